@@ -1,0 +1,73 @@
+# pgo. `make help` lists what can be made.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX   ?= /usr/local
+FUZZTIME ?= 10s
+# For one test, with all that it says: make test TESTFLAGS='-run TestFirstStart -v'
+TESTFLAGS ?=
+
+LDFLAGS = -X pgo/internal/version.Version=$(VERSION)
+# The linters are pinned in a module of their own, so that the product's has
+# only what the product needs.
+LINT = go tool -modfile=test/tools/lint/go.mod
+
+.SHELLFLAGS = -euc
+.PHONY: build machine test demo bench fuzz lint generate check-generated install clean help
+
+build: ## build the static binaries into bin/ (the default)
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@for name in pgod pgo-worker pgoctl; do ln -sf ../../bin/$$name cmd/$$name/$$name; done
+
+machine: ## install and start what tests and demo need (Debian, root)
+	test/machine.sh
+
+test: machine ## run the unit tests and then the end-to-end tests (root)
+	go test -race $(TESTFLAGS) $$(go list ./... | grep -v '^pgo/test')
+	$(MAKE) build
+	go test -race -count=1 -timeout 30m $(TESTFLAGS) ./test/...
+
+demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
+	go run ./test/demo
+
+bench: machine build ## measure (root)
+	go test -p 1 -run '^$$' -bench . -benchmem -timeout 30m ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+# Exempt from the search for unchecked errors are closing what was read, and
+# printing: whoever writes what must last checks both all the same.
+lint: check-generated ## check format, vet, staticcheck, unchecked errors, generated code
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	$(LINT) staticcheck ./...
+	$(LINT) errcheck -exclude test/tools/lint/errcheck.txt ./...
+
+PROTOC = protoc --plugin=$$(go tool -n protoc-gen-go) --plugin=$$(go tool -n protoc-gen-go-grpc) \
+	--go_opt=paths=source_relative --go-grpc_opt=paths=source_relative
+
+generate: ## generate proto/*.pb.go (needs protoc: apt-get install protobuf-compiler)
+	$(PROTOC) --go_out=. --go-grpc_out=. proto/worker.proto
+
+# Its head names the protoc that made it, which may be another one here.
+check-generated:
+	@command -v protoc >/dev/null || { echo "no protoc: not checking that proto/*.pb.go are current"; exit 0; }; \
+	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	$(PROTOC) --go_out=$$out --go-grpc_out=$$out proto/worker.proto; \
+	for file in $$out/proto/*; do \
+		diff -I '^// [-	]* *protoc  ' proto/$${file##*/} $$file || { echo "$${file##*/} is not current: run make generate" >&2; exit 1; }; \
+	done
+
+install: build ## install under $(DESTDIR)$(PREFIX)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin bin/pgod bin/pgo-worker
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/pgoctl
+
+clean: ## remove what was built
+	rm -rf bin cmd/pgod/pgod cmd/pgo-worker/pgo-worker cmd/pgoctl/pgoctl
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

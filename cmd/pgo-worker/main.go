@@ -1,0 +1,73 @@
+// Command pgo-worker does everything for one service, as that service's user.
+// Only pgod starts it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"pgo/internal/version"
+	"pgo/proto"
+	"pgo/worker"
+)
+
+// stopGrace is how long a worker takes at most to break off what it does. pgod
+// kills it after 5 s.
+const stopGrace = 4 * time.Second
+
+func main() {
+	if len(os.Args) == 2 && (os.Args[1] == "-v" || os.Args[1] == "--version") {
+		fmt.Println("pgo-worker", version.String())
+		return
+	}
+	if os.Getenv(proto.Handshake.MagicCookieKey) != proto.Handshake.MagicCookieValue {
+		fmt.Fprintln(os.Stderr, "pgo-worker is started by pgod, one for each service; it does nothing by hand. See pgod(8).")
+		os.Exit(2)
+	}
+	serve()
+}
+
+func serve() {
+	// A worker is idle most of its life, and there are many: memory counts for
+	// more than the time to collect it.
+	debug.SetGCPercent(25)
+
+	// Before go-plugin takes standard error for its own purposes.
+	log := hclog.New(&hclog.LoggerOptions{
+		Name:       "worker",
+		Level:      hclog.Debug, // pgod shows what its own level lets through
+		Output:     os.Stderr,
+		JSONFormat: true,
+	})
+	w := worker.New(log)
+	go stopOnTerm(w)
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: proto.Handshake,
+		Plugins:         plugin.PluginSet{proto.PluginName: &proto.Plugin{Worker: w}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(proto.MaxMessage))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+// stopOnTerm ends the process on SIGTERM: what compose is doing is broken off
+// in order, containers stay as they are.
+func stopOnTerm(w *worker.Worker) {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	<-term
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	w.Close(ctx)
+	os.Exit(0)
+}

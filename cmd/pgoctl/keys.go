@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/term"
+)
+
+// key is a private key to log in with. One with a passphrase is unlocked when the host has
+// said that it knows the key.
+type key struct {
+	public ssh.PublicKey
+	unlock func() (ssh.Signer, error)
+	used   bool // it was asked to sign
+}
+
+func (k *key) PublicKey() ssh.PublicKey { return k.public }
+
+func (k *key) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return k.SignWithAlgorithm(rand, data, "")
+}
+
+func (k *key) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	k.used = true
+	signer, err := k.unlock()
+	if err != nil {
+		return nil, err
+	}
+	if s, ok := signer.(ssh.AlgorithmSigner); ok && algorithm != "" {
+		return s.SignWithAlgorithm(rand, data, algorithm)
+	}
+	return signer.Sign(rand, data)
+}
+
+func (k *key) same(other *key) bool {
+	return bytes.Equal(k.public.Marshal(), other.public.Marshal())
+}
+
+func keyOf(signer ssh.Signer) *key {
+	return &key{public: signer.PublicKey(), unlock: func() (ssh.Signer, error) { return signer, nil }}
+}
+
+// keyLoader finds keys to log in with.
+type keyLoader struct {
+	ctx    context.Context // of the whole run: to stop asking for a passphrase
+	env    func(string) string
+	agents func() ([]*key, error) // those of the SSH agent, which is asked once and not for nothing
+}
+
+// loadKeys returns the keys to try, in this order: those given by -i and no others, or that
+// of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
+func (c *client) loadKeys(ctx context.Context) ([]*key, error) {
+	l := &keyLoader{ctx: ctx, env: c.env}
+	l.agents = sync.OnceValues(l.askAgent)
+	if len(c.identities) == 0 {
+		if id := c.env("PGOCTL_ID"); id != "" {
+			k, err := l.environment(id)
+			return []*key{k}, err
+		}
+		return l.usual()
+	}
+	var keys []*key
+	for _, file := range c.identities {
+		k, err := l.file(file)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// usual returns the keys that are there without being named.
+func (l *keyLoader) usual() ([]*key, error) {
+	looked := []string{"-i is not given", "PGOCTL_ID is not set"}
+	keys, err := l.agents()
+	switch {
+	case err != nil:
+		looked = append(looked, err.Error())
+	case len(keys) == 0:
+		looked = append(looked, "the SSH agent has no key")
+	}
+	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+		k, err := l.file(filepath.Join(l.env("HOME"), ".ssh", name))
+		switch {
+		case err != nil:
+			looked = append(looked, err.Error())
+		case !slices.ContainsFunc(keys, k.same): // an agent may have loaded the file
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("there is no key to log in with:\n  %s\nname one with -i", strings.Join(looked, "\n  "))
+	}
+	return keys, nil
+}
+
+func (l *keyLoader) file(name string) (*key, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		if reason := new(fs.PathError); errors.As(err, &reason) {
+			err = reason.Err
+		}
+		return nil, fmt.Errorf("cannot read the key %s: %w", name, err)
+	}
+	return l.parse(name, text)
+}
+
+// environment takes the key itself or the name of its file, as GitLab has variables of both
+// kinds. It may be a damaged key, and so is never shown.
+func (l *keyLoader) environment(id string) (*key, error) {
+	if strings.Contains(id, "PRIVATE KEY-----") {
+		return l.parse("PGOCTL_ID", []byte(id))
+	}
+	text, err := os.ReadFile(id)
+	if err != nil {
+		return nil, errors.New("PGOCTL_ID is neither a private key nor a file that can be read")
+	}
+	return l.parse("PGOCTL_ID", text)
+}
+
+func (l *keyLoader) parse(name string, text []byte) (*key, error) {
+	signer, err := ssh.ParsePrivateKey(text)
+	if err == nil {
+		return keyOf(signer), nil
+	}
+	missing := new(ssh.PassphraseMissingError)
+	if !errors.As(err, &missing) {
+		if _, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
+			return nil, fmt.Errorf("%s is a public key; name the private one", name)
+		}
+		return nil, fmt.Errorf("%s is not a private key that can be read: %w", name, err)
+	}
+	if missing.PublicKey == nil {
+		// The old format keeps the public half behind the passphrase, too.
+		signer, err := askPassphrase(l.ctx, name, text)
+		if err != nil {
+			return nil, err
+		}
+		return keyOf(signer), nil
+	}
+	locked := &key{public: missing.PublicKey, unlock: func() (ssh.Signer, error) {
+		return askPassphrase(l.ctx, name, text)
+	}}
+	// Where the agent has it, nobody needs to type anything.
+	agents, _ := l.agents()
+	if i := slices.IndexFunc(agents, locked.same); i >= 0 {
+		return agents[i], nil
+	}
+	return locked, nil
+}
+
+// askPassphrase unlocks a key with what somebody types, on the terminal even if input and
+// output are redirected.
+func askPassphrase(ctx context.Context, name string, text []byte) (ssh.Signer, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, localErrorf("%s has a passphrase, and there is no terminal to ask for it: load the key into an SSH agent, or use one without", name)
+	}
+	defer tty.Close()
+	for range 3 {
+		passphrase, err := readPassphrase(ctx, tty, "Passphrase for "+name+": ")
+		if err != nil {
+			return nil, localErrorf("cannot read the passphrase for %s: %w", name, err)
+		}
+		signer, err := ssh.ParsePrivateKeyWithPassphrase(text, passphrase)
+		if !errors.Is(err, x509.IncorrectPasswordError) {
+			return signer, err
+		}
+	}
+	return nil, localErrorf("that is not the passphrase for %s", name)
+}
+
+// readPassphrase returns when ctx ends, with the terminal as it was.
+func readPassphrase(ctx context.Context, tty *os.File, prompt string) (passphrase []byte, err error) {
+	if _, err := io.WriteString(tty, prompt); err != nil {
+		return nil, err
+	}
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		passphrase, err = term.ReadPassword(fd)
+	}()
+	select {
+	case <-read:
+		_, _ = io.WriteString(tty, "\n") // the one that was typed is not shown
+		return passphrase, err
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))
+	}
+}
+
+// askAgent returns the keys of the SSH agent, or why there are none.
+func (l *keyLoader) askAgent() ([]*key, error) {
+	socket := l.env("SSH_AUTH_SOCK")
+	if socket == "" {
+		return nil, errors.New("no SSH agent is running (SSH_AUTH_SOCK is not set)")
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the SSH agent: %w", err)
+	}
+	// The connection stays open: the agent signs over it.
+	signers, err := agent.NewClient(conn).Signers()
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask the SSH agent for its keys: %w", err)
+	}
+	var keys []*key
+	for _, s := range signers {
+		if _, certificate := s.PublicKey().(*ssh.Certificate); !certificate { // pgod takes none
+			keys = append(keys, keyOf(s))
+		}
+	}
+	return keys, nil
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+
+	"pgo/internal/config"
+	"pgo/internal/version"
+)
+
+// flags are pgod's command line.
+type flags struct {
+	config    string
+	dir       string
+	ssh       string
+	interval  time.Duration
+	reload    bool
+	debug     bool
+	logFormat string
+	worker    string
+	machines  []string
+	check     bool
+}
+
+func command() *cobra.Command {
+	var f flags
+	c := &cobra.Command{
+		Use:   "pgod [flags]",
+		Short: "GitOps for Docker Compose: follow git repositories and run what is in them",
+		Long: `pgod reads one TOML file with a service per entry. For each it starts a worker
+that clones the repository, runs docker compose as the service's own user and
+follows the branch. Developers control their services over pgod's own SSH
+listener, with pgoctl or any SSH client.`,
+		Args:          cobra.NoArgs,
+		Version:       version.String(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if f.check {
+				return check(f, c.OutOrStdout())
+			}
+			return run(c.Context(), f)
+		},
+	}
+	c.SetVersionTemplate("pgod {{.Version}}\n")
+	p := c.Flags()
+	p.SortFlags = false
+	p.StringVarP(&f.config, "config", "c", "/etc/pgo.toml", "the configuration `file`")
+	p.StringVarP(&f.dir, "dir", "d", "/var/lib/pgo", "`directory` for all that outlives pgod: clones, checkouts, the host key")
+	p.StringVarP(&f.ssh, "ssh", "s", ":2222", "`address` of the SSH listener")
+	p.DurationVarP(&f.interval, "duration", "t", time.Minute, "time between two looks at a branch, spread by a quarter either way")
+	p.BoolVar(&f.reload, "restart", true, "reload the configuration when its file changes (SIGHUP does it always)")
+	p.BoolVar(&f.debug, "debug", false, "log what is done in detail")
+	p.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
+	p.StringVar(&f.worker, "worker", "", "the pgo-worker `file` (default: beside pgod)")
+	p.StringArrayVar(&f.machines, "machine", nil, "one more `name` of this host, for services with `machine`; may be repeated")
+	p.BoolVar(&f.check, "check", false, "check the configuration, print every mistake with its line, and exit")
+	p.BoolP("version", "v", false, "print the version")
+	return c
+}
+
+// check prints what is wrong with the configuration, and what could be better.
+func check(f flags, out io.Writer) error {
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	cfg, err := load(f, options)
+	if err != nil {
+		return err
+	}
+	for _, warning := range cfg.Warnings {
+		_, _ = fmt.Fprintln(out, "warning:", warning)
+	}
+	_, _ = fmt.Fprintf(out, "%s is fine: %d services on this host\n", f.config, len(cfg.Services))
+	return nil
+}
+
+// options are what the configuration is checked against.
+func (f flags) options() (config.Options, error) {
+	_, port, err := net.SplitHostPort(f.ssh)
+	if err != nil {
+		return config.Options{}, fmt.Errorf("--ssh: %w; write [host]:port", err)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return config.Options{}, fmt.Errorf("--ssh: %q is no port; write [host]:port", port)
+	}
+	if f.interval < time.Second {
+		return config.Options{}, fmt.Errorf("--duration: %s is less than a second", f.interval)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return config.Options{}, err
+	}
+	return config.Options{
+		SSHPort:         int(number),
+		Machines:        append([]string{host}, f.machines...),
+		DefaultInterval: f.interval,
+	}, nil
+}
+
+func (f flags) logger() (hclog.Logger, error) {
+	if f.logFormat != "text" && f.logFormat != "json" {
+		return nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
+	}
+	level := hclog.Info
+	if f.debug {
+		level = hclog.Debug
+	}
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "pgod",
+		Level:      level,
+		Output:     os.Stderr,
+		JSONFormat: f.logFormat == "json",
+		Color:      hclog.AutoColor,
+	}), nil
+}
+
+// workerPath finds pgo-worker: as told, or beside pgod itself.
+func (f flags) workerPath() (string, error) {
+	path := f.worker
+	if path == "" {
+		self, err := os.Executable() // symlinks resolved
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(filepath.Dir(self), "pgo-worker")
+	}
+	return filepath.Abs(path)
+}

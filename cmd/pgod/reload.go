@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/internal/config"
+	"pgo/supervisor"
+)
+
+// settle is how long the files must be quiet before they are read: an editor
+// writes in several steps.
+const settle = 300 * time.Millisecond
+
+// reloader reads the configuration again when it changed.
+type reloader struct {
+	flags   flags
+	options config.Options
+	workers *supervisor.Supervisor
+	log     hclog.Logger
+}
+
+// watch reloads on SIGHUP, and with --restart when a file changed, until ctx
+// ends.
+func (r reloader) watch(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	changes := r.changes()
+	timer := time.NewTimer(settle)
+	timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			r.reload()
+		case <-changes:
+			timer.Reset(settle)
+		case <-timer.C:
+			r.reload()
+		}
+	}
+}
+
+// changes yields what happens in the directories that hold the configuration.
+// The directories, since a file that is replaced is another file.
+func (r reloader) changes() <-chan fsnotify.Event {
+	if !r.flags.reload {
+		return nil
+	}
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		r.log.Warn("cannot watch the configuration: reload with SIGHUP", "error", err)
+		return nil
+	}
+	events := make(chan fsnotify.Event)
+	dropins := config.DropinDir(r.flags.config)
+	for _, dir := range []string{filepath.Dir(r.flags.config), dropins} {
+		if err := watcher.Add(dir); err != nil && !os.IsNotExist(err) {
+			r.log.Warn("cannot watch the configuration: reload with SIGHUP", "directory", dir, "error", err)
+		}
+	}
+	go func() {
+		for e := range watcher.Events {
+			if e.Name == filepath.Clean(r.flags.config) || filepath.Dir(e.Name) == filepath.Clean(dropins) {
+				events <- e
+			}
+		}
+	}()
+	return events
+}
+
+// reload applies the configuration as it is now. A bad one changes nothing.
+func (r reloader) reload() {
+	cfg, err := load(r.flags, r.options)
+	if err != nil {
+		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
+		return
+	}
+	r.log.Info("reloaded the configuration", "services", len(cfg.Services))
+	apply(r.workers, cfg, r.log)
+}

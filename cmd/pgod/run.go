@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/config"
+	"pgo/internal/sshd"
+	"pgo/internal/version"
+	"pgo/supervisor"
+)
+
+// runDir has the sockets of all pgods of this host.
+const runDir = "/run/pgo"
+
+// loaded is a configuration that is fine.
+type loaded struct {
+	*config.Config
+	operators []ssh.PublicKey
+}
+
+func load(f flags, options config.Options) (loaded, error) {
+	cfg, err := config.Load(f.config, options)
+	if err != nil {
+		return loaded{}, err
+	}
+	l := loaded{Config: cfg}
+	if cfg.OperatorKeys != "" {
+		l.operators, err = config.LoadOperatorKeys(cfg.OperatorKeys)
+	}
+	return l, err
+}
+
+// run is pgod's life, until ctx ends.
+func run(ctx context.Context, f flags) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root: every worker runs as its service's own user")
+	}
+	syscall.Umask(0o022)
+	log, err := f.logger()
+	if err != nil {
+		return err
+	}
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	cfg, err := load(f, options)
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(f.dir)
+	if err != nil {
+		return err
+	}
+	worker, err := f.workerPath()
+	if err != nil {
+		return err
+	}
+	workers, err := supervisor.New(supervisor.Options{Dir: dir, SocketDir: socketDir(dir), Worker: worker, Logger: log})
+	if err != nil {
+		return err
+	}
+	server, listener, err := listen(f.ssh, dir, workers, log)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "address", listener.Addr().String(), "version", version.String(), "services", len(cfg.Services))
+	apply(workers, cfg, log)
+	return serve(ctx, server, listener, workers, reloader{f, options, workers, log})
+}
+
+func apply(workers *supervisor.Supervisor, cfg loaded, log hclog.Logger) {
+	for _, warning := range cfg.Warnings {
+		log.Warn("the configuration could be better", "at", warning.String())
+	}
+	workers.Apply(cfg.Services, cfg.operators)
+}
+
+func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.Server, net.Listener, error) {
+	key, err := sshd.LoadOrCreateHostKey(filepath.Join(dir, "host_key"))
+	if err != nil {
+		return nil, nil, err
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot listen: %w", err)
+	}
+	return sshd.New(sshd.Options{HostKey: key, Backend: backend, Logger: log}), listener, nil
+}
+
+// serve answers clients until ctx ends, and then stops in order: no new
+// sessions, what runs may end, then the workers.
+func serve(ctx context.Context, server *sshd.Server, listener net.Listener, workers *supervisor.Supervisor, r reloader) error {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(context.Background(), listener) }()
+	watched, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	go r.watch(watched)
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+	}
+	r.log.Info("stopping")
+	_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping)
+	grace, cancel := context.WithTimeout(context.Background(), supervisor.DrainTimeout)
+	defer cancel()
+	var stopping sync.WaitGroup
+	stopping.Go(func() { _ = server.Shutdown(grace) })
+	stopping.Go(func() { workers.Close(grace) })
+	stopping.Wait()
+	r.log.Info("stopped")
+	return err
+}
+
+// socketDir is this pgod's own below runDir: there may be several, each with
+// its own directory.
+func socketDir(dir string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(dir))
+	return filepath.Join(runDir, strconv.FormatUint(uint64(h.Sum32()), 16))
+}

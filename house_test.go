@@ -1,0 +1,116 @@
+// Package pgo_test holds the rules of the house: which package may import which.
+package pgo_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers is internal/* ← proto ← {supervisor, worker} ← cmd/*: what each part of the
+// house may import of the others. Tests may use test/ as well.
+var layers = map[string][]string{
+	"internal":       {"internal"},
+	"proto":          {"internal", "proto"},
+	"supervisor":     {"internal", "proto", "supervisor"},
+	"worker":         {"internal", "proto", "worker"},
+	"cmd/pgod":       {"internal", "proto", "supervisor", "cmd/pgod"},
+	"cmd/pgo-worker": {"internal", "proto", "worker", "cmd/pgo-worker"},
+	"cmd/pgoctl":     {"internal", "cmd/pgoctl"},
+}
+
+// rootsReach is what must not be linked into the process that runs as root and listens,
+// directly or not: it never opens a repository and never talks to Docker.
+var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/compose-spec"}
+
+var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}
+
+type goPackage struct {
+	ImportPath                         string
+	Imports, TestImports, XTestImports []string
+	Deps                               []string
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, p := range listPackages(t) {
+		own := part(p.ImportPath)
+		if own == "" || own == "test" {
+			continue // this package, and the end-to-end tests: they may import anything
+		}
+		allowed, ruled := layers[own]
+		if !ruled {
+			t.Errorf("%s is in no layer: say here what %s may import", p.ImportPath, own)
+		}
+		for _, path := range p.Imports {
+			if into := part(path); into != "" && !slices.Contains(allowed, into) {
+				t.Errorf("%s imports %s: %s may import %s alone", p.ImportPath, path, own, strings.Join(allowed, ", "))
+			}
+		}
+		for _, path := range slices.Concat(p.TestImports, p.XTestImports) {
+			if into := part(path); into != "" && into != "test" && !slices.Contains(allowed, into) {
+				t.Errorf("a test of %s imports %s: %s may import %s alone", p.ImportPath, path, own, strings.Join(allowed, ", "))
+			}
+		}
+	}
+}
+
+func TestRootLinksNeitherGitNorDocker(t *testing.T) {
+	packages := listPackages(t)
+	for _, path := range rootsPackages {
+		i := slices.IndexFunc(packages, func(p goPackage) bool { return p.ImportPath == path })
+		if i < 0 {
+			t.Errorf("there is no %s: this rule protects nothing", path)
+			continue
+		}
+		for _, dep := range packages[i].Deps {
+			for _, forbidden := range rootsReach {
+				if dep == forbidden || strings.HasPrefix(dep, forbidden+"/") {
+					t.Errorf("%s depends on %s", path, dep)
+				}
+			}
+		}
+	}
+}
+
+// part names the part of the house that a package of this module belongs to; "" is for
+// other modules' packages.
+func part(importPath string) string {
+	path, own := strings.CutPrefix(importPath, "pgo/")
+	if !own {
+		return ""
+	}
+	first, rest, _ := strings.Cut(path, "/")
+	if first == "cmd" {
+		command, _, _ := strings.Cut(rest, "/")
+		return "cmd/" + command
+	}
+	return first
+}
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	command := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Deps", "./...")
+	output, err := command.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("%s: %v\n%s", command, err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var packages []goPackage
+	decoder := json.NewDecoder(strings.NewReader(string(output)))
+	for {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}

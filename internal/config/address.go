@@ -1,0 +1,144 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+var (
+	hostname = regexp.MustCompile(`^[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)*$`)
+	scpForm  = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9_.-]*)@([^:/@\[\]]+|\[[0-9a-fA-F:]+\]):/?([^:/].*)$`)
+)
+
+func isHost(text string) bool { return len(text) <= 253 && hostname.MatchString(text) }
+
+// hostPort splits host[:port], the host in lower case and the port 0 where there is none.
+// A host is a name, an IPv4 address, or an IPv6 address in brackets.
+func hostPort(text string) (host string, port int, ok bool) {
+	host, portText := text, ""
+	colon := strings.LastIndexByte(text, ':')
+	if colon > strings.LastIndexByte(text, ']') {
+		host, portText = text[:colon], text[colon+1:]
+		if port, ok = parsePort(portText); !ok {
+			return "", 0, false
+		}
+	}
+	if inner, found := strings.CutPrefix(host, "["); found {
+		inner, closed := strings.CutSuffix(inner, "]")
+		address, err := netip.ParseAddr(inner)
+		return "[" + address.String() + "]", port, closed && err == nil && address.Is6() && address.Zone() == ""
+	}
+	return strings.ToLower(host), port, isHost(host)
+}
+
+func parsePort(text string) (int, bool) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return int(port), err == nil && port > 0
+}
+
+func parseHost(text string) (string, error) {
+	if !isHost(text) {
+		return "", wrong("", "%s is no host name", quote(text))
+	}
+	return strings.ToLower(text), nil
+}
+
+// parsePortRange takes n, n-m, or n/x for n up to and including n+x.
+func parsePortRange(text string) (PortRange, error) {
+	separator := strings.IndexAny(text, "-/")
+	firstText, lastText := text, text
+	if separator >= 0 {
+		firstText, lastText = text[:separator], text[separator+1:]
+	}
+	first, ok := parsePort(firstText)
+	last, err := strconv.ParseUint(lastText, 10, 16)
+	r := PortRange{first, int(last)}
+	if separator >= 0 && text[separator] == '/' {
+		r.Last += first
+	}
+	switch {
+	case strings.Contains(text, ":"):
+		return PortRange{}, wrong("write the host's port alone", "%s maps ports", quote(text))
+	case !ok || err != nil || r.Last > 65535:
+		return PortRange{}, wrong(`write "8080", "9000-9010", or "5005/5" for 5005 to 5010`, "%s is no range of ports from 1 to 65535", quote(text))
+	case r.Last < r.First:
+		return PortRange{}, wrong("", "%s ends before it begins", quote(text))
+	}
+	return r, nil
+}
+
+// parseRepository takes a git URL, or git@host:path for ssh://git@host/path. It may hold a
+// token anywhere somebody forgot to encode a character, so no part of it is ever shown.
+func parseRepository(text string) (SecretURL, error) {
+	if m := scpForm.FindStringSubmatch(text); m != nil {
+		text = (&url.URL{Scheme: "ssh", User: url.User(m[1]), Host: m[2], Path: "/" + m[3]}).String()
+	}
+	const forms = "write https://host/path, ssh://git@host/path, git@host:path, git://host/path or file:///path"
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || !isPrintable(text):
+		return SecretURL{}, wrong("in a user name or token write % and two hexadecimal digits for characters such as / @ : # % and <", "no valid URL")
+	case !strings.Contains(text, "://") || !slices.Contains([]string{"https", "http", "ssh", "git", "file"}, u.Scheme):
+		return SecretURL{}, wrong(forms, "no URL of a git repository")
+	case u.Path == "" || u.Path == "/":
+		return SecretURL{}, wrong(forms, "a URL without a path")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return SecretURL{}, wrong("in a token write %3F for ? and %23 for #", "a ? or # in the URL")
+	case strings.Contains(u.EscapedPath(), "@"):
+		return SecretURL{}, wrong("in a token write %2F for /; in a path write %40 for @", "an @ after the host")
+	case u.Scheme == "file":
+		if u.Host != "" || u.User != nil {
+			return SecretURL{}, wrong("write file:///path, with three slashes", "a file on another host")
+		}
+	default:
+		if _, _, ok := hostPort(u.Host); !ok {
+			return SecretURL{}, wrong(forms, "no host, or no port, before the path")
+		}
+	}
+	return SecretURL{hideUserinfo(*u), NewSecret(u.String())}, nil
+}
+
+// parseRegistry takes user:token@host[:port].
+func parseRegistry(text string) (Registry, error) {
+	at := strings.LastIndexByte(text, '@')
+	user, token, found := strings.Cut(text[:max(at, 0)], ":")
+	_, _, ok := hostPort(text[at+1:])
+	if !found || !ok || user == "" || token == "" || !isPrintable(text) {
+		return Registry{}, wrong("write user:token@host or user:token@host:port", "no account at a registry")
+	}
+	return Registry{strings.ToLower(text[at+1:]), user, NewSecret(token)}, nil
+}
+
+// parseNotify takes the URL of a webhook, whose path is its password.
+func parseNotify(text string) (SecretURL, error) {
+	u, err := url.Parse(text)
+	if err == nil && isPrintable(text) && (u.Scheme == "https" || u.Scheme == "http") {
+		if _, _, ok := hostPort(u.Host); ok {
+			return SecretURL{hidePath(*u), NewSecret(u.String())}, nil
+		}
+	}
+	return SecretURL{}, wrong("write https://host/path", "no URL to send to")
+}
+
+// parseDockerHost takes unix:///path or tcp://host:port.
+func parseDockerHost(text string) (string, error) {
+	if path, found := strings.CutPrefix(text, "unix://"); found && strings.HasPrefix(path, "/") && isPrintable(path) {
+		return text, nil
+	}
+	if address, found := strings.CutPrefix(text, "tcp://"); found {
+		if _, port, ok := hostPort(address); ok && port != 0 {
+			return text, nil
+		}
+	}
+	return "", wrong("write unix:///path or tcp://host:port", "%s is no address of a Docker engine", quote(text))
+}
+
+// isPrintable is false for text with spaces or control characters.
+func isPrintable(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+}

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+var update = flag.Bool("update", false, "write the problems that are found into testdata")
+
+// token is part of everything in the tests that must not be shown.
+const token = "S3C"
+
+var testOptions = Options{SSHPort: 2222, Machines: []string{"host1.example.org"}}
+
+// TestCases reads testdata: a configuration, a line of dashes, its problems. To add a
+// case, add a file; -update writes what is found, to be read before it is believed.
+func TestCases(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases in testdata: %v", err)
+	}
+	for _, path := range files {
+		name := strings.TrimSuffix(filepath.Base(path), ".toml")
+		t.Run(name, func(t *testing.T) {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const dashes = "-----\n"
+			input, want, found := strings.Cut(string(content), dashes)
+			if !found {
+				t.Fatal("no line of five dashes")
+			}
+			got := findings(input, strings.HasPrefix(name, "unsupported"))
+			if strings.Contains(got, token) {
+				t.Error("a problem shows a secret")
+			}
+			if *update {
+				if err := os.WriteFile(path, []byte(input+dashes+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != want {
+				t.Errorf("found:\n%s\nwant:\n%s", got, want)
+			}
+		})
+	}
+}
+
+// findings is what parse has to say of a file that others can read. The keys that are not
+// supported yet have a case of their own; in the others it would only be noise.
+func findings(text string, unsupported bool) string {
+	config, problems := parse([]source{{path: "pgo.toml", text: text, public: true}}, testOptions, testReferences())
+	var b strings.Builder
+	for _, p := range problems {
+		if unsupported || p.Message != errUnsupported.Error() {
+			b.WriteString(strings.TrimPrefix(p.String(), "pgo.toml:") + "\n")
+		}
+	}
+	for _, p := range config.Warnings {
+		b.WriteString("warning: " + strings.TrimPrefix(p.String(), "pgo.toml:") + "\n")
+	}
+	return b.String()
+}
+
+// testReferences is a machine with few files and variables.
+func testReferences() references {
+	files := map[string]string{
+		"/secret/repository":     "https://oauth2:S3CRET@git.example.org/web.git\n",
+		"/secret/registry":       "user:S3CRET@registry.example.org\r\n",
+		"/secret/empty":          "\n",
+		"/secret/key":            testKeys().plain,
+		"/secret/passphrase-key": testKeys().protected,
+		"/secret/public-key":     testKeys().public,
+	}
+	variables := map[string]string{"PASSWORD": "S3CRET", "REGISTRY": "user:S3CRET@registry.example.org"}
+	return references{
+		file: func(path string) (string, error) {
+			if content, ok := files[path]; ok {
+				return content, nil
+			}
+			return "", errors.New("cannot open " + path)
+		},
+		env: func(name string) (string, error) {
+			if content, ok := variables[name]; ok {
+				return content, nil
+			}
+			return "", wrong("set it where pgod is started", "the environment variable %s is not set", name)
+		},
+	}
+}
+
+type keyFiles struct{ plain, protected, public string }
+
+var testKeys = sync.OnceValue(func() keyFiles {
+	public, private, err := ed25519.GenerateKey(nil)
+	must(err)
+	plain, err := ssh.MarshalPrivateKey(private, "")
+	must(err)
+	protected, err := ssh.MarshalPrivateKeyWithPassphrase(private, "", []byte("passphrase"))
+	must(err)
+	key, err := ssh.NewPublicKey(public)
+	must(err)
+	return keyFiles{
+		plain:     string(pem.EncodeToMemory(plain)),
+		protected: string(pem.EncodeToMemory(protected)),
+		public:    string(ssh.MarshalAuthorizedKey(key)),
+	}
+})
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

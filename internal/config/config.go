@@ -1,0 +1,137 @@
+// Package config turns pgod's TOML files into a validated Config, or into the list of
+// everything that is wrong with them. It starts nothing and reads only the files named.
+package config
+
+import (
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Config is what the configuration files say, for this machine.
+type Config struct {
+	OperatorKeys string      // path of an authorized_keys file; empty: there are no operators
+	Notify       []SecretURL // where every service's results go
+	Services     []Service   // those of this machine, in the order of the files
+	Warnings     Problems    // what works but should be changed
+}
+
+// Service is one [[services]] entry.
+type Service struct {
+	Name       string
+	User       string
+	Repository SecretURL // in URL form, also where git@host:path was written
+	Branch     string
+	Compose    string // path in the repository; empty: the first of the four usual names
+	Profiles   []string
+	Ignore     bool
+	Env        []EnvVar
+	URLs       []Route     // sorted by the text of their URL
+	Ports      []PortRange // empty: all but those granted to others
+	Networks   []string    // empty: all
+	Import     string      // path in the repository; empty: no snippet is written
+	Reload     string      // a compose service and the command to run in it
+	Registries []Registry
+	GitKey     Secret // the private key itself, in PEM; empty: none
+	Allow      []string
+	Deploy     DeployMode
+	Rollback   bool
+	Gate       time.Duration
+	Timeout    time.Duration
+	Interval   time.Duration
+	Machine    []string // empty: this one
+	DockerHost string   // empty: the engine's usual socket
+	Notify     []SecretURL
+}
+
+// EnvVar is an environment variable of a service. Its value may be a password.
+type EnvVar struct {
+	Name  string
+	Value Secret
+}
+
+// Registry is an account at an image registry.
+type Registry struct {
+	Host     string // host or host:port
+	User     string
+	Password Secret
+}
+
+// PortRange is the host ports from First to Last, both included.
+type PortRange struct{ First, Last int }
+
+// Route is one entry of urls: a public address and the containers behind it.
+type Route struct {
+	URL     string // as it was written
+	Scheme  string // http or https
+	Host    string // in lower case; its first label may be *
+	Port    int
+	Path    string // a prefix, without a slash at its end; empty: everything
+	Targets []Target
+}
+
+// Target is a compose service, or another name on the proxy's network, and its port.
+type Target struct {
+	Host string
+	Port int
+}
+
+// DeployMode is how a new commit replaces what runs.
+type DeployMode string
+
+// The two ways to deploy.
+const (
+	Recreate DeployMode = "recreate" // down, then up
+	InPlace  DeployMode = "in-place" // up, for what changed only
+)
+
+// Options is what Load has to know of the machine and of pgod's own flags.
+type Options struct {
+	SSHPort         int           // pgod's own, which no service may publish
+	Machines        []string      // this host's names
+	DefaultInterval time.Duration // of services that set none; 0: a minute
+}
+
+// Load reads the file at path and those in DropinDir(path). Its error is Problems.
+func Load(path string, opts Options) (*Config, error) {
+	sources, problems := readSources(path)
+	config, more := parse(sources, opts, references{readSecretFile, lookupEnv})
+	if problems = append(problems, more...); len(problems) > 0 {
+		return nil, problems
+	}
+	return config, nil
+}
+
+// Diff names the services that are only in to, only in from, and in both but not alike,
+// their secrets included. A nil Config has no services. The names are sorted.
+func Diff(from, to *Config) (added, removed, changed []string) {
+	before, after := byName(from), byName(to)
+	for name, service := range after {
+		was, known := before[name]
+		switch {
+		case !known:
+			added = append(added, name)
+		case !reflect.DeepEqual(was, service):
+			changed = append(changed, name)
+		}
+	}
+	for name := range before {
+		if _, stays := after[name]; !stays {
+			removed = append(removed, name)
+		}
+	}
+	slices.Sort(added)
+	slices.Sort(removed)
+	slices.Sort(changed)
+	return added, removed, changed
+}
+
+func byName(c *Config) map[string]Service {
+	services := map[string]Service{}
+	if c != nil {
+		for _, s := range c.Services {
+			services[s.Name] = s
+		}
+	}
+	return services
+}

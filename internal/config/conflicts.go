@@ -1,0 +1,103 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// claims remembers who was the first to have something.
+type claims map[string]placed
+
+// take returns the service that has the thing already, and otherwise gives it to s.
+func (c claims) take(thing string, s placed) (first placed, taken bool) {
+	first, taken = c[thing]
+	if !taken {
+		c[thing] = s
+	}
+	return first, taken
+}
+
+// who names a service in a problem of another one.
+func (s placed) who() string {
+	return fmt.Sprintf("service %s (%s:%d)", quote(s.Name), s.at.file.path, s.at.line)
+}
+
+// checkConflicts finds what no single key is wrong about. Services of other machines
+// conflict by their names alone.
+func (r *reader) checkConflicts() {
+	names := claims{}
+	var here []placed
+	for _, s := range r.services {
+		if first, taken := names.take(s.Name, s); taken && s.Name != "" {
+			s.at.key("name").complain(wrong("", "%s has this name already", first.who()))
+		}
+		if s.here {
+			here = append(here, s)
+		}
+		checkKeys(s)
+	}
+	checkUsers(here)
+	checkURLs(here)
+	checkPorts(here, r.opts.SSHPort)
+}
+
+// checkKeys finds keys of one service that do not go together.
+func checkKeys(s placed) {
+	scheme, _, ok := strings.Cut(s.Repository.String(), "://")
+	if key := s.at.key("git_key"); key.raw != nil && ok && scheme != "ssh" {
+		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
+	}
+	if reload := s.at.key("reload"); reload.raw != nil && s.at.key("import").raw == nil {
+		reload.complain(wrong("leave it out, or set import", "no use for it without import"))
+	}
+}
+
+// checkUsers warns of services that can read each other's files.
+func checkUsers(services []placed) {
+	users := claims{}
+	for _, s := range services {
+		if first, taken := users.take(s.User, s); taken && s.User != "root" && s.User != "" {
+			s.at.key("user").warn(wrong("give each its own", "%s has this user too: each can read the other's files and secrets", first.who()))
+		}
+	}
+}
+
+// checkURLs finds URLs, and target hosts on the proxy's networks, that two services want.
+func checkURLs(services []placed) {
+	urls, hosts := claims{}, claims{}
+	for _, s := range services {
+		for _, route := range s.URLs {
+			at := s.at.key("urls").key(route.URL)
+			if first, taken := urls.take(route.address(), s); taken && route.Host != "" {
+				at.complain(wrong("", "%s has this URL already", first.who()))
+			}
+			for _, target := range route.Targets {
+				if first, taken := hosts.take(strings.ToLower(target.Host), s); taken && first.Service != s.Service {
+					at.complain(wrong("give it another name in one compose file", "%s has the target host %s already", first.who(), quote(target.Host)))
+				}
+			}
+		}
+	}
+}
+
+// checkPorts finds host ports that two services, or a service and pgod, want.
+func checkPorts(services []placed, ssh int) {
+	for i, s := range services {
+		for j, ports := range s.Ports {
+			at := s.at.key("ports").element(j)
+			if ports.overlaps(PortRange{ssh, ssh}) && ssh != 0 {
+				at.complain(wrong("", "port %d is pgod's own, for SSH", ssh))
+			}
+			for _, other := range services[:i] {
+				if slices.ContainsFunc(other.Ports, ports.overlaps) {
+					at.complain(wrong("", "%s has some of these ports already", other.who()))
+				}
+			}
+		}
+	}
+}
+
+func (r PortRange) overlaps(other PortRange) bool {
+	return r.First <= other.Last && other.First <= r.Last && r.First != 0 && other.First != 0
+}

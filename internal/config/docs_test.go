@@ -1,0 +1,87 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestDocs holds the reference for users against the tables of keys.
+func TestDocs(t *testing.T) {
+	content, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgod, services, found := strings.Cut(string(content), "\n## `[[services]]`\n")
+	if !found {
+		t.Fatal("no section about [[services]]")
+	}
+	checkDocs(t, "pgod.", pgod, pgodKeys)
+	checkDocs(t, "services.", services, serviceKeys)
+}
+
+func checkDocs[T any](t *testing.T, table, text string, keys []key[T]) {
+	t.Helper()
+	sections := map[string]string{}
+	for _, section := range strings.Split(text, "\n### `")[1:] {
+		name, words, _ := strings.Cut(section, "`\n")
+		sections[name] = words
+	}
+	for _, key := range keys {
+		section, found := sections[key.name]
+		if !found {
+			t.Errorf("%s%s has no section", table, key.name)
+		}
+		delete(sections, key.name)
+		_, missing := unsupported[table+key.name]
+		if said := strings.Contains(section, "Not supported yet"); said != missing {
+			t.Errorf(`%s%s: "Not supported yet" is said: %v; that is so: %v`, table, key.name, said, missing)
+		}
+	}
+	for name := range sections {
+		t.Errorf("%s%s is no key", table, name)
+	}
+}
+
+// TestExample loads the example as it is, and then with all that is commented out.
+func TestExample(t *testing.T) {
+	const path = "../../docs/pgo.example.toml"
+	if _, err := Load(path, testOptions); err != nil {
+		t.Error(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	commented := regexp.MustCompile(`(?m)^#(\[\[|[a-z_]+ = )`)
+	text := commented.ReplaceAllString(string(content), "$1")
+	refs := references{
+		file: func(path string) (string, error) {
+			if strings.HasPrefix(path, "/etc/pgo/keys/") {
+				return testKeys().plain, nil
+			}
+			return "user:S3CRET@registry.example.org", nil
+		},
+		env: func(string) (string, error) { return "production", nil },
+	}
+	config, problems := parse([]source{{path: path, text: text}}, testOptions, refs)
+	for _, p := range problems {
+		if p.Message != errUnsupported.Error() {
+			t.Error(p)
+		}
+	}
+	if len(config.Warnings) > 0 || len(config.Services) < 2 {
+		t.Errorf("%d services, warnings %v", len(config.Services), config.Warnings)
+	}
+	for _, key := range serviceKeys {
+		if !strings.Contains(text, "\n"+key.name+" = ") {
+			t.Errorf("the example does not show %s", key.name)
+		}
+	}
+	for _, key := range pgodKeys {
+		if !strings.Contains(text, "\n"+key.name+" = ") {
+			t.Errorf("the example does not show %s", key.name)
+		}
+	}
+}

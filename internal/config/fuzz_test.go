@@ -1,0 +1,113 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+)
+
+// tooLong is a text whose nested tables could cost the toml package gigabytes. Who may
+// write the configuration can do worse, but a fuzzer must get on.
+func tooLong(text string) bool {
+	return len(text) > 4<<10 || strings.Count(text, "{")+strings.Count(text, ".") > 200
+}
+
+func addCases(f *testing.F) {
+	f.Add(everyKey)
+	paths, err := filepath.Glob("testdata/*.toml")
+	if err != nil || len(paths) == 0 {
+		f.Fatalf("no cases in testdata: %v", err)
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		input, _, _ := strings.Cut(string(content), "-----\n")
+		f.Add(input)
+	}
+}
+
+// FuzzParse looks for panics and for problems on lines that are not there.
+func FuzzParse(f *testing.F) {
+	addCases(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		if tooLong(text) {
+			return
+		}
+		config, problems := parse([]source{{path: "pgo.toml", text: text, public: true}}, testOptions, testReferences())
+		last := strings.Count(text, "\n") + 1
+		for _, p := range append(problems, config.Warnings...) {
+			if p.Line < 1 || p.Line > last {
+				t.Errorf("%s: the text has %d lines", p, last)
+			}
+			if strings.ContainsAny(p.String(), "\n\x1b") {
+				t.Errorf("not fit to print: %q", p)
+			}
+		}
+		if len(problems) == 0 {
+			_ = fmt.Sprintf("%+v", config)
+		}
+	})
+}
+
+// FuzzLocate holds the scanner against the parser: whatever that one finds has a line.
+func FuzzLocate(f *testing.F) {
+	addCases(f)
+	f.Fuzz(func(t *testing.T, text string) {
+		if tooLong(text) {
+			return
+		}
+		lines := locate(text) // must come to an end for any text
+		var table map[string]any
+		if _, err := toml.Decode(text, &table); err != nil {
+			return
+		}
+		for path, line := range lines {
+			if line < 1 || line > strings.Count(text, "\n")+1 {
+				t.Errorf("%s is on line %d of a text with less", path, line)
+			}
+		}
+		walk(table, "", func(path string, _ any) {
+			if lines[path] == 0 {
+				t.Errorf("%s has no line", path)
+			}
+		})
+	})
+}
+
+// FuzzSecrets puts a token into everything that may hold one, in ever new surroundings.
+func FuzzSecrets(f *testing.F) {
+	for _, around := range [][2]string{
+		{"https://oauth2:", "@git.example.org/x"}, {"https://", ":@git.example.org"}, {"ssh://git:", "@host/x?y#z"},
+		{"user:", "@registry.example.org:5000"}, {"user:", ""}, {"A=", "\x00"}, {"", "=file:/x"}, {"file:", ""},
+		{"https://hooks.example.org/", " "}, {"git@host:", "/x"}, {"ftp://", "%zz"},
+	} {
+		f.Add(around[0], around[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		const secret = "S3CRET"
+		text := before + secret + after
+		if _, _, ok := reference(text); ok {
+			return // the name of a file or variable is shown
+		}
+		raw := map[string]any{
+			"name": "web", "user": "alice", "repository": text,
+			"registries": []any{text, text}, "env": []any{text, text, "A=" + text}, "notify": []any{text},
+		}
+		r := &reader{refs: testReferences()}
+		r.readService(value{raw: raw, refs: r.refs, path: "services[0]", file: &file{source: source{public: true}, reader: r}})
+		r.checkConflicts()
+		name, _, _ := strings.Cut(text, "=")
+		for _, p := range append(r.problems, r.warnings...) {
+			shown := strings.NewReplacer(name+" is set already", "", "the value of "+name, "").Replace(p.String())
+			if strings.Contains(shown, secret) && !strings.HasPrefix(p.Message, "there is an account at") {
+				t.Errorf("%q is shown: %s", text, p)
+			}
+		}
+	})
+}

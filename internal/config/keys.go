@@ -1,0 +1,72 @@
+package config
+
+// The keys of each table. Adding one is adding a line here, a field to the struct, a
+// section to docs/configuration.md and a case to testdata.
+
+var rootKeys = []key[reader]{
+	{name: "pgod", read: (*reader).readPgod},
+	{name: "services", read: (*reader).readServices},
+}
+
+var pgodKeys = []key[Config]{
+	{name: "operator_keys", read: func(c *Config, v value) { c.OperatorKeys = read(v, parseAbsolutePath) }},
+	{name: "notify", read: func(c *Config, v value) { c.Notify = readList(v, parseNotify) }},
+}
+
+var serviceKeys = []key[Service]{
+	{name: "name", required: true, read: func(s *Service, v value) { s.Name = read(v, parseName) }},
+	{name: "user", required: true, read: func(s *Service, v value) { s.User = read(v, parseUser) }},
+	{name: "repository", required: true, read: readRepository},
+	{name: "branch", read: func(s *Service, v value) { s.Branch = read(v, parseBranch) }},
+	{name: "compose", read: func(s *Service, v value) { s.Compose = read(v, parseRepositoryPath) }},
+	{name: "profiles", read: func(s *Service, v value) { s.Profiles = readList(v, parseProfile) }},
+	{name: "ignore", read: func(s *Service, v value) { s.Ignore = readBool(v) }},
+	{name: "env", read: readEnv},
+	{name: "urls", read: readRoutes},
+	{name: "ports", read: func(s *Service, v value) { s.Ports = readList(v, parsePortRange) }},
+	{name: "networks", read: func(s *Service, v value) { s.Networks = readList(v, parseNetwork) }},
+	{name: "import", read: func(s *Service, v value) { s.Import = read(v, parseRepositoryPath) }},
+	{name: "reload", read: func(s *Service, v value) { s.Reload = read(v, parseReload) }},
+	{name: "registries", read: readRegistries},
+	{name: "git_key", read: func(s *Service, v value) { s.GitKey = read(v, gitKey(v.refs)) }},
+	{name: "allow", read: func(s *Service, v value) { s.Allow = readList(v, parseAllow) }},
+	{name: "deploy", read: func(s *Service, v value) { s.Deploy = read(v, parseDeploy) }},
+	{name: "rollback", read: func(s *Service, v value) { s.Rollback = readBool(v) }},
+	{name: "gate", read: func(s *Service, v value) { s.Gate = read(v, parseDuration) }},
+	{name: "timeout", read: func(s *Service, v value) { s.Timeout = read(v, parseDuration) }},
+	{name: "interval", read: func(s *Service, v value) { s.Interval = read(v, parseDuration) }},
+	{name: "machine", read: func(s *Service, v value) { s.Machine = readList(v, parseHost) }},
+	{name: "docker_host", read: func(s *Service, v value) { s.DockerHost = read(v, parseDockerHost) }},
+	{name: "notify", read: func(s *Service, v value) { s.Notify = readList(v, parseNotify) }},
+}
+
+func readRepository(s *Service, v value) {
+	s.Repository = read(v, resolved(v.refs, parseRepository))
+	if s.Repository.String() != s.Repository.Reveal() {
+		v.disclose()
+	}
+}
+
+func readRegistries(s *Service, v value) {
+	s.Registries = readList(v, resolved(v.refs, parseRegistry))
+	known := map[string]bool{"": true} // wrong or elsewhere
+	for i, registry := range s.Registries {
+		at := v.element(i)
+		at.disclose()
+		if known[registry.Host] && registry.Host != "" {
+			at.complain(wrong("", "there is an account at %s already", registry.Host))
+		}
+		known[registry.Host] = true
+	}
+}
+
+func readEnv(s *Service, v value) {
+	s.Env = readList(v, envVar(v.refs))
+	known := map[string]bool{}
+	for i, variable := range s.Env {
+		if known[variable.Name] && variable.Name != "" {
+			v.element(i).complain(wrong("", "%s is set already", variable.Name))
+		}
+		known[variable.Name] = true
+	}
+}

@@ -1,0 +1,159 @@
+package config
+
+import (
+	"errors"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/nearest"
+)
+
+// Each function here takes the text of one value and returns what it means, or a mistake.
+// None of them puts a text into its mistake that may be a secret.
+
+// matching makes a parse function of a regular expression.
+func matching(pattern, hint string) func(string) (string, error) {
+	valid := regexp.MustCompile(`^(?:` + pattern + `)$`)
+	return func(text string) (string, error) {
+		if !valid.MatchString(text) {
+			return "", wrong(hint, "%s is not valid", quote(text))
+		}
+		return text, nil
+	}
+}
+
+var (
+	// Without "_", so that "<name>_" is the prefix of nobody else's names in Docker.
+	parseName    = matching(`[a-z0-9][a-z0-9-]{0,62}`, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front`)
+	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]{0,255}`, "write a user's name as in /etc/passwd")
+	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a profile's name as in the compose file")
+	parseAllow   = matching(`[a-z][a-z0-9_.-]{0,63}(:[^[:cntrl:]]{1,512})?`, `write rule or rule:value, such as "bind:/srv/data"`)
+	parseNetName = matching(`[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a network's name as docker network ls shows it")
+)
+
+func parseNetwork(text string) (string, error) {
+	switch text {
+	case "host", "bridge", "none":
+		return "", wrong("name a network made with docker network create", "%s is Docker's own and never joined", quote(text))
+	}
+	return parseNetName(text)
+}
+
+// parseBranch follows git check-ref-format --branch.
+func parseBranch(text string) (string, error) {
+	refused := func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(" ~^:?*[\\", r) }
+	bad := strings.IndexFunc(text, refused) >= 0 || strings.Contains(text, "..") || strings.Contains(text, "@{") ||
+		strings.HasSuffix(text, ".") || text[0] == '-' || text == "@" || text == "HEAD"
+	for part := range strings.SplitSeq(text, "/") {
+		bad = bad || part == "" || part[0] == '.' || strings.HasSuffix(part, ".lock")
+	}
+	if bad {
+		return "", wrong("git check-ref-format --branch tells which names are", "%s is no name of a branch", quote(text))
+	}
+	if short, full := strings.CutPrefix(text, "refs/heads/"); full {
+		return "", wrong("write "+quote(short), "%s is a reference, not a branch", quote(text))
+	}
+	return text, nil
+}
+
+// parseRepositoryPath takes the path of a file inside a repository.
+func parseRepositoryPath(text string) (string, error) {
+	path := filepath.Clean(text)
+	switch {
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return "", wrong("", "%s holds a control character", quote(text))
+	case !filepath.IsLocal(path):
+		return "", wrong("write a path relative to the repository's top", "%s leaves the repository", quote(text))
+	case path == "." || strings.HasSuffix(text, "/"):
+		return "", wrong("write the path of a file", "%s is a directory", quote(text))
+	case path == ".git" || strings.HasPrefix(path, ".git/"):
+		return "", wrong("", "%s belongs to git", quote(text))
+	}
+	return path, nil
+}
+
+func parseAbsolutePath(text string) (string, error) {
+	if !filepath.IsAbs(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return "", wrong("write the whole path, from /", "%s is no absolute path", quote(text))
+	}
+	return filepath.Clean(text), nil
+}
+
+func parseDeploy(text string) (DeployMode, error) {
+	modes := []string{string(Recreate), string(InPlace)}
+	if slices.Contains(modes, text) {
+		return DeployMode(text), nil
+	}
+	hint := `write "recreate" or "in-place"`
+	if word, near := nearest.Word(text, modes); near {
+		hint = "did you mean " + quote(word) + "?"
+	}
+	return "", wrong(hint, "%s is no way to deploy", quote(text))
+}
+
+// parseDuration takes what is sensible for any of the durations here.
+func parseDuration(text string) (time.Duration, error) {
+	const shortest, longest = 100 * time.Millisecond, 7 * 24 * time.Hour
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, wrong(`write a number and its unit, such as "90s", "10m" or "1h30m"`, "%s is no duration", quote(text))
+	}
+	if d < shortest || d > longest {
+		return 0, wrong("", "%s is not between %s and %s", quote(text), shortest, "168h")
+	}
+	return d, nil
+}
+
+// parseReload takes a compose service and a command.
+func parseReload(text string) (string, error) {
+	if strings.ContainsFunc(text, unicode.IsControl) || len(strings.Fields(text)) < 2 {
+		return "", wrong(`write a compose service and a command, such as "caddy caddy reload"`, "%s is no command in a service", quote(text))
+	}
+	return text, nil
+}
+
+// envVar parses VAR=VALUE. Even a text without "=" may be a password.
+func envVar(refs references) func(string) (EnvVar, error) {
+	return func(text string) (EnvVar, error) {
+		name, content, found := strings.Cut(text, "=")
+		if !found || !variable.MatchString(name) {
+			return EnvVar{}, wrong("begin it with a letter, and use letters, digits and _ before the =", "not of the form VAR=VALUE")
+		}
+		content, err := refs.resolve(content)
+		if err != nil {
+			return EnvVar{}, err
+		}
+		if strings.Contains(content, "\x00") {
+			return EnvVar{}, wrong("", "the value of %s holds a NUL, which no environment can", name)
+		}
+		return EnvVar{name, NewSecret(content)}, nil
+	}
+}
+
+// gitKey parses the path of a private key into the key.
+func gitKey(refs references) func(string) (Secret, error) {
+	return func(text string) (Secret, error) {
+		path, err := parseAbsolutePath(text)
+		if err != nil {
+			return Secret{}, err
+		}
+		key, err := refs.file(path)
+		if err != nil {
+			return Secret{}, err
+		}
+		_, err = ssh.ParseRawPrivateKey([]byte(key))
+		if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
+			return Secret{}, wrong("ssh-keygen -p -f "+path+" removes it", "%s is protected by a passphrase", path)
+		}
+		if err != nil {
+			return Secret{}, wrong("ssh-keygen -t ed25519 makes one", "%s is no private SSH key", path)
+		}
+		return NewSecret(key), nil
+	}
+}

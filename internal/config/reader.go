@@ -1,0 +1,125 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// reader gathers what the files say and everything that is wrong with them.
+type reader struct {
+	opts     Options
+	refs     references
+	config   Config
+	services []placed // of every machine
+	problems Problems
+	warnings Problems
+}
+
+// placed is a service and where it stands.
+type placed struct {
+	*Service
+	at   value
+	here bool
+}
+
+// parse reads files that are in memory already; references alone lead out of them.
+func parse(sources []source, opts Options, refs references) (*Config, Problems) {
+	if opts.DefaultInterval == 0 {
+		opts.DefaultInterval = time.Minute
+	}
+	r := &reader{opts: opts, refs: refs}
+	order := map[string]int{}
+	for i, s := range sources {
+		order[s.path] = i
+		r.read(s)
+	}
+	r.checkConflicts()
+	for _, s := range r.services {
+		if s.here {
+			r.config.Services = append(r.config.Services, *s.Service)
+		}
+	}
+	byPlace := func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line))
+	}
+	slices.SortStableFunc(r.problems, byPlace)
+	slices.SortStableFunc(r.warnings, byPlace)
+	r.config.Warnings = r.warnings
+	return &r.config, r.problems
+}
+
+func (r *reader) read(s source) {
+	s.text = strings.TrimPrefix(s.text, "\ufeff") // a byte order mark
+	table, problem := s.decode()
+	if problem != nil {
+		r.problems = append(r.problems, *problem)
+		return
+	}
+	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: locate(s.text), reader: r}}
+	readTable(root, "", rootKeys, r)
+}
+
+// readPgod reads [pgod], which is about the whole host.
+func (r *reader) readPgod(v value) {
+	if v.file.dropin {
+		v.complain(wrong("move it to the main file", "only [[services]] may stand here"))
+		return
+	}
+	readTable(v, "pgod.", pgodKeys, &r.config)
+}
+
+func (r *reader) readServices(v value) {
+	list, ok := v.list()
+	if !ok {
+		v.complain(wrong("write [[services]]", "expected a list of tables"))
+	}
+	for i := range list {
+		r.readService(v.element(i))
+	}
+}
+
+// errElsewhere is what a reference of another machine's service leads to. It is no
+// problem: the file or variable is over there.
+var errElsewhere = errors.New("only on another machine")
+
+func (r *reader) readService(v value) {
+	here := r.isHere(v.key("machine"))
+	if name, ok := v.key("name").raw.(string); ok {
+		v.service = quote(name)
+	}
+	if !here {
+		v.refs = references{
+			file: func(string) (string, error) { return "", errElsewhere },
+			env:  func(string) (string, error) { return "", errElsewhere },
+		}
+	}
+	service := &Service{
+		Branch:   "main",
+		Deploy:   Recreate,
+		Rollback: true,
+		Gate:     time.Minute,
+		Timeout:  10 * time.Minute,
+		Interval: r.opts.DefaultInterval,
+	}
+	readTable(v, "services.", serviceKeys, service)
+	r.services = append(r.services, placed{service, v, here})
+}
+
+// isHere reports whether a service with this list of machines belongs on this one. A name
+// without a domain also means this host where it has one.
+func (r *reader) isHere(machines value) bool {
+	list, _ := machines.list()
+	for _, raw := range list {
+		name, _ := raw.(string)
+		for _, own := range r.opts.Machines {
+			label, _, _ := strings.Cut(own, ".")
+			if strings.EqualFold(name, own) || strings.EqualFold(name, label) {
+				return true
+			}
+		}
+	}
+	return len(list) == 0
+}

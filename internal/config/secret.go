@@ -1,0 +1,74 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+)
+
+// hidden stands for what must not be shown.
+const hidden = "***"
+
+// Secret is text that no log, error or %+v shows; only Reveal does. The text is behind a
+// pointer because fmt prints the bare content of a struct's unexported fields, but never
+// what a pointer in them points to. Compare secrets with reflect.DeepEqual.
+type Secret struct{ text *string }
+
+// NewSecret hides text.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{&text}
+}
+
+// Reveal returns the text itself, for the one place that needs it.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// String tells only whether there is a text.
+func (s Secret) String() string {
+	if s.text == nil {
+		return ""
+	}
+	return hidden
+}
+
+// SecretURL is a URL that may hold a token. It prints without.
+type SecretURL struct {
+	shown string
+	full  Secret
+}
+
+// Reveal returns the whole URL.
+func (u SecretURL) Reveal() string { return u.full.Reveal() }
+
+// String returns the URL with its secret part hidden.
+func (u SecretURL) String() string { return u.shown }
+
+// hideUserinfo hides the password, and with http(s) also the user name: git servers take
+// a token as either.
+func hideUserinfo(u url.URL) string {
+	user := u.User
+	u.User = nil
+	shown := u.String()
+	if user == nil {
+		return shown
+	}
+	name := user.String()
+	if _, password := user.Password(); password {
+		name = url.User(user.Username()).String() + ":" + hidden
+	}
+	if u.Scheme == "http" || u.Scheme == "https" {
+		name = hidden
+	}
+	return strings.Replace(shown, "://", "://"+name+"@", 1)
+}
+
+// hidePath leaves scheme and host: a webhook's path is its password.
+func hidePath(u url.URL) string {
+	return u.Scheme + "://" + u.Host + "/" + hidden
+}

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"pgo/internal/printable"
+)
+
+// maxFile is far above any sensible configuration; it keeps a mistaken path harmless.
+const maxFile = 1 << 20
+
+// source is one configuration file.
+type source struct {
+	path   string
+	text   string
+	dropin bool // from DropinDir: may hold services only
+	public bool // users other than the owner can read it
+}
+
+// DropinDir is the directory whose *.toml files are read beside the file at path:
+// /etc/pgo.d for /etc/pgo.toml.
+func DropinDir(path string) string { return strings.TrimSuffix(path, ".toml") + ".d" }
+
+// readSources reads the file at path and those in its DropinDir, in the order of their names.
+func readSources(path string) (sources []source, problems Problems) {
+	paths := []string{path}
+	entries, err := os.ReadDir(DropinDir(path))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		problems = append(problems, problemOf(DropinDir(path), 0, fmt.Errorf("cannot %w", err)))
+	}
+	for _, entry := range entries {
+		// An editor's backup begins with a dot.
+		if name := entry.Name(); strings.HasSuffix(name, ".toml") && name[0] != '.' {
+			paths = append(paths, filepath.Join(DropinDir(path), name))
+		}
+	}
+	for i, path := range paths {
+		s, err := readSource(path)
+		if err != nil {
+			problems = append(problems, problemOf(path, 0, err))
+			continue
+		}
+		s.dropin = i > 0
+		sources = append(sources, s)
+	}
+	return sources, problems
+}
+
+func readSource(path string) (source, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return source{}, fmt.Errorf("cannot %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return source{}, fmt.Errorf("cannot %w", err)
+	}
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return source{}, fmt.Errorf("cannot %w", err)
+	}
+	if len(content) > maxFile {
+		return source{}, fmt.Errorf("larger than %d MiB", maxFile>>20)
+	}
+	return source{path: path, text: string(content), public: info.Mode()&0o044 != 0}, nil
+}
+
+// quotedWord is a word of the file in a syntax error, as opposed to a single character or
+// a delimiter such as '"""'.
+var quotedWord = regexp.MustCompile(`"[^"]*\w\w[^"]*"|'[^']*\w\w[^']*'`)
+
+// decode parses the TOML. What it says of a syntax error never shows a value, which may
+// be a token whose quotes were forgotten.
+func (s source) decode() (map[string]any, *Problem) {
+	var table map[string]any
+	_, err := toml.Decode(s.text, &table)
+	if err == nil {
+		return table, nil
+	}
+	problem := Problem{File: s.path, Line: 1, Message: "no valid TOML"}
+	var syntax toml.ParseError
+	if errors.As(err, &syntax) {
+		problem.Line = max(syntax.Position.Line, 1) // 0 for a bad escape before the first newline
+		problem.Key = printable.Line(syntax.LastKey)
+		problem.Message = printable.Line(syntax.Message)
+		if !strings.HasPrefix(syntax.Message, "Key '") { // which has already been defined
+			problem.Message = quotedWord.ReplaceAllString(problem.Message, `"`+hidden+`"`)
+		}
+	}
+	return nil, &problem
+}

@@ -1,0 +1,227 @@
+package config
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"pgo/internal/nearest"
+)
+
+// A value is what stands at one place of a file.
+type value struct {
+	raw     any    // as the toml package decodes it; nil where nothing stands
+	path    string // services[2].ports[0]
+	line    int
+	service string // quoted name of the service it belongs to; empty: none
+	refs    references
+	file    *file
+}
+
+// file is a source that is being read.
+type file struct {
+	source
+	lines     map[string]int
+	reader    *reader
+	disclosed bool // there is a warning already
+}
+
+// key is the place of a table's key, whether or not there is one.
+func (v value) key(name string) value {
+	table, _ := v.raw.(map[string]any)
+	return v.at(member(v.path, name), table[name])
+}
+
+// element is the place of a list's i'th element.
+func (v value) element(i int) value {
+	var raw any
+	if list, _ := v.list(); i < len(list) {
+		raw = list[i]
+	}
+	return v.at(element(v.path, i), raw)
+}
+
+// at is a place within v. What has no line of its own is on its parent's.
+func (v value) at(path string, raw any) value {
+	v.path, v.raw = path, raw
+	if line, known := v.file.lines[path]; known {
+		v.line = line
+	}
+	return v
+}
+
+// list returns a list's elements; the toml package has two types for them.
+func (v value) list() ([]any, bool) {
+	tables, ok := v.raw.([]map[string]any)
+	if !ok {
+		list, ok := v.raw.([]any)
+		return list, ok
+	}
+	list := make([]any, len(tables))
+	for i, table := range tables {
+		list[i] = table
+	}
+	return list, true
+}
+
+// name is the path as people read it: services[2] "web": ports[0].
+func (v value) name() string {
+	if v.service == "" {
+		return v.path
+	}
+	index, key, _ := strings.Cut(v.path, "]")
+	if key == "" {
+		return index + "] " + v.service
+	}
+	return index + "] " + v.service + ": " + strings.TrimPrefix(key, ".")
+}
+
+func (v value) problem(err error) Problem {
+	p := problemOf(v.file.path, v.line, err)
+	p.Key = v.name()
+	return p
+}
+
+func (v value) complain(err error) {
+	if !errors.Is(err, errElsewhere) {
+		v.file.reader.problems = append(v.file.reader.problems, v.problem(err))
+	}
+}
+
+func (v value) warn(err error) {
+	v.file.reader.warnings = append(v.file.reader.warnings, v.problem(err))
+}
+
+// disclose warns, once for each file, of a secret that stands in a file others can read.
+func (v value) disclose() {
+	text, _ := v.raw.(string)
+	if _, _, ok := reference(text); ok || !v.file.public || v.file.disclosed {
+		return
+	}
+	v.file.disclosed = true
+	v.warn(wrong("chmod 600 "+v.file.path+", or write file:/path and keep it there",
+		"a secret, and other users can read this file"))
+}
+
+// isNot complains that a value is of another type than the one wanted.
+func (v value) isNot(wanted string) {
+	found, hint := "something else", ""
+	switch v.raw.(type) {
+	case string:
+		found = "a string"
+		if wanted == aBoolean {
+			hint = "leave out the quotes"
+		} else if wanted == aList {
+			hint = "put it in brackets"
+		}
+	case bool:
+		found = "a boolean"
+	case int64, float64:
+		found = "a number"
+		if wanted == aString {
+			hint = "put it in quotes"
+		}
+	case time.Time:
+		found = "a date"
+	case []any, []map[string]any:
+		found = "a list"
+	case map[string]any:
+		found = "a table"
+	}
+	v.complain(wrong(hint, "expected %s, found %s", wanted, found))
+}
+
+// What isNot may be told.
+const (
+	aString  = "a string"
+	aBoolean = "a boolean"
+	aList    = "a list of strings"
+	aTable   = "a table"
+)
+
+// read returns what parse makes of a string.
+func read[T any](v value, parse func(string) (T, error)) (none T) {
+	text, ok := v.raw.(string)
+	if !ok {
+		v.isNot(aString)
+		return none
+	}
+	if text == "" {
+		v.complain(wrong("leave it out", "empty"))
+		return none
+	}
+	parsed, err := parse(text)
+	if err != nil {
+		v.complain(err)
+		return none
+	}
+	return parsed
+}
+
+// readList reads a list of strings. An element that is wrong leaves a zero in its place,
+// so that the others keep their numbers.
+func readList[T any](v value, parse func(string) (T, error)) []T {
+	list, ok := v.list()
+	if !ok {
+		v.isNot(aList)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	parsed := make([]T, len(list))
+	for i := range list {
+		parsed[i] = read(v.element(i), parse)
+	}
+	return parsed
+}
+
+func readBool(v value) bool {
+	b, ok := v.raw.(bool)
+	if !ok {
+		v.isNot(aBoolean)
+	}
+	return b
+}
+
+// A key is one that a table may have.
+type key[T any] struct {
+	name     string
+	required bool
+	read     func(into *T, v value)
+}
+
+// readTable reads a table of these keys. The section is what unsupported calls the table.
+func readTable[T any](v value, section string, keys []key[T], into *T) {
+	table, ok := v.raw.(map[string]any)
+	if !ok {
+		v.isNot(aTable)
+		return
+	}
+	known := make([]string, len(keys))
+	for i, key := range keys {
+		known[i] = key.name
+		if _, set := table[key.name]; !set {
+			if key.required {
+				v.complain(wrong("", "%s is missing", key.name))
+			}
+			continue
+		}
+		at := v.key(key.name)
+		key.read(into, at)
+		if asks, ok := unsupported[section+key.name]; ok && asks(at.raw) {
+			at.complain(errUnsupported)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(table)) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		hint := ""
+		if word, near := nearest.Word(strings.ToLower(name), known); near {
+			hint = "did you mean " + quote(word) + "?"
+		}
+		v.key(name).complain(wrong(hint, "unknown key"))
+	}
+}

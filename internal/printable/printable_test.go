@@ -1,0 +1,31 @@
+package printable
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                        "",
+		`plain "text" with \ and`: `plain "text" with \ and`,
+		"größe ✓":                 "größe ✓",
+		"a\nb\tc\r":               `a\nb\tc\r`,
+		"\x1b[31mred":             `\x1b[31mred`,
+		"\xff\x00":                `\xff\x00`,
+		"\u202eright to left":     `\u202eright to left`,
+	} {
+		if got := Line(in); got != want {
+			t.Errorf("Line(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := Line(strings.Repeat("x", 3*maxLine)); len(got) > maxLine+len("…") {
+		t.Errorf("a long line has %d bytes", len(got))
+	}
+}
+
+func TestTextKeepsLines(t *testing.T) {
+	if got := Text("a\n\tb\x07"); got != "a\n\tb\\a" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -1,0 +1,95 @@
+package sshd
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// LoadOrCreateHostKey reads the host's private key, and makes one where there is none yet.
+// Clients know the host by this key. So one that cannot be used is an error, for a person to
+// look at, and never replaced.
+func LoadOrCreateHostKey(path string) (ssh.Signer, error) {
+	signer, err := loadHostKey(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return signer, err
+	}
+	if err := createHostKey(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("cannot make the host key %s: %w", path, err)
+	}
+	return loadHostKey(path) // the one that was there first, if two were made at once
+}
+
+func loadHostKey(path string) (ssh.Signer, error) {
+	// Without O_NONBLOCK a named pipe in its place would keep pgod waiting.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the host key: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the host key: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("the host key %s is not a regular file", path)
+	}
+	if open := info.Mode().Perm() & 0o077; open != 0 {
+		return nil, fmt.Errorf("the host key %s may be used by others (mode %04o): "+
+			"if nobody has, chmod 600 it; else remove it, and pgod makes a new one that clients have to accept anew", path, info.Mode().Perm())
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the host key: %w", err)
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("the host key %s cannot be used: restore it from a backup, "+
+			"or remove it, and pgod makes a new one that clients have to accept anew: %w", path, err)
+	}
+	return signer, nil
+}
+
+// createHostKey writes a new key under a name of its own and links it to path once it is
+// whole and on disk: link, unlike rename, never replaces.
+func createHostKey(path string) error {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "pgo")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	file, err := os.CreateTemp(dir, ".host_key-*") // with O_EXCL and mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(pem.EncodeToMemory(block))
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(file.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,70 @@
+package sshd
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestQuota(t *testing.T) {
+	q := newQuota[string](3, 2)
+	if !q.take("a") || !q.take("a") || q.take("a") {
+		t.Error("one user has more than its own share, or less")
+	}
+	if !q.take("b") || q.take("c") {
+		t.Error("all together have more than there is, or less")
+	}
+	q.release("a")
+	if !q.take("c") {
+		t.Error("what is released cannot be taken")
+	}
+	for _, user := range []string{"a", "b", "c"} {
+		q.release(user)
+	}
+	if q.used != 0 || len(q.by) != 0 {
+		t.Errorf("in the end %d are in use, %v", q.used, q.by)
+	}
+}
+
+func TestSourceOf(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.7:1":               "192.0.2.7/32",
+		"[::ffff:192.0.2.7]:1":      "192.0.2.7/32",
+		"[2001:db8:1:2:3:4:5:6]:99": "2001:db8:1:2::/64",
+		"[fe80::1%1]:99":            "fe80::/64",
+	} {
+		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(remote))
+		if got := sourceOf(addr); got != netip.MustParsePrefix(want) {
+			t.Errorf("the source of %s is %s, want %s", remote, got, want)
+		}
+	}
+	if got := sourceOf(&net.UnixAddr{}); got != (netip.Prefix{}) {
+		t.Errorf("the source of a socket is %s", got)
+	}
+}
+
+func TestIdleTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fired atomic.Bool
+		timer := newIdleTimer(time.Minute, func() { fired.Store(true) })
+		timer.begin()
+		timer.begin()
+		timer.end()
+		time.Sleep(time.Hour)
+		if synctest.Wait(); fired.Load() {
+			t.Error("it fired while something was running")
+		}
+		timer.end()
+		time.Sleep(time.Minute - 1)
+		if synctest.Wait(); fired.Load() {
+			t.Error("it fired too early")
+		}
+		time.Sleep(1)
+		if synctest.Wait(); !fired.Load() {
+			t.Error("it did not fire")
+		}
+	})
+}

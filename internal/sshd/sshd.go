@@ -1,0 +1,245 @@
+// Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session
+// and hands it to a Backend. It knows nothing of services and workers, and offers nothing
+// else that SSH can do: no shell, no terminal, no forwarding.
+package sshd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/target"
+)
+
+// Identity is who a connection belongs to: the holder of a key.
+type Identity struct {
+	User        string // the login name that the client sent, at most 64 bytes: worth nothing, to be shown and logged only
+	Fingerprint string // SHA256:…
+	Key         ssh.PublicKey
+	Remote      net.Addr
+}
+
+// Session is one command that a client asks for.
+type Session struct {
+	Identity Identity
+	Command  target.Command
+	// Stdout and Stderr go to the client as they are written. One goroutine may write to
+	// each of them, until Run returns.
+	Stdout, Stderr io.Writer
+}
+
+// Exit is how a command ended.
+type Exit struct {
+	Status  uint32 // the program's own, 0 to 255, or one of target's
+	Message string // if not empty, written to stderr as a line of its own before the status
+}
+
+// Backend carries out what clients ask for.
+type Backend interface {
+	// Knows reports whether the key may log in at all. It may wait for an answer to be
+	// known, but not beyond ctx. It is asked for keys that are merely offered.
+	Knows(ctx context.Context, key ssh.PublicKey) bool
+	// Run carries out one command. Whether this key may is its first question. ctx ends
+	// when the client leaves, interrupts, or pgod stops.
+	Run(ctx context.Context, s Session) Exit
+}
+
+// Options are what a Server is made of.
+type Options struct {
+	HostKey ssh.Signer
+	Backend Backend
+	Logger  hclog.Logger
+	Limits  Limits // the zero value means DefaultLimits
+}
+
+// Server accepts connections and serves them.
+type Server struct {
+	// Set by New, then immutable.
+	hostKey ssh.Signer
+	backend Backend
+	log     hclog.Logger
+	limits  Limits
+
+	logins      *quota[netip.Prefix] // connections that have not authenticated yet, by source
+	connections *quota[string]       // connections that have, by fingerprint
+	sessions    *quota[string]       // channels, by fingerprint
+
+	handlers sync.WaitGroup // one for each connection
+	commands sync.WaitGroup // running; added to only under mu while not closing
+
+	mu        sync.Mutex // guards what follows
+	closing   bool
+	listeners map[net.Listener]struct{}
+	open      map[net.Conn]struct{}
+}
+
+// New returns a Server that does nothing until Serve is called.
+func New(o Options) *Server {
+	if o.Limits == (Limits{}) {
+		o.Limits = DefaultLimits()
+	}
+	return &Server{
+		hostKey:     o.HostKey,
+		backend:     o.Backend,
+		log:         o.Logger,
+		limits:      o.Limits,
+		logins:      newQuota[netip.Prefix](o.Limits.Logins, o.Limits.LoginsPerSource),
+		connections: newQuota[string](o.Limits.Sessions, o.Limits.SessionsPerKey),
+		sessions:    newQuota[string](o.Limits.Sessions, o.Limits.SessionsPerKey),
+		listeners:   map[net.Listener]struct{}{},
+		open:        map[net.Conn]struct{}{},
+	}
+}
+
+// ErrClosed is returned by Serve on a Server that was shut down before.
+var ErrClosed = errors.New("the SSH server is shut down")
+
+// Serve accepts connections until Shutdown is called, and then returns nil. The end of ctx
+// ends it at once, running commands included.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	if !s.addListener(listener) {
+		return errors.Join(ErrClosed, listener.Close())
+	}
+	stop := context.AfterFunc(ctx, s.close)
+	defer stop()
+	for {
+		conn, err := listener.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			// Out of files or memory, most likely: both pass.
+			s.log.Error("cannot accept a connection", "error", err)
+			wait(ctx, 100*time.Millisecond)
+		default:
+			s.accept(ctx, conn)
+		}
+	}
+}
+
+// Shutdown refuses new connections and commands, lets those that run go on until ctx ends,
+// and closes what is left then. It returns ctx's error when that cut something off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopListening()
+	idle := make(chan struct{})
+	go func() {
+		s.commands.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+		s.close()
+		s.handlers.Wait()
+		return nil
+	case <-ctx.Done():
+		s.close()
+		return ctx.Err()
+	}
+}
+
+// accept starts to serve a connection, unless there are too many that only knock.
+func (s *Server) accept(ctx context.Context, conn net.Conn) {
+	source := sourceOf(conn.RemoteAddr())
+	if !s.logins.take(source) {
+		s.log.Warn("refused connection: too many are logging in", "source", conn.RemoteAddr())
+		_ = conn.Close()
+		return
+	}
+	if !s.addConn(conn) {
+		s.logins.release(source)
+		_ = conn.Close()
+		return
+	}
+	go func() {
+		defer s.handlers.Done()
+		defer s.removeConn(conn)
+		defer s.contain("a connection")
+		s.handle(ctx, conn, source)
+	}()
+}
+
+// contain keeps a fault in one connection from ending pgod, and with it all others.
+func (s *Server) contain(where string) {
+	if fault := recover(); fault != nil {
+		s.logFault(where, fault)
+	}
+}
+
+func (s *Server) logFault(where string, fault any) {
+	s.log.Error("a fault in pgo ended "+where, "fault", fault, "stack", string(debug.Stack()))
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) addConn(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.open[c] = struct{}{}
+	s.handlers.Add(1)
+	return true
+}
+
+func (s *Server) removeConn(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+	_ = c.Close()
+}
+
+// addCommand reports whether one more command may start. If so, it ends with commands.Done.
+func (s *Server) addCommand() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.commands.Add(1)
+	return true
+}
+
+func (s *Server) stopListening() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+// close ends everything; the handlers see their connections end and return.
+func (s *Server) close() {
+	s.stopListening()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		_ = c.Close()
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

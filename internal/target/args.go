@@ -1,0 +1,197 @@
+package target
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"pgo/internal/nearest"
+)
+
+// Args are an operation's arguments, checked against its row of the table.
+type Args struct {
+	Given    []Given  // the flags, in the order they were typed
+	Services []string // compose services
+}
+
+// Given is one flag that somebody gave.
+type Given struct{ Flag, Value string } // Flag is the long name: "--tail"
+
+// Has reports whether a flag was given. It is named in full: "--volumes".
+func (a Args) Has(long string) bool {
+	return slices.ContainsFunc(a.Given, func(g Given) bool { return g.Flag == long })
+}
+
+// Value returns a flag's value, the last one if there are several, and "" if there is none.
+func (a Args) Value(long string) string {
+	value := ""
+	for _, g := range a.Given {
+		if g.Flag == long {
+			value = g.Value
+		}
+	}
+	return value
+}
+
+// Words spells the arguments out for compose. Each flag is one word with its long name, so
+// that compose cannot read them any other way than the check did.
+func (a Args) Words() []string {
+	var words []string
+	for _, g := range a.Given {
+		if g.Value != "" {
+			g.Flag += "=" + g.Value
+		}
+		words = append(words, g.Flag)
+	}
+	return append(words, a.Services...)
+}
+
+// CheckArgs reports what is wrong with the arguments somebody typed for the operation.
+func (o Operation) CheckArgs(args []string, operator bool) error {
+	_, err := o.ParseArgs(args, operator)
+	return err
+}
+
+// ParseArgs reads the arguments somebody typed for the operation. Flags and services may be
+// mixed, and flags written in all ways that compose knows. Whatever the table does not list
+// is a *UsageError.
+func (o Operation) ParseArgs(args []string, operator bool) (Args, error) {
+	p := argParser{operation: o, operator: operator, rest: args}
+	for len(p.rest) > 0 {
+		arg := p.rest[0]
+		p.rest = p.rest[1:]
+		var err error
+		switch {
+		case p.flagsEnded || arg == "-" || !strings.HasPrefix(arg, "-"):
+			err = p.positional(arg)
+		case arg == "--":
+			p.flagsEnded = true
+		case strings.HasPrefix(arg, "--"):
+			err = p.long(arg)
+		default:
+			err = p.short(arg)
+		}
+		if err != nil {
+			return Args{}, err
+		}
+	}
+	return p.args, nil
+}
+
+type argParser struct {
+	operation  Operation
+	operator   bool
+	rest       []string // not read yet
+	flagsEnded bool     // by "--"
+	args       Args
+}
+
+var composeService = regexp.MustCompile(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
+
+func (p *argParser) positional(arg string) error {
+	if p.operation.Positional == None {
+		return Usagef("%s takes no argument %s; %s", p.operation.Name, quote(arg), p.allowed())
+	}
+	if !composeService.MatchString(arg) {
+		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", quote(arg))
+	}
+	p.args.Services = append(p.args.Services, arg)
+	return nil
+}
+
+// long reads --flag, --flag=value and --flag value.
+func (p *argParser) long(arg string) error {
+	name, value, hasValue := strings.Cut(arg, "=")
+	flag, err := p.find(name, func(f Flag) bool { return f.Long == name })
+	if err != nil {
+		return err
+	}
+	return p.give(flag, name, value, hasValue)
+}
+
+// short reads -f, -n5, -n=5, -n 5, and several in one word: -fn5.
+func (p *argParser) short(arg string) error {
+	for letters := arg[1:]; letters != ""; {
+		name := "-" + letters[:1]
+		flag, err := p.find(arg, func(f Flag) bool { return f.Short == name })
+		if err != nil {
+			return err
+		}
+		letters = letters[1:]
+		if flag.Value != "" {
+			value := strings.TrimPrefix(letters, "=")
+			return p.give(flag, name, value, letters != "")
+		}
+		if err := p.give(flag, name, "", strings.HasPrefix(letters, "=")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find returns the one flag that is typed like this, if this caller may use it.
+func (p *argParser) find(typed string, is func(Flag) bool) (Flag, error) {
+	i := slices.IndexFunc(p.operation.Flags, is)
+	if i < 0 {
+		near := ""
+		if word, ok := nearest.Word(typed, p.usable()); ok {
+			near = " (did you mean " + word + "?)"
+		}
+		return Flag{}, Usagef("%s does not take %s%s; %s", p.operation.Name, quote(typed), near, p.allowed())
+	}
+	flag := p.operation.Flags[i]
+	if flag.OperatorOnly && !p.operator {
+		return Flag{}, Usagef("%s takes %s from operators only; %s", p.operation.Name, flag.Long, p.allowed())
+	}
+	return flag, nil
+}
+
+// give records a flag, with the next word as its value where it needs one and has none yet.
+func (p *argParser) give(flag Flag, typed, value string, hasValue bool) error {
+	if flag.Value == "" {
+		if hasValue {
+			return Usagef("%s %s takes no value", p.operation.Name, typed)
+		}
+		p.args.Given = append(p.args.Given, Given{Flag: flag.Long})
+		return nil
+	}
+	if !hasValue && len(p.rest) > 0 {
+		value, p.rest = p.rest[0], p.rest[1:]
+	}
+	if value == "" {
+		return Usagef("%s %s needs a value: %s %s", p.operation.Name, typed, flag.Long, flag.Value)
+	}
+	if flag.valid != nil && !flag.valid(value) {
+		return Usagef("%s is no value for %s %s: %s %s", quote(value), p.operation.Name, typed, flag.Long, flag.Value)
+	}
+	p.args.Given = append(p.args.Given, Given{flag.Long, value})
+	return nil
+}
+
+// allowed says what this caller can give to the operation.
+func (p *argParser) allowed() string {
+	flags := p.usable()
+	switch {
+	case len(flags) > 0:
+		return "its flags are " + strings.Join(flags, ", ")
+	case p.operation.Positional == Services:
+		return "it takes names of compose services only"
+	default:
+		return "it takes no arguments at all"
+	}
+}
+
+// usable lists the flags this caller may give, in all their spellings.
+func (p *argParser) usable() []string {
+	var names []string
+	for _, f := range p.operation.Flags {
+		if f.OperatorOnly && !p.operator {
+			continue
+		}
+		if f.Short != "" {
+			names = append(names, f.Short)
+		}
+		names = append(names, f.Long)
+	}
+	return names
+}

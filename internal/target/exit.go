@@ -1,0 +1,60 @@
+package target
+
+import "fmt"
+
+// What pgo itself has to say is an SSH exit status of 400 and up: compose, whose own
+// status is passed on, cannot end with one of these.
+const (
+	StatusUsage        = 400 // no such operation, bad flag, no command
+	StatusUnauthorized = 401 // this key may not
+	StatusRefused      = 403 // refused by the policy
+	StatusNotFound     = 404 // host operation or commit not found
+	StatusConflict     = 409 // frozen or draining
+	StatusFault        = 500 // a fault in pgo
+	StatusFailed       = 502 // git or Docker failed without a status of its own
+	StatusUnavailable  = 503 // the worker is down
+	StatusDeadline     = 504 // took too long
+)
+
+// ExitNoConnection is pgoctl's exit code when no status came back at all. It is the one
+// that OpenSSH uses for this.
+const ExitNoConnection = 255
+
+// ExitCode returns the code that pgoctl exits with for a status. A process has room for
+// eight bits only, so pgo's own statuses become those of sysexits.h that come nearest.
+func ExitCode(status int) int {
+	switch status {
+	case StatusUsage:
+		return 64 // EX_USAGE
+	case StatusUnauthorized:
+		return 77 // EX_NOPERM
+	case StatusRefused:
+		return 78 // EX_CONFIG: what is wrong is in the repository
+	case StatusNotFound:
+		return 68 // EX_NOHOST
+	case StatusConflict:
+		return 75 // EX_TEMPFAIL: later it may work
+	case StatusFailed:
+		return 76 // EX_PROTOCOL: somebody else's answer
+	case StatusUnavailable:
+		return 69 // EX_UNAVAILABLE
+	case StatusDeadline:
+		return 74 // EX_IOERR
+	}
+	if status >= 0 && status <= 255 {
+		return status
+	}
+	return 70 // EX_SOFTWARE: a fault in pgo, or a status that this version does not know
+}
+
+// UnauthorizedPrefix begins what the host says with StatusUnauthorized.
+const UnauthorizedPrefix = "Unauthorized: "
+
+// Unauthorized is the sentence for a key that may not use a service. It is the same
+// whether or not the service exists, and the same from pgod and pgoctl.
+func Unauthorized(user, service string) string {
+	if service == "" {
+		return fmt.Sprintf(UnauthorizedPrefix+"Key for user %q is not an operator's", user)
+	}
+	return fmt.Sprintf(UnauthorizedPrefix+"Key for user %q does not match any for name %s", user, service)
+}

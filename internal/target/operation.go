@@ -1,0 +1,120 @@
+package target
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Scope says what an operation is about.
+type Scope int
+
+const (
+	// Service operations are written host:service//operation.
+	Service Scope = iota
+	// Host operations are written host://operation.
+	Host
+)
+
+// Positional says what an operation takes beside flags.
+type Positional int
+
+const (
+	// None: flags only.
+	None Positional = iota
+	// Services: names of compose services, all of them when there are none.
+	Services
+)
+
+// Operation is one row of the table of all there is to ask for.
+type Operation struct {
+	Name         string // one word or two, "git pull"
+	Summary      string
+	Scope        Scope
+	OperatorOnly bool
+	Change       bool // waits its turn in the service's queue of changes; all others are answered at once
+	Positional   Positional
+	Flags        []Flag // an allowlist: nothing else reaches compose
+}
+
+// Flag is one that an operation takes.
+type Flag struct {
+	Long         string // "--tail"
+	Short        string // "-n"; most have none
+	Value        string // what its value is called in messages; empty: it has none
+	OperatorOnly bool
+
+	valid func(value string) bool // nil: compose judges the value
+}
+
+var operations = []Operation{
+	{Name: "ping", Summary: "say pong!: the key is right and the worker answers"},
+	{Name: "up", Summary: "deploy the fetched commit; ends a down", Change: true, Positional: Services, Flags: []Flag{
+		{Long: "--force-recreate"},
+		{Long: "--pull", Value: "always|missing|never", valid: isPullPolicy},
+		{Long: "--build"},
+	}},
+	{Name: "down", Summary: "take it down and keep it down until up", Change: true, Flags: []Flag{
+		timeout,
+		{Long: "--volumes", OperatorOnly: true},
+	}},
+	{Name: "pull", Summary: "fetch the branch and pull its images", Change: true, Flags: []Flag{
+		{Long: "--quiet", Short: "-q"},
+		{Long: "--ignore-pull-failures"},
+	}},
+	{Name: "build", Summary: "build the images of the fetched commit", Change: true, Flags: []Flag{
+		{Long: "--no-cache"},
+		{Long: "--pull"},
+	}},
+	{Name: "ps", Summary: "list the containers", Positional: Services, Flags: []Flag{
+		{Long: "--all", Short: "-a"},
+		{Long: "--quiet", Short: "-q"},
+		{Long: "--format", Value: "format"},
+		{Long: "--status", Value: "status"},
+		{Long: "--services"},
+	}},
+	{Name: "logs", Summary: "show what the containers print", Positional: Services, Flags: []Flag{
+		{Long: "--follow", Short: "-f"},
+		{Long: "--tail", Short: "-n", Value: "number|all", valid: isTail},
+		{Long: "--timestamps", Short: "-t"},
+		{Long: "--since", Value: "time"},
+		{Long: "--until", Value: "time"},
+		{Long: "--no-log-prefix"},
+		{Long: "--no-color"},
+	}},
+	{Name: "git pull", Summary: "fetch the branch", Change: true},
+	{Name: "git hash", Summary: "print the fetched commit"},
+	{Name: "status", Summary: "show wanted and deployed commit, health, and what went wrong last"},
+	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},
+	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
+	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},
+	{Name: "ping", Summary: "say pong!: pgod answers", Scope: Host, OperatorOnly: true},
+	{Name: "version", Summary: "print pgod's version", Scope: Host, OperatorOnly: true},
+}
+
+var timeout = Flag{Long: "--timeout", Value: "seconds", valid: isSeconds}
+
+// Operations returns the table, those of a service first.
+func Operations() []Operation { return slices.Clone(operations) }
+
+// Lookup finds an operation by the name it is typed with.
+func Lookup(scope Scope, name string) (Operation, bool) {
+	i := slices.IndexFunc(operations, func(o Operation) bool { return o.Scope == scope && o.Name == name })
+	if i < 0 {
+		return Operation{}, false
+	}
+	return operations[i], true
+}
+
+func isPullPolicy(value string) bool {
+	return value == "always" || value == "missing" || value == "never"
+}
+
+func isTail(value string) bool {
+	_, err := strconv.ParseUint(value, 10, 31)
+	return err == nil || value == "all"
+}
+
+func isSeconds(value string) bool {
+	_, err := strconv.ParseUint(value, 10, 31)
+	return err == nil
+}

@@ -1,0 +1,165 @@
+// Package target knows the words that people address pgo with: the grammar
+// host:service//operation, the SSH exec line made of it, the table of operations with the
+// flags that each of them takes, and the exit statuses that come back.
+package target
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"pgo/internal/nearest"
+)
+
+// Target is what pgoctl is asked to do, and where.
+type Target struct {
+	Host string // a name or an address, an IPv6 one without its brackets; never empty
+	Command
+}
+
+// Command is one operation to carry out. Its Operation is always one of the table.
+type Command struct {
+	Service   string // empty: an operation on the host
+	Operation string // one word or two: "up", "git pull"
+	Args      []string
+}
+
+// Scope returns whether the command is about a service or the host.
+func (c Command) Scope() Scope {
+	if c.Service == "" {
+		return Host
+	}
+	return Service
+}
+
+// Line returns the SSH exec line for the command. ParseCommand reads it back.
+func (c Command) Line() string {
+	var line strings.Builder
+	line.WriteString(c.Service + "//" + c.Operation)
+	for _, arg := range c.Args {
+		line.WriteByte(' ')
+		line.WriteString(quoteWord(arg))
+	}
+	return line.String()
+}
+
+// ParseTarget reads pgoctl's positional arguments: host:service//operation and what follows.
+func ParseTarget(words []string) (Target, error) {
+	if len(words) == 0 {
+		return Target{}, Usagef("no target: write host:service//operation, for example localhost:pgo//ps")
+	}
+	place, operation, ok := strings.Cut(words[0], "//")
+	if !ok {
+		return Target{}, Usagef("%s is no target: write host:service//operation, for example localhost:pgo//ps", quote(words[0]))
+	}
+	host, service, ok := cutHost(place)
+	if !ok {
+		return Target{}, Usagef("%s does not name a host: write host:service//operation, for example localhost:pgo//ps", quote(words[0]))
+	}
+	if err := checkHost(host); err != nil {
+		return Target{}, err
+	}
+	if strings.Contains(service, ":") {
+		return Target{}, Usagef("%s names more than host and service: give the port as -p, write host:service//operation", quote(words[0]))
+	}
+	command, err := newCommand(service, operation, words[1:])
+	if err != nil {
+		return Target{}, err
+	}
+	return Target{Host: strings.Trim(host, "[]"), Command: command}, nil
+}
+
+// ParseCommand reads an SSH exec line: service//operation and its arguments, split into
+// words as a POSIX shell does, and nothing expanded.
+func ParseCommand(line string) (Command, error) {
+	words, err := splitWords(line)
+	if err != nil {
+		return Command{}, err
+	}
+	if len(words) == 0 {
+		return Command{}, Usagef("no command: write service//operation, for example pgo//ps")
+	}
+	service, operation, ok := strings.Cut(words[0], "//")
+	if !ok {
+		return Command{}, Usagef("%s is no command: write service//operation, for example pgo//ps", quote(words[0]))
+	}
+	if strings.Contains(service, ":") {
+		return Command{}, Usagef("%s names a host: an SSH client takes that as an argument of its own; write service//operation, for example pgo//ps", quote(words[0]))
+	}
+	return newCommand(service, operation, words[1:])
+}
+
+var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+func newCommand(service, operation string, args []string) (Command, error) {
+	if service != "" && !serviceName.MatchString(service) {
+		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", quote(service))
+	}
+	c := Command{Service: service, Operation: operation, Args: args}
+	if _, ok := Lookup(c.Scope(), c.Operation); !ok && len(args) > 0 {
+		c.Operation, c.Args = operation+" "+args[0], args[1:]
+	}
+	if _, ok := Lookup(c.Scope(), c.Operation); !ok {
+		return Command{}, unknownOperation(c.Scope(), operation, c.Operation)
+	}
+	for _, arg := range c.Args {
+		if !utf8.ValidString(arg) || strings.ContainsRune(arg, 0) {
+			return Command{}, Usagef("argument %s is not text: arguments are UTF-8 without NUL", quote(arg))
+		}
+	}
+	if len(c.Args) == 0 {
+		c.Args = nil
+	}
+	return c, nil
+}
+
+// unknownOperation is told the word that was typed, and that word with the next one.
+func unknownOperation(scope Scope, typed, twoWords string) error {
+	var names []string
+	for _, o := range operations {
+		if o.Scope == scope {
+			names = append(names, o.Name)
+		}
+	}
+	what := "no operation " + quote(typed)
+	if typed == "" {
+		what = "no operation is given"
+	}
+	if scope == Host {
+		what += " (without a service it is about the host)"
+	}
+	for _, word := range []string{typed, twoWords} {
+		if near, ok := nearest.Word(word, names); ok {
+			return Usagef("%s; did you mean %s?", what, near)
+		}
+	}
+	return Usagef("%s; there are %s", what, strings.Join(names, ", "))
+}
+
+// cutHost cuts host:service. The colons of an IPv6 address are inside its brackets.
+func cutHost(place string) (host, service string, ok bool) {
+	from := strings.LastIndexByte(place, ']') + 1
+	i := strings.IndexByte(place[from:], ':')
+	if i < 0 || from+i == 0 {
+		return "", "", false
+	}
+	return place[:from+i], place[from+i+1:], true
+}
+
+var hostName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
+
+func checkHost(host string) error {
+	if strings.HasPrefix(host, "[") {
+		if ip, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]")); err == nil && ip.Is6() {
+			return nil
+		}
+	}
+	if hostName.MatchString(host) {
+		return nil
+	}
+	if user, _, ok := strings.Cut(host, "@"); ok {
+		return Usagef("%s is not the name of a host: give the login name as -l %s", quote(host), quote(user))
+	}
+	return Usagef("%s is neither the name of a host nor its address ([::1] for IPv6)", quote(host))
+}

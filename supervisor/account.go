@@ -1,0 +1,89 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// dockerGroup is whose members may talk to the Docker engine.
+const dockerGroup = "docker"
+
+// lookupTimeout bounds a question to the name service, which can be a server
+// on the network.
+const lookupTimeout = 5 * time.Second
+
+// account is who a worker runs as.
+type account struct {
+	uid, gid uint32
+	groups   []uint32 // supplementary: the user's own and docker, sorted
+}
+
+// lookupAccount asks the system's name service, by the programs that come with
+// it: a static Go binary would read /etc/passwd only and miss users of LDAP.
+func lookupAccount(ctx context.Context, user string) (account, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	passwd, err := getent(ctx, "passwd", user)
+	if err != nil {
+		return account{}, fmt.Errorf("user %q: %w; create it, or correct `user`", user, err)
+	}
+	group, err := getent(ctx, "group", dockerGroup)
+	if err != nil {
+		return account{}, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
+	}
+	words, err := command(ctx, "id", "-G", "--", user)
+	if err != nil {
+		return account{}, fmt.Errorf("cannot list the groups of user %q: %w", user, err)
+	}
+	ids, err := numbers(append([]string{passwd[2], passwd[3], group[2]}, strings.Fields(words)...))
+	if err != nil {
+		return account{}, fmt.Errorf("user %q: %w", user, err)
+	}
+	groups := ids[2:]
+	slices.Sort(groups)
+	return account{uid: ids[0], gid: ids[1], groups: slices.Compact(groups)}, nil
+}
+
+// getent returns the fields of one entry.
+func getent(ctx context.Context, database, name string) ([]string, error) {
+	line, err := command(ctx, "getent", "--", database, name)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
+		return nil, errors.New("does not exist on this host")
+	}
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Split(strings.TrimSpace(line), ":")
+	if len(fields) < 4 || fields[0] != name {
+		return nil, errors.New("does not exist on this host") // a number is found as well
+	}
+	return fields, nil
+}
+
+func command(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w", name, args[len(args)-1], err)
+	}
+	return string(out), nil
+}
+
+func numbers(words []string) ([]uint32, error) {
+	var all []uint32
+	for _, word := range words {
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, uint32(n))
+	}
+	return all, nil
+}

@@ -1,0 +1,236 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	goplugin "github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+
+	"pgo/internal/config"
+	"pgo/internal/version"
+	"pgo/proto"
+)
+
+// How a worker is started and watched.
+const (
+	readyTimeout      = 10 * time.Second // from the start to ready
+	heartbeatInterval = 10 * time.Second
+	heartbeatMisses   = 3
+	dumpGrace         = time.Second     // for SIGQUIT's dump, before SIGKILL
+	termGrace         = 5 * time.Second // between SIGTERM and SIGKILL
+)
+
+// process is one worker process from its start to its end.
+type process struct {
+	runner *runner
+	client *plugin.Client
+	rpc    proto.WorkerClient
+	log    hclog.Logger
+	since  time.Time
+}
+
+// launch starts a worker for the service and returns it when it is ready. When
+// ctx ends, or anything is not as it should be, no process is left.
+func (s *Supervisor) launch(ctx context.Context, service config.Service, log hclog.Logger) (*process, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
+	defer cancel()
+	account, err := lookupAccount(ctx, service.User)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := s.serviceDir(service.Name, account)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{log: log, since: time.Now()}
+	p.runner = &runner{path: s.opts.Worker, account: account, stderr: func(r io.Reader) { copyLog(r, log) }}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  proto.Handshake,
+		Plugins:          plugin.PluginSet{proto.PluginName: &proto.Plugin{}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     readyTimeout,
+		Logger:           hclog.NewNullLogger(),
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.opts.SocketDir},
+		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage))},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socket string) (goplugin.Runner, error) {
+			p.runner.socket, p.runner.env = socket, spec.Env
+			return p.runner, nil
+		},
+	})
+	// go-plugin's start knows no context.
+	stop := context.AfterFunc(ctx, p.runner.abort)
+	defer stop()
+	if err := p.connect(ctx, account, configuration(service, dir)); err != nil {
+		p.discard()
+		return nil, errors.Join(context.Cause(ctx), err)
+	}
+	return p, nil
+}
+
+// connect does the handshake, checks who answered, and configures the worker.
+func (p *process) connect(ctx context.Context, account account, configuration *proto.ConfigureRequest) error {
+	client, err := p.client.Client()
+	if err != nil {
+		return fmt.Errorf("cannot start the worker: %w", err)
+	}
+	raw, err := client.Dispense(proto.PluginName)
+	if err != nil {
+		return fmt.Errorf("cannot reach the worker: %w", err)
+	}
+	rpc, ok := raw.(proto.WorkerClient)
+	if !ok {
+		return fmt.Errorf("go-plugin dispensed a %T", raw)
+	}
+	hello, err := rpc.Hello(ctx, &proto.HelloRequest{})
+	if err != nil {
+		return fmt.Errorf("cannot greet the worker: %w", err)
+	}
+	if err := p.verify(hello, account); err != nil {
+		return err
+	}
+	if _, err := rpc.Configure(ctx, configuration); err != nil {
+		return fmt.Errorf("cannot configure the worker: %w", err)
+	}
+	p.rpc = rpc
+	return nil
+}
+
+// verify holds the worker's identity against the one it was started with:
+// secrets and a repository's code are for the right user only.
+func (p *process) verify(hello *proto.HelloReply, account account) error {
+	groups := slices.Clone(hello.GetGroups())
+	slices.Sort(groups)
+	switch {
+	case hello.GetVersion() != version.String():
+		return fmt.Errorf("the worker is of version %q, pgod of %q: install both of one build", hello.GetVersion(), version.String())
+	case hello.GetPid() != int64(p.pid()):
+		return fmt.Errorf("process %d answered instead of %d", hello.GetPid(), p.pid())
+	case hello.GetUid() != account.uid || hello.GetGid() != account.gid || !slices.Equal(groups, account.groups):
+		return fmt.Errorf("the worker runs as %d:%d %v instead of %d:%d %v",
+			hello.GetUid(), hello.GetGid(), groups, account.uid, account.gid, account.groups)
+	}
+	return nil
+}
+
+func (p *process) pid() int { return p.runner.group.Pid() }
+
+// gone is closed when the process has ended.
+func (p *process) gone() <-chan struct{} { return p.runner.group.Done() }
+
+// ending is how the process ended, in words.
+func (p *process) ending() error {
+	err := p.runner.group.Wait()
+	if err == nil {
+		return errors.New("the worker ended by itself")
+	}
+	return fmt.Errorf("the worker ended: %w", err)
+}
+
+// watch calls the worker every heartbeatInterval, and returns when it did not
+// answer several times in a row, or is gone.
+func (p *process) watch(ctx context.Context) {
+	ticker := time.NewTicker(heartbeatInterval)
+	defer ticker.Stop()
+	for misses := 0; misses < heartbeatMisses; {
+		select {
+		case <-ticker.C:
+		case <-p.gone():
+			return
+		}
+		call, cancel := context.WithTimeout(ctx, heartbeatInterval)
+		_, err := p.rpc.Ping(call, &proto.PingRequest{})
+		cancel()
+		if misses++; err == nil {
+			misses = 0
+		}
+	}
+}
+
+// dumpAndKill ends a worker that does not answer. What its goroutines were at
+// goes to the log.
+func (p *process) dumpAndKill() {
+	p.runner.group.Signal(syscall.SIGQUIT)
+	timer := time.NewTimer(dumpGrace)
+	defer timer.Stop()
+	select {
+	case <-p.gone():
+	case <-timer.C:
+		p.runner.group.Signal(syscall.SIGKILL)
+	}
+}
+
+// drain lets the worker end the change that runs, for as long as ctx, then ends
+// the process.
+func (p *process) drain(ctx context.Context) {
+	if _, err := p.rpc.Drain(ctx, &proto.DrainRequest{}); err != nil {
+		p.log.Warn("a change is broken off", "error", err)
+	}
+	p.runner.group.Stop(termGrace)
+}
+
+// discard kills what is left of the process and has go-plugin clean up, which
+// can take its time.
+func (p *process) discard() {
+	p.runner.abort()
+	go func() {
+		p.client.Kill()
+		if p.runner.socket != "" {
+			_ = os.RemoveAll(p.runner.socket)
+		}
+	}()
+}
+
+// serviceDir returns the service's directory, made if it is missing. Root goes
+// no further than to it: what is inside is the user's.
+func (s *Supervisor) serviceDir(name string, account account) (string, error) {
+	dir := filepath.Join(s.opts.Dir, "services", name)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+	}
+	// Its parents are root's alone, so that this is the directory made above.
+	if err := os.Lchown(dir, int(account.uid), int(account.gid)); err != nil {
+		return "", fmt.Errorf("cannot hand over the service's directory: %w", err)
+	}
+	return dir, nil
+}
+
+// configuration is a service's entry as its worker gets it.
+func configuration(s config.Service, dir string) *proto.ConfigureRequest {
+	r := &proto.ConfigureRequest{
+		Name:       s.Name,
+		Dir:        dir,
+		Repository: s.Repository.Reveal(),
+		Branch:     s.Branch,
+		Compose:    s.Compose,
+		Profiles:   s.Profiles,
+		Ignore:     s.Ignore,
+		GitKey:     []byte(s.GitKey.Reveal()),
+		IntervalMs: s.Interval.Milliseconds(),
+		TimeoutMs:  s.Timeout.Milliseconds(),
+	}
+	for _, v := range s.Env {
+		r.Env = append(r.Env, v.Name+"="+v.Value.Reveal())
+	}
+	for _, registry := range s.Registries {
+		r.Registries = append(r.Registries, &proto.Registry{
+			Host: registry.Host, User: registry.User, Password: registry.Password.Reveal(),
+		})
+	}
+	return r
+}

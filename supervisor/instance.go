@@ -1,0 +1,282 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/internal/config"
+	"pgo/proto"
+)
+
+// state is where a worker is in its life.
+type state string
+
+const (
+	starting state = "starting" // launched, not ready yet
+	ready    state = "ready"
+	draining state = "draining" // asked to end; a change may run on
+	killing  state = "killing"  // signalled, not gone yet
+	backoff  state = "backoff"  // not there; started again when the timer fires
+	stopped  state = "stopped"  // gone for good
+)
+
+// instance is the supervisor's view of one service's worker. One goroutine, run,
+// owns all that is not marked otherwise; others send it events.
+type instance struct {
+	supervisor *Supervisor    // set by newInstance, then immutable
+	service    config.Service // likewise
+	log        hclog.Logger   // likewise
+	view       *view          // likewise; what everybody may read
+
+	events chan event
+	done   chan struct{} // closed when run ends
+
+	state    state
+	process  *process           // nil in starting, backoff and stopped
+	cancel   context.CancelFunc // of what was begun for the process
+	timer    *time.Timer        // fires in backoff
+	restarts restarts
+	stopping context.Context // not nil once stop was called: its end breaks a change off
+	again    bool            // an operator asked for this end: start again at once
+}
+
+// event is what an instance's goroutine reacts to.
+type event interface{}
+
+type (
+	launched struct {
+		process *process // nil: err says why
+		err     error
+	}
+	exited   struct{ process *process }
+	silent   struct{ process *process } // it does not answer
+	endAsked struct {
+		politely bool
+		reply    chan<- error
+	}
+	stopAsked  struct{ ctx context.Context }
+	timerFired struct{}
+)
+
+func newInstance(s *Supervisor, service config.Service) *instance {
+	i := &instance{
+		supervisor: s,
+		service:    service,
+		log:        s.opts.Logger.With("service", service.Name),
+		view:       newView(),
+		events:     make(chan event),
+		done:       make(chan struct{}),
+		timer:      time.NewTimer(0),
+		cancel:     func() {},
+	}
+	i.timer.Stop()
+	return i
+}
+
+// run is the life of the instance, from the first start to stop.
+func (i *instance) run() {
+	defer close(i.done)
+	i.start()
+	for i.state != stopped {
+		var e event
+		select {
+		case e = <-i.events:
+		case <-i.timer.C:
+			e = timerFired{}
+		}
+		i.handle(e)
+	}
+}
+
+// send hands an event to run, unless run has ended.
+func (i *instance) send(e event) bool {
+	select {
+	case i.events <- e:
+		return true
+	case <-i.done:
+		return false
+	}
+}
+
+// handle is the state machine. An event of a process that is not the present
+// one comes too late to matter.
+func (i *instance) handle(e event) {
+	switch e := e.(type) {
+	case launched:
+		i.onLaunched(e)
+	case exited:
+		if e.process == i.process {
+			i.onGone(e.process.ending())
+		}
+	case silent:
+		if e.process == i.process && i.state == ready {
+			i.log.Error("the worker does not answer: killing it", "pid", e.process.pid())
+			i.enter(killing)
+			go e.process.dumpAndKill()
+		}
+	case endAsked:
+		e.reply <- i.onEndAsked(e)
+	case stopAsked:
+		i.onStopAsked(e)
+	case timerFired:
+		if i.state == backoff {
+			i.start()
+		}
+	default:
+		i.log.Error("unexpected event", "event", fmt.Sprintf("%T", e), "state", i.state)
+	}
+}
+
+func (i *instance) enter(s state) {
+	i.state = s
+	i.view.enter(s, i.process, i.restarts.count())
+}
+
+// start begins a launch; launched tells how it went.
+func (i *instance) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	i.cancel = cancel
+	i.enter(starting)
+	go func() {
+		process, err := i.supervisor.launch(ctx, i.service, i.log)
+		if !i.send(launched{process, err}) && process != nil {
+			process.discard()
+		}
+	}()
+}
+
+func (i *instance) onLaunched(e launched) {
+	if e.err != nil {
+		i.onGone(e.err)
+		return
+	}
+	i.process = e.process
+	ctx, cancel := context.WithCancel(context.Background())
+	i.cancel()
+	i.cancel = cancel
+	i.enter(ready)
+	i.log.Info("the worker is ready", "pid", e.process.pid())
+	go func() {
+		<-e.process.gone()
+		i.send(exited{e.process})
+	}()
+	go func() {
+		e.process.watch(ctx)
+		i.send(silent{e.process})
+	}()
+	go i.follow(ctx, e.process)
+	if i.stopping != nil {
+		i.drain(i.stopping)
+	}
+}
+
+// follow keeps the last report of the worker.
+func (i *instance) follow(ctx context.Context, p *process) {
+	stream, err := p.rpc.Report(ctx, &proto.ReportRequest{})
+	for err == nil {
+		var report *proto.ReportReply
+		if report, err = stream.Recv(); err == nil {
+			i.view.reported(report)
+		}
+	}
+	if ctx.Err() == nil {
+		i.log.Debug("the worker's reports end", "error", err)
+		i.send(silent{p})
+	}
+}
+
+// onGone decides what follows a worker that is gone, or could not be started.
+func (i *instance) onGone(err error) {
+	i.cancel()
+	var lived time.Duration
+	if i.process != nil {
+		lived = time.Since(i.process.since)
+		i.process.discard()
+		i.process = nil
+	}
+	if i.stopping != nil {
+		i.enter(stopped)
+		return
+	}
+	if i.again {
+		i.again = false
+		i.restarts.forget()
+		i.start()
+		return
+	}
+	delay := i.restarts.next(lived)
+	i.log.Error("the worker is down", "error", err, "retry_in", delay.Round(time.Millisecond))
+	i.view.down(err, time.Now().Add(delay))
+	i.timer.Reset(delay)
+	i.enter(backoff)
+}
+
+// errNoWorker refuses to end what is not there.
+var errNoWorker = errors.New("there is no worker to end: it is being started")
+
+func (i *instance) onEndAsked(e endAsked) error {
+	switch {
+	case i.stopping != nil:
+		return errors.New("pgod is stopping")
+	case i.state == backoff: // do not wait any longer
+		i.timer.Stop()
+		i.restarts.forget()
+		i.start()
+		return nil
+	case i.process == nil:
+		return errNoWorker
+	}
+	i.again = true
+	if e.politely {
+		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+		context.AfterFunc(ctx, cancel)
+		i.drain(ctx)
+		return nil
+	}
+	i.enter(killing)
+	i.process.runner.abort()
+	return nil
+}
+
+func (i *instance) drain(ctx context.Context) {
+	if i.state != ready {
+		return // it is on its way already
+	}
+	i.enter(draining)
+	go i.process.drain(ctx) // exited follows
+}
+
+func (i *instance) onStopAsked(e stopAsked) {
+	i.stopping = e.ctx
+	switch i.state {
+	case starting:
+		i.cancel() // launched follows, with an error
+	case ready:
+		i.drain(e.ctx)
+	case backoff:
+		i.timer.Stop()
+		i.enter(stopped)
+	case draining, killing, stopped:
+		// The end is near anyway.
+	}
+}
+
+// stop ends the worker: a change that runs may go on until ctx ends. It returns
+// when the worker is gone.
+func (i *instance) stop(ctx context.Context) {
+	i.send(stopAsked{ctx})
+	<-i.done
+}
+
+// end has the worker end and a new one started.
+func (i *instance) end(politely bool) error {
+	reply := make(chan error, 1)
+	if !i.send(endAsked{politely, reply}) {
+		return errors.New("pgod is stopping")
+	}
+	return <-reply
+}

@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"pgo/internal/procgroup"
+)
+
+// runner starts a worker for go-plugin: as the service's user, in a process
+// group of its own, with an environment from nothing. It implements go-plugin's
+// runner.Runner.
+type runner struct {
+	path    string // of pgo-worker
+	account account
+	socket  string // the directory that go-plugin made for the worker's socket
+	env     []string
+	stderr  func(io.Reader) // reads the worker's standard error to its end
+
+	stdout *os.File // the reading end
+
+	mu      sync.Mutex
+	group   *procgroup.Group // nil until started
+	aborted bool             // do not start any more
+}
+
+// Start hands the socket's directory to the service's user and starts the
+// worker.
+func (r *runner) Start(context.Context) error {
+	if err := os.Chown(r.socket, int(r.account.uid), int(r.account.gid)); err != nil {
+		return fmt.Errorf("cannot hand over the socket's directory: %w", err)
+	}
+	stdout, stdoutWriter, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	stderr, stderrWriter, err := os.Pipe()
+	if err != nil {
+		_ = stdout.Close()
+		_ = stdoutWriter.Close()
+		return err
+	}
+	cmd := exec.Command(r.path)
+	cmd.Dir = "/"
+	cmd.Env = append(r.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	cmd.Stdout, cmd.Stderr = stdoutWriter, stderrWriter
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+		Uid: r.account.uid, Gid: r.account.gid, Groups: r.account.groups,
+	}}
+	err = r.begin(cmd)
+	_ = stdoutWriter.Close()
+	_ = stderrWriter.Close()
+	if err != nil {
+		_ = stdout.Close()
+		_ = stderr.Close()
+		return fmt.Errorf("cannot start the worker: %w", err)
+	}
+	r.stdout = stdout
+	go func() {
+		r.stderr(stderr)
+		_ = stderr.Close()
+	}()
+	return nil
+}
+
+func (r *runner) begin(cmd *exec.Cmd) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.aborted {
+		return errors.New("it is not wanted any more")
+	}
+	var err error
+	r.group, err = procgroup.Start(cmd)
+	return err
+}
+
+// abort kills the worker, also one that is yet to be started.
+func (r *runner) abort() {
+	r.mu.Lock()
+	r.aborted = true
+	group := r.group
+	r.mu.Unlock()
+	if group != nil {
+		group.Signal(syscall.SIGKILL)
+	}
+}
+
+// Stdout is read by go-plugin: the handshake comes there.
+func (r *runner) Stdout() io.ReadCloser { return r.stdout }
+
+// Stderr is empty for go-plugin. It would parse what a worker writes there, and
+// panic in this process on a line that is JSON but not a log line.
+func (r *runner) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Wait waits for the worker's end.
+func (r *runner) Wait(ctx context.Context) error {
+	select {
+	case <-r.group.Done():
+		return r.group.Wait()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Kill kills the worker's group.
+func (r *runner) Kill(context.Context) error {
+	r.abort()
+	return nil
+}
+
+// Diagnose adds nothing to go-plugin's own message.
+func (r *runner) Diagnose(context.Context) string { return "" }
+
+// Name is the worker's path.
+func (r *runner) Name() string { return r.path }
+
+// ID is the worker's pid, empty before the start.
+func (r *runner) ID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.group == nil {
+		return ""
+	}
+	return strconv.Itoa(r.group.Pid())
+}
+
+// PluginToHost checks the address that the worker announced: nothing but a Unix
+// socket in the directory that was made for it.
+func (r *runner) PluginToHost(network, address string) (string, string, error) {
+	if network != "unix" || filepath.Dir(address) != r.socket || address != filepath.Clean(address) {
+		return "", "", errors.New("the worker announced an address outside its own directory")
+	}
+	return network, address, nil
+}
+
+// HostToPlugin would serve callbacks from the worker; there are none.
+func (r *runner) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

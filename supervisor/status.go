@@ -1,0 +1,122 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"pgo/internal/printable"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+// local are the operations on a service that pgod answers itself: they work
+// also while the worker is busy or down.
+var local = map[string]func(*instance, sshd.Session) sshd.Exit{
+	"status":         (*instance).showStatus,
+	"worker status":  (*instance).showWorker,
+	"worker restart": func(i *instance, s sshd.Session) sshd.Exit { return i.endWorker(s, true) },
+	"worker kill":    func(i *instance, s sshd.Session) sshd.Exit { return i.endWorker(s, false) },
+}
+
+func (i *instance) endWorker(session sshd.Session, politely bool) sshd.Exit {
+	err := i.end(politely)
+	switch {
+	case errors.Is(err, errNoWorker):
+		return sshd.Exit{Status: target.StatusUnavailable, Message: err.Error()}
+	case err != nil:
+		return sshd.Exit{Status: target.StatusConflict, Message: err.Error()}
+	}
+	_, _ = fmt.Fprintf(session.Stdout, "the worker of %s ends; a new one is started\n", i.service.Name)
+	return sshd.Exit{}
+}
+
+// rows are the lines of a status: a name and a value each.
+type rows [][2]string
+
+func (r *rows) add(name, format string, args ...any) {
+	*r = append(*r, [2]string{name, printable.Line(fmt.Sprintf(format, args...))})
+}
+
+func (r rows) write(w io.Writer) {
+	var b strings.Builder
+	for _, row := range r {
+		fmt.Fprintf(&b, "%-10s %s\n", row[0]+":", row[1])
+	}
+	_, _ = io.WriteString(w, b.String())
+}
+
+func (i *instance) showStatus(session sshd.Session) sshd.Exit {
+	v, now := i.view.get(), time.Now()
+	state := v.report
+	var r rows
+	r.add("service", "%s", i.service.Name)
+	r.add("wanted", "%s", orNone(state.GetWanted()))
+	deployed := orNone(short(state.GetDeployed()))
+	if at := state.GetDeployedAt(); at != 0 {
+		deployed += ", " + ago(now, at)
+	}
+	r.add("deployed", "%s", deployed)
+	r.add("head", "%s", orNone(short(state.GetHead())))
+	r.add("last", "%s", lastDeploy(state.GetOutcome(), state.GetReason()))
+	activity := orNone(state.GetActivity())
+	if next := state.GetNextPoll(); next != 0 {
+		activity += fmt.Sprintf(", next poll in %s", max(time.Unix(next, 0).Sub(now).Round(time.Second), 0))
+	}
+	r.add("now", "%s", activity)
+	r.add("worker", "%s", v.worker(now))
+	if text := state.GetError(); text != "" {
+		r.add("error", "%s (since %s)", text, ago(now, state.GetErrorSince()))
+	}
+	r.write(session.Stdout)
+	return sshd.Exit{}
+}
+
+func (i *instance) showWorker(session sshd.Session) sshd.Exit {
+	v, now := i.view.get(), time.Now()
+	var r rows
+	r.add("service", "%s", i.service.Name)
+	r.add("user", "%s", i.service.User)
+	r.add("worker", "%s", v.worker(now))
+	r.write(session.Stdout)
+	return sshd.Exit{}
+}
+
+// worker is the worker's process in one line.
+func (s snapshot) worker(now time.Time) string {
+	text := string(s.state)
+	if s.restarts.crashloop(now) {
+		text += ", crashloop"
+	}
+	if p := s.process; p != nil {
+		text += fmt.Sprintf(", pid %d, up %s", p.pid(), now.Sub(p.since).Round(time.Second))
+	}
+	text += fmt.Sprintf(", %d restarts", s.restarts.total)
+	if s.state == backoff {
+		text += fmt.Sprintf(", started again in %s: %v", until(s.retry), s.err)
+	}
+	return text
+}
+
+func lastDeploy(outcome, reason string) string {
+	if reason == "" {
+		return orNone(outcome)
+	}
+	return outcome + ": " + reason
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// short is a commit as people write it.
+func short(commit string) string { return commit[:min(len(commit), 7)] }
+
+func ago(now time.Time, unix int64) string {
+	return now.Sub(time.Unix(unix, 0)).Round(time.Second).String() + " ago"
+}

@@ -1,0 +1,181 @@
+// Package supervisor runs one worker process per service and answers for them:
+// it knows the set of services, who may use which, and passes operations on.
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"pgo/internal/config"
+)
+
+// DrainTimeout is how long a change may run on when its worker is to end.
+const DrainTimeout = 10 * time.Second
+
+// judgeTimeout bounds how long a login waits for workers that have just been
+// started to tell their keys.
+const judgeTimeout = 5 * time.Second
+
+// Options are what a Supervisor is made of; immutable.
+type Options struct {
+	Dir       string // what outlives pgod; services/<name> are in there
+	SocketDir string // for the workers' sockets, of this pgod alone
+	Worker    string // path of pgo-worker
+	Logger    hclog.Logger
+}
+
+// Supervisor holds the instances. It implements sshd.Backend.
+type Supervisor struct {
+	opts Options
+	lock *os.File // held as long as the process lives
+
+	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
+
+	mu        sync.Mutex // guards what follows
+	instances map[string]*instance
+	operators map[string]bool // public keys by wire form
+	closing   bool
+}
+
+// New makes the directories and takes them for this process alone.
+func New(opts Options) (*Supervisor, error) {
+	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeSocketDir(opts.SocketDir); err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}}, nil
+}
+
+// lockDir keeps a second pgod away from the same directory.
+func lockDir(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("another pgod uses %s: stop it, or give this one a directory of its own with -d", dir)
+	}
+	return lock, nil
+}
+
+// makeSocketDir makes the directory, which users may enter but not list, and
+// removes what a pgod that was killed left in there.
+func makeSocketDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply makes the configuration's services the ones that run, and the operator
+// keys the ones that count. A service whose entry is the same is not touched;
+// one whose entry changed gets a new worker. Containers are not touched.
+func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.operators = map[string]bool{}
+	for _, key := range operators {
+		s.operators[string(key.Marshal())] = true
+	}
+	configured := map[string]bool{}
+	for _, service := range services {
+		configured[service.Name] = true
+		if old := s.instances[service.Name]; old == nil || !reflect.DeepEqual(old.service, service) {
+			s.replace(old, newInstance(s, service))
+		}
+	}
+	for name, old := range s.instances {
+		if !configured[name] {
+			old.log.Warn("the service is not configured any more: its worker ends, its containers stay as they are")
+			delete(s.instances, name)
+			s.replace(old, nil)
+		}
+	}
+}
+
+// replace ends the old instance, if there is one, and then begins the new one,
+// if there is one. The lock is held.
+func (s *Supervisor) replace(old, next *instance) {
+	if next != nil {
+		s.instances[next.service.Name] = next
+	}
+	s.lives.Go(func() {
+		if old != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+			defer cancel()
+			old.stop(ctx)
+		}
+		if next != nil {
+			next.run()
+		}
+	})
+}
+
+// Close ends all workers: changes that run may go on until ctx ends. Containers
+// are not touched.
+func (s *Supervisor) Close(ctx context.Context) {
+	s.mu.Lock()
+	s.closing = true
+	instances := s.all()
+	s.mu.Unlock()
+	for _, i := range instances {
+		s.lives.Go(func() { i.stop(ctx) })
+	}
+	s.lives.Wait()
+	_ = os.RemoveAll(s.opts.SocketDir)
+	_ = s.lock.Close()
+}
+
+// all returns the instances by name. The lock is held.
+func (s *Supervisor) all() []*instance {
+	var all []*instance
+	for _, i := range s.instances {
+		all = append(all, i)
+	}
+	slices.SortFunc(all, func(a, b *instance) int { return strings.Compare(a.service.Name, b.service.Name) })
+	return all
+}
+
+// instance returns the named service's instance, or nil.
+func (s *Supervisor) instance(name string) *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.instances[name]
+}
+
+func (s *Supervisor) isOperator(key ssh.PublicKey) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.operators[string(key.Marshal())]
+}

@@ -1,0 +1,107 @@
+package supervisor
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"pgo/proto"
+)
+
+// maxKeys bounds how many keys of one service count.
+const maxKeys = 4096
+
+// view is what others than its own goroutine may see of an instance.
+type view struct {
+	judged chan struct{} // closed when it is known whose keys the service has, or that this will take long
+	once   sync.Once
+
+	mu sync.Mutex // guards what follows
+	snapshot
+	keys map[string]bool // by wire form
+}
+
+// snapshot is an instance at one moment.
+type snapshot struct {
+	state    state
+	process  *process // nil: none
+	restarts restartCount
+	err      error     // why there is no worker
+	retry    time.Time // when one is started again
+
+	keysKnown bool // also after the worker that told them is gone
+	report    *proto.State
+}
+
+func newView() *view {
+	return &view{judged: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
+}
+
+func (v *view) get() snapshot {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.snapshot
+}
+
+// has tells whether the key may use the service.
+func (v *view) has(key ssh.PublicKey) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.keys[string(key.Marshal())]
+}
+
+func (v *view) enter(s state, p *process, r restartCount) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.state, v.process, v.restarts = s, p, r
+	if s == ready {
+		v.err = nil
+	}
+}
+
+func (v *view) down(err error, retry time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.err, v.retry = err, retry
+	v.judge()
+}
+
+// reported takes a worker's report. A report without keys does not take away
+// those of an earlier one: it says that the worker knows none yet.
+func (v *view) reported(r *proto.ReportReply) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if r.GetState() != nil {
+		v.report = r.GetState()
+	}
+	if r.GetKeysKnown() {
+		v.keysKnown = true
+		v.keys = map[string]bool{}
+		for _, key := range r.GetKeys()[:min(len(r.GetKeys()), maxKeys)] {
+			v.keys[string(key.GetBlob())] = true
+		}
+	}
+	if v.keysKnown || v.report.GetError() != "" {
+		v.judge()
+	}
+}
+
+func (v *view) judge() { v.once.Do(func() { close(v.judged) }) }
+
+// unavailable says why no worker answers.
+func (s snapshot) unavailable(service string) string {
+	switch {
+	case s.state == backoff:
+		return fmt.Sprintf("the worker of %s is down: %v; it is started again in %s", service, s.err, until(s.retry))
+	case s.err != nil:
+		return fmt.Sprintf("the worker of %s is %s: %v", service, s.state, s.err)
+	default:
+		return fmt.Sprintf("the worker of %s is %s: try again in a moment", service, s.state)
+	}
+}
+
+func until(t time.Time) time.Duration {
+	return max(time.Until(t).Round(100*time.Millisecond), 0)
+}

@@ -1,0 +1,80 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// deployed waits until the service says that the commit runs.
+func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
+	t.Helper()
+	rig.Until(t, s.Name+" to deploy "+commit[:7], func() error {
+		status := pgod.SSH(s.Key, s.Op("status"))
+		if !strings.Contains(status.Stdout, "deployed:  "+commit[:7]) {
+			return fmt.Errorf("status:\n%s%s", status.Stdout, status.Stderr)
+		}
+		return nil
+	})
+}
+
+// startedAt is when the project's only container was started.
+func startedAt(t *testing.T, project string) string {
+	t.Helper()
+	containers := rig.Containers(t, project)
+	if len(containers) != 1 {
+		t.Fatalf("%s has %d containers", project, len(containers))
+	}
+	return fmt.Sprint(containers[0].ID[:12], " ", containers[0].State.StartedAt)
+}
+
+func TestFirstStart(t *testing.T) {
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	commit := web.Push("first", r.Site(port, "hello"))
+	pgod := r.Start(web)
+	r.Answers(port, "hello")
+	deployed(t, pgod, web, commit)
+
+	for name, run := range map[string]func(*rig.Key, ...string) rig.Result{"ssh": pgod.SSH, "pgoctl": pgod.Pgoctl} {
+		t.Run(name, func(t *testing.T) {
+			if out := run(web.Key, web.Op("ping")).Exits(t, 0).Stdout; !strings.HasPrefix(out, "pong!") {
+				t.Errorf("ping said %q", out)
+			}
+			if out := run(web.Key, web.Op("ps")).Exits(t, 0).Stdout; !strings.Contains(out, "site") || !strings.Contains(out, fmt.Sprint(port)) {
+				t.Errorf("ps said %q", out)
+			}
+			if out := run(web.Key, web.Op("git hash")).Exits(t, 0).Stdout; out != commit+"\n" {
+				t.Errorf("git hash said %q, not %s", out, commit)
+			}
+		})
+	}
+}
+
+// A push is deployed; one that touches nothing the service uses restarts
+// nothing, also where the whole repository is the build's context.
+func TestPush(t *testing.T) {
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	files := r.Site(port, "one")
+	web.Push("first", files)
+	pgod := r.Start(web)
+	r.Answers(port, "one")
+
+	web.Push("second", r.Site(port, "two"))
+	r.Answers(port, "two")
+
+	before := startedAt(t, web.Name)
+	readme := web.Push("words only", rig.Files{"README.md": "nothing to run\n"})
+	deployed(t, pgod, web, readme)
+	if now := startedAt(t, web.Name); now != before {
+		t.Errorf("a commit that touches only README restarted the container: %s, then %s", before, now)
+	}
+	if text, err := os.ReadFile(filepath.Join(pgod.Dir, "services", web.Name, "checkout", "README.md")); err != nil || string(text) != "nothing to run\n" {
+		t.Errorf("the checkout does not follow: %q, %v", text, err)
+	}
+}

@@ -1,0 +1,41 @@
+package rig
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// binaries builds the product as `make` does, once per run, and returns the
+// directory that holds pgod, pgo-worker and pgoctl beside each other.
+var binaries = sync.OnceValues(func() (string, error) {
+	return built("bin", "./cmd/...")
+})
+
+// siteBinary builds the server of test/images/site, once per run.
+var siteBinary = sync.OnceValues(func() (string, error) {
+	dir, err := built("site", "./test/images/site")
+	return filepath.Join(dir, "site"), err
+})
+
+// built builds packages of the module into a directory of the run.
+func built(as, packages string) (string, error) {
+	run, err := theRun()
+	if err != nil {
+		return "", err
+	}
+	root, err := output("go", "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(run.dir, as)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X pgo/internal/version.Version=test", "-o", dir+"/", packages)
+	build.Dir = strings.TrimSpace(root)
+	build.Env = append(build.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build %s: %w\n%s", packages, err, out)
+	}
+	return dir, nil
+}

@@ -1,0 +1,103 @@
+package rig
+
+import (
+	"archive/tar"
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+)
+
+// Busybox is the name of an image with a busybox and a shell, made of the
+// machine's own static busybox: nothing is pulled. It is there until the run
+// ends.
+func (r *Rig) Busybox() string {
+	r.t.Helper()
+	name, err := busybox()
+	if err != nil {
+		r.t.Fatalf("cannot make the busybox image: %v", err)
+	}
+	return name
+}
+
+var busybox = sync.OnceValues(func() (string, error) {
+	run, err := theRun()
+	if err != nil {
+		return "", err
+	}
+	root, err := busyboxRoot("/bin/busybox")
+	if err != nil {
+		return "", err
+	}
+	name := run.name + "/busybox:1"
+	if err := run.note(kindImage, name); err != nil {
+		return "", err
+	}
+	load := exec.Command("docker", "import", "--change", `CMD ["sh"]`, "-", name)
+	load.Stdin = bytes.NewReader(root)
+	if out, err := load.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("docker import: %w: %s", err, out)
+	}
+	return name, nil
+})
+
+// applets are the busybox commands that the image has links for.
+var applets = []string{"cat", "date", "echo", "env", "false", "grep", "httpd", "id", "ln", "ls", "mkdir", "nc", "printf", "ps", "pwd", "rm", "sh", "sleep", "test", "touch", "true", "wget"}
+
+// busyboxRoot is a tar of the image's root.
+func busyboxRoot(file string) ([]byte, error) {
+	if err := checkStatic(file); err != nil {
+		return nil, err
+	}
+	binary, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	headers := []tar.Header{
+		{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777},
+		{Name: "bin/busybox", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(binary))},
+	}
+	for _, applet := range applets {
+		headers = append(headers, tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
+	}
+	var buffer bytes.Buffer
+	archive := tar.NewWriter(&buffer)
+	for _, header := range headers {
+		if err := archive.WriteHeader(&header); err != nil {
+			return nil, err
+		}
+		if header.Typeflag == tar.TypeReg {
+			if _, err := archive.Write(binary); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return buffer.Bytes(), archive.Close()
+}
+
+// checkStatic refuses a binary that needs libraries, which the image lacks.
+func checkStatic(file string) error {
+	binary, err := elf.Open(file)
+	if err != nil {
+		return err
+	}
+	defer binary.Close()
+	if libraries, _ := binary.ImportedLibraries(); len(libraries) > 0 {
+		return errors.New(file + " is not static; install the package busybox-static")
+	}
+	return nil
+}
+
+// removeImage removes a tag, which need not be there.
+func removeImage(name string) error {
+	_, err := output("docker", "image", "rm", "--force", name)
+	if err != nil && strings.Contains(err.Error(), "No such image") {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,279 @@
+package rig
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"golang.org/x/crypto/ssh"
+)
+
+// Pgod is a pgod with a directory, a configuration and a port of its own.
+type Pgod struct {
+	// Dir is what --dir says; it outlives restarts.
+	Dir string
+	// ConfigFile is what --config says.
+	ConfigFile string
+	// Flags are given beside those that the rig sets; a later one of the same
+	// name wins. Env is pgod's environment beside PATH and HOME. Both count
+	// from the next start.
+	Flags, Env []string
+	// Address is where it listens, known once it has started.
+	Address string
+
+	rig       *Rig
+	services  []*Service
+	operators []*Key
+	logFile   string
+	pid       atomic.Int64  // a Hunt reads it while the test restarts pgod
+	exited    chan struct{} // closed once pgod is waited for; nil before the first start
+}
+
+// stopGrace is how long pgod may take to stop: what it grants changes and
+// workers, and a little for itself.
+const stopGrace = 20 * time.Second
+
+// Start starts a pgod that has the services, and returns once it listens.
+func (r *Rig) Start(services ...*Service) *Pgod {
+	r.t.Helper()
+	p := r.Pgod(services...)
+	p.Start()
+	return p
+}
+
+// Pgod prepares a pgod that has the services, for tests that change something
+// about it before they start it.
+func (r *Rig) Pgod(services ...*Service) *Pgod {
+	r.t.Helper()
+	dir, err := os.MkdirTemp(r.Dir, "pgod-")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	p := &Pgod{
+		Dir:        filepath.Join(dir, "dir"),
+		ConfigFile: filepath.Join(dir, "pgo.toml"),
+		rig:        r,
+		services:   services,
+		logFile:    filepath.Join(dir, "log"),
+	}
+	r.write(p.logFile, "", 0o600)
+	p.Configure()
+	r.t.Cleanup(p.end)
+	return p
+}
+
+// Operators makes the keys those of operators. It counts from the next start.
+func (p *Pgod) Operators(keys ...*Key) {
+	p.rig.t.Helper()
+	p.operators = append(p.operators, keys...)
+	p.Configure()
+}
+
+// Configure writes the configuration anew, after a service's settings were
+// changed. With arguments these are the services from now on.
+func (p *Pgod) Configure(services ...*Service) {
+	p.rig.t.Helper()
+	if len(services) > 0 {
+		p.services = services
+	}
+	var entries []map[string]any
+	for _, service := range p.services {
+		entries = append(entries, service.entry())
+	}
+	config := map[string]any{"services": entries}
+	if len(p.operators) > 0 {
+		file := filepath.Join(filepath.Dir(p.ConfigFile), "operator_keys")
+		var lines strings.Builder
+		for _, key := range p.operators {
+			lines.WriteString(key.Public)
+		}
+		p.rig.write(file, lines.String(), 0o600)
+		config["pgod"] = map[string]any{"operator_keys": file}
+	}
+	text, err := toml.Marshal(config)
+	if err != nil {
+		p.rig.t.Fatal(err)
+	}
+	// Renamed into place: pgod reads the file as soon as it changes, and must
+	// not find half of it.
+	p.rig.write(p.ConfigFile+".new", string(text), 0o600)
+	if err := os.Rename(p.ConfigFile+".new", p.ConfigFile); err != nil {
+		p.rig.t.Fatal(err)
+	}
+}
+
+// listening is the line of the log that says where pgod listens.
+var listening = regexp.MustCompile(`listening.*\baddress=(\S+)`)
+
+// Start starts pgod, for the first time or again, and returns once it listens.
+func (p *Pgod) Start() {
+	t := p.rig.t
+	t.Helper()
+	bin, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(p.logFile, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	before := len(p.Log())
+	args := append([]string{"--config", p.ConfigFile, "--dir", p.Dir, "--ssh", "127.0.0.1:0", "--duration", "1s", "--debug"}, p.Flags...)
+	cmd := exec.Command(filepath.Join(bin, "pgod"), args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.Env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	// It dies with this process, even where that is killed, but is out of reach
+	// of a terminal's ^C: the rig stops it in its turn.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("cannot start pgod: %v", err)
+	}
+	exited := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(exited) }() // cmd.ProcessState has its status
+	p.pid.Store(int64(cmd.Process.Pid))
+	p.exited = exited
+	Within(t, 10*time.Second, "pgod to listen", func() error {
+		if found := listening.FindStringSubmatch(p.Log()[before:]); found != nil {
+			p.Address = strings.Trim(found[1], `"`)
+			return nil
+		}
+		if p.stopped() {
+			t.Fatalf("pgod ended before it listened: %v", cmd.ProcessState)
+		}
+		return fmt.Errorf("its log has no line with %q", listening)
+	})
+}
+
+// PID is pgod's process.
+func (p *Pgod) PID() int { return int(p.pid.Load()) }
+
+// Stop asks pgod to stop, and returns once it has.
+func (p *Pgod) Stop() {
+	p.rig.t.Helper()
+	p.signal(syscall.SIGTERM)
+	p.awaitExit(stopGrace)
+}
+
+// Kill ends pgod with SIGKILL.
+func (p *Pgod) Kill() {
+	p.rig.t.Helper()
+	p.signal(syscall.SIGKILL)
+	p.awaitExit(time.Second)
+}
+
+// Restart stops pgod and starts it again. It listens on another port then.
+func (p *Pgod) Restart() {
+	p.rig.t.Helper()
+	p.Stop()
+	p.Start()
+}
+
+// Reload has pgod read its configuration again.
+func (p *Pgod) Reload() {
+	p.rig.t.Helper()
+	p.signal(syscall.SIGHUP)
+}
+
+// Log is all that pgod, over all its starts, has logged so far.
+func (p *Pgod) Log() string {
+	p.rig.t.Helper()
+	text, err := os.ReadFile(p.logFile)
+	if err != nil {
+		p.rig.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// WorkerPID waits until the service has a worker and returns its process.
+func (p *Pgod) WorkerPID(service *Service) int {
+	p.rig.t.Helper()
+	pid := 0
+	Until(p.rig.t, "a worker of "+service.Name, func() error {
+		family, err := Family(p.PID())
+		if err != nil {
+			return err
+		}
+		var workers []int
+		for _, process := range family {
+			if process.Parent == p.PID() && process.UID == service.User.UID && process.Name == "pgo-worker" {
+				workers = append(workers, process.PID)
+			}
+		}
+		if len(workers) != 1 {
+			return fmt.Errorf("pgod has %d workers of the user %s: %v", len(workers), service.User.Name, family)
+		}
+		pid = workers[0]
+		return nil
+	})
+	return pid
+}
+
+// HostKey is the public half of pgod's own key.
+func (p *Pgod) HostKey() ssh.PublicKey {
+	p.rig.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.Dir, "host_key"))
+	if err != nil {
+		p.rig.t.Fatal(err)
+	}
+	key, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		p.rig.t.Fatalf("cannot read pgod's host key: %v", err)
+	}
+	return key.PublicKey()
+}
+
+func (p *Pgod) signal(signal syscall.Signal) {
+	p.rig.t.Helper()
+	if p.stopped() {
+		p.rig.t.Fatalf("cannot send %s to pgod: it has ended", signal)
+	}
+	if err := syscall.Kill(p.PID(), signal); err != nil {
+		p.rig.t.Fatalf("cannot send %s to pgod: %v", signal, err)
+	}
+}
+
+func (p *Pgod) stopped() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Pgod) awaitExit(limit time.Duration) {
+	p.rig.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(limit):
+		p.rig.t.Fatalf("pgod has not ended within %s", limit)
+	}
+}
+
+// end stops a pgod that still runs and shows the log of a test that failed.
+func (p *Pgod) end() {
+	if p.exited != nil && !p.stopped() {
+		_ = syscall.Kill(p.PID(), syscall.SIGTERM)
+		select {
+		case <-p.exited:
+		case <-time.After(stopGrace):
+			p.rig.t.Errorf("pgod has not ended within %s of SIGTERM", stopGrace)
+			_ = syscall.Kill(p.PID(), syscall.SIGKILL)
+			<-p.exited
+		}
+	}
+	if p.rig.t.Failed() {
+		p.rig.t.Logf("pgod logged:\n%s", p.Log())
+	}
+}

@@ -1,0 +1,114 @@
+// Package rig is the stage on which pgo's end-to-end tests play: real Unix
+// users, a real git server, a real registry, the real Docker engine and a
+// running pgod, each with one call and each gone again when the test ends,
+// however it ends.
+//
+//	func TestMain(m *testing.M) { rig.Main(m) }
+//
+//	func TestFirstStart(t *testing.T) {
+//		r := rig.New(t)
+//		web, port := r.Service("web"), r.Port()
+//		web.Push("first", r.Site(port, "hello"))
+//		pgod := r.Start(web)
+//		r.Answers(port, "hello")
+//		pgod.Pgoctl(web.Key, web.Op("ps")).Succeeds(t)
+//	}
+//
+// Everything a rig makes carries a name that starts with the run's own prefix
+// (pgo-t-…), so that tests can run beside each other, twice in a row, and
+// beside containers that are none of theirs.
+package rig
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+// Rig is one test's share of the machine.
+type Rig struct {
+	// Prefix starts the name of every user and service of this test.
+	Prefix string
+	// Dir is this test's own directory. Unlike t.TempDir it lies where users
+	// without rights can get at what is below, if its own mode lets them.
+	Dir string
+
+	t   testing.TB
+	run *run
+}
+
+// rigs counts the rigs of this process, to name them.
+var rigs atomic.Int32
+
+// New returns a rig for t. It ends the test where the machine cannot carry it.
+func New(t testing.TB) *Rig {
+	t.Helper()
+	if err := machineFit(); err != nil {
+		t.Fatalf("the end-to-end tests need root and a Docker engine; run `make test` as root, it sets both up: %v", err)
+	}
+	run, err := theRun()
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := fmt.Sprintf("%s-%d", run.name, rigs.Add(1))
+	r := &Rig{Prefix: prefix, Dir: filepath.Join(run.dir, prefix), t: t, run: run}
+	r.mkdir(r.Dir, 0o755)
+	t.Cleanup(r.end)
+	return r
+}
+
+// end removes the rig's directory. It runs after all that was put on the rig
+// has been taken off, so a mount that is still there was forgotten by someone.
+func (r *Rig) end() {
+	mounts, err := mountsBelow(r.Dir)
+	if err != nil {
+		r.t.Error(err)
+	}
+	for _, mount := range mounts {
+		r.t.Errorf("%s is still mounted after the test", mount)
+	}
+	if len(mounts) > 0 {
+		return
+	}
+	if err := os.RemoveAll(r.Dir); err != nil {
+		r.t.Errorf("cannot remove the test's directory: %v", err)
+	}
+}
+
+// remember has the run remove the thing when the test ends, or, should this
+// process be killed before, when the next run begins.
+func (r *Rig) remember(kind kind, name string) {
+	r.t.Helper()
+	if err := r.run.note(kind, name); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := r.run.remove(kind, name); err != nil {
+			r.t.Error(err)
+		}
+	})
+}
+
+// mkdir makes a directory with exactly the mode, whatever the umask is.
+func (r *Rig) mkdir(dir string, mode os.FileMode) {
+	r.t.Helper()
+	if err := os.Mkdir(dir, mode); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Chmod(dir, mode); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// write makes a file with exactly the mode, whatever the umask is.
+func (r *Rig) write(file, content string, mode os.FileMode) {
+	r.t.Helper()
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Chmod(file, mode); err != nil {
+		r.t.Fatal(err)
+	}
+}

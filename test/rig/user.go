@@ -1,0 +1,160 @@
+package rig
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// User is a Unix user that exists for one test.
+type User struct {
+	Name     string
+	UID, GID int
+	Home     string
+}
+
+// The uids given out. They lie above what distributions give to people, system
+// services and subordinate ids, so that no container or process that is not of
+// the tests runs under one.
+const lowestUID, uids = 900_000, 90_000
+
+// User makes a Unix user, with a group of its own and in no other. A process
+// of it that outlives all else of the test is reported, and ended.
+func (r *Rig) User(name string) *User {
+	r.t.Helper()
+	full := r.Prefix + "-" + name
+	r.remember(kindUser, full)
+	u, err := addUser(full, filepath.Join(r.Dir, "home-"+name))
+	if err != nil {
+		r.t.Fatalf("cannot add the user %s: %v", full, err)
+	}
+	r.t.Cleanup(func() {
+		if err := poll(orphanGrace, u.Idle); err != nil {
+			r.t.Errorf("%s after all of the test has ended, as %s: %v", orphanGrace, u.Name, err)
+		}
+	})
+	return u
+}
+
+// orphanGrace is how long a process may outlive pgod. Only the rig's own tests
+// change it.
+var orphanGrace = 5 * time.Second
+
+// Command prepares a command that runs as the user alone: no other group, a
+// new environment, at home.
+func (u *User) Command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+		Uid: uint32(u.UID), Gid: uint32(u.GID), Groups: []uint32{},
+	}}
+	cmd.Dir = u.Home
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + u.Home, "USER=" + u.Name}
+	return cmd
+}
+
+// Processes are all that run under the user's uid.
+func (u *User) Processes() ([]Process, error) { return processesOf(u.UID) }
+
+// Idle is a condition to wait for: no process runs under the user's uid.
+func (u *User) Idle() error {
+	running, err := u.Processes()
+	if err != nil {
+		return err
+	}
+	if len(running) > 0 {
+		return fmt.Errorf("still running: %v", running)
+	}
+	return nil
+}
+
+// addUser adds a user with a uid that nobody has.
+func addUser(name, home string) (*User, error) {
+	unlock, err := lockMachine(changeUsers)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	uid, err := freeUID()
+	if err != nil {
+		return nil, err
+	}
+	id := strconv.Itoa(uid)
+	if _, err := output("groupadd", "--gid", id, name); err != nil {
+		return nil, err
+	}
+	// Without --no-log-init a uid this high makes the log of last logins a
+	// sparse file of hundreds of megabytes.
+	_, err = output("useradd", "--uid", id, "--gid", id, "--no-log-init", "--create-home", "--home-dir", home, "--shell", "/bin/sh", name)
+	return &User{Name: name, UID: uid, GID: uid, Home: home}, err
+}
+
+// freeUID finds a number that is neither a user's nor a group's, nor that of
+// a running process.
+func freeUID() (int, error) {
+	for range 100 {
+		uid := lowestUID + rand.N(uids)
+		_, errUser := user.LookupId(strconv.Itoa(uid))
+		_, errGroup := user.LookupGroupId(strconv.Itoa(uid))
+		running, err := processesOf(uid)
+		if err != nil {
+			return 0, err
+		}
+		if errUser != nil && errGroup != nil && len(running) == 0 {
+			return uid, nil
+		}
+	}
+	return 0, fmt.Errorf("no free uid from %d to %d found in 100 tries", lowestUID, lowestUID+uids)
+}
+
+// removeUser ends the user's processes, found by its exact uid, and removes
+// the user. Its home lies in the rig's directory and goes with that.
+func removeUser(name string) error {
+	u, err := user.Lookup(name)
+	if errors.As(err, new(user.UnknownUserError)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	if uid < lowestUID {
+		return fmt.Errorf("uid %d was not given out by the rig", uid)
+	}
+	if err := endProcesses(uid); err != nil {
+		return err
+	}
+	unlock, err := lockMachine(changeUsers)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// userdel removes the group of the same name as well.
+	_, err = output("userdel", name)
+	return err
+}
+
+// endProcesses kills what runs under the uid until nothing does.
+func endProcesses(uid int) error {
+	return poll(10*time.Second, func() error {
+		running, err := processesOf(uid)
+		if err != nil || len(running) == 0 {
+			return err
+		}
+		for _, p := range running {
+			if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+		return fmt.Errorf("still running: %v", running)
+	})
+}

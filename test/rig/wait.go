@@ -1,0 +1,71 @@
+package rig
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long Until waits: long enough for a build on a machine that
+// runs other tests too, short enough not to hide a hang.
+const patience = 60 * time.Second
+
+// Until waits for a condition: check tells with nil that it holds, and with an
+// error what is so instead. The last such error is what a timeout reports.
+func Until(t testing.TB, what string, check func() error) {
+	t.Helper()
+	Within(t, patience, what, check)
+}
+
+// Within is Until with a deadline of its own, for promises that have one.
+func Within(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	if err := poll(limit, check); err != nil {
+		t.Fatalf("waited %s for %s; at last: %v", limit, what, err)
+	}
+}
+
+// poll asks until check says nil or the time is over, and at least once.
+func poll(limit time.Duration, check func() error) error {
+	deadline := time.Now().Add(limit)
+	pause := 5 * time.Millisecond
+	for {
+		err := check()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		// This is the one sleep of the tests: between two looks.
+		time.Sleep(pause)
+		pause = min(2*pause, 200*time.Millisecond)
+	}
+}
+
+// Answers waits until the site on the published port says exactly want.
+func (r *Rig) Answers(port int, want string) {
+	r.t.Helper()
+	Until(r.t, fmt.Sprintf("port %d to answer %q", port, want), func() error {
+		got, err := Get(port)
+		if err == nil && got != want {
+			err = fmt.Errorf("it answers %q", got)
+		}
+		return err
+	})
+}
+
+// Get asks the site on the published port once.
+func Get(port int) (string, error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("status %s: %s", response.Status, strings.TrimSpace(string(body)))
+	}
+	return string(body), err
+}

@@ -1,0 +1,186 @@
+// Package compose runs docker compose for one service: resolving its model,
+// pulling, building, up, down, and what else passes through.
+//
+// The plugin's binary is run directly, without the docker command in front of
+// it: the plugin is docker compose, and as this process's own child the kernel
+// ends it with this process. Behind docker it would be a grandchild that goes
+// on alone. It also saves about 50 ms a call.
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"pgo/internal/procgroup"
+)
+
+// stopGrace is how long a cancelled compose has to end by itself.
+const stopGrace = 3 * time.Second
+
+// pluginDirs are the system-wide plugin directories of the docker command, in
+// its order. The ones below a home directory are left out: what stands there
+// is not the administrator's.
+var pluginDirs = []string{
+	"/usr/local/lib/docker/cli-plugins",
+	"/usr/local/libexec/docker/cli-plugins",
+	"/usr/lib/docker/cli-plugins",
+	"/usr/libexec/docker/cli-plugins",
+}
+
+// FindPlugin returns the path of the compose plugin.
+func FindPlugin() (string, error) {
+	for _, dir := range pluginDirs {
+		path := filepath.Join(dir, "docker-compose")
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("cannot find docker compose: install the plugin docker-compose (2.35 or newer) in one of %s", strings.Join(pluginDirs, ", "))
+}
+
+// Project is one service's compose project. Its fields are set once, then
+// immutable.
+type Project struct {
+	Plugin   string   // path of the plugin's binary
+	Name     string   // project name: the service's name
+	Home     string   // HOME and DOCKER_CONFIG: outside of everything that a repository writes
+	Checkout string   // what the containers mount
+	Profiles []string // the configured ones; a repository has no say in them
+	Env      []string // the service's env, VAR=VALUE
+	Marker   string   // VAR=VALUE in the environment of every process started here
+}
+
+// Output is where a command's output goes while it is produced. An error of a
+// writer does not end the command.
+type Output struct {
+	Stdout, Stderr io.Writer
+}
+
+// ExitError is a compose that ended with a status of its own.
+type ExitError struct {
+	Command string // up, pull, …
+	Status  int    // 1 to 255
+	Output  string // its last words, for those who did not see them go by
+}
+
+func (e *ExitError) Error() string {
+	text := fmt.Sprintf("docker compose %s ended with status %d", e.Command, e.Status)
+	if e.Output != "" {
+		text += ": " + e.Output
+	}
+	return text
+}
+
+// Run runs a compose command on a model file, in the directory that the
+// model's paths are about. Without a model compose acts on what it finds by
+// the project's name. A status other than 0 is an ExitError. When ctx ends
+// compose is asked to end, then killed, and the error is ctx's cause.
+func (p *Project) Run(ctx context.Context, model, dir string, out Output, args ...string) error {
+	// A model is resolved already: there is nothing left that an environment
+	// file could say.
+	global := []string{"--env-file", os.DevNull}
+	if model != "" {
+		global = append(global, "-f", model)
+	}
+	return p.run(ctx, dir, out, append(global, args...), args[0])
+}
+
+func (p *Project) run(ctx context.Context, dir string, out Output, args []string, name string) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	last := &tail{max: 2000}
+	args = append([]string{"--ansi", "never", "--progress", "plain", "-p", p.Name, "--project-directory", dir}, args...)
+	cmd := exec.Command(p.Plugin, args...)
+	cmd.Dir = dir
+	cmd.Env = p.environment()
+	cmd.Stdout = writer{out.Stdout}
+	cmd.Stderr = io.MultiWriter(last, writer{out.Stderr})
+	group, err := procgroup.Start(cmd)
+	if err != nil {
+		return fmt.Errorf("cannot start docker compose: %w", err)
+	}
+	select {
+	case <-group.Done():
+	case <-ctx.Done():
+		group.Stop(stopGrace)
+		return context.Cause(ctx)
+	}
+	var exit *exec.ExitError
+	switch err := group.Wait(); {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	case errors.As(err, &exit) && exit.ExitCode() > 0:
+		return &ExitError{Command: name, Status: exit.ExitCode(), Output: last.String()}
+	default:
+		return fmt.Errorf("docker compose %s: %w", name, err)
+	}
+}
+
+// environment is compose's whole environment. The service's own env comes
+// before what pgo relies on, so that it cannot change that.
+func (p *Project) environment() []string {
+	env := []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8",
+	}
+	env = append(env, p.Env...)
+	return append(env,
+		"HOME="+p.Home,
+		"DOCKER_CONFIG="+p.Home,
+		"PWD="+p.Checkout,
+		// Set, so that a repository's .env does not choose.
+		"COMPOSE_PROFILES="+strings.Join(p.Profiles, ","),
+		"COMPOSE_COMPATIBILITY=false",
+		// A remote include or extends would make it start git.
+		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
+		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
+		"COMPOSE_MENU=false",
+		p.Marker,
+	)
+}
+
+// writer makes a nil writer one that discards, and an error of a client's
+// stream no reason to break compose off.
+type writer struct{ w io.Writer }
+
+func (w writer) Write(b []byte) (int, error) {
+	if w.w != nil {
+		_, _ = w.w.Write(b)
+	}
+	return len(b), nil
+}
+
+// tail keeps the last max bytes written to it.
+type tail struct {
+	max int
+	buf []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.buf = append(t.buf, b...)
+	if len(t.buf) > 2*t.max {
+		t.buf = append(t.buf[:0], t.buf[len(t.buf)-t.max:]...)
+	}
+	return len(b), nil
+}
+
+// String returns the last lines, whole ones only where some were cut.
+func (t *tail) String() string {
+	b := t.buf
+	if len(b) > t.max {
+		b = b[len(b)-t.max:]
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			b = b[i+1:]
+		}
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,115 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// script is a project whose compose is a shell script: for what a real one
+// does only in trouble.
+func script(t *testing.T, text string) *Project {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "compose")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return &Project{Plugin: path, Name: "unit", Home: "/home-of-pgo", Checkout: t.TempDir(), Marker: "PGO_SERVICE_DIR=/unit"}
+}
+
+func TestStatusAndStreams(t *testing.T) {
+	p := script(t, "echo out; echo warn >&2; exit 7")
+	var stdout, stderr bytes.Buffer
+	err := p.Run(context.Background(), "m.json", p.Checkout, Output{&stdout, &stderr}, "up")
+	var exit *ExitError
+	if !errors.As(err, &exit) || exit.Status != 7 || exit.Command != "up" || exit.Output != "warn" {
+		t.Errorf("error %#v", err)
+	}
+	if stdout.String() != "out\n" || stderr.String() != "warn\n" {
+		t.Errorf("stdout %q, stderr %q", stdout.String(), stderr.String())
+	}
+}
+
+// The environment is made from nothing, and a service's env cannot change what
+// pgo relies on.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("OF_THE_WORKER", "1")
+	p := script(t, "env")
+	p.Env = []string{"MINE=1", "HOME=/etc", "DOCKER_CONFIG=/etc", "COMPOSE_PROFILES=all"}
+	p.Profiles = []string{"a", "b"}
+	var stdout bytes.Buffer
+	if err := p.Run(context.Background(), "", p.Checkout, Output{Stdout: &stdout}, "ps"); err != nil {
+		t.Fatal(err)
+	}
+	env := "\n" + stdout.String()
+	for _, want := range []string{"MINE=1", "HOME=/home-of-pgo", "DOCKER_CONFIG=/home-of-pgo", "COMPOSE_PROFILES=a,b", "PGO_SERVICE_DIR=/unit"} {
+		if !strings.Contains(env, "\n"+want+"\n") {
+			t.Errorf("no %s in:\n%s", want, env)
+		}
+	}
+	if strings.Contains(env, "OF_THE_WORKER") {
+		t.Errorf("the worker's environment reached compose:\n%s", env)
+	}
+}
+
+func TestCancelEndsTheWholeGroup(t *testing.T) {
+	p := script(t, "trap '' TERM\nsleep 600 &\necho started\nwait\nsleep 600")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	why := errors.New("the client left")
+	out := Output{Stdout: writerFunc(func(b []byte) (int, error) {
+		cancel(why)
+		return len(b), nil
+	})}
+	if err := p.Run(ctx, "", p.Checkout, out, "logs"); !errors.Is(err, why) {
+		t.Errorf("error %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+func TestBrokenClientDoesNotBreakCompose(t *testing.T) {
+	p := script(t, "for i in 1 2 3; do echo $i; done; echo done >&2")
+	broken := writerFunc(func([]byte) (int, error) { return 0, errors.New("gone") })
+	if err := p.Run(context.Background(), "", p.Checkout, Output{broken, broken}, "up"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTail(t *testing.T) {
+	last := &tail{max: 20}
+	for range 1000 {
+		_, _ = last.Write([]byte("0123456789\n"))
+	}
+	_, _ = last.Write([]byte("the end\n"))
+	if got := last.String(); got != "0123456789\nthe end" {
+		t.Errorf("tail %q", got)
+	}
+}
+
+func TestLogIn(t *testing.T) {
+	p := &Project{Home: t.TempDir()}
+	if err := p.LogIn([]Registry{{"registry.example.org:5000", "u", "p:w"}}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(p.Home, "config.json")
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(content), `"registry.example.org:5000": {`) || !strings.Contains(string(content), `"auth": "dTpwOnc="`) {
+		t.Errorf("content %s", content)
+	}
+}

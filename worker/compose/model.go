@@ -1,0 +1,279 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// FileNames are the names that a compose file may have when the configuration
+// names none, in the order in which they are looked for.
+var FileNames = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+
+// ErrNoFile means that a repository has no compose file.
+var ErrNoFile = errors.New("no compose file")
+
+// maxModel bounds a resolved model: env files and inlined configs included.
+const maxModel = 16 << 20
+
+// Model is a resolved compose file, decoded: a dollar in it is a dollar. All
+// that is read of a repository's compose file is read from here.
+type Model struct {
+	root map[string]any
+}
+
+// Resolve resolves the compose file of the tree in stage. file is its path in
+// there; empty means the first of FileNames. Where the tree has no .env beside
+// it, the one beside it in the checkout counts, which somebody put there by
+// hand.
+func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, error) {
+	file, err := findFile(stage, file)
+	if err != nil {
+		return nil, err
+	}
+	// As compose does it: a file in a subdirectory has its relative paths there.
+	dir := filepath.Dir(file)
+	args := []string{"-f", filepath.Join(stage, file), "--env-file", envFile(dir, stage, p.Checkout)}
+	for _, profile := range p.Profiles {
+		args = append(args, "--profile", profile)
+	}
+	args = append(args, "config", "--format", "json")
+	stdout := &limited{max: maxModel}
+	err = p.run(ctx, filepath.Join(stage, dir), Output{Stdout: stdout}, args, "config")
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return nil, fmt.Errorf("cannot resolve %s: %s", file, complaint(exit.Output))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if stdout.over {
+		return nil, fmt.Errorf("cannot resolve %s: the model is larger than %d MiB", file, maxModel>>20)
+	}
+	return Decode(stdout.Bytes())
+}
+
+// findFile returns the compose file's path in stage.
+func findFile(stage, file string) (string, error) {
+	names := FileNames
+	if file != "" {
+		names = []string{filepath.Clean(file)}
+	}
+	for _, name := range names {
+		if isFile(stage, name) {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: the repository has no %s", ErrNoFile, strings.Join(names, ", "))
+}
+
+func envFile(dir string, trees ...string) string {
+	for _, tree := range trees {
+		if name := filepath.Join(dir, ".env"); isFile(tree, name) {
+			return filepath.Join(tree, name)
+		}
+	}
+	return os.DevNull
+}
+
+// isFile tells whether name is a regular file in the tree, reached without a
+// symlink that leads out of it.
+func isFile(tree, name string) bool {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// complaint is what compose said, less its warnings.
+func complaint(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		if line = strings.TrimSpace(line); !strings.Contains(line, "level=warning") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Decode reads what `docker compose config --format json` printed. It writes
+// every dollar as two, in keys and in values.
+func Decode(raw []byte) (*Model, error) {
+	doc, err := parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the model: %w", err)
+	}
+	return &Model{root: mapStrings(doc, single, single).(map[string]any)}, nil
+}
+
+// Encode writes the model as a compose file. Compose expands values when it
+// reads it back, and leaves keys alone.
+func (m *Model) Encode() []byte {
+	return render(mapStrings(m.root, same, double))
+}
+
+// Load reads what Encode wrote.
+func Load(raw []byte) (*Model, error) {
+	doc, err := parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the model: %w", err)
+	}
+	return &Model{root: mapStrings(doc, same, single).(map[string]any)}, nil
+}
+
+func same(s string) string   { return s }
+func single(s string) string { return strings.ReplaceAll(s, "$$", "$") }
+func double(s string) string { return strings.ReplaceAll(s, "$", "$$") }
+
+func parse(raw []byte) (map[string]any, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber() // a number is written again as it was read
+	var doc map[string]any
+	if err := d.Decode(&doc); err != nil {
+		return nil, err
+	}
+	if doc == nil {
+		return nil, errors.New("not an object")
+	}
+	return doc, nil
+}
+
+func render(doc any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(doc); err != nil {
+		panic(err) // maps, slices and scalars that came from JSON
+	}
+	return b.Bytes()
+}
+
+// mapStrings copies a JSON value with key applied to every key and value to
+// every string.
+func mapStrings(v any, key, value func(string) string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for k, e := range v {
+			m[key(k)] = mapStrings(e, key, value)
+		}
+		return m
+	case []any:
+		l := make([]any, len(v))
+		for i, e := range v {
+			l[i] = mapStrings(e, key, value)
+		}
+		return l
+	case string:
+		return value(v)
+	default:
+		return v
+	}
+}
+
+// Services returns the names of the compose services, sorted.
+func (m *Model) Services() []string {
+	var names []string
+	for name := range m.services() {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Images returns the name of each compose service's image.
+func (m *Model) Images(project string) map[string]string {
+	images := map[string]string{}
+	for name, service := range m.services() {
+		image, _ := service["image"].(string)
+		if image == "" {
+			image = project + "-" + name // compose's own default for what it builds
+		}
+		images[name] = image
+	}
+	return images
+}
+
+// Built returns the compose services whose image is built, sorted.
+func (m *Model) Built() []string {
+	var names []string
+	for name, service := range m.services() {
+		if service["build"] != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Replicas returns how many containers a compose service is to have.
+func (m *Model) Replicas(service string) int {
+	s := m.services()[service]
+	deploy, _ := s["deploy"].(map[string]any)
+	for _, v := range []any{s["scale"], deploy["replicas"]} {
+		if n, ok := v.(json.Number); ok {
+			if n, err := n.Int64(); err == nil {
+				return int(n)
+			}
+		}
+	}
+	return 1
+}
+
+// StaysUp tells whether a compose service is one that the engine starts again
+// when it ended with 0: a server, not a job.
+func (m *Model) StaysUp(service string) bool {
+	s := m.services()[service]
+	deploy, _ := s["deploy"].(map[string]any)
+	policy, _ := deploy["restart_policy"].(map[string]any)
+	return s["restart"] == "always" || s["restart"] == "unless-stopped" || policy["condition"] == "any"
+}
+
+// Activate removes the profiles from the compose services: those that are in
+// the model are the ones that run.
+func (m *Model) Activate() {
+	for _, service := range m.services() {
+		delete(service, "profiles")
+	}
+}
+
+func (m *Model) services() map[string]map[string]any {
+	return objects(m.root["services"])
+}
+
+// objects returns the entries of v that are objects themselves.
+func objects(v any) map[string]map[string]any {
+	found := map[string]map[string]any{}
+	entries, _ := v.(map[string]any)
+	for name, entry := range entries {
+		if o, ok := entry.(map[string]any); ok {
+			found[name] = o
+		}
+	}
+	return found
+}
+
+// limited is a buffer that stops growing at max.
+type limited struct {
+	bytes.Buffer
+	max  int
+	over bool
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	if l.Len()+len(b) > l.max {
+		l.over = true
+		return len(b), nil
+	}
+	return l.Buffer.Write(b)
+}

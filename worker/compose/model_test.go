@@ -1,0 +1,231 @@
+package compose
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// project is one whose compose is the real plugin. Resolving needs no engine.
+func project(t *testing.T) *Project {
+	t.Helper()
+	plugin, err := FindPlugin()
+	if err != nil {
+		t.Fatalf("%v (`make test` installs it)", err)
+	}
+	return &Project{Plugin: plugin, Name: "unit", Home: t.TempDir(), Checkout: t.TempDir(), Marker: "PGO_SERVICE_DIR=/unit"}
+}
+
+// tree writes files into a new directory.
+func tree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func resolve(t *testing.T, p *Project, dir, file string) *Model {
+	t.Helper()
+	m, err := p.Resolve(context.Background(), dir, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestResolve(t *testing.T) {
+	p := project(t)
+	p.Env = []string{"FROM_PGO=operator"}
+	dir := tree(t, map[string]string{
+		"compose.yaml": `
+services:
+  web:
+    build: {context: app, dockerfile: ../Dockerfile}
+    environment: {A: "${FROM_PGO}", B: "${FROM_DOTENV}", C: "two $$ signs"}
+    env_file: [web.env]
+    volumes: ["./conf:/conf", "/etc/hosts:/h", "named:/n"]
+    scale: 2
+  job:
+    image: busybox
+    restart: unless-stopped
+    profiles: [extra]
+configs: {c: {file: ./c.txt}}
+secrets: {s: {file: sub/s.txt}}
+volumes:
+  named: {driver: local, driver_opts: {type: none, o: bind, device: ./data}}
+`,
+		".env":       "FROM_DOTENV=repo\nCOMPOSE_PROFILES=extra\nCOMPOSE_PROJECT_NAME=stolen\nCOMPOSE_FILE=/nonexistent\n",
+		"web.env":    "FROM_FILE='$x'\n",
+		"Dockerfile": "FROM scratch\n",
+	})
+	m := resolve(t, p, dir, "")
+	if got := m.Services(); !slices.Equal(got, []string{"web"}) {
+		t.Errorf("services %v: a repository's .env must not choose the profiles", got)
+	}
+	text := string(m.Encode())
+	for _, want := range []string{`"operator"`, `"repo"`, `"two $$ signs"`, `"FROM_FILE": "$$x"`, `"name": "unit"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the model has no %s:\n%s", want, text)
+		}
+	}
+	if got := m.Images("unit"); got["web"] != "unit-web" {
+		t.Errorf("images %v", got)
+	}
+	if got := m.Replicas("web"); got != 2 {
+		t.Errorf("%d replicas", got)
+	}
+
+	m.Reroot(dir, "/checkout")
+	if strings.Contains(string(m.Encode()), dir) {
+		t.Errorf("paths of the stage are left:\n%s", m.Encode())
+	}
+	if got, want := m.Uses("/checkout", Mounted), []string{"conf", "data"}; !slices.Equal(got, want) {
+		t.Errorf("mounted %q, want %q (unused configs and secrets are not in the model)", got, want)
+	}
+	if got, want := m.Uses("/checkout", Context), []string{"Dockerfile", "app"}; !slices.Equal(got, want) {
+		t.Errorf("contexts %q, want %q", got, want)
+	}
+
+	p.Profiles = []string{"extra"}
+	m = resolve(t, p, dir, "")
+	m.Activate()
+	if got := m.Services(); !slices.Equal(got, []string{"job", "web"}) {
+		t.Errorf("services %v", got)
+	}
+	if strings.Contains(string(m.Encode()), "profiles") {
+		t.Error("profiles are left in the model")
+	}
+	if !m.StaysUp("job") || m.StaysUp("web") {
+		t.Error("unless-stopped stays up, no policy does not")
+	}
+}
+
+// What Encode writes, compose reads back as the same model: dollars, in keys
+// and values, mean the same to the one who checks and to the one who mounts.
+func TestRoundTrip(t *testing.T) {
+	p := project(t)
+	dir := tree(t, map[string]string{"compose.yaml": `
+services:
+  web:
+    image: busybox
+    command: ["echo", "$$HOME", "a$$$$b", "$$$${x}"]
+    environment: {"K$$EY": "v$$"}
+    volumes: ["./a$$b:/x"]
+    labels: {"l$$1": "$$2"}
+`})
+	first := resolve(t, p, dir, "")
+	again := resolve(t, p, tree(t, map[string]string{"compose.yaml": string(first.Encode())}), "")
+	if a, b := string(first.Encode()), string(again.Encode()); a != b {
+		t.Errorf("first:\n%s\nagain:\n%s", a, b)
+	}
+	if got := first.Uses(dir, Mounted); !slices.Equal(got, []string{"a$b"}) {
+		t.Errorf("mounted %q", got)
+	}
+	loaded, err := Load(first.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := string(first.Encode()), string(loaded.Encode()); a != b {
+		t.Errorf("encoded:\n%s\nloaded:\n%s", a, b)
+	}
+}
+
+func TestResolveRefuses(t *testing.T) {
+	p := project(t)
+	outside := tree(t, map[string]string{"x.yaml": "services: {}"})
+	for name, c := range map[string]struct {
+		files map[string]string
+		file  string
+		want  string
+	}{
+		"no file":       {map[string]string{"README": ""}, "", "the repository has no compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml"},
+		"named missing": {map[string]string{"compose.yaml": ""}, "deploy/x.yaml", "the repository has no deploy/x.yaml"},
+		"no YAML":       {map[string]string{"compose.yaml": "services: [}"}, "", "cannot resolve compose.yaml: "},
+		"unknown key":   {map[string]string{"compose.yaml": "services: {a: {image: b, imagee: c}}"}, "", "imagee"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := tree(t, c.files)
+			_, err := p.Resolve(context.Background(), dir, c.file)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+	t.Run("link out of the tree", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Symlink(filepath.Join(outside, "x.yaml"), filepath.Join(dir, "compose.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Resolve(context.Background(), dir, ""); err == nil {
+			t.Error("a compose file outside of the repository was read")
+		}
+	})
+}
+
+func TestFileNamesAndPlaces(t *testing.T) {
+	p := project(t)
+	for _, name := range append([]string{"deploy/prod.yaml"}, FileNames...) {
+		dir := tree(t, map[string]string{name: "services: {a: {image: b, volumes: ['./d:/d']}}"})
+		file := ""
+		if strings.Contains(name, "/") {
+			file = name
+		}
+		want := filepath.Join(filepath.Dir(name), "d")
+		if got := resolve(t, p, dir, file).Uses(dir, Mounted); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: mounted %q, want %q", name, got, want)
+		}
+	}
+}
+
+// A .env that somebody put into the checkout counts where the repository has
+// none.
+func TestEnvFileOfTheCheckout(t *testing.T) {
+	p := project(t)
+	if err := os.WriteFile(filepath.Join(p.Checkout, ".env"), []byte("TAG=by-hand\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"compose.yaml": "services: {a: {image: 'b:${TAG}'}}"}
+	if got := resolve(t, p, tree(t, files), "").Images("unit")["a"]; got != "b:by-hand" {
+		t.Errorf("image %s", got)
+	}
+	files[".env"] = "TAG=committed\n"
+	if got := resolve(t, p, tree(t, files), "").Images("unit")["a"]; got != "b:committed" {
+		t.Errorf("image %s", got)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"services":{"a":{"image":"b","volumes":[{"type":"bind","source":"/s/x$$y"}],"build":{"context":"/s"}}}}`))
+	f.Add([]byte(`{"services":[1],"volumes":{"v":{"driver_opts":null}},"configs":{"c":"x"}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, err := Decode(raw)
+		if err != nil {
+			return
+		}
+		m.Activate()
+		m.Reroot("/s", "/c")
+		m.Uses("/c", Mounted)
+		for _, name := range m.Services() {
+			m.Replicas(name)
+			m.StaysUp(name)
+		}
+		again, err := Load(m.Encode())
+		if err != nil {
+			t.Fatalf("what Encode wrote cannot be loaded: %v", err)
+		}
+		if a, b := string(m.Encode()), string(again.Encode()); a != b {
+			t.Errorf("%s is not %s", a, b)
+		}
+	})
+}

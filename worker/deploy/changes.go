@@ -1,0 +1,235 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"pgo/internal/target"
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+// Resume brings what runs in line with what is wanted after the worker's start,
+// where a crash can have left it in between.
+func (s *Service) Resume(ctx context.Context) error {
+	if s.snapshot().Wanted != Down {
+		return nil // the first Poll does it
+	}
+	err := s.takeDown(ctx, compose.Output{})
+	s.ended(TakenDown, "", err)
+	return err
+}
+
+// Poll looks at the branch and deploys it if it moved.
+func (s *Service) Poll(ctx context.Context) error {
+	outcome, reason, err := s.poll(ctx)
+	s.ended(outcome, reason, err)
+	return err
+}
+
+func (s *Service) poll(ctx context.Context) (Outcome, string, error) {
+	head, err := s.fetch(ctx)
+	state := s.snapshot()
+	if err != nil && state.Switching == "" {
+		return "", "", err
+	}
+	commit := head
+	switch {
+	case state.Wanted == Down:
+		return TakenDown, "", nil
+	case state.Switching != "" && (s.cfg.Ignore || err != nil):
+		// Finish what was begun: at that commit nobody asked for another, or
+		// there is no other to be had.
+		commit = plumbing.NewHash(state.Switching)
+	case state.Switching == "" && state.Deployed != nil && state.Deployed.Commit == head.String():
+		return "", "", nil
+	case s.cfg.Ignore:
+		return Held, "", nil
+	case state.Verdict != nil && state.Verdict.Commit == head.String():
+		return "", "", errors.New(state.Verdict.Error)
+	}
+	return s.judge(s.deploy(ctx, commit, order{trigger: "poll", pull: "missing"}))(commit)
+}
+
+// judge remembers a deploy's verdict on its commit.
+func (s *Service) judge(outcome Outcome, reason string, err error) func(gitrepo.Hash) (Outcome, string, error) {
+	return func(commit gitrepo.Hash) (Outcome, string, error) {
+		if isVerdict(err) {
+			v := &Verdict{Commit: commit.String(), At: time.Now(), Error: err.Error()}
+			if uerr := s.update(func(st *State) { st.Verdict = v }); uerr != nil {
+				err = errors.Join(err, uerr)
+			}
+		}
+		return outcome, reason, err
+	}
+}
+
+// fetch brings the branch's head here, if it moved.
+func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
+	remote, err := s.repo.Look(ctx)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if head, ok := s.repo.Head(); ok && head == remote {
+		return head, nil
+	}
+	s.setActivity("fetch " + short(remote))
+	if err := s.repo.Fetch(ctx, remote); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.log.Info("fetched", "commit", short(remote))
+	s.changed()
+	return remote, nil
+}
+
+// GitPull fetches the branch.
+func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
+	head, err := s.fetch(ctx)
+	s.ended("", "", err)
+	if err != nil {
+		return err
+	}
+	info, err := s.repo.Commit(head)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out.Stdout, "%s %s\n", short(head), info.Subject)
+	return nil
+}
+
+// fetched is the head that operations work on.
+func (s *Service) fetched() (gitrepo.Hash, error) {
+	head, ok := s.repo.Head()
+	if !ok {
+		return head, ErrNothingFetched
+	}
+	return head, nil
+}
+
+// Up deploys the fetched commit and ends a Down. Where there is nothing new it
+// starts what is missing or stopped. Named compose services alone are started
+// as they are deployed.
+func (s *Service) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	if len(args.Services) > 0 {
+		return s.upSome(ctx, args, out)
+	}
+	head, err := s.fetched()
+	if err != nil {
+		return err
+	}
+	if err := s.update(func(st *State) { st.Wanted = Up }); err != nil {
+		return err
+	}
+	o := order{
+		trigger: "up by " + by,
+		told:    true,
+		force:   args.Has("--force-recreate"),
+		build:   args.Has("--build"),
+		pull:    args.Value("--pull"),
+		out:     out,
+	}
+	if o.pull == "" {
+		o.pull = "missing"
+	}
+	outcome, reason, err := s.judge(s.deploy(ctx, head, o))(head)
+	if err == nil && outcome == Unchanged {
+		err = s.startMissing(ctx, out)
+	}
+	s.ended(outcome, reason, err)
+	return err
+}
+
+// upSome starts some compose services of what is deployed.
+func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Output) error {
+	state := s.snapshot()
+	if state.Deployed == nil || state.Switching != "" {
+		return ErrNothingDeployed
+	}
+	up := append([]string{"up", "--detach"}, args.Words()...)
+	if !args.Has("--pull") {
+		up = append([]string{"up", "--detach", "--pull", "never"}, args.Words()...)
+	}
+	err := s.onDeployed(ctx, out, up...)
+	s.ended("", "", err)
+	return err
+}
+
+// startMissing starts what does not run and has not done its work either: a
+// job that ended with 0 is not run again.
+func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
+	services, err := s.unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	if len(services) == 0 {
+		return nil
+	}
+	up := append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--no-deps", "--pull", "never"}, services...)
+	return s.onDeployed(ctx, out, up...)
+}
+
+// Down takes the service down and keeps it down.
+func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output) error {
+	if err := s.update(func(st *State) { st.Wanted = Down }); err != nil {
+		return err
+	}
+	s.setActivity("down")
+	err := s.takeDown(ctx, out, args.Words()...)
+	s.ended(TakenDown, "", err)
+	return err
+}
+
+func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...string) error {
+	if err := s.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
+		return &stepError{"take down", s.cfg.Name, err}
+	}
+	return s.update(func(st *State) {
+		if st.Switching != "" {
+			// Nothing runs now, and what was half done is not deployed.
+			st.Switching, st.Deployed = "", nil
+		}
+	})
+}
+
+// Pull fetches the branch and pulls the images of its head. What runs stays.
+func (s *Service) Pull(ctx context.Context, args target.Args, out compose.Output) error {
+	err := s.pullHead(ctx, args, out)
+	s.ended("", "", err)
+	return err
+}
+
+func (s *Service) pullHead(ctx context.Context, args target.Args, out compose.Output) error {
+	head, err := s.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := s.stageAndResolve(ctx, head)
+	if err != nil {
+		return err
+	}
+	say(out, "fetched %s", short(head))
+	return s.pull(ctx, c, out, args.Words()...)
+}
+
+// Build builds the images of the fetched commit. What runs stays.
+func (s *Service) Build(ctx context.Context, args target.Args, out compose.Output) error {
+	err := s.buildHead(ctx, args, out)
+	s.ended("", "", err)
+	return err
+}
+
+func (s *Service) buildHead(ctx context.Context, args target.Args, out compose.Output) error {
+	head, err := s.fetched()
+	if err != nil {
+		return err
+	}
+	c, err := s.stageAndResolve(ctx, head)
+	if err != nil {
+		return err
+	}
+	return s.build(ctx, c, out, args.Words()...)
+}

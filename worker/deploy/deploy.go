@@ -1,0 +1,309 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+// order is why and how a deploy is asked for.
+type order struct {
+	trigger string // "poll", "up by miek"
+	told    bool   // somebody said up: an image that moved by itself counts
+	force   bool   // switch, even when nothing is different
+	build   bool   // build, even when no context is different
+	pull    string // pull policy: always, missing, never
+	out     compose.Output
+}
+
+// candidate is a commit on its way to be deployed.
+type candidate struct {
+	commit gitrepo.Hash
+	record Record            // as it will be, less the time and the images
+	model  []byte            // as a compose file, its paths in the checkout
+	images map[string]string // each compose service's image
+	built  []string          // the compose services whose image is built
+
+	changes  []string // what is different from what is deployed; empty: nothing
+	contexts []string // build contexts that are different: they count if the image is
+}
+
+// short is a commit as people write it.
+func short(commit gitrepo.Hash) string { return commit.String()[:7] }
+
+// deploy is the path from a fetched commit to running containers. Until the
+// switch nothing that runs and no file that a container can see has changed.
+func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (Outcome, string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout,
+		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
+	defer cancel()
+
+	c, err := s.stageAndResolve(ctx, commit)
+	if err != nil {
+		return Failed, "", err
+	}
+	if err := s.compare(c); err != nil {
+		return Failed, "", err
+	}
+	if o.force {
+		c.changes = append(c.changes, "forced")
+	}
+	if err := s.pullAndBuild(ctx, c, o); err != nil {
+		return Failed, "", err
+	}
+	if len(c.changes) == 0 {
+		return Unchanged, "", s.note(ctx, c)
+	}
+	reason := why(o, c)
+	s.log.Info("deploying", "commit", short(commit), "reason", reason)
+	say(o.out, "deploying %s: %s", short(commit), reason)
+	if err := s.switchTo(ctx, c, o); err != nil {
+		return Failed, "", err
+	}
+	c.record.Reason = reason
+	if err := s.finish(c); err != nil {
+		return Failed, "", err
+	}
+	s.log.Info("deployed", "commit", short(commit))
+	return Deployed, reason, nil
+}
+
+// stageAndResolve lays out the commit's tree beside the checkout and has
+// compose read it there.
+func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash) (*candidate, error) {
+	s.setActivity("stage " + short(commit))
+	if err := s.repo.Stage(ctx, commit, s.stage()); err != nil {
+		return nil, &stepError{"stage", short(commit), err}
+	}
+	s.setActivity("resolve " + short(commit))
+	model, err := s.project.Resolve(ctx, s.stage(), s.cfg.Compose)
+	if err != nil {
+		if ctx.Err() == nil {
+			err = verdict{err}
+		}
+		return nil, &stepError{"deploy", short(commit), err}
+	}
+	model.Activate()
+	c := &candidate{commit: commit, images: model.Images(s.cfg.Name), built: model.Built(), record: Record{Commit: commit.String()}}
+	if c.record.Inputs, err = s.repo.Entries(commit, model.Uses(s.stage(), compose.Mounted)); err != nil {
+		return nil, &stepError{"compare", short(commit), err}
+	}
+	if c.record.Contexts, err = s.repo.Entries(commit, model.Uses(s.stage(), compose.Context)); err != nil {
+		return nil, &stepError{"compare", short(commit), err}
+	}
+	if err := replaceFile(s.cfg.Dir, filepath.Base(s.stagedModel()), model.Encode()); err != nil {
+		return nil, fmt.Errorf("cannot save the model: %w", err)
+	}
+	model.Reroot(s.stage(), s.checkout())
+	c.model = model.Encode()
+	return c, nil
+}
+
+// compare finds what is different from what is deployed.
+func (s *Service) compare(c *candidate) error {
+	state := s.snapshot()
+	switch {
+	case state.Switching != "":
+		c.changes = []string{"an earlier deploy did not end"}
+		return nil
+	case state.Deployed == nil:
+		c.changes = []string{"first deploy"}
+		return nil
+	}
+	deployed, err := os.ReadFile(s.deployedModel())
+	if err != nil {
+		return fmt.Errorf("cannot read the deployed model: %w", err)
+	}
+	if string(deployed) != string(c.model) {
+		c.changes = append(c.changes, s.composeFile()+" changed")
+	}
+	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
+		c.changes = append(c.changes, path+" changed")
+	}
+	c.contexts = different(state.Deployed.Contexts, c.record.Contexts)
+	return nil
+}
+
+// composeFile is what to call the compose file in a reason.
+func (s *Service) composeFile() string {
+	if s.cfg.Compose != "" {
+		return s.cfg.Compose
+	}
+	return "the compose file"
+}
+
+// different returns the paths whose identity differs, sorted.
+func different(a, b map[string]string) []string {
+	var paths []string
+	for path := range b {
+		if a[path] != b[path] {
+			paths = append(paths, path)
+		}
+	}
+	for path := range a {
+		if _, ok := b[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// pullAndBuild gets the images, from the stage. A context that is different is
+// a change only if the image built from it is.
+func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
+	if len(c.changes) > 0 && o.pull != "never" {
+		if err := s.pull(ctx, c, o.out, "--policy", o.pull); err != nil {
+			return err
+		}
+	}
+	if len(c.changes)+len(c.contexts) > 0 || o.build {
+		if err := s.build(ctx, c, o.out); err != nil {
+			return err
+		}
+	}
+	return s.compareImages(ctx, c, o)
+}
+
+// compareImages finds the images that are others than those that run. That the
+// tag of an image was moved, by `pull` or by somebody else, is a change only
+// when somebody says up: a poll asks what the commit brings.
+func (s *Service) compareImages(ctx context.Context, c *candidate, o order) error {
+	var err error
+	if c.record.Images, err = s.engine.ImageIDs(ctx, c.images); err != nil {
+		return err
+	}
+	deployed := s.snapshot().Deployed
+	if deployed == nil {
+		return nil
+	}
+	for _, service := range different(deployed.Images, c.record.Images) {
+		rebuilt := len(c.contexts) > 0 && slices.Contains(c.built, service)
+		if o.told || rebuilt {
+			c.changes = append(c.changes, "the image of "+service+" changed")
+		}
+	}
+	return nil
+}
+
+func (s *Service) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
+	s.setActivity("pull " + short(c.commit))
+	args := append([]string{"pull", "--ignore-buildable"}, flags...)
+	if err := s.onStaged(ctx, out, args...); err != nil {
+		return &stepError{"pull the images of", short(c.commit), err}
+	}
+	return nil
+}
+
+func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
+	if len(c.built) == 0 {
+		return nil
+	}
+	s.setActivity("build " + short(c.commit))
+	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
+		if ended := (*compose.ExitError)(nil); errors.As(err, &ended) {
+			err = verdict{err}
+		}
+		return &stepError{"build", short(c.commit), err}
+	}
+	return nil
+}
+
+// onStaged runs compose on the model of the stage.
+func (s *Service) onStaged(ctx context.Context, out compose.Output, args ...string) error {
+	return s.project.Run(ctx, s.stagedModel(), s.projectDir(s.stage()), out, args...)
+}
+
+// note records a commit that brings nothing new: the checkout follows, what
+// runs stays as it is.
+func (s *Service) note(ctx context.Context, c *candidate) error {
+	state := s.snapshot()
+	if state.Deployed.Commit == c.record.Commit && state.Verdict == nil {
+		return nil
+	}
+	if err := s.moveCheckout(ctx, c.commit); err != nil {
+		return err
+	}
+	// What runs is what was deployed before, under this commit's name.
+	c.record.At, c.record.Reason, c.record.Images = state.Deployed.At, state.Deployed.Reason, state.Deployed.Images
+	return s.update(func(st *State) {
+		st.Deployed, st.Verdict = &c.record, nil
+	})
+}
+
+// switchTo replaces what runs. From its first line to finish, a crash leaves
+// Switching set, and the next deploy begins the switch again.
+func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
+	// Its objects stay here also when the branch moves on meanwhile.
+	if err := s.repo.Keep(append(slices.Clone(s.snapshot().Checkout), c.commit)...); err != nil {
+		return &stepError{"keep", short(c.commit), err}
+	}
+	if err := s.update(func(st *State) { st.Switching = c.record.Commit }); err != nil {
+		return err
+	}
+	s.setActivity("switch to " + short(c.commit))
+	if err := s.onDeployed(ctx, o.out, "down"); err != nil {
+		return &stepError{"take down what runs to deploy", short(c.commit), err}
+	}
+	if err := s.moveCheckout(ctx, c.commit); err != nil {
+		return err
+	}
+	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {
+		return fmt.Errorf("cannot save the model: %w", err)
+	}
+	up := []string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}
+	if err := s.onDeployed(ctx, o.out, up...); err != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
+	return nil
+}
+
+// moveCheckout brings the checkout to the commit. Before it begins it records
+// that files of both commits may be there.
+func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
+	from := s.snapshot().Checkout
+	if len(from) > 0 && !slices.Contains(from, to) {
+		from = append(slices.Clone(from), to)
+		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
+			return err
+		}
+	}
+	if err := s.repo.Switch(ctx, from, to, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", short(to), err}
+	}
+	if err := s.repo.Keep(to); err != nil {
+		return &stepError{"keep", short(to), err}
+	}
+	return s.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
+}
+
+// finish records the deploy as the one that runs.
+func (s *Service) finish(c *candidate) error {
+	c.record.At = time.Now()
+	return s.update(func(st *State) {
+		st.Deployed, st.Switching, st.Verdict = &c.record, "", nil
+	})
+}
+
+// why is a deploy's reason in one line.
+func why(o order, c *candidate) string {
+	reason := c.changes[0]
+	if more := len(c.changes) - 1; more > 0 {
+		reason += fmt.Sprintf(" and %d more", more)
+	}
+	return o.trigger + ": " + reason
+}
+
+// say writes a line of pgo's own between compose's.
+func say(out compose.Output, format string, args ...any) {
+	if out.Stderr != nil {
+		_, _ = fmt.Fprintf(out.Stderr, format+"\n", args...)
+	}
+}

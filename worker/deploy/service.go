@@ -1,0 +1,233 @@
+// Package deploy brings one service from its branch to running containers, and
+// keeps what it did in state.json. Its one path is the same for the poll, for
+// `up` and for the first start.
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+// Config is what a Service needs to know; immutable.
+type Config struct {
+	Name    string
+	Dir     string // the service's directory
+	Remote  gitrepo.Remote
+	Branch  string
+	Compose string        // the compose file's path in the repository; empty: one of the usual names
+	Ignore  bool          // deploy only when told
+	Timeout time.Duration // for one whole deploy
+	Project compose.Project
+
+	Registries []compose.Registry
+}
+
+// Service is one service. Its changing methods (Poll, Up, Down, Pull, Build,
+// GitPull) must not run at the same time as another of them; all others may be
+// called at any time.
+type Service struct {
+	cfg     Config
+	repo    *gitrepo.Repo
+	project *compose.Project
+	engine  compose.Engine
+	log     hclog.Logger
+	changed func()
+
+	mu     sync.Mutex // guards what follows, which changes write and everybody reads
+	state  State
+	status Status
+}
+
+// Status is what a Service says of itself.
+type Status struct {
+	Wanted     Wanted
+	Head       string // the fetched commit
+	Deployed   string
+	DeployedAt time.Time
+	Activity   string // the step that is being worked at, or Idle
+	Outcome    Outcome
+	Reason     string // of the last deploy
+	Error      string // of the last look, fetch or deploy; empty: all is well
+	ErrorSince time.Time
+}
+
+// Idle is the activity between two changes.
+const Idle = "idle"
+
+// Outcome is how the last deploy or poll ended.
+type Outcome string
+
+const (
+	Deployed  Outcome = "deployed"
+	Unchanged Outcome = "unchanged" // nothing that the service uses is different
+	Held      Outcome = "held"      // there is something new, and nobody has said up
+	TakenDown Outcome = "down"
+	Failed    Outcome = "failed"
+)
+
+// Open opens the service in its directory, which exists and is this process's
+// own. Nothing is started and no network is used. changed is called after each
+// change of Status or of the keys.
+func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
+	state, err := loadState(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state}
+	s.project.Name = cfg.Name
+	s.project.Home = filepath.Join(cfg.Dir, "docker")
+	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
+	for dir, mode := range map[string]os.FileMode{s.project.Home: 0o700, s.stage(): 0o700, s.checkout(): 0o755} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return nil, fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+		// Whatever the umask says: containers of any user read the checkout.
+		if err := os.Chmod(dir, mode); err != nil {
+			return nil, fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+	}
+	if err := s.project.LogIn(cfg.Registries); err != nil {
+		return nil, err
+	}
+	s.repo, err = gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
+	if err != nil {
+		return nil, err
+	}
+	s.status = Status{Activity: Idle}
+	if v := state.Verdict; v != nil {
+		s.status.Outcome, s.status.Error, s.status.ErrorSince = Failed, v.Error, v.At
+	}
+	return s, nil
+}
+
+func (s *Service) stage() string    { return filepath.Join(s.cfg.Dir, "stage") }
+func (s *Service) checkout() string { return s.project.Checkout }
+
+// The models of the stage and of what is deployed, as compose files.
+func (s *Service) stagedModel() string   { return filepath.Join(s.cfg.Dir, "staged.json") }
+func (s *Service) deployedModel() string { return filepath.Join(s.cfg.Dir, "deployed.json") }
+
+// projectDir is the directory in tree that the compose file's paths are about.
+func (s *Service) projectDir(tree string) string {
+	return filepath.Join(tree, filepath.Dir(s.cfg.Compose))
+}
+
+// Status returns the present status.
+func (s *Service) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.status
+	status.Wanted = s.state.Wanted
+	if d := s.state.Deployed; d != nil {
+		status.Deployed, status.DeployedAt = d.Commit, d.At
+	}
+	if head, ok := s.repo.Head(); ok {
+		status.Head = head.String()
+	}
+	return status
+}
+
+// Keys returns the public keys of the fetched head, and whether there is one.
+func (s *Service) Keys() (keys []gitrepo.Key, known bool) {
+	head, ok := s.repo.Head()
+	if !ok {
+		return nil, false
+	}
+	keys, ignored, err := s.repo.Keys(head)
+	if err != nil {
+		s.log.Error("cannot read the keys", "commit", head.String(), "error", err)
+		return nil, false
+	}
+	for _, why := range ignored {
+		s.log.Warn("ignored a key", "commit", head.String(), "reason", why)
+	}
+	return keys, true
+}
+
+// Hash returns the fetched commit.
+func (s *Service) Hash() (string, error) {
+	head, ok := s.repo.Head()
+	if !ok {
+		return "", ErrNothingFetched
+	}
+	return head.String(), nil
+}
+
+// Show runs a compose command that changes nothing, on what is deployed.
+func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) error {
+	return s.onDeployed(ctx, out, args...)
+}
+
+// onDeployed runs compose on the deployed model. Where there is none, compose
+// acts on what bears the project's name: nothing, or what an earlier life of
+// this service left.
+func (s *Service) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
+	model, dir := s.deployedModel(), s.projectDir(s.checkout())
+	if _, err := os.Stat(model); err != nil {
+		model = ""
+	}
+	if _, err := os.Stat(dir); err != nil {
+		dir = s.checkout()
+	}
+	return s.project.Run(ctx, model, dir, out, args...)
+}
+
+// update changes the state and saves it before anybody acts on it.
+func (s *Service) update(change func(*State)) error {
+	s.mu.Lock()
+	next := s.state
+	change(&next)
+	err := next.save(s.cfg.Dir)
+	if err == nil {
+		s.state = next
+	}
+	s.mu.Unlock()
+	s.changed()
+	return err
+}
+
+// snapshot returns the state as it is.
+func (s *Service) snapshot() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+func (s *Service) setActivity(activity string) {
+	s.mu.Lock()
+	s.status.Activity = activity
+	s.mu.Unlock()
+	s.changed()
+}
+
+// ended notes how a poll or a change ended. A change that was broken off, since
+// the worker ends, says nothing of the service.
+func (s *Service) ended(outcome Outcome, reason string, err error) {
+	s.mu.Lock()
+	s.status.Activity = Idle
+	switch {
+	case errors.Is(err, context.Canceled):
+	case err != nil:
+		s.status.Outcome = Failed
+		if s.status.Error != err.Error() {
+			s.status.Error, s.status.ErrorSince = err.Error(), time.Now()
+		}
+	default:
+		s.status.Error, s.status.ErrorSince = "", time.Time{}
+		if outcome != "" {
+			s.status.Outcome, s.status.Reason = outcome, reason
+		}
+	}
+	s.mu.Unlock()
+	s.changed()
+}

@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+)
+
+// follow follows the branch until the worker ends: a poll at once, and then one
+// per interval.
+func (w *Worker) follow() {
+	for w.service.Load() == nil {
+		if !w.wait() {
+			return
+		}
+		w.open()
+	}
+	service := w.service.Load()
+	w.change("the start", func() error { return service.Resume(w.ctx) })
+	for {
+		before := service.Status().Head
+		w.change("a poll", func() error { return service.Poll(w.ctx) })
+		if service.Status().Head != before {
+			// Fetching and staging needs much more than the next hour of looks.
+			debug.FreeOSMemory()
+		}
+		if !w.wait() {
+			return
+		}
+	}
+}
+
+// change runs one of the worker's own changes. Its error is in the log and in
+// the service's status.
+func (w *Worker) change(name string, change func() error) {
+	err := w.queue.do(w.ctx, name, func(string) {}, change)
+	if err != nil && w.ctx.Err() == nil {
+		w.log.Error("cannot bring the service up to date", "during", name, "error", err)
+	}
+}
+
+// wait waits until the next poll is due, and tells when; false: the worker ends.
+func (w *Worker) wait() bool {
+	delay := spread(time.Duration(w.cfg.GetIntervalMs()) * time.Millisecond)
+	w.board.nextPoll(time.Now().Add(delay))
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-w.ctx.Done():
+		return false
+	case <-w.queue.closed:
+		return false
+	}
+}
+
+// spread moves a delay by up to a quarter either way, so that the workers of
+// many services and hosts do not ask a git server all at once.
+func spread(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2+1)
+}

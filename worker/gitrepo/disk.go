@@ -1,0 +1,235 @@
+package gitrepo
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
+	"golang.org/x/sys/unix"
+)
+
+// The repository on disk is one that git's own tools understand, so that an
+// operator can look into it with them.
+const (
+	headRef  = "refs/pgo/head"
+	keepRefs = "refs/pgo/keep"
+	packDir  = "objects/pack"
+
+	temporaryPack = "tmp_pack_"
+)
+
+// load finds out what is on disk, and makes a new repository where there is none
+// or a damaged one.
+func (r *Repo) load() error {
+	if err := r.tidy(); err != nil {
+		return err
+	}
+	damage := r.inspect()
+	switch {
+	case errors.Is(damage, errNone):
+		return r.create()
+	case outOfResources(damage):
+		return damage
+	case damage != nil:
+		r.rebuilt = damage
+		return r.create()
+	}
+	return r.follow()
+}
+
+// errNone: there is no repository yet.
+var errNone = errors.New("no repository")
+
+// inspect reads the head and returns why it cannot.
+func (r *Repo) inspect() error {
+	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		return errNone
+	}
+	for _, needed := range []string{"HEAD", "config", packDir} {
+		if _, err := os.Stat(filepath.Join(r.dir, needed)); err != nil {
+			return fmt.Errorf("it is no git repository: %w", err)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(r.dir, headRef))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing fetched yet
+	}
+	if err != nil {
+		return err
+	}
+	hash := strings.TrimSpace(string(text))
+	if !plumbing.IsHash(hash) {
+		return fmt.Errorf("%s holds %q and no commit's hash", headRef, oneLine(hash))
+	}
+	store := r.store()
+	defer store.Close()
+	head := plumbing.NewHash(hash)
+	if err := check(store, head); err != nil {
+		return fmt.Errorf("its head, commit %s, cannot be read: %w", head, err)
+	}
+	r.setHead(head)
+	return nil
+}
+
+// outOfResources reports whether an error says nothing about the repository.
+func outOfResources(err error) bool {
+	for _, e := range []syscall.Errno{syscall.EACCES, syscall.EPERM, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Rebuild replaces the repository by an empty one, after ErrDamaged. The next
+// Fetch fills it.
+func (r *Repo) Rebuild() error {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	return r.create()
+}
+
+// create makes an empty repository beside the one that may be there, and puts it
+// in its place.
+func (r *Repo) create() error {
+	if err := r.tidy(); err != nil {
+		return err
+	}
+	fresh := r.beside("new")
+	if err := os.MkdirAll(fresh, 0o700); err != nil {
+		return err
+	}
+	if err := dotgit.New(osfs.New(fresh)).Initialize(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(fresh, packDir), 0o700); err != nil {
+		return err
+	}
+	text, err := r.config()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(fresh, "config"), text); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(fresh, "HEAD"), []byte("ref: "+headRef+"\n")); err != nil {
+		return err
+	}
+	if err := os.Rename(r.dir, r.beside("damaged")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(fresh, r.dir); err != nil {
+		return err
+	}
+	r.setHead(plumbing.ZeroHash)
+	return os.RemoveAll(r.beside("damaged"))
+}
+
+func (r *Repo) beside(what string) string { return r.dir + "." + what }
+
+// tidy removes what a killed process may have left.
+func (r *Repo) tidy() error {
+	if err := errors.Join(os.RemoveAll(r.beside("new")), os.RemoveAll(r.beside("damaged"))); err != nil {
+		return err
+	}
+	packs, err := os.ReadDir(filepath.Join(r.dir, packDir))
+	if err != nil {
+		return nil // load will find out what is wrong
+	}
+	for _, p := range packs {
+		if strings.HasPrefix(p.Name(), "tmp_") {
+			if err := os.Remove(filepath.Join(r.dir, packDir, p.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// follow makes sure that the head on disk is that of the configured branch. Of
+// another repository or branch it says nothing, least of all whose keys may log
+// in.
+func (r *Repo) follow() error {
+	text, err := r.config()
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(r.dir, "config")
+	if old, err := os.ReadFile(name); err != nil || bytes.Equal(old, text) {
+		return err
+	}
+	if err := os.Remove(filepath.Join(r.dir, headRef)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r.setHead(plumbing.ZeroHash)
+	return writeFile(name, text)
+}
+
+// config is the repository's configuration, for git's own tools and for follow.
+func (r *Repo) config() ([]byte, error) {
+	c := config.NewConfig()
+	c.Core.IsBare = true
+	c.Remotes["origin"] = &config.RemoteConfig{
+		Name:  "origin",
+		URLs:  []string{r.url},
+		Fetch: []config.RefSpec{config.RefSpec("+" + branchPrefix + r.branch + ":" + headRef)},
+	}
+	return c.Marshal()
+}
+
+// recordHead makes a commit, all of which is here, the head on disk.
+func (r *Repo) recordHead(commit Hash) error {
+	if err := flushFilesystem(r.dir); err != nil {
+		return err
+	}
+	// So that git's own tools do not ask for parents.
+	shallow := filepath.Join(r.dir, "shallow")
+	text, err := os.ReadFile(shallow)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	line := []byte(commit.String() + "\n")
+	if !bytes.Contains(text, line) {
+		if err := writeFile(shallow, append(text, line...)); err != nil {
+			return err
+		}
+	}
+	return writeFile(filepath.Join(r.dir, headRef), line)
+}
+
+// writeFile writes a small file: at any time it is the old one or the new one.
+func writeFile(name string, content []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(filepath.Dir(name), ".tmp_*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(content)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}
+
+// flushFilesystem has all that was written to a directory's filesystem reach the
+// disk, at a fraction of what it would cost file by file.
+func flushFilesystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.Syncfs(int(d.Fd()))
+}

@@ -1,0 +1,114 @@
+package gitrepo
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+)
+
+// What a caller may want to know of an error; ask with errors.Is.
+var (
+	// ErrNoBranch: the remote has no such branch.
+	ErrNoBranch = errors.New("no such branch")
+	// ErrNotFound: the remote has no such repository, or does not show it.
+	ErrNotFound = errors.New("repository not found")
+	// ErrAuth: the remote wants credentials, or refuses those it got.
+	ErrAuth = errors.New("not authorised")
+	// ErrHostKey: the SSH server's key is unknown, or another than the known one.
+	ErrHostKey = errors.New("host key not accepted")
+	// ErrStalled: nothing arrived for too long.
+	ErrStalled = errors.New("no progress")
+	// ErrMoved: the branch moved between Look and Fetch; look again.
+	ErrMoved = errors.New("branch moved")
+	// ErrTooLarge: the repository or a commit's files exceed the limit.
+	ErrTooLarge = errors.New("too large")
+	// ErrNoCommit: the commit was never fetched, or let go of since.
+	ErrNoCommit = errors.New("no such commit")
+	// ErrBadCommit: the commit holds what can never be written to a directory.
+	ErrBadCommit = errors.New("unusable commit")
+	// ErrDamaged: an object of a commit that should be here cannot be read. See
+	// Rebuild.
+	ErrDamaged = errors.New("damaged repository")
+)
+
+// Error is an error of this package. What Error returns is for the user: what
+// was tried, why it did not work and what to do. It never holds a secret.
+type Error struct {
+	Text string
+
+	kind  error // one of the Err… above, or nil
+	cause error // what it came from, or nil
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap returns the kind of the error and its cause, as far as there are any.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{e.kind, e.cause} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+func problem(kind error, format string, args ...any) *Error {
+	return &Error{Text: fmt.Sprintf(format, args...), kind: kind}
+}
+
+func damaged(hash Hash, cause error) *Error {
+	return &Error{
+		Text:  fmt.Sprintf("the local repository is damaged: commit %s cannot be read: %v", hash, cause),
+		kind:  ErrDamaged,
+		cause: cause,
+	}
+}
+
+// fail is the error that a conversation with the remote ends with.
+func (r *Repo) fail(verb string, err error) error {
+	return &Error{
+		Text:  fmt.Sprintf("%s %s: %s", verb, r.url, r.redact.text(explain(err))),
+		cause: r.redact.error(err),
+	}
+}
+
+// ended returns why ctx ended, if it did: then err is only what that led to.
+func ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// explain says in a user's words what err means.
+func explain(err error) string {
+	var (
+		own         *Error
+		dns         *net.DNSError
+		certificate *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own.Text
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "it took longer than allowed"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Sprintf("there is no host %s; check `repository`", dns.Name)
+	case errors.As(err, &certificate):
+		return fmt.Sprintf("its certificate is not trusted: %v; install its authority's certificate on this host", certificate.Err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused; is its server up?"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return "the connection broke off"
+	case errors.Is(err, syscall.ENOSPC):
+		return "the disk is full"
+	}
+	return err.Error()
+}

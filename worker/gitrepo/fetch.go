@@ -1,0 +1,121 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// Fetch fetches the commit that Look returned, with its files, and makes it the
+// head. If it fails or is killed, the repository is as before.
+func (r *Repo) Fetch(ctx context.Context, want Hash) error {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	if !r.complete(want) {
+		if err := r.download(ctx, want); err != nil {
+			return err
+		}
+	}
+	if err := r.recordHead(want); err != nil {
+		return r.fail("cannot fetch", err)
+	}
+	r.setHead(want)
+	return nil
+}
+
+func (r *Repo) download(ctx context.Context, want Hash) error {
+	ctx, alive, cancel := withStall(ctx, r.stall)
+	defer cancel()
+	have, err := r.held()
+	if err != nil {
+		return r.fail("cannot fetch", err)
+	}
+	file, err := r.receive(ctx, alive, want, have)
+	if err != nil {
+		return r.fail("cannot fetch", ended(ctx, err))
+	}
+	defer os.Remove(file)
+	alive()
+	if err := r.unpack(ctx, file, len(have) > 0); err != nil {
+		return r.fail("cannot unpack what came from", ended(ctx, err))
+	}
+	store := r.store()
+	defer store.Close()
+	if err := check(store, want); err != nil {
+		return r.fail("cannot use what came from", fmt.Errorf("commit %s is not complete: %w", want, err))
+	}
+	return nil
+}
+
+// receive writes the pack with the commit want to a temporary file and returns
+// its name.
+func (r *Repo) receive(ctx context.Context, alive func(), want Hash, have []Hash) (name string, err error) {
+	used, err := diskUsage(r.dir)
+	if err != nil {
+		return "", err
+	}
+	pack, err := r.remote.pack(ctx, alive, want, have)
+	if err != nil {
+		return "", err
+	}
+	defer pack.Close()
+	file, err := os.CreateTemp(filepath.Join(r.dir, packDir), temporaryPack+"*")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		err = errors.Join(err, file.Close())
+		if err != nil {
+			os.Remove(file.Name())
+		}
+	}()
+	left := r.limit - used
+	n, err := io.Copy(file, io.LimitReader(pack, left+1))
+	if err == nil && n > left {
+		err = problem(ErrTooLarge, "it takes more than the %s allowed for one repository; %s are in use", size(r.limit), size(used))
+	}
+	return file.Name(), err
+}
+
+// complete reports whether the commit and all of its objects are here.
+func (r *Repo) complete(commit Hash) bool {
+	store := r.store()
+	defer store.Close()
+	return check(store, commit) == nil
+}
+
+// check returns why not all objects of a commit can be read. Of files it asks
+// no more than whether they are here.
+func check(store *filesystem.Storage, commit Hash) error {
+	return eachObject(store, commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
+		if t == plumbing.BlobObject {
+			return store.HasEncodedObject(h)
+		}
+		return nil
+	})
+}
+
+func diskUsage(dir string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && info.Mode().IsRegular() {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}

@@ -1,0 +1,242 @@
+package gitrepo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+)
+
+const (
+	discoveryPath = "/info/refs"
+	uploadPack    = "git-upload-pack"
+	version2      = "version=2"
+)
+
+// httpRemote is a repository behind smart HTTP. It keeps its connection open
+// between two looks, and its TLS session where the server closes it, so that an
+// unchanged branch costs one small request.
+type httpRemote struct {
+	// Set by newHTTPRemote, then immutable.
+	user, password string
+	origin         url.URL // who the credentials are for
+	client         http.Client
+
+	mu       sync.Mutex // guards what discovery found out
+	base     url.URL    // where the repository is: origin, unless that redirects
+	version2 bool
+}
+
+func newHTTPRemote(a *address) *httpRemote {
+	h := &httpRemote{user: a.user, password: a.password, origin: a.url, base: a.url}
+	h.client.CheckRedirect = h.checkRedirect
+	h.client.Transport = &http.Transport{
+		Proxy:              http.ProxyFromEnvironment,
+		DisableCompression: true, // packs are compressed, and a look is too short for it
+		MaxIdleConns:       1,
+		IdleConnTimeout:    5 * time.Minute,
+		TLSClientConfig:    &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(1)},
+		// One request at a time gains nothing by HTTP/2, which costs more.
+		Protocols: onlyHTTP1(),
+	}
+	return h
+}
+
+func onlyHTTP1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
+}
+
+func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash, error) {
+	if h.speaksVersion2() {
+		if heads, err := h.list(ctx, prefix); err == nil || ctx.Err() != nil {
+			return heads, err
+		}
+		// The repository may have moved, or its server may have changed.
+	}
+	advert, err := h.discover(ctx, version2)
+	if err != nil {
+		return nil, err
+	}
+	h.setVersion2(advert == nil)
+	if advert == nil {
+		return h.list(ctx, prefix)
+	}
+	return branches(advert), nil
+}
+
+func (h *httpRemote) list(ctx context.Context, prefix string) (map[string]Hash, error) {
+	body, err := h.post(ctx, listRequest(prefix), version2)
+	if err != nil {
+		return nil, err
+	}
+	defer drain(body)
+	return readList(body)
+}
+
+func (h *httpRemote) pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error) {
+	advert, err := h.discover(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	alive()
+	request, err := packRequest(advert, want, have)
+	if err != nil {
+		return nil, err
+	}
+	body, err := h.post(ctx, request, "")
+	if err != nil {
+		return nil, err
+	}
+	pack, err := readPack(watched{body, alive}, advert)
+	if err != nil {
+		body.Close()
+		return nil, err
+	}
+	return readCloser{pack, body}, nil
+}
+
+// discover asks which refs there are. Asked for version 2, a server that speaks
+// it answers without them: then the advert is nil.
+func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRefs, error) {
+	u := h.at(discoveryPath)
+	u.RawQuery = "service=" + uploadPack
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := h.do(request, version, "advertisement")
+	if err != nil {
+		return nil, err
+	}
+	defer drain(response.Body)
+	body := bufio.NewReader(response.Body)
+	// Some servers have a line and a flush before it.
+	start, _ := body.Peek(len("001e# service=git-upload-pack\n0000000eversion 2\n"))
+	h.foundAt(response.Request.URL)
+	if bytes.Contains(start, []byte("000eversion 2\n")) {
+		return nil, nil
+	}
+	return readAdvert(body)
+}
+
+func (h *httpRemote) post(ctx context.Context, body []byte, version string) (io.ReadCloser, error) {
+	u := h.at("/" + uploadPack)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/x-git-upload-pack-request")
+	response, err := h.do(request, version, "result")
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// do sends a request and returns the answer if it is one of git.
+func (h *httpRemote) do(request *http.Request, version, answer string) (*http.Response, error) {
+	// Some hosts give a browser, or what might be one, a page instead.
+	request.Header.Set("User-Agent", "git/2 (pgo)")
+	if version != "" {
+		request.Header.Set("Git-Protocol", version)
+	}
+	if h.user+h.password != "" && h.trusted(request.URL) {
+		request.SetBasicAuth(h.user, h.password)
+	}
+	response, err := h.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.check(response, "application/x-git-upload-pack-"+answer); err != nil {
+		drain(response.Body)
+		return nil, err
+	}
+	return response, nil
+}
+
+func (h *httpRemote) check(response *http.Response, contentType string) error {
+	switch response.StatusCode {
+	case http.StatusOK:
+		if got := response.Header.Get("Content-Type"); got != contentType {
+			return problem(nil, "its server answers with %q, not with git's smart protocol; check `repository`", got)
+		}
+		return nil
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if h.user+h.password == "" {
+			return problem(ErrAuth, "authentication required; put a token in `repository` or set `git_key`")
+		}
+		return problem(ErrAuth, "the token in `repository` is refused (%s); it may have expired, or may not read this repository", response.Status)
+	case http.StatusNotFound:
+		return problem(ErrNotFound, "the repository was not found; check `repository`, and a token if it is a private one")
+	}
+	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
+	return problem(nil, "its server answers %s: %s", response.Status, oneLine(string(said)))
+}
+
+// checkRedirect follows a repository that has moved, as git does: for the
+// discovery alone, never from https to http, and without the credentials where
+// it leads to another host.
+func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) error {
+	from := via[len(via)-1].URL
+	switch {
+	case via[0].Method != http.MethodGet || len(via) >= 5:
+		return problem(nil, "its server redirects where git does not follow")
+	case from.Scheme == "https" && request.URL.Scheme != "https":
+		return problem(nil, "its server redirects from https to %s", request.URL.Scheme)
+	}
+	if !h.trusted(request.URL) {
+		request.Header.Del("Authorization")
+	}
+	return nil
+}
+
+// trusted reports whether the credentials may be sent there.
+func (h *httpRemote) trusted(u *url.URL) bool {
+	return u.Hostname() == h.origin.Hostname() && (u.Scheme == "https" || u.Scheme == h.origin.Scheme)
+}
+
+func (h *httpRemote) speaksVersion2() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.version2
+}
+
+func (h *httpRemote) setVersion2(yes bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.version2 = yes
+}
+
+func (h *httpRemote) at(path string) *url.URL {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.base.JoinPath(path)
+}
+
+// foundAt notes where a discovery has ended.
+func (h *httpRemote) foundAt(u *url.URL) {
+	base := *u
+	base.RawQuery = ""
+	base.Path = strings.TrimSuffix(u.Path, discoveryPath)
+	base.RawPath = strings.TrimSuffix(u.RawPath, discoveryPath)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.base = base
+}
+
+// drain reads what is left of a short answer, so that its connection can be
+// used again, and closes it.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 64<<10)
+	_ = body.Close()
+}

@@ -1,0 +1,161 @@
+package gitrepo
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/storer"
+)
+
+// maxObject bounds a single file: go-git has it in memory while it unpacks it.
+const maxObject = 256 << 20
+
+// unpack makes the objects of a received pack part of the repository. The first
+// pack is kept as it is; later ones are small and build on objects that are not
+// in them, so their objects are stored one by one.
+func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	pack := interruptible{file, ctx}
+	if err := r.measure(pack); err != nil {
+		return err
+	}
+	if _, err := pack.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if !thin {
+		return r.keepPack(pack, name)
+	}
+	store := r.store()
+	defer store.Close()
+	// Nothing but the interface: with more, go-git's parser holds a file open
+	// for each object.
+	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(pack), struct{ storer.EncodedObjectStorer }{store})
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse()
+	return err
+}
+
+// keepPack adds the pack itself. The index comes first: go-git takes each pack
+// that it sees to have one.
+func (r *Repo) keepPack(pack io.ReadSeeker, name string) error {
+	writer := new(idxfile.Writer)
+	parser, err := packfile.NewParser(packfile.NewScanner(pack), writer)
+	if err != nil {
+		return err
+	}
+	checksum, err := parser.Parse()
+	if err != nil {
+		return err
+	}
+	index, err := writer.Index()
+	if err != nil {
+		return err
+	}
+	final := filepath.Join(r.dir, packDir, "pack-"+checksum.String())
+	if err := writeIndex(final+".idx", index); err != nil {
+		return err
+	}
+	return os.Rename(name, final+".pack")
+}
+
+func writeIndex(name string, index *idxfile.MemoryIndex) error {
+	file, err := os.CreateTemp(filepath.Dir(name), temporaryPack+"*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	buffered := bufio.NewWriter(file)
+	_, err = idxfile.NewEncoder(buffered).Encode(index)
+	if err := errors.Join(err, buffered.Flush(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), name)
+}
+
+// measure reads a pack without keeping any of it, to see how large its objects
+// are when they are unpacked: a small pack can hold very large ones.
+func (r *Repo) measure(pack io.ReadSeeker) error {
+	scanner := packfile.NewScanner(pack)
+	_, objects, err := scanner.Header()
+	if err != nil {
+		return err
+	}
+	var total int64
+	for range objects {
+		header, err := scanner.NextObjectHeader()
+		if err != nil {
+			return err
+		}
+		length := header.Length
+		var start beginning
+		if _, _, err := scanner.NextObject(&start); err != nil {
+			return err
+		}
+		if header.Type.IsDelta() {
+			if length, err = start.deltaResult(); err != nil {
+				return err
+			}
+		}
+		if total += length; length > maxObject || total > r.limit {
+			return problem(ErrTooLarge, "its files are too large: more than %s one of them, or %s together", size(maxObject), size(r.limit))
+		}
+	}
+	return nil
+}
+
+// beginning keeps the first bytes of what is written to it.
+type beginning struct{ bytes []byte }
+
+func (b *beginning) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p[:min(len(p), 2*binary.MaxVarintLen64-len(b.bytes))]...)
+	return len(p), nil
+}
+
+// deltaResult returns how large what a delta makes is: the second number of it.
+func (b *beginning) deltaResult() (int64, error) {
+	_, n := binary.Uvarint(b.bytes)
+	if n > 0 {
+		if result, m := binary.Uvarint(b.bytes[n:]); m > 0 && int64(result) >= 0 {
+			return int64(result), nil
+		}
+	}
+	return 0, packfile.ErrInvalidDelta
+}
+
+// interruptible ends the reading of a file with its context.
+type interruptible struct {
+	*os.File
+	ctx context.Context
+}
+
+func (i interruptible) Read(p []byte) (int, error) {
+	if i.ctx.Err() != nil {
+		return 0, context.Cause(i.ctx)
+	}
+	return i.File.Read(p)
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

@@ -1,0 +1,131 @@
+package gitrepo
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/url"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// Remote says where a repository is and how to get in.
+type Remote struct {
+	// URL is https, http, ssh, git or file, or user@host:path. It may hold a
+	// token, as the password or in the place of the user's name.
+	URL string
+	// Key is the private key for SSH, in PEM.
+	Key []byte
+}
+
+// String returns the URL without its credentials.
+func (r Remote) String() string {
+	a, err := parseAddress(r.URL)
+	if err != nil {
+		return "a repository whose URL is wrong"
+	}
+	return a.String()
+}
+
+// GoString is String: a Remote is never printed with its secrets.
+func (r Remote) GoString() string { return r.String() }
+
+// upstream is a remote repository, in one of the ways to reach it.
+type upstream interface {
+	// heads returns the branches whose name begins with prefix, and maybe more.
+	heads(ctx context.Context, prefix string) (map[string]Hash, error)
+	// pack returns a pack that holds want and its files, less what the commits
+	// in have hold; objects in it may be deltas to theirs. While it waits and
+	// while the pack is read, it calls alive whenever something arrives.
+	pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error)
+}
+
+// address is a Remote's URL, taken apart.
+type address struct {
+	url            url.URL // without userinfo
+	user, password string
+}
+
+func (a *address) String() string { return a.url.String() }
+
+func (a *address) redactor() redactor {
+	if a.url.Scheme == "ssh" && a.password == "" {
+		return newRedactor("", "") // the user's name is a login: no secret
+	}
+	return newRedactor(a.user, a.password)
+}
+
+// scpLike is git's short form for SSH: user@host:path.
+var scpLike = regexp.MustCompile(`^([^@/:\s]+)@([^/:\s]+):([^/].*)$`)
+
+func parseAddress(raw string) (*address, error) {
+	if m := scpLike.FindStringSubmatch(raw); m != nil {
+		// What is relative to the login's home in the short form has /~/ in the long one.
+		return &address{url: url.URL{Scheme: "ssh", Host: m[2], Path: "/~/" + m[3]}, user: m[1]}, nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser's own words hold the URL, and that may hold a token.
+		return nil, problem(nil, "`repository` is not a URL; write a token's special characters as %%xx")
+	}
+	if u.RawQuery != "" || u.Fragment != "" {
+		return nil, problem(nil, "`repository` has a ? or # in it, which git does not send; write it as %%3F or %%23")
+	}
+	a := &address{url: *u}
+	if u.User != nil {
+		a.user = u.User.Username()
+		a.password, _ = u.User.Password()
+		a.url.User = nil
+	}
+	return a, nil
+}
+
+// connect returns the upstream at an address. It does not talk to it yet.
+func connect(a *address, key []byte, knownHosts []string) (upstream, error) {
+	switch a.url.Scheme {
+	case "https", "http":
+		if a.url.Host == "" {
+			return nil, problem(nil, "there is no host in `repository`")
+		}
+		return newHTTPRemote(a), nil
+	case "ssh":
+		return newSSHRemote(a, key, knownHosts)
+	case "git":
+		return streamed{dialGit(a)}, nil
+	case "file":
+		return localRemote(a.url.Path), nil
+	}
+	return nil, problem(nil, "`repository` must begin with https, http, ssh, git or file://")
+}
+
+// hostPort returns where to connect to.
+func (a *address) hostPort(defaultPort string) string {
+	port := a.url.Port()
+	if port == "" {
+		port = defaultPort
+	}
+	return net.JoinHostPort(a.url.Hostname(), port)
+}
+
+// repositoryPath returns the path as git sends it: one that begins with /~ is
+// relative to a home.
+func (a *address) repositoryPath() string {
+	if path, ok := strings.CutPrefix(a.url.Path, "/~/"); ok {
+		return path
+	}
+	if strings.HasPrefix(a.url.Path, "/~") {
+		return a.url.Path[1:]
+	}
+	return a.url.Path
+}
+
+func defaultKnownHosts() []string {
+	files := []string{"/etc/ssh/ssh_known_hosts"}
+	// Not $HOME: a worker's is not its user's home.
+	if me, err := user.Current(); err == nil && me.HomeDir != "" {
+		files = append(files, filepath.Join(me.HomeDir, ".ssh", "known_hosts"))
+	}
+	return files
+}

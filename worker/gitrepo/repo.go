@@ -1,0 +1,221 @@
+// Package gitrepo is all that a worker does with git: it looks at a branch,
+// fetches its head into a bare repository, and writes commits into directories.
+//
+// Objects, packs and trees are go-git's business; no git command is ever run.
+// The conversation with the remote is this package's own, because go-git's
+// transports cannot ask for one commit as a difference to another (they fetch
+// the whole tree again, or all of the history behind a merge), do not let a
+// context end a silent SSH server, and list every ref for a look.
+//
+// The repository holds commits without their history. A fetch brings what the
+// new head's tree has and the commits that are kept do not have, no more, so it
+// is as small after a rewritten branch or a merge as after any other commit.
+package gitrepo
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// Hash names a commit or another object of git.
+type Hash = plumbing.Hash
+
+// Info is what a person wants to know of a commit. Its texts are one line each,
+// printable and short.
+type Info struct {
+	Hash    Hash
+	Author  string
+	Subject string
+	When    time.Time
+}
+
+// Repo is a bare repository on disk that follows one branch of one remote. It
+// may be used by several goroutines.
+type Repo struct {
+	// Set by Open, then immutable.
+	dir    string
+	branch string
+	remote upstream
+	url    string // without userinfo
+	redact redactor
+	options
+	rebuilt error
+
+	fetching sync.Mutex // held by who changes what is on disk
+
+	mu   sync.Mutex // guards head
+	head Hash
+}
+
+type options struct {
+	limit      int64
+	stall      time.Duration
+	knownHosts []string
+}
+
+// Option changes how a Repo behaves.
+type Option func(*options)
+
+// Limit bounds what the repository may take on disk, and what the files of one
+// commit may take. The default is 1 GiB.
+func Limit(bytes int64) Option { return func(o *options) { o.limit = bytes } }
+
+// StallAfter sets how long a remote may be silent. The default is two minutes.
+func StallAfter(d time.Duration) Option { return func(o *options) { o.stall = d } }
+
+// KnownHosts sets the files in which the keys of SSH servers are looked up,
+// instead of /etc/ssh/ssh_known_hosts and the user's own.
+func KnownHosts(files ...string) Option { return func(o *options) { o.knownHosts = files } }
+
+// Open opens the bare repository in dir, which follows branch of remote. It is
+// created if need be. A damaged one, that is one of which the head cannot be
+// read, is replaced by an empty one; Rebuilt then says why.
+func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, error) {
+	r := &Repo{
+		dir:     filepath.Clean(dir),
+		branch:  branch,
+		options: options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts()},
+	}
+	for _, o := range opts {
+		o(&r.options)
+	}
+	if err := plumbing.NewBranchReferenceName(branch).Validate(); err != nil || branch == "" {
+		return nil, problem(nil, "%q is no name for a branch; check `branch`", branch)
+	}
+	a, err := parseAddress(remote.URL)
+	if err != nil {
+		return nil, err
+	}
+	r.url, r.redact = a.String(), a.redactor()
+	if r.remote, err = connect(a, remote.Key, r.knownHosts); err != nil {
+		return nil, r.fail("cannot use", err)
+	}
+	if err := r.load(); err != nil {
+		return nil, fmt.Errorf("cannot open the git repository %s: %w", r.dir, err)
+	}
+	return r, nil
+}
+
+// Rebuilt returns why Open found the repository damaged and replaced it, or nil.
+func (r *Repo) Rebuilt() error { return r.rebuilt }
+
+// Head returns the branch's newest commit as fetched, and whether there is one.
+func (r *Repo) Head() (Hash, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head, !r.head.IsZero()
+}
+
+func (r *Repo) setHead(h Hash) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.head = h
+}
+
+// Commit returns what there is to say about a commit.
+func (r *Repo) Commit(hash Hash) (Info, error) {
+	store := r.store()
+	defer store.Close()
+	c, err := commit(store, hash)
+	if err != nil {
+		return Info{}, err
+	}
+	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
+	return Info{Hash: hash, Author: oneLine(c.Author.Name), Subject: oneLine(subject), When: c.Committer.When}, nil
+}
+
+// oneLine makes text from a repository fit to be shown in a terminal.
+func oneLine(s string) string {
+	const most = 200
+	clean := []rune(strings.TrimSpace(strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, s)))
+	if len(clean) > most {
+		clean = append(clean[:most-1], '…')
+	}
+	return string(clean)
+}
+
+// Keep has the objects of these commits stay available, besides those of the
+// head, and lets go of all others that were kept before.
+func (r *Repo) Keep(commits ...Hash) error {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	kept := filepath.Join(r.dir, keepRefs)
+	wanted := map[string]bool{}
+	for _, c := range commits {
+		wanted[c.String()] = true
+		if err := writeFile(filepath.Join(kept, c.String()), []byte(c.String()+"\n")); err != nil {
+			return err
+		}
+	}
+	refs, err := os.ReadDir(kept)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	for _, ref := range refs {
+		if !wanted[ref.Name()] {
+			if err := os.Remove(filepath.Join(kept, ref.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// held returns the commits whose objects are known to be complete: the head and
+// those that are kept.
+func (r *Repo) held() ([]Hash, error) {
+	var commits []Hash
+	head, ok := r.Head()
+	if ok {
+		commits = append(commits, head)
+	}
+	refs, err := os.ReadDir(filepath.Join(r.dir, keepRefs))
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	for _, ref := range refs {
+		if plumbing.IsHash(ref.Name()) && ref.Name() != head.String() {
+			commits = append(commits, plumbing.NewHash(ref.Name()))
+		}
+	}
+	return commits, nil
+}
+
+// store opens the objects afresh. Each operation does, and closes them again:
+// an idle worker then holds no index in memory, and none that is out of date.
+func (r *Repo) store() *filesystem.Storage { return openStore(r.dir) }
+
+func openStore(dir string) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte), filesystem.Options{
+		KeepDescriptors:      true,
+		LargeObjectThreshold: 1 << 20,
+	})
+}
+
+// commit reads a commit object.
+func commit(store *filesystem.Storage, hash Hash) (*object.Commit, error) {
+	c, err := object.GetCommit(store, hash)
+	if err == plumbing.ErrObjectNotFound {
+		return nil, problem(ErrNoCommit, "commit %s is not here", hash)
+	}
+	if err != nil {
+		return nil, damaged(hash, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,138 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// newSSHRemote returns a repository behind SSH. go-git's own transport does not
+// heed the context until the channel is open, so a server that accepts and says
+// nothing would hold it for ever.
+func newSSHRemote(a *address, key []byte, knownHosts []string) (upstream, error) {
+	if a.url.Hostname() == "" {
+		return nil, problem(nil, "there is no host in `repository`")
+	}
+	if a.password != "" {
+		return nil, problem(nil, "ssh takes a key, no password; set `git_key` and take the password out of `repository`")
+	}
+	if len(key) == 0 {
+		return nil, problem(ErrAuth, "ssh needs a deploy key; set `git_key`")
+	}
+	signer, err := ssh.ParsePrivateKey(key)
+	var locked *ssh.PassphraseMissingError
+	if errors.As(err, &locked) {
+		return nil, problem(ErrAuth, "the key in `git_key` has a passphrase; use one without")
+	}
+	if err != nil {
+		return nil, problem(ErrAuth, "the file in `git_key` is no SSH private key")
+	}
+	login := a.user
+	if login == "" {
+		login = "git"
+	}
+	s := &sshRemote{
+		login:      login,
+		address:    a.hostPort("22"),
+		command:    uploadPack + " " + shellQuote(a.repositoryPath()),
+		signer:     signer,
+		knownHosts: knownHosts,
+	}
+	return streamed{s.dial}, nil
+}
+
+// sshRemote's fields are set by newSSHRemote, then immutable.
+type sshRemote struct {
+	login      string
+	address    string
+	command    string
+	signer     ssh.Signer
+	knownHosts []string
+}
+
+func (s *sshRemote) dial(ctx context.Context) (*conversation, error) {
+	config, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	conn, closeConn, err := dialTCP(ctx, s.address)
+	if err != nil {
+		return nil, err
+	}
+	client, err := func() (*conversation, error) {
+		c, channels, requests, err := ssh.NewClientConn(conn, s.address, config)
+		if err != nil {
+			return nil, s.explainHandshake(err)
+		}
+		return s.run(ssh.NewClient(c, channels, requests))
+	}()
+	if err != nil {
+		closeConn()
+		return nil, err
+	}
+	client.close = closeConn
+	return client, nil
+}
+
+func (s *sshRemote) config() (*ssh.ClientConfig, error) {
+	check, algorithms, err := hostKeyCheck(s.knownHosts, s.address)
+	if err != nil {
+		return nil, err
+	}
+	return &ssh.ClientConfig{
+		User:              s.login,
+		Auth:              []ssh.AuthMethod{ssh.PublicKeys(s.signer)},
+		HostKeyCallback:   check,
+		HostKeyAlgorithms: algorithms,
+	}, nil
+}
+
+func (s *sshRemote) explainHandshake(err error) error {
+	// x/crypto has no type for it.
+	if strings.Contains(err.Error(), "unable to authenticate") {
+		return problem(ErrAuth, "the server does not let the key %s in; add its public half to the repository's deploy keys",
+			ssh.FingerprintSHA256(s.signer.PublicKey()))
+	}
+	return err
+}
+
+// run starts git-upload-pack on the server.
+func (s *sshRemote) run(client *ssh.Client) (*conversation, error) {
+	session, err := client.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	in, err := session.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	var said words
+	session.Stderr = &said
+	if err := session.Start(s.command); err != nil {
+		return nil, err
+	}
+	return &conversation{in: in, out: out, said: func() string {
+		_ = session.Wait() // its status says less than its words
+		return string(said.text)
+	}}, nil
+}
+
+// words keeps the beginning of what a server says.
+type words struct{ text []byte }
+
+func (w *words) Write(p []byte) (int, error) {
+	const most = 4096
+	w.text = append(w.text, p[:min(len(p), most-len(w.text))]...)
+	return len(p), nil
+}
+
+// shellQuote quotes a path for the shell at the other end.
+func shellQuote(s string) string {
+	return "'" + strings.NewReplacer("'", `'\''`, "!", `'\!'`).Replace(s) + "'"
+}

@@ -1,0 +1,132 @@
+package gitrepo
+
+import (
+	"context"
+	"io"
+	"net"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+)
+
+// A conversation is a running git-upload-pack at the other end of a stream.
+type conversation struct {
+	in    io.Writer
+	out   io.Reader
+	close func() error
+	// said waits for the end and returns what the server wrote beside the
+	// protocol, or "".
+	said func() string
+}
+
+// streamed is a repository that is reached over a stream: SSH, or git's own
+// protocol. Each look and each fetch is a conversation of its own.
+type streamed struct {
+	dial func(context.Context) (*conversation, error)
+}
+
+func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) {
+	c, advert, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	// Nothing is wanted. If the server has gone already, that is as good.
+	_, _ = io.WriteString(c.in, flush)
+	return branches(advert), nil
+}
+
+func (s streamed) pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error) {
+	c, advert, err := s.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alive()
+	pack, err := func() (io.Reader, error) {
+		request, err := packRequest(advert, want, have)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.in.Write(request); err != nil {
+			return nil, err
+		}
+		return readPack(watched{c.out, alive}, advert)
+	}()
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return readCloser{pack, closerFunc(c.close)}, nil
+}
+
+func (s streamed) start(ctx context.Context) (*conversation, *packp.AdvRefs, error) {
+	c, err := s.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	advert, err := readAdvert(c.out)
+	if err == io.ErrUnexpectedEOF {
+		if said := c.said(); said != "" {
+			err = refused(said)
+		}
+	}
+	if err != nil {
+		c.close()
+		return nil, nil, err
+	}
+	return c, advert, nil
+}
+
+// dialGit connects to a git daemon.
+func dialGit(a *address) func(context.Context) (*conversation, error) {
+	return func(ctx context.Context) (*conversation, error) {
+		conn, closeConn, err := dialTCP(ctx, a.hostPort("9418"))
+		if err != nil {
+			return nil, err
+		}
+		request := packp.GitProtoRequest{RequestCommand: uploadPack, Pathname: a.repositoryPath(), Host: a.url.Host}
+		if err := request.Encode(conn); err != nil {
+			closeConn()
+			return nil, err
+		}
+		return &conversation{in: conn, out: conn, close: closeConn, said: func() string { return "" }}, nil
+	}
+}
+
+// dialTCP connects to a server. The end of ctx closes the connection, whatever
+// is waited for on it then.
+func dialTCP(ctx context.Context, address string) (net.Conn, func() error, error) {
+	dialer := net.Dialer{KeepAlive: 15 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return conn, func() error {
+		stop()
+		return conn.Close()
+	}, nil
+}
+
+// watched calls alive whenever something was read.
+type watched struct {
+	io.Reader
+	alive func()
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if n > 0 {
+		w.alive()
+	}
+	return n, err
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+type closerFunc func() error
+
+func (f closerFunc) Close() error { return f() }

@@ -1,0 +1,265 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// InTheWayError says that a commit has files where the checkout has something
+// that git does not track. Nothing was written.
+type InTheWayError struct {
+	// Paths is what is in the way, relative to the checkout.
+	Paths []string
+}
+
+func (e *InTheWayError) Error() string {
+	const most = 5
+	var shown []string
+	for _, p := range e.Paths[:min(most, len(e.Paths))] {
+		shown = append(shown, fmt.Sprintf("%q", p))
+	}
+	if more := len(e.Paths) - len(shown); more > 0 {
+		shown = append(shown, fmt.Sprintf("and %d more", more))
+	}
+	return "git does not track what is in the checkout where the commit has a file: " + strings.Join(shown, ", ") +
+		"; move it away, or take it out of the commit"
+}
+
+// Switch brings the checkout in dir from the commits in from, any mix of them,
+// to the commit to: it writes and removes the files that differ between to and
+// any of from, and no others. With no from, that is all files of to.
+//
+// Files that git does not track are never touched, nor are directories that
+// still hold something; if one is where a file must go, the error is an
+// InTheWayError, unless it has that file's content already. A file that was
+// changed in the checkout is overwritten if it differs between the commits.
+//
+// Run again after a crash, it ends the same. Beside the checkout, in dir.tracked,
+// it notes which files in there are git's. So nothing is lost, and the way to a
+// new commit is open, when the repository had to be rebuilt and the commits in
+// from are no longer in it.
+func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
+	c, err := r.openCheckout(dir, to)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	record := trackedFile(filepath.Clean(dir) + ".tracked")
+	s, err := newSwitcher(c, from, to, record)
+	if err != nil {
+		return err
+	}
+	if err := s.lookAhead(ctx); err != nil {
+		return err
+	}
+	if err := record.write(slices.Concat(s.tracked.names(), s.want.files())); err != nil {
+		return err
+	}
+	if err := s.remove(ctx); err != nil {
+		return err
+	}
+	if err := s.write(ctx); err != nil {
+		return err
+	}
+	if err := flushFilesystem(dir); err != nil {
+		return err
+	}
+	return record.write(s.want.files())
+}
+
+type switcher struct {
+	*checkout
+	want    tree
+	tracked names // files of any of the commits it comes from
+	removes []string
+	writes  []string
+}
+
+func newSwitcher(c *checkout, from []Hash, to Hash, record trackedFile) (*switcher, error) {
+	want, err := readTree(c.store, to)
+	if err != nil {
+		return nil, err
+	}
+	tracked, known, err := record.read()
+	if err != nil {
+		return nil, err
+	}
+	same := map[string]int{} // in how many of from a file is as in to
+	for _, commit := range from {
+		old, err := readTree(c.store, commit)
+		if known && (errors.Is(err, ErrNoCommit) || errors.Is(err, ErrDamaged)) {
+			continue // which files it has is in the record; that they differ is assumed
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range old.files() {
+			tracked[name] = true
+			if old[name] == want[name] {
+				same[name]++
+			}
+		}
+	}
+	s := &switcher{checkout: c, want: want, tracked: tracked}
+	for _, name := range tracked.names() {
+		if _, ok := want.file(name); !ok {
+			s.removes = append(s.removes, name)
+		}
+	}
+	for _, name := range want.files() {
+		if len(from) == 0 || same[name] < len(from) {
+			s.writes = append(s.writes, name)
+		}
+	}
+	return s, nil
+}
+
+// lookAhead finds what is in the way before anything is written, and takes from
+// the files to write those that are there already.
+func (s *switcher) lookAhead(ctx context.Context) error {
+	inTheWay := names{}
+	var writes []string
+	for _, name := range s.writes {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		done, err := s.has(name, s.want[name])
+		if err != nil {
+			return err
+		}
+		if done {
+			continue
+		}
+		writes = append(writes, name)
+		obstacle, err := s.obstacle(name)
+		if err != nil {
+			return err
+		}
+		if obstacle != "" {
+			inTheWay[obstacle] = true
+		}
+	}
+	s.writes = writes
+	if len(inTheWay) > 0 {
+		return &InTheWayError{Paths: inTheWay.names()}
+	}
+	return nil
+}
+
+// obstacle returns the path that keeps a file from being written, or "".
+func (s *switcher) obstacle(name string) (string, error) {
+	for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+		info, err := s.lstat(dir)
+		if err != nil {
+			return "", err
+		}
+		if info != nil && !info.IsDir() && !s.tracked[dir] {
+			return dir, nil
+		}
+	}
+	info, err := s.lstat(name)
+	if err != nil || info == nil {
+		return "", err
+	}
+	if info.IsDir() {
+		return s.untrackedIn(name)
+	}
+	if s.tracked[name] {
+		return "", nil
+	}
+	if same, err := s.sameContent(name, info, s.want[name]); err != nil || same {
+		return "", err
+	}
+	return name, nil
+}
+
+// untrackedIn returns the first thing in a directory, other than directories,
+// that is not tracked, or "".
+func (s *switcher) untrackedIn(dir string) (string, error) {
+	entries, err := s.list(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if e.IsDir() {
+			if found, err := s.untrackedIn(name); err != nil || found != "" {
+				return found, err
+			}
+		} else if !s.tracked[name] {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// remove removes the files that are no longer tracked, and the directories that
+// this leaves empty, but for those that will be needed.
+func (s *switcher) remove(ctx context.Context) error {
+	for _, name := range s.removes {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		info, err := s.lstat(name)
+		if err != nil {
+			return err
+		}
+		if info == nil || info.IsDir() {
+			continue // somebody else's doing
+		}
+		if err := s.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for dir := path.Dir(name); dir != "." && !s.want.isDir(dir); dir = path.Dir(dir) {
+			if !s.removeDir(dir) {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (s *switcher) write(ctx context.Context) error {
+	for _, name := range s.writes {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := s.makeDir(path.Dir(name)); err != nil {
+			return err
+		}
+		if info, err := s.lstat(name); err != nil {
+			return err
+		} else if info != nil && info.IsDir() {
+			if err := s.removeEmpty(name); err != nil {
+				return s.cannotWrite(name, err)
+			}
+		}
+		if err := s.checkout.write(name, s.want[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeEmpty removes a directory that holds nothing but directories.
+func (s *switcher) removeEmpty(dir string) error {
+	entries, err := s.list(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := s.removeEmpty(path.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	delete(s.realDirs, dir)
+	return s.root.Remove(dir)
+}

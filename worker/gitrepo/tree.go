@@ -1,0 +1,234 @@
+package gitrepo
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// Bounds of what a commit may hold. A few small objects can describe a tree of
+// any size, since each may be used many times.
+const (
+	maxEntries = 500_000
+	maxName    = 255
+	maxPath    = 3072 // leaves room for the directory it is written to, in the kernel's 4096
+)
+
+// entry is what a commit has at a path.
+type entry struct {
+	mode filemode.FileMode
+	hash Hash
+}
+
+// tree is all that a commit has, by slash-separated path: files, symbolic links,
+// directories and submodules.
+type tree map[string]entry
+
+// file returns the file or symbolic link at a path, if that is what is there.
+func (t tree) file(name string) (entry, bool) {
+	e, ok := t[name]
+	return e, ok && e.mode != filemode.Dir && e.mode != filemode.Submodule
+}
+
+func (t tree) isDir(name string) bool { return t[name].mode == filemode.Dir }
+
+// files returns the paths of all files and symbolic links, sorted.
+func (t tree) files() []string {
+	var names []string
+	for name := range t {
+		if _, ok := t.file(name); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func readTree(store *filesystem.Storage, hash Hash) (tree, error) {
+	c, err := commit(store, hash)
+	if err != nil {
+		return nil, err
+	}
+	t := tree{}
+	return t, t.add(store, hash, "", c.TreeHash)
+}
+
+// add adds what the tree object with that hash holds, as the directory dir.
+func (t tree) add(store *filesystem.Storage, commit Hash, dir string, hash Hash) error {
+	listing, err := object.GetTree(store, hash)
+	if err != nil {
+		return damaged(commit, err)
+	}
+	for _, e := range listing.Entries {
+		name := path.Join(dir, e.Name)
+		if why := t.refusal(dir, e.Name); why != "" {
+			return problem(ErrBadCommit, "commit %s cannot be used: it holds %q, %s", commit, dir+"/"+e.Name, why)
+		}
+		t[name] = entry{e.Mode, e.Hash}
+		if e.Mode == filemode.Dir {
+			if err := t.add(store, commit, name, e.Hash); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// refusal says why an entry cannot be written, or "". No git command makes such
+// trees, but anybody can.
+func (t tree) refusal(dir, name string) string {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return "which is no name for a file"
+	}
+	full := path.Join(dir, name)
+	_, twice := t[full]
+	switch {
+	case strings.EqualFold(name, ".git"):
+		return "which git keeps for itself"
+	case full == temporary:
+		return "which pgo keeps for itself"
+	case len(name) > maxName, len(full) > maxPath:
+		return "which is too long a name"
+	case twice:
+		return "and that twice"
+	case len(t) >= maxEntries:
+		return fmt.Sprintf("and more than %d files before it", maxEntries)
+	}
+	return ""
+}
+
+// Submodules returns the paths at which the commit has a submodule. Nothing is
+// written there: their content is in other repositories.
+func (r *Repo) Submodules(commit Hash) ([]string, error) {
+	store := r.store()
+	defer store.Close()
+	t, err := readTree(store, commit)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for name, e := range t {
+		if e.mode == filemode.Submodule {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Entries returns for each path what identifies its content in the commit: the
+// mode and hash of a file or a directory, or "" where there is none. Symbolic
+// links are not followed; a link's content is where it points to.
+func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
+	store := r.store()
+	defer store.Close()
+	c, err := commit(store, hash)
+	if err != nil {
+		return nil, err
+	}
+	identities := make(map[string]string, len(paths))
+	for _, p := range paths {
+		e, err := find(store, c.TreeHash, path.Clean(p))
+		if err != nil {
+			return nil, damaged(hash, err)
+		}
+		if e != nil {
+			identities[p] = e.Mode.String() + " " + e.Hash.String()
+		} else {
+			identities[p] = ""
+		}
+	}
+	return identities, nil
+}
+
+// find returns the entry at a clean path below a tree, or nil. It does not use
+// go-git's FindEntry, which does not find names that are unsafe on Windows.
+func find(store *filesystem.Storage, root Hash, name string) (*object.TreeEntry, error) {
+	at := &object.TreeEntry{Mode: filemode.Dir, Hash: root}
+	if name == "." {
+		return at, nil
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if at.Mode != filemode.Dir {
+			return nil, nil
+		}
+		listing, err := object.GetTree(store, at.Hash)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(listing.Entries, func(e object.TreeEntry) bool { return e.Name == part })
+		if i < 0 {
+			return nil, nil
+		}
+		at = &listing.Entries[i]
+	}
+	return at, nil
+}
+
+// eachObject visits each object of a commit once, but those in seen, and adds
+// them there.
+func eachObject(store *filesystem.Storage, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {
+	once := func(h Hash, t plumbing.ObjectType) error {
+		if seen[h] {
+			return nil
+		}
+		seen[h] = true
+		return visit(h, t)
+	}
+	c, err := object.GetCommit(store, hash)
+	if err != nil {
+		return err
+	}
+	if err := once(hash, plumbing.CommitObject); err != nil {
+		return err
+	}
+	// A list and no recursion: trees may be nested as deep as someone likes.
+	trees := []Hash{c.TreeHash}
+	for len(trees) > 0 {
+		h := trees[len(trees)-1]
+		trees = trees[:len(trees)-1]
+		if seen[h] {
+			continue
+		}
+		if err := once(h, plumbing.TreeObject); err != nil {
+			return err
+		}
+		listing, err := object.GetTree(store, h)
+		if err != nil {
+			return err
+		}
+		for _, e := range listing.Entries {
+			switch e.Mode {
+			case filemode.Dir:
+				trees = append(trees, e.Hash)
+			case filemode.Submodule:
+			default:
+				if err := once(e.Hash, plumbing.BlobObject); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// readBlob returns the content of a file that is known to be small.
+func readBlob(store *filesystem.Storage, hash Hash) ([]byte, error) {
+	blob, err := object.GetBlob(store, hash)
+	if err != nil {
+		return nil, err
+	}
+	r, err := blob.Reader()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}

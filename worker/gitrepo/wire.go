@@ -1,0 +1,198 @@
+package gitrepo
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/format/pktline"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/capability"
+	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
+)
+
+// Git's upload-pack protocol, version 0, as far as it takes to list refs and to
+// fetch one commit; and of version 2 the listing of some refs, which is what
+// makes a look at a repository with many refs cheap.
+
+// maxAdvert bounds what a list of refs may take in memory.
+const maxAdvert = 64 << 20
+
+const branchPrefix = "refs/heads/"
+
+// The two lines of the protocol that have no content.
+const (
+	flush     = "0000"
+	delimiter = "0001"
+)
+
+func writeLine(b *bytes.Buffer, format string, args ...any) {
+	line := fmt.Sprintf(format+"\n", args...)
+	fmt.Fprintf(b, "%04x%s", len("0000")+len(line), line)
+}
+
+// wantedCapabilities is what a packRequest makes use of where the server is able to.
+var wantedCapabilities = []capability.Capability{
+	capability.MultiACKDetailed,
+	capability.Sideband64k,
+	capability.OFSDelta,
+	capability.ThinPack,
+	capability.NoProgress,
+	capability.Shallow,
+}
+
+// readAdvert reads what a server of version 0 begins with: its refs and what it
+// is able to do.
+func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
+	advert := packp.NewAdvRefs()
+	err := advert.Decode(io.LimitReader(r, maxAdvert))
+	var unexpected *packp.ErrUnexpectedData
+	switch {
+	case errors.Is(err, packp.ErrEmptyAdvRefs):
+		return packp.NewAdvRefs(), nil
+	case errors.Is(err, packp.ErrEmptyInput):
+		return nil, io.ErrUnexpectedEOF
+	case errors.As(err, &unexpected):
+		return nil, problem(nil, "its answer breaks off, or is not git's protocol")
+	case err != nil:
+		return nil, serverError(err)
+	}
+	for _, format := range advert.Capabilities.Get("object-format") {
+		if format != "sha1" {
+			return nil, problem(nil, "its object format is %s, and only sha1 is supported", format)
+		}
+	}
+	return advert, nil
+}
+
+// serverError gives the words that a server ends the conversation with a kind.
+func serverError(err error) error {
+	var line *pktline.ErrorLine
+	if !errors.As(err, &line) {
+		return err
+	}
+	return refused(line.Text)
+}
+
+// refused is the error for what a server said instead of serving.
+func refused(text string) error {
+	kind := error(nil)
+	switch lower := strings.ToLower(text); {
+	case strings.Contains(lower, "not our ref"):
+		kind = ErrMoved
+	case strings.Contains(lower, "not found"), strings.Contains(lower, "not exist"),
+		strings.Contains(lower, "not appear to be a git repository"), strings.Contains(lower, "no such"):
+		return problem(ErrNotFound, "the repository was not found, or this key may not read it: %s", oneLine(text))
+	case strings.Contains(lower, "denied"), strings.Contains(lower, "not authori"):
+		kind = ErrAuth
+	}
+	return problem(kind, "the server says: %s", oneLine(text))
+}
+
+func branches(advert *packp.AdvRefs) map[string]Hash {
+	heads := map[string]Hash{}
+	for name, hash := range advert.References {
+		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
+			heads[branch] = hash
+		}
+	}
+	return heads
+}
+
+// packRequest asks for the commit want without its history. The server may
+// leave out what the commits in have hold and send deltas to it ("thin"): that
+// is also what has it consider their trees at all, as they are no ancestors of
+// a commit without history.
+func packRequest(advert *packp.AdvRefs, want Hash, have []Hash) ([]byte, error) {
+	able := advert.Capabilities.Supports
+	offered := false
+	for _, hash := range advert.References {
+		offered = offered || hash == want
+	}
+	if !offered && !able(capability.AllowTipSHA1InWant) && !able(capability.AllowReachableSHA1InWant) {
+		return nil, problem(ErrMoved, "the branch moved meanwhile; try again")
+	}
+
+	first := "want " + want.String()
+	for _, c := range wantedCapabilities {
+		if able(c) {
+			first += " " + c.String()
+		}
+	}
+	var body bytes.Buffer
+	writeLine(&body, "%s", first)
+	if able(capability.Shallow) {
+		for _, h := range have {
+			writeLine(&body, "shallow %s", h)
+		}
+		writeLine(&body, "deepen 1")
+	}
+	body.WriteString(flush)
+	for _, h := range have {
+		writeLine(&body, "have %s", h)
+	}
+	writeLine(&body, "done")
+	return body.Bytes(), nil
+}
+
+// readPack reads the answer to a packRequest up to where the pack begins.
+func readPack(raw io.Reader, advert *packp.AdvRefs) (io.Reader, error) {
+	r := bufio.NewReaderSize(raw, pktline.MaxPayloadSize)
+	s := pktline.NewScanner(r)
+	for s.Scan() {
+		switch words := strings.Fields(string(s.Bytes())); {
+		case len(words) == 0, words[0] == "shallow", words[0] == "unshallow":
+			// That all we hold has no history is known.
+		case words[0] == "ACK" && len(words) > 2:
+			// One of several commits in common.
+		case words[0] == "ACK", words[0] == "NAK":
+			if advert.Capabilities.Supports(capability.Sideband64k) {
+				return sideband.NewDemuxer(sideband.Sideband64k, r), nil
+			}
+			return r, nil
+		default:
+			return nil, problem(nil, "its answer is not git's protocol")
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, serverError(err)
+	}
+	return nil, io.ErrUnexpectedEOF
+}
+
+// listRequest asks a server of version 2 for the branches that begin with prefix.
+func listRequest(prefix string) []byte {
+	var body bytes.Buffer
+	writeLine(&body, "command=ls-refs")
+	body.WriteString(delimiter)
+	writeLine(&body, "ref-prefix %s%s", branchPrefix, prefix)
+	body.WriteString(flush)
+	return body.Bytes()
+}
+
+// readList reads the answer to a listRequest.
+func readList(r io.Reader) (map[string]Hash, error) {
+	heads := map[string]Hash{}
+	s := pktline.NewScanner(bufio.NewReader(io.LimitReader(r, maxAdvert)))
+	for s.Scan() {
+		line := strings.TrimSuffix(string(s.Bytes()), "\n")
+		if line == "" {
+			return heads, nil
+		}
+		hash, name, _ := strings.Cut(line, " ")
+		if !plumbing.IsHash(hash) {
+			return nil, problem(nil, "its answer is not git's protocol, or its object format is not sha1")
+		}
+		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
+			heads[branch] = plumbing.NewHash(hash)
+		}
+	}
+	if err := s.Err(); err != nil {
+		return nil, serverError(err)
+	}
+	return nil, io.ErrUnexpectedEOF
+}

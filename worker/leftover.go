@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// leftoverGrace is how long a killed process may take to be gone.
+const leftoverGrace = 5 * time.Second
+
+// killMarked kills every process that has marker in its environment, and waits
+// until it is gone. The environment is inherited, so that also descendants are
+// found whose parents the kernel ended.
+func killMarked(marker string) error {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		return err
+	}
+	for _, path := range environs {
+		// Not readable: somebody else's, or gone.
+		env, err := os.ReadFile(path)
+		if err != nil || !hasMarker(env, marker) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if err := killAndWait(pid, path, marker); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hasMarker(environ []byte, marker string) bool {
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
+		if string(variable) == marker {
+			return true
+		}
+	}
+	return false
+}
+
+// killAndWait kills pid by a handle that cannot come to mean another process.
+func killAndWait(pid int, environ, marker string) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil // gone
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if env, err := os.ReadFile(environ); err != nil || !hasMarker(env, marker) {
+		return nil // the number was given out again before the handle was made
+	}
+	if err := unix.PidfdSendSignal(fd, syscall.SIGKILL, nil, 0); err != nil {
+		return nil // gone
+	}
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if n, _ := unix.Poll(ready, int(leftoverGrace.Milliseconds())); n == 0 {
+		return fmt.Errorf("process %d of an earlier worker does not end", pid)
+	}
+	return nil
+}

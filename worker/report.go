@@ -1,0 +1,116 @@
+package worker
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	protobuf "google.golang.org/protobuf/proto"
+
+	"pgo/proto"
+	"pgo/worker/gitrepo"
+)
+
+// board is the last report, for whoever wants to see it and each change.
+type board struct {
+	mu     sync.Mutex
+	report *proto.ReportReply // never changed, only replaced
+	next   chan struct{}      // closed when report is replaced
+}
+
+func newBoard() *board {
+	return &board{report: &proto.ReportReply{State: &proto.State{}}, next: make(chan struct{})}
+}
+
+func (b *board) get() (*proto.ReportReply, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.report, b.next
+}
+
+// edit replaces the report by a changed copy.
+func (b *board) edit(change func(*proto.ReportReply)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	report := protobuf.CloneOf(b.report)
+	change(report)
+	b.report = report
+	close(b.next)
+	b.next = make(chan struct{})
+}
+
+func (b *board) nextPoll(at time.Time) {
+	b.edit(func(r *proto.ReportReply) { r.State.NextPoll = at.Unix() })
+}
+
+// broken reports a service that could not even be opened.
+func (b *board) broken(err error) {
+	b.edit(func(r *proto.ReportReply) {
+		if r.State.Error != err.Error() {
+			r.State.Error, r.State.ErrorSince = err.Error(), time.Now().Unix()
+		}
+	})
+}
+
+// report puts the service's present state on the board. The keys are read
+// anew when the head has moved.
+func (w *Worker) report() {
+	service := w.service.Load()
+	if service == nil {
+		return
+	}
+	status := service.Status()
+	w.board.edit(func(r *proto.ReportReply) {
+		if !r.KeysKnown || r.State.Head != status.Head {
+			var keys []gitrepo.Key
+			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
+				r.Keys = protoKeys(keys)
+			}
+		}
+		r.State = &proto.State{
+			Wanted:     string(status.Wanted),
+			Head:       status.Head,
+			Deployed:   status.Deployed,
+			Activity:   status.Activity,
+			Outcome:    string(status.Outcome),
+			Reason:     status.Reason,
+			Error:      status.Error,
+			ErrorSince: seconds(status.ErrorSince),
+			DeployedAt: seconds(status.DeployedAt),
+			NextPoll:   r.State.NextPoll,
+		}
+	})
+}
+
+func protoKeys(keys []gitrepo.Key) []*proto.Key {
+	var all []*proto.Key
+	for _, key := range keys {
+		all = append(all, &proto.Key{Blob: key.Blob, File: key.File})
+	}
+	return all
+}
+
+// seconds is a time in Unix seconds, and 0 for none.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// Report streams the report and each one after it. One that is replaced before
+// it could be sent is left out.
+func (w *Worker) Report(_ *proto.ReportRequest, stream grpc.ServerStreamingServer[proto.ReportReply]) error {
+	<-w.configured
+	for {
+		report, next := w.board.get()
+		if err := stream.Send(report); err != nil {
+			return err
+		}
+		select {
+		case <-next:
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/target"
+	"pgo/proto"
+	"pgo/worker/compose"
+	"pgo/worker/deploy"
+)
+
+// call is one operation that somebody asked for.
+type call struct {
+	ctx     context.Context // ends when the client leaves
+	service *deploy.Service
+	by      string // the client's login name, only to be shown
+	args    target.Args
+	out     compose.Output
+}
+
+// readers are the operations that are answered at once, also during a change.
+var readers = map[string]func(call) error{
+	"ping": func(c call) error {
+		host, err := os.Hostname()
+		if err == nil {
+			_, err = io.WriteString(c.out.Stdout, "pong! "+host+"\n")
+		}
+		return err
+	},
+	"ps": func(c call) error { return c.service.Show(c.ctx, c.out, append([]string{"ps"}, c.args.Words()...)...) },
+	"logs": func(c call) error {
+		return c.service.Show(c.ctx, c.out, append([]string{"logs"}, c.args.Words()...)...)
+	},
+	"git hash": func(c call) error {
+		hash, err := c.service.Hash()
+		if err == nil {
+			_, err = io.WriteString(c.out.Stdout, hash+"\n")
+		}
+		return err
+	},
+}
+
+// changes are the operations that wait for their turn. Once begun they run to
+// their end, also when the client leaves: half a deploy helps nobody.
+var changes = map[string]func(context.Context, call) error{
+	"up":       func(ctx context.Context, c call) error { return c.service.Up(ctx, c.by, c.args, c.out) },
+	"down":     func(ctx context.Context, c call) error { return c.service.Down(ctx, c.args, c.out) },
+	"pull":     func(ctx context.Context, c call) error { return c.service.Pull(ctx, c.args, c.out) },
+	"build":    func(ctx context.Context, c call) error { return c.service.Build(ctx, c.args, c.out) },
+	"git pull": func(ctx context.Context, c call) error { return c.service.GitPull(ctx, c.out) },
+}
+
+// errUnknown cannot happen while both ends come from one build: pgod has looked
+// the operation up in the same table.
+var errUnknown = errors.New("the worker does not know this operation")
+
+// Run carries out one operation.
+func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]) error {
+	request, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	start := request.GetStart()
+	if start == nil {
+		return status.Error(codes.InvalidArgument, "the first request is not start")
+	}
+	replies := &replies{stream: stream}
+	err = w.carryOut(start, call{
+		ctx:     stream.Context(),
+		service: w.service.Load(),
+		by:      start.GetUser(),
+		out:     compose.Output{Stdout: replies.writer(toStdout), Stderr: replies.writer(toStderr)},
+	})
+	if err != nil && stream.Context().Err() == nil {
+		w.log.Warn("operation ended with an error", "operation", start.GetOperation(), "user", start.GetUser(), "error", err)
+	}
+	return replies.exit(exitOf(err))
+}
+
+func (w *Worker) carryOut(start *proto.Start, c call) error {
+	if c.service == nil {
+		report, _ := w.board.get()
+		return errors.New(report.GetState().GetError())
+	}
+	name := start.GetOperation()
+	operation, ok := target.Lookup(target.Service, name)
+	if !ok || operation.OperatorOnly && !start.GetOperator() {
+		return errUnknown
+	}
+	var err error
+	if c.args, err = operation.ParseArgs(start.GetArgs(), start.GetOperator()); err != nil {
+		return err
+	}
+	if read, ok := readers[name]; ok {
+		return read(c)
+	}
+	change, ok := changes[name]
+	if !ok {
+		return errUnknown
+	}
+	waiting := func(running string) {
+		_, _ = io.WriteString(c.out.Stderr, "waiting for "+running+" to end\n")
+	}
+	return w.queue.do(c.ctx, name+" by "+c.by, waiting, func() error { return change(w.ctx, c) })
+}
+
+// exitOf is what an error means for the client: a program's own status, which
+// needs no further words since its output was seen, or pgo's with a message.
+func exitOf(err error) *proto.Exit {
+	var compose *compose.ExitError
+	var usage *target.UsageError
+	switch {
+	case err == nil:
+		return &proto.Exit{}
+	case errors.As(err, &compose):
+		return &proto.Exit{Status: uint32(compose.Status)}
+	case errors.As(err, &usage):
+		return &proto.Exit{Status: target.StatusUsage, Message: err.Error()}
+	case errors.Is(err, errDraining):
+		return &proto.Exit{Status: target.StatusConflict, Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &proto.Exit{Status: target.StatusDeadline, Message: err.Error()}
+	default:
+		return &proto.Exit{Status: target.StatusFailed, Message: err.Error()}
+	}
+}
+
+// replies sends what an operation writes: gRPC wants one sender at a time.
+type replies struct {
+	mu     sync.Mutex
+	stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]
+}
+
+func (r *replies) send(reply *proto.RunReply) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stream.Send(reply)
+}
+
+func (r *replies) exit(exit *proto.Exit) error {
+	return r.send(&proto.RunReply{Message: &proto.RunReply_Exit{Exit: exit}})
+}
+
+func (r *replies) writer(wrap func([]byte) *proto.RunReply) io.Writer {
+	return writerFunc(func(b []byte) (int, error) {
+		if err := r.send(wrap(b)); err != nil {
+			return 0, err
+		}
+		return len(b), nil
+	})
+}
+
+func toStdout(b []byte) *proto.RunReply {
+	return &proto.RunReply{Message: &proto.RunReply_Stdout{Stdout: b}}
+}
+
+func toStderr(b []byte) *proto.RunReply {
+	return &proto.RunReply{Message: &proto.RunReply_Stderr{Stderr: b}}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }

@@ -1,0 +1,136 @@
+// Package worker is everything that happens for one service: the gRPC server
+// that pgod talks to, and behind it one queue of changes with readers beside
+// it.
+package worker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/internal/version"
+	"pgo/proto"
+	"pgo/worker/compose"
+	"pgo/worker/deploy"
+)
+
+// Worker implements proto.WorkerServer for the one service that Configure
+// gives it.
+type Worker struct {
+	proto.UnimplementedWorkerServer
+
+	ctx    context.Context // ends with the worker
+	cancel context.CancelFunc
+	log    hclog.Logger
+	queue  *queue
+	board  *board
+
+	once       sync.Once
+	configured chan struct{}           // closed when cfg is set
+	cfg        *proto.ConfigureRequest // then immutable
+
+	service atomic.Pointer[deploy.Service] // nil until it could be opened
+}
+
+// New returns a worker that waits to be configured.
+func New(log hclog.Logger) *Worker {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Worker{
+		ctx:        ctx,
+		cancel:     cancel,
+		log:        log,
+		queue:      newQueue(),
+		board:      newBoard(),
+		configured: make(chan struct{}),
+	}
+}
+
+// Hello says who this process is.
+func (w *Worker) Hello(context.Context, *proto.HelloRequest) (*proto.HelloReply, error) {
+	groups, err := os.Getgroups()
+	if err != nil {
+		return nil, err
+	}
+	reply := &proto.HelloReply{
+		Version: version.String(),
+		Pid:     int64(os.Getpid()),
+		Uid:     uint32(os.Getuid()),
+		Gid:     uint32(os.Getgid()),
+	}
+	for _, g := range groups {
+		reply.Groups = append(reply.Groups, uint32(g))
+	}
+	return reply, nil
+}
+
+// Configure opens the service and begins to follow its branch. What is wrong
+// with the service itself is no error here: it is reported as its state.
+func (w *Worker) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
+	err := errors.New("configured twice")
+	w.once.Do(func() { err = w.configure(r) })
+	return &proto.ConfigureReply{}, err
+}
+
+func (w *Worker) configure(r *proto.ConfigureRequest) error {
+	if err := os.Chdir(r.GetDir()); err != nil {
+		return err
+	}
+	// What an earlier worker started and could not end with itself must not
+	// run beside what this one starts.
+	if err := killMarked(marker(r)); err != nil {
+		return err
+	}
+	w.cfg = r
+	close(w.configured)
+	w.open()
+	go w.follow()
+	return nil
+}
+
+// open opens the service, or reports why it cannot.
+func (w *Worker) open() bool {
+	service, err := openService(w.cfg, w.log, w.report)
+	if err != nil {
+		w.log.Error("cannot open the service", "error", err)
+		w.board.broken(err)
+		return false
+	}
+	w.service.Store(service)
+	w.report()
+	return true
+}
+
+func openService(r *proto.ConfigureRequest, log hclog.Logger, changed func()) (*deploy.Service, error) {
+	plugin, err := compose.FindPlugin()
+	if err != nil {
+		return nil, err
+	}
+	return deploy.Open(serviceConfig(r, plugin), log, changed)
+}
+
+// marker is in the environment of all that this service's workers start.
+func marker(r *proto.ConfigureRequest) string {
+	return "PGO_SERVICE_DIR=" + filepath.Clean(r.GetDir())
+}
+
+// Ping is the heartbeat.
+func (w *Worker) Ping(context.Context, *proto.PingRequest) (*proto.PingReply, error) {
+	return &proto.PingReply{}, nil
+}
+
+// Drain refuses further changes and returns when the running one has ended.
+func (w *Worker) Drain(ctx context.Context, _ *proto.DrainRequest) (*proto.DrainReply, error) {
+	return &proto.DrainReply{}, w.queue.drain(ctx)
+}
+
+// Close breaks off what runs and waits for it, no longer than ctx. Containers
+// stay as they are.
+func (w *Worker) Close(ctx context.Context) {
+	w.cancel()
+	_ = w.queue.drain(ctx)
+}
