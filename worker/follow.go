@@ -17,12 +17,13 @@ func (w *Worker) follow() {
 	}
 	service := w.service.Load()
 	w.change("the start", func() error { return service.Resume(w.ctx) })
+	seen := ""
 	for {
-		before := service.Status().Head
 		w.change("a poll", func() error { return service.Poll(w.ctx) })
-		if service.Status().Head != before {
-			// Fetching and staging needs much more than the next hour of looks.
+		if head := service.Status().Head; head != seen {
+			// Starting, fetching and staging needs much more than looking.
 			debug.FreeOSMemory()
+			seen = head
 		}
 		if !w.wait() {
 			return
@@ -30,11 +31,12 @@ func (w *Worker) follow() {
 	}
 }
 
-// change runs one of the worker's own changes. Its error is in the log and in
-// the service's status.
+// change runs one of the worker's own changes. Its error is in the service's
+// status for as long as it lasts, and once in the log.
 func (w *Worker) change(name string, change func() error) {
+	before := w.service.Load().Status().Error
 	err := w.queue.do(w.ctx, name, func(string) {}, change)
-	if err != nil && w.ctx.Err() == nil {
+	if err != nil && w.ctx.Err() == nil && err.Error() != before {
 		w.log.Error("cannot bring the service up to date", "during", name, "error", err)
 	}
 }

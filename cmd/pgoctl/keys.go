@@ -124,7 +124,8 @@ func (l *keyLoader) file(name string) (*key, error) {
 // kinds. It may be a damaged key, and so is never shown.
 func (l *keyLoader) environment(id string) (*key, error) {
 	if strings.Contains(id, "PRIVATE KEY-----") {
-		return l.parse("PGOCTL_ID", []byte(id))
+		// Pasted into a form, its last line may have become one with half a line's end.
+		return l.parse("PGOCTL_ID", []byte(strings.TrimSpace(id)+"\n"))
 	}
 	text, err := os.ReadFile(id)
 	if err != nil {
@@ -145,15 +146,18 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 		}
 		return nil, fmt.Errorf("%s is not a private key that can be read: %w", name, err)
 	}
-	if missing.PublicKey == nil {
-		// The old format keeps the public half behind the passphrase, too.
+	public := missing.PublicKey
+	if public == nil { // the old format keeps it behind the passphrase, too
+		public = publicHalf(name + ".pub")
+	}
+	if public == nil {
 		signer, err := askPassphrase(l.ctx, name, text)
 		if err != nil {
 			return nil, err
 		}
 		return keyOf(signer), nil
 	}
-	locked := &key{public: missing.PublicKey, unlock: func() (ssh.Signer, error) {
+	locked := &key{public: public, unlock: func() (ssh.Signer, error) {
 		return askPassphrase(l.ctx, name, text)
 	}}
 	// Where the agent has it, nobody needs to type anything.
@@ -162,6 +166,19 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 		return agents[i], nil
 	}
 	return locked, nil
+}
+
+// publicHalf reads a public key, if that is what the file has.
+func publicHalf(file string) ssh.PublicKey {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	public, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil
+	}
+	return public
 }
 
 // askPassphrase unlocks a key with what somebody types, on the terminal even if input and
@@ -186,7 +203,7 @@ func askPassphrase(ctx context.Context, name string, text []byte) (ssh.Signer, e
 }
 
 // readPassphrase returns when ctx ends, with the terminal as it was.
-func readPassphrase(ctx context.Context, tty *os.File, prompt string) (passphrase []byte, err error) {
+func readPassphrase(ctx context.Context, tty *os.File, prompt string) ([]byte, error) {
 	if _, err := io.WriteString(tty, prompt); err != nil {
 		return nil, err
 	}
@@ -195,15 +212,19 @@ func readPassphrase(ctx context.Context, tty *os.File, prompt string) (passphras
 	if err != nil {
 		return nil, err
 	}
-	read := make(chan struct{})
+	type answer struct {
+		passphrase []byte
+		err        error
+	}
+	answers := make(chan answer, 1)
 	go func() {
-		defer close(read)
-		passphrase, err = term.ReadPassword(fd)
+		passphrase, err := term.ReadPassword(fd)
+		answers <- answer{passphrase, err}
 	}()
 	select {
-	case <-read:
+	case a := <-answers:
 		_, _ = io.WriteString(tty, "\n") // the one that was typed is not shown
-		return passphrase, err
+		return a.passphrase, a.err
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))
 	}

@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/crypto/ssh"
 
@@ -20,9 +16,6 @@ import (
 // maxOffered is how many keys are tried in one connection: pgod closes it at the tenth that
 // it does not know, without a word about the others.
 const maxOffered = 9
-
-// errNoKeyKnown is how connect says that the host knows none of the keys.
-var errNoKeyKnown = errors.New("the host knows none of the keys")
 
 // do carries out the command with the first key that may.
 func (c *client) do(ctx context.Context, t target.Target) error {
@@ -55,86 +48,6 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	return refusal
 }
 
-// connect logs in with the first of the keys that the host knows, and returns which it was.
-func (c *client) connect(ctx context.Context, host string, keys []*key) (conn *ssh.Client, used int, err error) {
-	address := net.JoinHostPort(host, strconv.Itoa(int(c.port)))
-	hosts, err := c.loadHosts()
-	if err != nil {
-		return nil, 0, err
-	}
-	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, c.timeout))
-	defer cancel()
-	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
-	if err != nil {
-		return nil, 0, connectError(bounded, address, err)
-	}
-	stop := context.AfterFunc(bounded, func() { _ = raw.Close() })
-	defer stop()
-	signers := make([]ssh.Signer, len(keys))
-	for i, k := range keys {
-		k.used = false
-		signers[i] = k
-	}
-	algorithms := ssh.SupportedAlgorithms()
-	sc, channels, requests, err := ssh.NewClientConn(raw, address, &ssh.ClientConfig{
-		Config:            ssh.Config{KeyExchanges: algorithms.KeyExchanges, Ciphers: algorithms.Ciphers, MACs: algorithms.MACs},
-		User:              c.login,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signers...)},
-		ClientVersion:     "SSH-2.0-pgoctl",
-		HostKeyCallback:   hosts.check,
-		HostKeyAlgorithms: hosts.algorithms(address, algorithms.HostKeys),
-	})
-	switch {
-	case err == nil:
-		conn = ssh.NewClient(sc, channels, requests)
-		used := slices.IndexFunc(keys, func(k *key) bool { return k.used })
-		if used < 0 {
-			return nil, 0, errors.Join(fmt.Errorf("%s lets anybody in: it is no pgod", address), conn.Close())
-		}
-		return conn, used, nil
-	case strings.Contains(err.Error(), "unable to authenticate"): // the library has no type for it
-		return nil, 0, errNoKeyKnown
-	default:
-		return nil, 0, loginError(bounded, address, err)
-	}
-}
-
-// connectError and loginError say why there is no connection in words for people.
-func connectError(ctx context.Context, address string, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("cannot connect to %s: nothing listens there; is pgod running, and is it the right port (-p)?", address)
-	default:
-		return fmt.Errorf("cannot connect to %s: %w", address, err)
-	}
-}
-
-func loginError(ctx context.Context, address string, err error) error {
-	var told *localError
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &told):
-		return told
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("cannot log in to %s: the host closed the connection; too many may be logging in, or it is no pgod", address)
-	default:
-		return fmt.Errorf("cannot log in to %s: %w", address, err)
-	}
-}
-
-// localError is a reason of our own not to go on with a login. It comes back through the SSH
-// library, whose words around it help nobody.
-type localError struct{ error }
-
-func (e *localError) Unwrap() error { return e.error }
-
-func localErrorf(format string, args ...any) error {
-	return &localError{fmt.Errorf(format, args...)}
-}
-
 // carryOut runs a command and passes on what it prints. With another key to try, a refusal
 // of this one is kept back.
 func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.Command, otherKeys bool) error {
@@ -146,7 +59,7 @@ func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), stderr.flush())
 	}
-	exit, refused := new(ssh.ExitError), new(ssh.OpenChannelError)
+	exit, refused, lost := new(ssh.ExitError), new(ssh.OpenChannelError), new(ssh.ExitMissingError)
 	switch {
 	case err == nil:
 		return stderr.flush()
@@ -154,8 +67,10 @@ func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.
 		return &statusError{status: exit.ExitStatus(), signal: exit.Signal(), message: stderr.held.Bytes()}
 	case errors.As(err, &refused):
 		return &statusError{status: target.StatusUnavailable, message: []byte(refused.Message + "\n")}
+	case errors.As(err, &lost), errors.Is(err, io.EOF):
+		return errors.New("the connection was lost; the host ends the command when it notices")
 	default:
-		return fmt.Errorf("the connection was lost before the command ended: %w", err)
+		return fmt.Errorf("cannot carry out the command: %w", err)
 	}
 }
 

@@ -49,16 +49,23 @@ func NewRepo(t testing.TB, dir string) *Repo {
 // newline at its end.
 func (r *Repo) Git(args ...string) string {
 	r.t.Helper()
+	return strings.TrimSuffix(r.GitInput("", args...), "\n")
+}
+
+// GitInput runs git with something to read, and returns exactly what it prints.
+func (r *Repo) GitInput(stdin string, args ...string) string {
+	r.t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = r.Dir
 	cmd.Env = Environment
+	cmd.Stdin = strings.NewReader(stdin)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
 		r.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
-	return strings.TrimSuffix(string(out), "\n")
+	return string(out)
 }
 
 // Write writes a file of the working tree, with the directories above it.

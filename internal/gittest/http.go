@@ -1,12 +1,12 @@
 package gittest
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -16,19 +16,16 @@ import (
 // user, or as the user's name.
 func HTTP(t testing.TB, root, token string) string {
 	t.Helper()
-	server := httptest.NewServer(Handler(t, root, token))
+	server := httptest.NewServer(Handler(root, token, t.Output()))
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
 // Handler is the handler behind HTTP, for a test that wants to stand between.
-func Handler(t testing.TB, root, token string) http.Handler {
-	t.Helper()
-	execPath, err := exec.Command("git", "--exec-path").Output()
-	if err != nil {
-		t.Fatalf("git --exec-path: %v", err)
-	}
-	backend := filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend")
+// What git complains about goes to output.
+func Handler(root, token string, output io.Writer) http.Handler {
+	// Without git every request is answered with the error to start it.
+	git, _ := exec.LookPath("git")
 	environment := append([]string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}, Environment...)
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +35,13 @@ func Handler(t testing.TB, root, token string) http.Handler {
 			http.Error(w, "a token is needed", http.StatusUnauthorized)
 			return
 		}
-		backend := cgi.Handler{Path: backend, Env: append(environment, "GIT_PROTOCOL="+r.Header.Get("Git-Protocol"))}
+		backend := cgi.Handler{
+			Path:   git,
+			Args:   []string{"http-backend"},
+			Env:    append(environment[:len(environment):len(environment)], "GIT_PROTOCOL="+r.Header.Get("Git-Protocol")),
+			Logger: log.New(output, "", 0),
+			Stderr: output,
+		}
 		backend.ServeHTTP(w, r)
 	})
 }

@@ -13,6 +13,8 @@ import (
 	"pgo/internal/printable"
 )
 
+const tooMany = "too many sessions are open with this key or in all; try again when some have ended"
+
 // connection is one client that has logged in.
 type connection struct {
 	server   *Server
@@ -24,7 +26,9 @@ type connection struct {
 
 // handle serves a connection from the first byte to the last.
 func (s *Server) handle(ctx context.Context, conn net.Conn, source netip.Prefix) {
-	sc, channels, requests, err := s.login(ctx, conn, source)
+	loggedIn := sync.OnceFunc(func() { s.logins.release(source) })
+	defer loggedIn()
+	sc, channels, requests, err := s.login(ctx, conn)
 	if err != nil {
 		return
 	}
@@ -37,19 +41,26 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, source netip.Prefix)
 	}
 	if !s.connections.take(identity.Fingerprint) {
 		c.log.Warn("refused connection: too many are open")
-		_ = sc.Close()
-		go ssh.DiscardRequests(requests)
-		for range channels { // what was on its way already
-		}
+		_ = conn.SetDeadline(time.Now().Add(s.limits.Handshake))
+		refuseChannels(channels, requests)
 		return
 	}
 	defer s.connections.release(identity.Fingerprint)
+	loggedIn()
 	c.idle = newIdleTimer(s.limits.Idle, func() {
 		c.log.Debug("closing a connection that runs nothing")
 		_ = sc.Close()
 	})
 	defer c.idle.timer.Stop()
 	c.serve(ctx, channels, requests)
+}
+
+// refuseChannels tells a client why it cannot do anything, until it leaves.
+func refuseChannels(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	go ssh.DiscardRequests(requests)
+	for asked := range channels {
+		_ = asked.Reject(ssh.ResourceShortage, tooMany)
+	}
 }
 
 // serve returns when the client is gone and nothing of it runs any more.
@@ -76,7 +87,7 @@ func (c *connection) open(ctx context.Context, asked ssh.NewChannel) func() {
 	}
 	if !c.server.sessions.take(c.identity.Fingerprint) {
 		c.log.Warn("refused session: too many are open")
-		_ = asked.Reject(ssh.ResourceShortage, "too many sessions are open; try again when one has ended")
+		_ = asked.Reject(ssh.ResourceShortage, tooMany)
 		return nil
 	}
 	channel, requests, err := asked.Accept()

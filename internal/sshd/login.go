@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -53,8 +52,7 @@ type login struct {
 }
 
 // login does the handshake with a client.
-func (s *Server) login(ctx context.Context, conn net.Conn, source netip.Prefix) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	defer s.logins.release(source)
+func (s *Server) login(ctx context.Context, conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	deadline := time.Now().Add(s.limits.Handshake)
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()

@@ -167,7 +167,7 @@ func TestHandshakeHasADeadline(t *testing.T) {
 		close(asked)
 		<-ctx.Done() // a service that is starting, and does not come up in time
 		return true
-	}}, func(l *Limits) { l.Handshake = 300 * time.Millisecond })
+	}}, func(l *Limits) { l.Handshake = time.Second })
 
 	silent, err := net.Dial("tcp", h.addr)
 	if err != nil {

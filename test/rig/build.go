@@ -39,3 +39,13 @@ func built(as, packages string) (string, error) {
 	}
 	return dir, nil
 }
+
+// Program is the path of one of the built programs: pgod, pgo-worker, pgoctl.
+func (r *Rig) Program(name string) string {
+	r.t.Helper()
+	dir, err := binaries()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // Result is what a client's command came to.
@@ -51,10 +49,6 @@ func (p *Pgod) SSH(key *Key, words ...string) Result {
 // its environment. Without a key no identity is named.
 func (p *Pgod) PgoctlCommand(key *Key, words ...string) *exec.Cmd {
 	p.rig.t.Helper()
-	bin, err := binaries()
-	if err != nil {
-		p.rig.t.Fatal(err)
-	}
 	_, port := p.hostPort()
 	args := []string{"--port", port, "--known-hosts", p.knownHosts()}
 	if key != nil {
@@ -67,7 +61,7 @@ func (p *Pgod) PgoctlCommand(key *Key, words ...string) *exec.Cmd {
 		}
 		args = append(args, word)
 	}
-	return p.client(filepath.Join(bin, "pgoctl"), args...)
+	return p.client(p.rig.Program("pgoctl"), args...)
 }
 
 // SSHCommand prepares a stock ssh that knows the one key and no configuration.
@@ -100,12 +94,9 @@ func (p *Pgod) hostPort() (host, port string) {
 	return host, port
 }
 
-// knownHosts writes a file that has pgod's key for where it listens now.
+// knownHosts is the file that has pgod's key for where it listens.
 func (p *Pgod) knownHosts() string {
-	p.rig.t.Helper()
-	file := filepath.Join(filepath.Dir(p.ConfigFile), "known_hosts")
-	p.rig.write(file, knownhosts.Line([]string{p.Address}, p.HostKey())+"\n", 0o644)
-	return file
+	return filepath.Join(filepath.Dir(p.ConfigFile), "known_hosts")
 }
 
 // Run runs a command to its end, which must come within the rig's patience.

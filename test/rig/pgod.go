@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 // Pgod is a pgod with a directory, a configuration and a port of its own.
@@ -25,6 +27,9 @@ type Pgod struct {
 	// name wins. Env is pgod's environment beside PATH and HOME. Both count
 	// from the next start.
 	Flags, Env []string
+	// Wrapper is a command that pgod's own is appended to, for a test that
+	// wants another world around it. It must end in becoming pgod.
+	Wrapper []string
 	// Address is where it listens, known once it has started.
 	Address string
 
@@ -119,23 +124,14 @@ var listening = regexp.MustCompile(`listening.*\baddress=(\S+)`)
 func (p *Pgod) Start() {
 	t := p.rig.t
 	t.Helper()
-	bin, err := binaries()
-	if err != nil {
-		t.Fatal(err)
-	}
 	log, err := os.OpenFile(p.logFile, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	before := len(p.Log())
-	args := append([]string{"--config", p.ConfigFile, "--dir", p.Dir, "--ssh", "127.0.0.1:0", "--duration", "1s", "--debug"}, p.Flags...)
-	cmd := exec.Command(filepath.Join(bin, "pgod"), args...)
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.Env...)
+	cmd := p.Command()
 	cmd.Stdout, cmd.Stderr = log, log
-	// It dies with this process, even where that is killed, but is out of reach
-	// of a terminal's ^C: the rig stops it in its turn.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("cannot start pgod: %v", err)
 	}
@@ -146,6 +142,7 @@ func (p *Pgod) Start() {
 	Within(t, 10*time.Second, "pgod to listen", func() error {
 		if found := listening.FindStringSubmatch(p.Log()[before:]); found != nil {
 			p.Address = strings.Trim(found[1], `"`)
+			p.rig.write(p.knownHosts(), knownhosts.Line([]string{p.Address}, p.HostKey())+"\n", 0o644)
 			return nil
 		}
 		if p.stopped() {
@@ -153,6 +150,21 @@ func (p *Pgod) Start() {
 		}
 		return fmt.Errorf("its log has no line with %q", listening)
 	})
+}
+
+// Command prepares pgod as Start runs it, for a test that expects it to end by
+// itself.
+func (p *Pgod) Command() *exec.Cmd {
+	p.rig.t.Helper()
+	args := append(slices.Clone(p.Wrapper), p.rig.Program("pgod"),
+		"--config", p.ConfigFile, "--dir", p.Dir, "--ssh", "127.0.0.1:0", "--duration", "1s", "--debug")
+	args = append(args, p.Flags...)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.Env...)
+	// It dies with this process, even where that is killed, but is out of reach
+	// of a terminal's ^C: the rig stops it in its turn.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	return cmd
 }
 
 // PID is pgod's process.

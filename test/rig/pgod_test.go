@@ -20,6 +20,9 @@ func TestPgodStartsStopsAndIsKilled(t *testing.T) {
 	if said := p.SSH(web.Key, web.Op("ping")).Exits(t, 0).Stdout; !strings.HasPrefix(said, "pong!") {
 		t.Errorf("ping says %q", said)
 	}
+	if said := p.Pgoctl(web.Key, web.Op("ping")).Exits(t, 0).Stdout; !strings.HasPrefix(said, "pong!") {
+		t.Errorf("ping with pgoctl says %q", said)
+	}
 	p.Restart()
 	if p.PID() == first || p.WorkerPID(web) == worker {
 		t.Errorf("pgod %d and its worker %d are as before the restart", first, worker)

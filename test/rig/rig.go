@@ -11,7 +11,7 @@
 //		web.Push("first", r.Site(port, "hello"))
 //		pgod := r.Start(web)
 //		r.Answers(port, "hello")
-//		pgod.Pgoctl(web.Key, web.Op("ps")).Succeeds(t)
+//		pgod.Pgoctl(web.Key, web.Op("ps")).Exits(t, 0)
 //	}
 //
 // Everything a rig makes carries a name that starts with the run's own prefix

@@ -78,6 +78,9 @@ func (s *Service) Set(key string, value any) *Service {
 	return s
 }
 
+// Setting is what Set has set, or the rig itself.
+func (s *Service) Setting(key string) any { return s.settings[key] }
+
 // Op is what a client says to ask for an operation of the service.
 func (s *Service) Op(operation string) string { return s.Name + "//" + operation }
 

@@ -47,7 +47,7 @@ func (p *trial) complains(t *testing.T, words ...string) {
 	text := strings.Join(p.said, "\n")
 	missing := slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 	if !p.failed || missing {
-		t.Errorf("the rig was to complain of %q; it said: %s", words, text)
+		t.Fatalf("the rig was to complain of %q; it said: %s", words, text)
 	}
 }
 
@@ -55,7 +55,7 @@ func (p *trial) complains(t *testing.T, words ...string) {
 func (p *trial) isContent(t *testing.T) {
 	t.Helper()
 	if p.failed {
-		t.Errorf("the rig complains: %s", strings.Join(p.said, "\n"))
+		t.Fatalf("the rig complains: %s", strings.Join(p.said, "\n"))
 	}
 }
 

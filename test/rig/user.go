@@ -59,6 +59,19 @@ func (u *User) Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Join makes the user a member of a group that exists.
+func (r *Rig) Join(u *User, group string) {
+	r.t.Helper()
+	unlock, err := lockMachine(changeUsers)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer unlock()
+	if _, err := output("usermod", "--append", "--groups", group, u.Name); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // Processes are all that run under the user's uid.
 func (u *User) Processes() ([]Process, error) { return processesOf(u.UID) }
 
@@ -130,7 +143,7 @@ func removeUser(name string) error {
 	if uid < lowestUID {
 		return fmt.Errorf("uid %d was not given out by the rig", uid)
 	}
-	if err := endProcesses(uid); err != nil {
+	if err := errors.Join(endProcesses(uid), removeSockets(uid)); err != nil {
 		return err
 	}
 	unlock, err := lockMachine(changeUsers)
@@ -157,4 +170,24 @@ func endProcesses(uid int) error {
 		}
 		return fmt.Errorf("still running: %v", running)
 	})
+}
+
+// removeSockets removes what a pgod that was killed has left of the user's
+// workers: it would do so itself when started again.
+func removeSockets(uid int) error {
+	dirs, err := filepath.Glob("/run/pgo/*/*")
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		info, err := os.Stat(dir)
+		if err != nil || info.Sys().(*syscall.Stat_t).Uid != uint32(uid) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		_ = os.Remove(filepath.Dir(dir)) // unless another worker's is in there
+	}
+	return nil
 }

@@ -20,52 +20,53 @@ func (s *Service) Resume(ctx context.Context) error {
 		return nil // the first Poll does it
 	}
 	err := s.takeDown(ctx, compose.Output{})
-	s.ended(TakenDown, "", err)
+	s.ended(TakenDown, err)
 	return err
 }
 
 // Poll looks at the branch and deploys it if it moved.
 func (s *Service) Poll(ctx context.Context) error {
-	outcome, reason, err := s.poll(ctx)
-	s.ended(outcome, reason, err)
+	outcome, err := s.poll(ctx)
+	s.ended(outcome, err)
 	return err
 }
 
-func (s *Service) poll(ctx context.Context) (Outcome, string, error) {
+func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	head, err := s.fetch(ctx)
 	state := s.snapshot()
 	if err != nil && state.Switching == "" {
-		return "", "", err
+		return "", err
 	}
 	commit := head
 	switch {
 	case state.Wanted == Down:
-		return TakenDown, "", nil
+		return TakenDown, nil
 	case state.Switching != "" && (s.cfg.Ignore || err != nil):
 		// Finish what was begun: at that commit nobody asked for another, or
 		// there is no other to be had.
 		commit = plumbing.NewHash(state.Switching)
 	case state.Switching == "" && state.Deployed != nil && state.Deployed.Commit == head.String():
-		return "", "", nil
+		return "", nil
 	case s.cfg.Ignore:
-		return Held, "", nil
+		return Held, nil
 	case state.Verdict != nil && state.Verdict.Commit == head.String():
-		return "", "", errors.New(state.Verdict.Error)
+		return Failed, errors.New(state.Verdict.Error)
 	}
-	return s.judge(s.deploy(ctx, commit, order{trigger: "poll", pull: "missing"}))(commit)
+	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
+	return outcome, err
 }
 
-// judge remembers a deploy's verdict on its commit.
-func (s *Service) judge(outcome Outcome, reason string, err error) func(gitrepo.Hash) (Outcome, string, error) {
-	return func(commit gitrepo.Hash) (Outcome, string, error) {
-		if isVerdict(err) {
-			v := &Verdict{Commit: commit.String(), At: time.Now(), Error: err.Error()}
-			if uerr := s.update(func(st *State) { st.Verdict = v }); uerr != nil {
-				err = errors.Join(err, uerr)
-			}
-		}
-		return outcome, reason, err
+// attempt deploys the commit, and remembers it when that fails by its own fault.
+func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
+	switched, err = s.deploy(ctx, commit, o)
+	if err == nil {
+		return switched, Deployed, nil
 	}
+	if isVerdict(err) {
+		v := &Verdict{Commit: commit.String(), At: time.Now(), Error: err.Error()}
+		err = errors.Join(err, s.update(func(st *State) { st.Verdict = v }))
+	}
+	return switched, Failed, err
 }
 
 // fetch brings the branch's head here, if it moved.
@@ -89,7 +90,7 @@ func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
 // GitPull fetches the branch.
 func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
 	head, err := s.fetch(ctx)
-	s.ended("", "", err)
+	s.ended("", err)
 	if err != nil {
 		return err
 	}
@@ -135,11 +136,11 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if o.pull == "" {
 		o.pull = "missing"
 	}
-	outcome, reason, err := s.judge(s.deploy(ctx, head, o))(head)
-	if err == nil && outcome == Unchanged {
+	switched, outcome, err := s.attempt(ctx, head, o)
+	if err == nil && !switched {
 		err = s.startMissing(ctx, out)
 	}
-	s.ended(outcome, reason, err)
+	s.ended(outcome, err)
 	return err
 }
 
@@ -154,7 +155,7 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 		up = append([]string{"up", "--detach", "--pull", "never"}, args.Words()...)
 	}
 	err := s.onDeployed(ctx, out, up...)
-	s.ended("", "", err)
+	s.ended("", err)
 	return err
 }
 
@@ -179,7 +180,7 @@ func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output
 	}
 	s.setActivity("down")
 	err := s.takeDown(ctx, out, args.Words()...)
-	s.ended(TakenDown, "", err)
+	s.ended(TakenDown, err)
 	return err
 }
 
@@ -198,7 +199,7 @@ func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...str
 // Pull fetches the branch and pulls the images of its head. What runs stays.
 func (s *Service) Pull(ctx context.Context, args target.Args, out compose.Output) error {
 	err := s.pullHead(ctx, args, out)
-	s.ended("", "", err)
+	s.ended("", err)
 	return err
 }
 
@@ -218,7 +219,7 @@ func (s *Service) pullHead(ctx context.Context, args target.Args, out compose.Ou
 // Build builds the images of the fetched commit. What runs stays.
 func (s *Service) Build(ctx context.Context, args target.Args, out compose.Output) error {
 	err := s.buildHead(ctx, args, out)
-	s.ended("", "", err)
+	s.ended("", err)
 	return err
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
@@ -40,39 +42,41 @@ func short(commit gitrepo.Hash) string { return commit.String()[:7] }
 
 // deploy is the path from a fetched commit to running containers. Until the
 // switch nothing that runs and no file that a container can see has changed.
-func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (Outcome, string, error) {
+//
+// It returns whether what runs was replaced.
+func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout,
 		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
 	defer cancel()
 
 	c, err := s.stageAndResolve(ctx, commit)
 	if err != nil {
-		return Failed, "", err
+		return false, err
 	}
 	if err := s.compare(c); err != nil {
-		return Failed, "", err
+		return false, err
 	}
 	if o.force {
 		c.changes = append(c.changes, "forced")
 	}
 	if err := s.pullAndBuild(ctx, c, o); err != nil {
-		return Failed, "", err
+		return false, err
 	}
 	if len(c.changes) == 0 {
-		return Unchanged, "", s.note(ctx, c)
+		return false, s.note(ctx, c)
 	}
 	reason := why(o, c)
 	s.log.Info("deploying", "commit", short(commit), "reason", reason)
 	say(o.out, "deploying %s: %s", short(commit), reason)
 	if err := s.switchTo(ctx, c, o); err != nil {
-		return Failed, "", err
+		return false, err
 	}
 	c.record.Reason = reason
 	if err := s.finish(c); err != nil {
-		return Failed, "", err
+		return false, err
 	}
 	s.log.Info("deployed", "commit", short(commit))
-	return Deployed, reason, nil
+	return true, nil
 }
 
 // stageAndResolve lays out the commit's tree beside the checkout and has
@@ -242,7 +246,7 @@ func (s *Service) note(ctx context.Context, c *candidate) error {
 // Switching set, and the next deploy begins the switch again.
 func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	// Its objects stay here also when the branch moves on meanwhile.
-	if err := s.repo.Keep(append(slices.Clone(s.snapshot().Checkout), c.commit)...); err != nil {
+	if err := s.repo.Keep(append(hashes(s.snapshot().Checkout), c.commit)...); err != nil {
 		return &stepError{"keep", short(c.commit), err}
 	}
 	if err := s.update(func(st *State) { st.Switching = c.record.Commit }); err != nil {
@@ -269,19 +273,27 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 // that files of both commits may be there.
 func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
 	from := s.snapshot().Checkout
-	if len(from) > 0 && !slices.Contains(from, to) {
-		from = append(slices.Clone(from), to)
+	if len(from) > 0 && !slices.Contains(from, to.String()) {
+		from = append(slices.Clone(from), to.String())
 		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
 			return err
 		}
 	}
-	if err := s.repo.Switch(ctx, from, to, s.checkout()); err != nil {
+	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
 		return &stepError{"bring the checkout to", short(to), err}
 	}
 	if err := s.repo.Keep(to); err != nil {
 		return &stepError{"keep", short(to), err}
 	}
-	return s.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
+	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
+}
+
+func hashes(commits []string) []gitrepo.Hash {
+	var all []gitrepo.Hash
+	for _, commit := range commits {
+		all = append(all, plumbing.NewHash(commit))
+	}
+	return all
 }
 
 // finish records the deploy as the one that runs.

@@ -56,7 +56,7 @@ type Status struct {
 	DeployedAt time.Time
 	Activity   string // the step that is being worked at, or Idle
 	Outcome    Outcome
-	Reason     string // of the last deploy
+	Reason     string // why what runs was deployed
 	Error      string // of the last look, fetch or deploy; empty: all is well
 	ErrorSince time.Time
 }
@@ -64,13 +64,12 @@ type Status struct {
 // Idle is the activity between two changes.
 const Idle = "idle"
 
-// Outcome is how the last deploy or poll ended.
+// Outcome is what the last deploy or poll came to.
 type Outcome string
 
 const (
 	Deployed  Outcome = "deployed"
-	Unchanged Outcome = "unchanged" // nothing that the service uses is different
-	Held      Outcome = "held"      // there is something new, and nobody has said up
+	Held      Outcome = "held" // there is something new, and nobody has said up
 	TakenDown Outcome = "down"
 	Failed    Outcome = "failed"
 )
@@ -104,6 +103,9 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 		return nil, err
 	}
 	s.status = Status{Activity: Idle}
+	if state.Deployed != nil {
+		s.status.Outcome = Deployed
+	}
 	if v := state.Verdict; v != nil {
 		s.status.Outcome, s.status.Error, s.status.ErrorSince = Failed, v.Error, v.At
 	}
@@ -129,7 +131,7 @@ func (s *Service) Status() Status {
 	status := s.status
 	status.Wanted = s.state.Wanted
 	if d := s.state.Deployed; d != nil {
-		status.Deployed, status.DeployedAt = d.Commit, d.At
+		status.Deployed, status.DeployedAt, status.Reason = d.Commit, d.At, d.Reason
 	}
 	if head, ok := s.repo.Head(); ok {
 		status.Head = head.String()
@@ -210,23 +212,22 @@ func (s *Service) setActivity(activity string) {
 	s.changed()
 }
 
-// ended notes how a poll or a change ended. A change that was broken off, since
-// the worker ends, says nothing of the service.
-func (s *Service) ended(outcome Outcome, reason string, err error) {
+// ended notes how a poll or a change ended; outcome is empty when it was not
+// about what runs. What was broken off, since the worker ends, says nothing of
+// the service.
+func (s *Service) ended(outcome Outcome, err error) {
 	s.mu.Lock()
 	s.status.Activity = Idle
+	broken := errors.Is(err, context.Canceled)
+	if outcome != "" && !broken {
+		s.status.Outcome = outcome
+	}
 	switch {
-	case errors.Is(err, context.Canceled):
-	case err != nil:
-		s.status.Outcome = Failed
-		if s.status.Error != err.Error() {
-			s.status.Error, s.status.ErrorSince = err.Error(), time.Now()
-		}
-	default:
+	case broken:
+	case err == nil:
 		s.status.Error, s.status.ErrorSince = "", time.Time{}
-		if outcome != "" {
-			s.status.Outcome, s.status.Reason = outcome, reason
-		}
+	case s.status.Error != err.Error():
+		s.status.Error, s.status.ErrorSince = err.Error(), time.Now()
 	}
 	s.mu.Unlock()
 	s.changed()

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-
-	"pgo/worker/gitrepo"
 )
 
 // Wanted is what somebody asked for last.
@@ -37,7 +35,7 @@ type State struct {
 	// Checkout lists the commits whose files the checkout may hold: one, and
 	// while it is brought to another commit that one too. None: it was never
 	// wholly brought to any.
-	Checkout []gitrepo.Hash `json:"checkout,omitempty"`
+	Checkout []string `json:"checkout,omitempty"`
 
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody says up.

@@ -20,7 +20,7 @@ import (
 // The repository on disk is one that git's own tools understand, so that an
 // operator can look into it with them.
 const (
-	headRef  = "refs/pgo/head"
+	headRef  = "refs/heads/pgo" // HEAD must point to a branch
 	keepRefs = "refs/pgo/keep"
 	packDir  = "objects/pack"
 

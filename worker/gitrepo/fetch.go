@@ -91,14 +91,15 @@ func (r *Repo) complete(commit Hash) bool {
 	return check(store, commit) == nil
 }
 
-// check returns why not all objects of a commit can be read. Of files it asks
-// no more than whether they are here.
+// check returns why not all objects of a commit can be read. Of files it reads
+// no more than their sizes.
 func check(store *filesystem.Storage, commit Hash) error {
 	return eachObject(store, commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
-		if t == plumbing.BlobObject {
-			return store.HasEncodedObject(h)
+		if t != plumbing.BlobObject {
+			return nil
 		}
-		return nil
+		_, err := store.EncodedObjectSize(h)
+		return err
 	})
 }
 

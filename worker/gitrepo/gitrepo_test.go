@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,8 +29,14 @@ func newSetup(t testing.TB, opts ...Option) *setup {
 	t.Helper()
 	root := t.TempDir()
 	s := &setup{t: t, root: root, remote: gittest.NewRepo(t, filepath.Join(root, "app")), dir: filepath.Join(t.TempDir(), "repo.git")}
-	s.open(Remote{URL: "file://" + s.remote.Dir}, opts...)
+	s.open(s.asDirectory(), opts...)
 	return s
+}
+
+// asDirectory is the remote repository by its directory.
+func (s *setup) asDirectory() Remote {
+	u := url.URL{Scheme: "file", Path: s.remote.Dir}
+	return Remote{URL: u.String()}
 }
 
 // open opens the local repository, maybe again.
@@ -50,6 +57,9 @@ func (s *setup) commit(files ...string) Hash {
 	}
 	return plumbing.NewHash(s.remote.Commit("a commit"))
 }
+
+// tip returns the remote's head.
+func (s *setup) tip() Hash { return plumbing.NewHash(s.remote.Git("rev-parse", "HEAD")) }
 
 // sync looks and fetches, and returns the head.
 func (s *setup) sync() Hash {

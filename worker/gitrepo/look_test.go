@@ -1,12 +1,16 @@
 package gitrepo
 
 import (
-	"fmt"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -14,72 +18,253 @@ import (
 	"pgo/internal/gittest"
 )
 
-// TestMain makes the test's binary a git server of its own where a benchmark
-// needs one whose CPU time is not its own.
-func TestMain(m *testing.M) {
-	if root := os.Getenv("GITREPO_SERVE"); root != "" {
-		serve(root)
-	}
-	os.Exit(m.Run())
-}
-
-func serve(root string) {
-	server := httptest.NewServer(gittest.Handler(&testing.B{}, root, ""))
-	fmt.Println(server.URL)
-	select {}
-}
-
-func BenchmarkLook(b *testing.B) {
-	for _, refs := range []int{1, 1000} {
-		b.Run(fmt.Sprintf("refs=%d", refs), func(b *testing.B) {
-			s := newSetup(b)
-			s.commit("compose.yaml", "services: {}")
-			for i := range refs - 1 {
-				s.remote.Git("update-ref", fmt.Sprintf("refs/pull/%d/head", i), "HEAD")
-			}
-			s.open(Remote{URL: serveApart(b, s.root) + "/app"})
-			if _, err := s.Look(b.Context()); err != nil {
-				b.Fatal(err)
-			}
-			before := cpu()
-			for b.Loop() {
-				if _, err := s.Look(b.Context()); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/op")
+func TestLookSeesThePushOverEveryWay(t *testing.T) {
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			first := s.commit("compose.yaml", "services: {}")
+			s.remote.Git("branch", "main2") // the same beginning, to be told apart
+			remote, opts := serve(t, s)
+			s.open(remote, opts...)
+			s.wantLook(first)
+			s.wantLook(first)
+			s.wantLook(s.commit("compose.yaml", "services: {a: }"))
 		})
 	}
 }
 
-func serveApart(b *testing.B, root string) string {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "GITREPO_SERVE="+root)
-	out, err := cmd.StdoutPipe()
+func (s *setup) wantLook(want Hash) {
+	s.t.Helper()
+	if got, err := s.Look(soon(s.t)); err != nil || got != want {
+		s.t.Fatalf("Look() = %v, %v, want %v", got, err, want)
+	}
+}
+
+func TestLookNamesTheBranchesThereAre(t *testing.T) {
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.commit("a", "a")
+			s.remote.Git("branch", "--move", "trunk")
+			for _, branch := range []string{"a", "b", "c", "d", "e"} {
+				s.remote.Git("branch", branch)
+			}
+			remote, opts := serve(t, s)
+			s.open(remote, opts...)
+			_, err := s.Look(soon(t))
+			wantKind(t, err, ErrNoBranch)
+			if want := `there is no branch "main", only a, b, c, d, e and 1 more; set ` + "`branch`"; !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("the error is %q, want it to end in %q", err, want)
+			}
+		})
+	}
+}
+
+func TestLookAtAnEmptyRepository(t *testing.T) {
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			remote, opts := serve(t, s)
+			s.open(remote, opts...)
+			_, err := s.Look(soon(t))
+			wantKind(t, err, ErrNoBranch)
+			if !strings.Contains(err.Error(), "it is empty") {
+				t.Errorf("the error is %q", err)
+			}
+		})
+	}
+}
+
+func TestLookWhereThereIsNoRepository(t *testing.T) {
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			remote, opts := serve(t, s)
+			remote.URL += "-not"
+			s.open(remote, opts...)
+			_, err := s.Look(soon(t))
+			if name != "git" { // whose server just hangs up
+				wantKind(t, err, ErrNotFound)
+			}
+			if err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
+// An unchanged branch costs one request, and one that does not grow with the
+// repository's refs.
+func TestLookIsOneRequest(t *testing.T) {
+	s := newSetup(t)
+	s.commit("a", "a")
+	git := gittest.Handler(s.root, "", t.Output())
+	var requests []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests = append(requests, r.Method+" "+r.URL.Path)
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	s.open(Remote{URL: server.URL + "/app"})
+	for range 3 {
+		if _, err := s.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "GET /app/info/refs, POST /app/git-upload-pack, POST /app/git-upload-pack, POST /app/git-upload-pack"
+	if got := strings.Join(requests, ", "); got != want {
+		t.Errorf("three looks were %s, want %s", got, want)
+	}
+}
+
+// A server may be replaced by an older one.
+func TestLookGoesBackToVersion0(t *testing.T) {
+	s := newSetup(t)
+	want := s.commit("a", "a")
+	git := gittest.Handler(s.root, "", t.Output())
+	var old bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if old {
+			r.Header.Del("Git-Protocol")
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	s.open(Remote{URL: server.URL + "/app"})
+	for _, old = range []bool{true, false, true, true} {
+		s.wantLook(want)
+	}
+}
+
+func TestSilentServersAreLeft(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
+	defer silent.Close() // connections queue in the kernel, and nobody answers
+
+	s := newSetup(t)
+	ssh := gittest.SSH(t)
+	address := silent.Addr().String()
+	for _, remote := range []Remote{
+		{URL: "http://" + address + "/x"},
+		{URL: "ssh://git@" + address + "/x", Key: ssh.Key},
+		{URL: "git://" + address + "/x"},
+	} {
+		t.Run(remote.URL[:3], func(t *testing.T) {
+			s.open(remote, StallAfter(50*time.Millisecond))
+			_, err := s.Look(soon(t))
+			wantKind(t, err, ErrStalled)
+
+			s.open(remote)
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			err = s.Fetch(ctx, someHash)
+			wantKind(t, err, context.DeadlineExceeded)
+			if !strings.HasSuffix(err.Error(), "it took longer than allowed") {
+				t.Errorf("the error is %q", err)
+			}
+		})
 	}
-	b.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	var url string
-	if _, err := fmt.Fscanln(out, &url); err != nil {
-		b.Fatal(err)
-	}
-	return url
 }
 
-func cpu() time.Duration {
-	var use syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
-		panic(err)
+func TestErrorsSayWhatToDo(t *testing.T) {
+	s := newSetup(t)
+	s.commit("a", "a")
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+	closed.Close()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "<html>Please sign in")
+	}))
+	defer page.Close()
+	tls := httptest.NewUnstartedServer(gittest.Handler(s.root, "", t.Output()))
+	tls.Config.ErrorLog = log.New(t.Output(), "", 0)
+	tls.StartTLS()
+	defer tls.Close()
+	token := gittest.HTTP(t, s.root, "s3cret")
+
+	for url, want := range map[string]string{
+		"http://" + closed.Addr().String() + "/app": "connection refused",
+		page.URL + "/app": "not with git's smart protocol",
+		tls.URL + "/app":  "its certificate is not trusted",
+		token + "/app":    "authentication required; put a token in `repository` or set `git_key`",
+		strings.Replace(token, "//", "//oauth2:wr0ng@", 1) + "/app": "the token in `repository` is refused",
+		"http://nosuch.invalid/app":                                 "nosuch.invalid",
+	} {
+		s.open(Remote{URL: url})
+		_, err := s.Look(soon(t))
+		if err == nil || !strings.HasPrefix(err.Error(), "cannot look at "+Remote{URL: url}.String()+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("looking at %s: the error is %v, want %q in it", url, err, want)
+		}
+		if strings.Contains(err.Error(), "wr0ng") {
+			t.Errorf("the error holds the token: %v", err)
+		}
+		if asked := strings.Contains(want, "token"); asked != errors.Is(err, ErrAuth) {
+			t.Errorf("looking at %s: that %v is ErrAuth should be %v", url, err, asked)
+		}
+	}
 }
 
-var _ = http.MethodGet
-var _ = filepath.Join
+// A moved repository is followed, but the token goes to no other host.
+func TestRedirects(t *testing.T) {
+	s := newSetup(t)
+	want := s.commit("a", "a")
+	var sent []string
+	git := gittest.Handler(s.root, "", t.Output())
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = append(sent, r.Header.Get("Authorization"))
+		git.ServeHTTP(w, r)
+	}))
+	defer target.Close()
+	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// By another name: target's is 127.0.0.1.
+		http.Redirect(w, r, strings.Replace(target.URL, "127.0.0.1", "localhost", 1)+r.URL.String(), http.StatusMovedPermanently)
+	}))
+	defer moved.Close()
+	s.open(Remote{URL: strings.Replace(moved.URL, "//", "//oauth2:s3cret@", 1) + "/app"})
+	if got := s.sync(); got != want {
+		t.Errorf("the head is %v, want %v", got, want)
+	}
+	if len(sent) == 0 || strings.Join(sent, "") != "" {
+		t.Errorf("the other host was sent %q", sent)
+	}
+}
+
+func TestOpenRefusesWhatCannotWork(t *testing.T) {
+	key := gittest.SSH(t).Key
+	for _, c := range []struct {
+		remote Remote
+		branch string
+		want   string
+	}{
+		{Remote{URL: "https://git.example.org/x.git"}, "", "no name for a branch"},
+		{Remote{URL: "https://git.example.org/x.git"}, "a..b", "no name for a branch"},
+		{Remote{URL: "https://user:to%ken@git.example.org/x.git"}, "main", "not a URL"},
+		{Remote{URL: "https://user:to/ken@git.example.org/x.git"}, "main", "not a URL"},
+		{Remote{URL: "https://git.example.org/x.git?private=token"}, "main", "?"},
+		{Remote{URL: "ftp://git.example.org/x.git"}, "main", "must begin with"},
+		{Remote{URL: "/srv/git/x.git"}, "main", "must begin with"},
+		{Remote{URL: "https:///x.git"}, "main", "no host"},
+		{Remote{URL: "ssh://git@git.example.org/x.git"}, "main", "set `git_key`"},
+		{Remote{URL: "ssh://git:token@git.example.org/x.git", Key: key}, "main", "no password"},
+		{Remote{URL: "git@git.example.org:x.git", Key: []byte("token")}, "main", "no SSH private key"},
+	} {
+		_, err := Open(filepath.Join(t.TempDir(), "repo.git"), c.remote, c.branch)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Open(%s, %q): the error is %v, want %q in it", c.remote, c.branch, err, c.want)
+		}
+		if err != nil && (strings.Contains(err.Error(), "ken@") || strings.Contains(err.Error(), "=token")) {
+			t.Errorf("the error holds the token: %v", err)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	runAsHelper() // of a test that needs another process
+	// The modes of what is written must not depend on it.
+	syscall.Umask(0o077)
+	os.Exit(m.Run())
+}

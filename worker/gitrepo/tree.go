@@ -16,7 +16,7 @@ import (
 // Bounds of what a commit may hold. A few small objects can describe a tree of
 // any size, since each may be used many times.
 const (
-	maxEntries = 500_000
+	maxEntries = 100_000
 	maxName    = 255
 	maxPath    = 3072 // leaves room for the directory it is written to, in the kernel's 4096
 )

@@ -3,7 +3,7 @@
 // beside a Dockerfile FROM scratch, so that no image is ever pulled.
 //
 // It speaks HTTP by hand because net/http would make the binary, and with it
-// each test repository and build context, four times as large.
+// each test repository and build context, more than twice as large.
 package main
 
 import (

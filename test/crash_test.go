@@ -1,0 +1,167 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgo/test/rig"
+)
+
+// A worker that is killed while it has nothing to do answers again, and nothing
+// that runs notices.
+func TestIdleWorkerIsKilled(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, other := r.Service("web"), r.Service("other")
+	commit := web.Push("first", r.Idle())
+	other.Push("first", r.Idle())
+	pgod := r.Start(web, other)
+	deployed(t, pgod, web, commit)
+	before := startedAt(t, web.Name)
+	stop := pings(t, pgod, other)
+
+	worker := pgod.WorkerPID(web)
+	kill(t, worker)
+	rig.Until(t, "another worker", func() error {
+		if pgod.WorkerPID(web) == worker {
+			return errors.New("it is still the same")
+		}
+		return nil
+	})
+	shows(t, pgod, web, "deployed:  "+commit[:7], "worker:    ready", "1 restarts")
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	stop()
+	if now := startedAt(t, web.Name); now != before {
+		t.Errorf("the container was started anew: %s, then %s", before, now)
+	}
+}
+
+// slowBuild is a repository with one more step: its build takes a while.
+func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
+	return rig.Files{
+		"Dockerfile": "FROM " + r.Busybox() + "\nRUN sleep " + seconds + "\nRUN echo " + greeting + " >/greeting\n",
+		"compose.yaml": `services:
+  slow:
+    build: .
+    init: true
+    command: [sleep, "86400"]
+    environment: {GREETING: ` + greeting + `}
+`,
+	}
+}
+
+// stubborn is a repository whose container does not end when it is asked to,
+// and so makes a `down` take a while.
+func stubborn(r *rig.Rig, greeting string) rig.Files {
+	return rig.Files{"compose.yaml": `services:
+  slow:
+    image: ` + r.Busybox() + `
+    command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]
+    stop_grace_period: 6s
+    environment: {GREETING: ` + greeting + `}
+`}
+}
+
+// A worker that is killed in the middle of a deploy leaves no second compose
+// behind, and the next worker brings the deploy to its end.
+func TestWorkerIsKilledInADeploy(t *testing.T) {
+	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
+		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
+		"down":  stubborn,
+	} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			r := rig.New(t)
+			web, other := r.Service("web"), r.Service("other")
+			first := web.Push("first", r.Idle().With("compose.yaml", files(r, "one")["compose.yaml"]).With("Dockerfile", "FROM "+r.Busybox()+"\n"))
+			other.Push("first", r.Idle())
+			pgod := r.Start(web, other)
+			deployed(t, pgod, web, first)
+			stopPings := pings(t, pgod, other)
+			stopWatch := oneCompose(t, web)
+
+			second := web.Push("second", files(r, "two"))
+			interrupted := composing(t, web, step)
+			kill(t, pgod.WorkerPID(web))
+			rig.Within(t, 5*time.Second, "the killed worker's compose to be gone", gone(interrupted))
+			deployed(t, pgod, web, second)
+			stopWatch()
+			stopPings()
+
+			containers := rig.Containers(t, web.Name)
+			if len(containers) != 1 || !containers[0].Running() || !slices.Contains(containers[0].Config.Env, "GREETING=two") {
+				t.Errorf("it did not converge: %+v", containers)
+			}
+		})
+	}
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("cannot kill %d: %v", pid, err)
+	}
+}
+
+// pings pings the service again and again. The result ends that, and reports
+// a ping that was not answered.
+func pings(t *testing.T, pgod *rig.Pgod, s *rig.Service) (stop func()) {
+	t.Helper()
+	return background(t, "ping "+s.Name, func() error {
+		if out, err := pgod.SSHCommand(s.Key, s.Op("ping")).CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+}
+
+// oneCompose watches that never more than one compose runs for the service.
+func oneCompose(t *testing.T, s *rig.Service) (stop func()) {
+	t.Helper()
+	return background(t, "watch for a second compose of "+s.Name, func() error {
+		running, err := s.User.Processes()
+		running = slices.DeleteFunc(running, func(p rig.Process) bool { return p.Name != "docker-compose" })
+		if len(running) > 1 {
+			err = fmt.Errorf("there are %d: %v", len(running), running)
+		}
+		return err
+	})
+}
+
+// background looks again and again until the result is called, which reports
+// what was wrong, and that it never came to look.
+func background(t *testing.T, what string, look func() error) (stop func()) {
+	t.Helper()
+	done, looks := make(chan struct{}), 0
+	var wrong []error
+	var looking sync.WaitGroup
+	looking.Go(func() {
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				looks++
+				if err := look(); err != nil {
+					wrong = append(wrong, err)
+				}
+			}
+		}
+	})
+	stop = sync.OnceFunc(func() {
+		close(done)
+		looking.Wait()
+		if looks == 0 || len(wrong) > 0 {
+			t.Errorf("%s: %d of %d times wrong; the first: %v", what, len(wrong), looks, errors.Join(wrong[:min(len(wrong), 1)]...))
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}

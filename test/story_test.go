@@ -1,0 +1,103 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// What several of the stories need.
+
+// shows waits until the service's status has all of the words.
+func shows(t *testing.T, pgod *rig.Pgod, s *rig.Service, words ...string) {
+	t.Helper()
+	showsTo(t, pgod, s.Key, s, words...)
+}
+
+// showsTo is shows as the holder of another key, an operator's, sees it.
+func showsTo(t *testing.T, pgod *rig.Pgod, key *rig.Key, s *rig.Service, words ...string) {
+	t.Helper()
+	rig.Until(t, fmt.Sprintf("the status of %s to have %q", s.Name, words), func() error {
+		status := pgod.SSH(key, s.Op("status"))
+		return has(status.Stdout+status.Stderr, words...)
+	})
+}
+
+// has tells which of the words a text lacks.
+func has(text string, words ...string) error {
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			return fmt.Errorf("there is no %q in %q", word, text)
+		}
+	}
+	return nil
+}
+
+// says reports the words that a text lacks.
+func says(t *testing.T, text string, words ...string) {
+	t.Helper()
+	if err := has(text, words...); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkout is a file, or with no name the directory, that the service's
+// containers may mount.
+func checkout(pgod *rig.Pgod, s *rig.Service, name string) string {
+	return filepath.Join(serviceDir(pgod, s), "checkout", name)
+}
+
+func serviceDir(pgod *rig.Pgod, s *rig.Service) string {
+	return filepath.Join(pgod.Dir, "services", s.Name)
+}
+
+// put writes a file that a person, or a container, might have left on the host.
+func put(t *testing.T, file, content string, mode os.FileMode) {
+	t.Helper()
+	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(content), mode), os.Chmod(file, mode))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// composes are the service's compose processes that carry out the command.
+func composes(t *testing.T, s *rig.Service, command string) []rig.Process {
+	t.Helper()
+	all, err := s.User.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(p rig.Process) bool {
+		return p.Name != "docker-compose" || !slices.Contains(p.Args, command)
+	})
+}
+
+// composing waits until compose carries out the command for the service, and
+// returns the process.
+func composing(t *testing.T, s *rig.Service, command string) rig.Process {
+	t.Helper()
+	var found []rig.Process
+	rig.Until(t, "compose "+command+" of "+s.Name, func() error {
+		if found = composes(t, s, command); len(found) != 1 {
+			return fmt.Errorf("there are %d: %v", len(found), found)
+		}
+		return nil
+	})
+	return found[0]
+}
+
+// gone is a condition to wait for: the process has ended.
+func gone(p rig.Process) func() error {
+	return func() error {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", p.PID)); err == nil {
+			return fmt.Errorf("%v still runs", p)
+		}
+		return nil
+	}
+}

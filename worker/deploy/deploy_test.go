@@ -1,0 +1,136 @@
+package deploy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/worker/gitrepo"
+)
+
+func TestStateOutlivesTheWorker(t *testing.T) {
+	dir := t.TempDir()
+	s, err := loadState(dir)
+	if err != nil || s.Wanted != Up {
+		t.Fatalf("a new service: %+v, %v", s, err)
+	}
+	s = State{
+		Wanted:    Down,
+		Switching: "b",
+		Checkout:  []string{"a", "b"},
+		Deployed: &Record{
+			Commit: "a", At: time.Now().UTC().Round(0), Reason: "poll: first deploy",
+			Inputs: map[string]string{"conf": "x"}, Images: map[string]string{"web": "sha256:1"},
+		},
+		Verdict: &Verdict{Commit: "c", Error: "no"},
+	}
+	if err := s.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := loadState(dir)
+	if err != nil || !reflect.DeepEqual(got, s) {
+		t.Errorf("saved %+v, loaded %+v, %v", s, got, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "state.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// Guessing what is wanted could start what somebody has stopped.
+func TestDamagedStateIsAnError(t *testing.T) {
+	for _, content := range []string{"", "{", `{"wanted":"sideways"}`, "null"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadState(dir); err == nil || !strings.Contains(err.Error(), "state.json is damaged") {
+			t.Errorf("%q: error %v", content, err)
+		}
+	}
+}
+
+func TestDifferent(t *testing.T) {
+	a := map[string]string{"same": "1", "changed": "1", "gone": "1", "both-absent": ""}
+	b := map[string]string{"same": "1", "changed": "2", "new": "1", "both-absent": ""}
+	if got, want := different(a, b), []string{"changed", "gone", "new"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhy(t *testing.T) {
+	got := why(order{trigger: "up by miek"}, &candidate{changes: []string{"compose.yaml changed", "conf changed", "x changed"}})
+	if want := "up by miek: compose.yaml changed and 2 more"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// open opens a service whose repository does not exist.
+func open(t *testing.T, dir string) *Service {
+	t.Helper()
+	s, err := Open(Config{
+		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute,
+		Remote: gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
+	}, hclog.NewNullLogger(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestOpenMakesWhatIsMissing(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	for name, want := range map[string]os.FileMode{"checkout": 0o755, "stage": 0o700, "docker": 0o700, "docker/config.json": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", name, info.Mode().Perm(), want)
+		}
+	}
+	if _, err := s.Hash(); !errors.Is(err, ErrNothingFetched) {
+		t.Errorf("hash: %v", err)
+	}
+	if _, known := s.Keys(); known {
+		t.Error("keys are known before anything was fetched")
+	}
+}
+
+// An error lasts in the status, with the time when it began, until all is well.
+func TestStatusKeepsErrors(t *testing.T) {
+	s := open(t, t.TempDir())
+	if err := s.Poll(t.Context()); err == nil {
+		t.Fatal("a repository that does not exist was polled")
+	}
+	first := s.Status()
+	if first.Error == "" || first.ErrorSince.IsZero() || first.Activity != Idle {
+		t.Errorf("status %+v", first)
+	}
+	_ = s.Poll(t.Context())
+	if again := s.Status(); again.ErrorSince != first.ErrorSince {
+		t.Errorf("the same error began at %v, then at %v", first.ErrorSince, again.ErrorSince)
+	}
+	s.ended("", nil)
+	if got := s.Status(); got.Error != "" || !got.ErrorSince.IsZero() {
+		t.Errorf("status %+v", got)
+	}
+}
+
+func TestVerdictOutlivesTheWorker(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.update(func(st *State) { st.Verdict = &Verdict{Commit: "c", At: time.Now(), Error: "does not build"} }); err != nil {
+		t.Fatal(err)
+	}
+	if got := open(t, dir).Status(); got.Error != "does not build" || got.Outcome != Failed {
+		t.Errorf("status %+v", got)
+	}
+}

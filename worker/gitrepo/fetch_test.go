@@ -1,0 +1,433 @@
+package gitrepo
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgo/internal/gittest"
+)
+
+func TestFetchFollowsTheBranchOverEveryWay(t *testing.T) {
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.commit("compose.yaml", "one", "config/app", strings.Repeat("some lines\n", 1000))
+			remote, opts := serve(t, s)
+			s.open(remote, opts...)
+			s.wantStaged("compose.yaml", "one")
+
+			s.commit("compose.yaml", "two", "config/app", strings.Repeat("some lines\n", 999)+"and another\n")
+			s.wantStaged("compose.yaml", "two", "config/app", strings.Repeat("some lines\n", 999)+"and another\n")
+
+			s.remote.Git("commit", "--amend", "--quiet", "--message=rewritten")
+			s.wantStaged("compose.yaml", "two")
+
+			s.remote.Git("reset", "--hard", "--quiet", "HEAD~1")
+			s.wantStaged("compose.yaml", "one", "config/app", strings.Repeat("some lines\n", 1000))
+
+			s.remote.Git("checkout", "--quiet", "--orphan", "other")
+			s.commit("compose.yaml", "three")
+			s.remote.Git("branch", "--move", "--force", "other", "main")
+			s.wantStaged("compose.yaml", "three")
+			s.wantSound()
+		})
+	}
+}
+
+// wantStaged syncs and looks at files of the head, a name and a content in turn.
+func (s *setup) wantStaged(files ...string) {
+	s.t.Helper()
+	dir := s.stage(s.sync())
+	for i := 0; i < len(files); i += 2 {
+		wantFile(s.t, files[i+1], dir, files[i])
+	}
+}
+
+// wantSound has git look at the local repository.
+func (s *setup) wantSound() {
+	s.t.Helper()
+	for _, args := range [][]string{{"fsck", "--full", "--strict"}, {"log", "--oneline"}} {
+		cmd := exec.Command("git", args...)
+		cmd.Dir, cmd.Env = s.dir, gittest.Environment
+		if out, err := cmd.CombinedOutput(); err != nil {
+			s.t.Errorf("git %v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// counted serves a setup and counts the bytes of packs.
+func counted(t *testing.T, s *setup) (url string, received func() int64) {
+	git := gittest.Handler(s.root, "", t.Output())
+	var bytes atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.Header.Get("Git-Protocol") == "" {
+			w = countingWriter{w, &bytes}
+		}
+		git.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL + "/app", func() int64 { return bytes.Swap(0) }
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	bytes *atomic.Int64
+}
+
+func (w countingWriter) Write(p []byte) (int, error) {
+	w.bytes.Add(int64(len(p)))
+	return w.ResponseWriter.Write(p)
+}
+
+// A fetch brings the difference of two trees: no history at first, none behind
+// a merge, and never what is here already.
+func TestFetchBringsOnlyWhatDiffers(t *testing.T) {
+	s := newSetup(t)
+	for range 5 {
+		s.commit("history", noise(100<<10))
+	}
+	s.remote.Git("branch", "feature", "HEAD~3")
+	s.commit("history", "short", "large", noise(100<<10))
+	url, received := counted(t, s)
+	s.open(Remote{URL: url})
+	s.sync()
+	if n := received(); n < 100<<10 || n > 150<<10 {
+		t.Errorf("the first fetch brought %d bytes, for one commit of 100 KiB", n)
+	}
+
+	check := func(what string) {
+		t.Helper()
+		s.sync()
+		if n := received(); n > 2<<10 {
+			t.Errorf("%s brought %d bytes", what, n)
+		}
+	}
+	s.commit("small", "a")
+	check("a small commit")
+	s.remote.Git("checkout", "--quiet", "feature")
+	s.commit("feature", "a")
+	s.remote.Git("checkout", "--quiet", "main")
+	s.remote.Git("merge", "--quiet", "--no-edit", "feature")
+	check("the merge of an old branch")
+	s.remote.Git("commit", "--quiet", "--amend", "--message=rewritten")
+	check("a rewritten branch")
+	s.remote.Git("reset", "--hard", "--quiet", "HEAD~1")
+	check("a branch that was set back")
+	s.wantSound()
+}
+
+func noise(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return string(b)
+}
+
+func TestFetchAgainAsksNobody(t *testing.T) {
+	s := newSetup(t)
+	first := s.commit("a", "a")
+	s.sync()
+	s.commit("a", "b")
+	s.sync()
+	s.remote.Git("gc", "--quiet")
+	s.open(Remote{URL: "file:///nonexistent"})
+	// Another remote: no head. But what is here need not be fetched.
+	if _, ok := s.Head(); ok {
+		t.Error("the head of another repository is taken for this one's")
+	}
+	if err := s.Fetch(t.Context(), first); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFetchOfWhatIsNotOffered(t *testing.T) {
+	s := newSetup(t)
+	s.commit("a", "a")
+	for name, serve := range ways {
+		if name == "file" {
+			continue // any commit that is there can be had
+		}
+		remote, opts := serve(t, s)
+		s.open(remote, opts...)
+		wantKind(t, s.Fetch(soon(t), someHash), ErrMoved)
+	}
+}
+
+func TestHeadSurvivesReopening(t *testing.T) {
+	s := newSetup(t)
+	want := s.commit("a", "a")
+	if _, ok := s.Head(); ok {
+		t.Error("there is a head before the first fetch")
+	}
+	s.sync()
+	s.open(s.asDirectory())
+	if got, ok := s.Head(); !ok || got != want || s.Rebuilt() != nil {
+		t.Errorf("the head is %v, %v (rebuilt: %v), want %v", got, ok, s.Rebuilt(), want)
+	}
+	repo, err := Open(s.dir, s.asDirectory(), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := repo.Head(); ok {
+		t.Error("the head of another branch is taken for this one's")
+	}
+}
+
+func TestCommitSaysWhatItIs(t *testing.T) {
+	s := newSetup(t)
+	s.remote.Git("commit", "--quiet", "--allow-empty", "--author=E\x1b[31mve <eve@example.org>",
+		"--message=\x1b[2Jclear\x07 "+strings.Repeat("ü", 300)+"\n\nmore")
+	head := s.sync()
+	got, err := s.Commit(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Hash != head || got.Author != "E[31mve" || got.Subject != "[2Jclear "+strings.Repeat("ü", 190)+"…" {
+		t.Errorf("Commit() = %+v", got)
+	}
+	if age := time.Since(got.When); age < 0 || age > time.Hour {
+		t.Errorf("the commit is %v old", age)
+	}
+	_, err = s.Commit(someHash)
+	wantKind(t, err, ErrNoCommit)
+}
+
+func TestLimits(t *testing.T) {
+	for name, c := range map[string]struct{ content, want string }{
+		"received":      {noise(2 << 20), "it takes more than the 1.0 MiB allowed for one repository"},
+		"when unpacked": {strings.Repeat("\x00", 2<<20), "its files are too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.commit("a", "small")
+			url := gittest.HTTP(t, s.root, "") + "/app"
+			s.open(Remote{URL: url}, Limit(1<<20))
+			before := s.sync()
+			s.commit("b", c.content)
+			head, err := s.Look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.Fetch(t.Context(), head)
+			wantKind(t, err, ErrTooLarge)
+			if !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the error is %q, want %q in it", err, c.want)
+			}
+			if got, _ := s.Head(); got != before {
+				t.Errorf("the head is %v, want still %v", got, before)
+			}
+			wantFile(t, "small", s.stage(before), "a")
+			if used, _ := diskUsage(s.dir); used > 1<<20 {
+				t.Errorf("%d bytes are left on the disk", used)
+			}
+		})
+	}
+}
+
+func TestStalledFetchEnds(t *testing.T) {
+	s := newSetup(t)
+	s.commit("a", noise(1<<20))
+	git := gittest.Handler(s.root, "", t.Output())
+	stuck := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.Header.Get("Git-Protocol") == "" {
+			w = &stallingWriter{w, 100 << 10, stuck}
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	defer close(stuck)
+	s.open(Remote{URL: server.URL + "/app"}, StallAfter(200*time.Millisecond))
+	head, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Fetch(soon(t), head)
+	wantKind(t, err, ErrStalled)
+	if _, ok := s.Head(); ok {
+		t.Error("there is a head all the same")
+	}
+}
+
+// stallingWriter passes on so many bytes and then waits.
+type stallingWriter struct {
+	http.ResponseWriter
+	left int
+	wait <-chan struct{}
+}
+
+func (w *stallingWriter) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left < 0 {
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		<-w.wait
+		return 0, errors.New("stuck")
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+func TestKilledWhileFetching(t *testing.T) {
+	s := newSetup(t)
+	s.commit("a", "before")
+	before := s.sync()
+	want := s.commit("a", "after", "large", noise(1<<20))
+
+	git := gittest.Handler(s.root, "", t.Output())
+	stuck, goOn := make(chan struct{}, 1), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.Header.Get("Git-Protocol") == "" {
+			w = &notifyingWriter{&stallingWriter{w, 200 << 10, goOn}, stuck}
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	defer close(goOn)
+
+	// It follows another URL from now on: give it the head again.
+	s.open(Remote{URL: server.URL + "/app"})
+	if err := s.Fetch(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "GITREPO_FETCH="+s.dir, "GITREPO_URL="+server.URL+"/app")
+	cmd.Stdout = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+
+	if left := packFiles(t, s.dir, "tmp_"); left == 0 {
+		t.Error("the killed process left no half of a pack: it was killed too early for this test")
+	}
+	s.open(Remote{URL: server.URL + "/app"})
+	if got, ok := s.Head(); !ok || got != before || s.Rebuilt() != nil {
+		t.Errorf("the head is %v, %v (rebuilt: %v), want %v", got, ok, s.Rebuilt(), before)
+	}
+	if left := packFiles(t, s.dir, "tmp_"); left != 0 {
+		t.Errorf("%d halves of a pack are still there", left)
+	}
+	wantFile(t, "before", s.stage(before), "a")
+
+	s.open(s.asDirectory())
+	if got := s.sync(); got != want {
+		t.Errorf("the head is %v, want %v", got, want)
+	}
+	s.wantStaged("a", "after")
+}
+
+type notifyingWriter struct {
+	*stallingWriter
+	stuck chan<- struct{}
+}
+
+func (w *notifyingWriter) Write(p []byte) (int, error) {
+	if w.left < len(p) {
+		select {
+		case w.stuck <- struct{}{}:
+		default:
+		}
+	}
+	return w.stallingWriter.Write(p)
+}
+
+func packFiles(t *testing.T, dir, prefix string) int {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, packDir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// The token is in no file, and in no error even if the server repeats it.
+func TestTokenIsNowhere(t *testing.T) {
+	const token = "s3cret/t+ken"
+	s := newSetup(t)
+	s.commit("a", "a")
+	git := gittest.Handler(s.root, token, t.Output())
+	broken := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if broken {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, password, _ := r.BasicAuth()
+			_, _ = io.WriteString(w, "oops "+password+" s3cret%2Ft+ken s3cret%2Ft%2Bken "+r.Header.Get("Authorization")+" https://oauth2:s3cret@x/y")
+			return
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	remote := Remote{URL: strings.Replace(server.URL, "//", "//oauth2:s3cret%2Ft+ken@", 1) + "/app"}
+	s.open(remote)
+	s.sync()
+	err := filepath.WalkDir(filepath.Dir(s.dir), func(name string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && strings.Contains(read(t, name), "s3cret") {
+			t.Errorf("%s holds the token", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	broken = true
+	_, err = s.Look(t.Context())
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for ; err != nil; err = errors.Unwrap(err) {
+		if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, "czNjcmV0") {
+			t.Errorf("the error holds the token: %s", text)
+		}
+	}
+	for _, text := range []string{remote.String(), fmt.Sprintf("%v", remote), fmt.Sprintf("%+v", remote), fmt.Sprintf("%#v", remote)} {
+		if strings.Contains(text, "s3cret") {
+			t.Errorf("the remote shows its token: %s", text)
+		}
+	}
+}
+
+func TestKeptCommitsAreFetchedAgainst(t *testing.T) {
+	s := newSetup(t)
+	old := s.commit("large", noise(100<<10))
+	url, received := counted(t, s)
+	s.open(Remote{URL: url})
+	s.sync()
+	s.remote.Git("rm", "--quiet", "large")
+	s.commit("small", "a")
+	s.sync()
+	if err := s.Keep(old, someHash); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Keep(old); err != nil {
+		t.Fatal(err)
+	}
+	received()
+	s.remote.Git("revert", "--no-edit", "HEAD")
+	s.remote.Git("commit", "--amend", "--quiet", "--message=large is back")
+	s.commit("small", "b")
+	s.sync()
+	if n := received(); n > 2<<10 {
+		t.Errorf("%d bytes were fetched though a kept commit has them", n)
+	}
+	wantFile(t, "b", s.stage(s.tip()), "small")
+	s.wantSound()
+}
