@@ -67,18 +67,38 @@ func stubborn(r *rig.Rig, greeting string) rig.Files {
 `}
 }
 
+// patient is a repository whose second container waits until the first is
+// healthy, and so makes an `up` take a while.
+func patient(r *rig.Rig, greeting string) rig.Files {
+	return rig.Files{"compose.yaml": `services:
+  first:
+    image: ` + r.Busybox() + `
+    init: true
+    command: [sh, -c, "sleep 2; touch /tmp/ready; sleep 86400"]
+    healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 1s, retries: 30}
+    environment: {GREETING: ` + greeting + `}
+  slow:
+    image: ` + r.Busybox() + `
+    init: true
+    command: [sleep, "86400"]
+    depends_on: {first: {condition: service_healthy}}
+    environment: {GREETING: ` + greeting + `}
+`}
+}
+
 // A worker that is killed in the middle of a deploy leaves no second compose
 // behind, and the next worker brings the deploy to its end.
 func TestWorkerIsKilledInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
 		"down":  stubborn,
+		"up":    patient,
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			r := rig.New(t)
 			web, other := r.Service("web"), r.Service("other")
-			first := web.Push("first", r.Idle().With("compose.yaml", files(r, "one")["compose.yaml"]).With("Dockerfile", "FROM "+r.Busybox()+"\n"))
+			first := web.Push("first", files(r, "one"))
 			other.Push("first", r.Idle())
 			pgod := r.Start(web, other)
 			deployed(t, pgod, web, first)
@@ -94,8 +114,13 @@ func TestWorkerIsKilledInADeploy(t *testing.T) {
 			stopPings()
 
 			containers := rig.Containers(t, web.Name)
-			if len(containers) != 1 || !containers[0].Running() || !slices.Contains(containers[0].Config.Env, "GREETING=two") {
-				t.Errorf("it did not converge: %+v", containers)
+			if !slices.ContainsFunc(containers, func(c rig.Container) bool { return c.Service() == "slow" }) {
+				t.Errorf("a container is missing: %+v", containers)
+			}
+			for _, c := range containers {
+				if !c.Running() || !slices.Contains(c.Config.Env, "GREETING=two") {
+					t.Errorf("it did not converge: %+v", c)
+				}
 			}
 		})
 	}

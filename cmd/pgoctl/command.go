@@ -92,7 +92,7 @@ func (c *client) report(err error) int {
 
 // sayf prints a line to stderr. When that fails there is nobody left to tell.
 func (c *client) sayf(format string, args ...any) {
-	_, _ = fmt.Fprintf(c.stderr, format+"\n", args...)
+	fmt.Fprintf(c.stderr, format+"\n", args...)
 }
 
 func (c *client) command() *cobra.Command {
@@ -169,9 +169,9 @@ func operations() string {
 		if o.OperatorOnly {
 			summary += " (operators)"
 		}
-		_, _ = fmt.Fprintf(table, "  %s\t%s\n", name, summary)
+		fmt.Fprintf(table, "  %s\t%s\n", name, summary)
 	}
-	_ = table.Flush() // to memory: neither of the two can fail
+	_ = table.Flush() // into memory, which cannot fail
 	return strings.TrimSuffix(text.String(), "\n")
 }
 

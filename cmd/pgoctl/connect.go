@@ -30,7 +30,7 @@ func (c *client) connect(ctx context.Context, host string, keys []*key) (*ssh.Cl
 	if err != nil {
 		return nil, 0, connectError(bounded, address, err)
 	}
-	stop := context.AfterFunc(bounded, func() { _ = raw.Close() })
+	stop := context.AfterFunc(bounded, func() { raw.Close() })
 	defer stop()
 	signers := make([]ssh.Signer, len(keys))
 	for i, k := range keys {

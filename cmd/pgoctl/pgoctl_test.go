@@ -19,6 +19,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
@@ -103,21 +104,18 @@ func cmdAgent(ts *testscript.TestScript, _ bool, files []string) {
 		ts.Check(err)
 		ts.Check(ring.Add(agent.AddedKey{PrivateKey: private}))
 	}
-	dir, err := os.MkdirTemp("", "agent") // a socket's path has to be short
+	dir, err := os.MkdirTemp(ts.Getenv("WORK"), "agent")
 	ts.Check(err)
 	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
 	ts.Check(err)
-	ts.Defer(func() {
-		listener.Close()
-		os.RemoveAll(dir)
-	})
+	ts.Defer(func() { listener.Close() })
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go agent.ServeAgent(ring, conn)
+			go func() { _ = agent.ServeAgent(ring, conn) }() // until the client closes it
 		}
 	}()
 	ts.Setenv("SSH_AUTH_SOCK", listener.Addr().String())
@@ -153,7 +151,7 @@ func (h *testHost) start(ts *testscript.TestScript, listener net.Listener, limit
 	signer, err := ssh.NewSignerFromKey(private)
 	ts.Check(err)
 	h.server = sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
-	go h.server.Serve(context.Background(), listener)
+	go func() { ts.Check(h.server.Serve(context.Background(), listener)) }()
 	return signer.PublicKey()
 }
 
@@ -161,7 +159,7 @@ func (h *testHost) stop() {
 	if h.server != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		h.server.Shutdown(ctx)
+		_ = h.server.Shutdown(ctx) // at once, whatever runs
 	}
 }
 
@@ -193,7 +191,7 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 	}
 	switch c.Operation {
 	case "ping":
-		io.WriteString(s.Stdout, "pong!\n")
+		fmt.Fprintln(s.Stdout, "pong!")
 	case "ps":
 		fmt.Fprintf(s.Stdout, "%q\n", c.Args)
 		fmt.Fprint(s.Stderr, "Unauthorized: says the container, and then\nmore\n")
@@ -205,7 +203,7 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 		}
 		return sshd.Exit{Status: uint32(status), Message: message}
 	case "logs":
-		io.WriteString(s.Stdout, "following\n")
+		fmt.Fprintln(s.Stdout, "following")
 		h.running <- struct{}{}
 		<-ctx.Done()
 		h.ended <- struct{}{}
@@ -272,4 +270,36 @@ func newKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func TestManualIsComplete(t *testing.T) {
+	text, err := os.ReadFile("pgoctl.1.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(words ...string) {
+		for _, word := range words {
+			if word != "" && !bytes.Contains(text, []byte("**"+word+"**")) {
+				t.Errorf("the manual does not mention %s", word)
+			}
+		}
+	}
+	for _, o := range target.Operations() {
+		if o.Scope == target.Host {
+			o.Name = "//" + o.Name
+		}
+		must(o.Name)
+		for _, f := range o.Flags {
+			must(f.Short)
+			if !bytes.Contains(text, []byte("**"+f.Long)) {
+				t.Errorf("the manual does not mention %s of %s", f.Long, o.Name)
+			}
+		}
+	}
+	(&client{env: os.Getenv}).command().Flags().VisitAll(func(f *pflag.Flag) {
+		must("--" + f.Name)
+		if f.Shorthand != "" {
+			must("-" + f.Shorthand)
+		}
+	})
 }

@@ -51,7 +51,7 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 // carryOut runs a command and passes on what it prints. With another key to try, a refusal
 // of this one is kept back.
 func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.Command, otherKeys bool) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // which ends the command, too
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // which ends the command, too
 	defer stop()
 	defer conn.Close()
 	stderr := &refusalFilter{out: c.stderr, done: !otherKeys}

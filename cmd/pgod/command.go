@@ -50,6 +50,9 @@ listener, with pgoctl or any SSH client.`,
 			return run(c.Context(), f)
 		},
 	}
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see pgod --help", err)
+	})
 	c.SetVersionTemplate("pgod {{.Version}}\n")
 	p := c.Flags()
 	p.SortFlags = false

@@ -3,17 +3,29 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"pgo/internal/config"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
+	err := command().ExecuteContext(ctx)
+	var problems config.Problems
+	switch {
+	case err == nil:
+		return
+	case errors.As(err, &problems):
+		// A line each, as compilers print them: editors can jump there.
+		fmt.Fprintln(os.Stderr, problems)
+		fmt.Fprintf(os.Stderr, "pgod: the configuration has %d mistakes\n", len(problems))
+	default:
 		fmt.Fprintln(os.Stderr, "pgod:", err)
-		os.Exit(1)
 	}
+	os.Exit(1)
 }

@@ -49,7 +49,7 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, source netip.Prefix)
 	loggedIn()
 	c.idle = newIdleTimer(s.limits.Idle, func() {
 		c.log.Debug("closing a connection that runs nothing")
-		_ = sc.Close()
+		sc.Close()
 	})
 	defer c.idle.timer.Stop()
 	c.serve(ctx, channels, requests)
@@ -113,7 +113,7 @@ func (c *connection) keepalive(ctx context.Context) {
 	patience := c.server.limits.Keepalive * time.Duration(c.server.limits.KeepaliveMisses)
 	gone := time.AfterFunc(patience, func() {
 		c.log.Info("closing a connection that does not answer")
-		_ = c.ssh.Close()
+		c.ssh.Close()
 	})
 	gone.Stop()
 	ticker := time.NewTicker(c.server.limits.Keepalive)

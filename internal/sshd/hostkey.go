@@ -75,7 +75,7 @@ func createHostKey(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	_, err = file.Write(pem.EncodeToMemory(block))
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err

@@ -105,7 +105,7 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 	}
 	if bits := rsaBits(key); bits > maxRSABits {
 		if l.oversized++; l.oversized >= maxOversized {
-			_ = l.conn.Close()
+			l.conn.Close()
 		}
 		return nil, fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
 	} else if bits != 0 && bits < minRSABits {

@@ -304,8 +304,11 @@ func TestConnectionsThatRunNothingAreClosed(t *testing.T) {
 		t.Errorf("a connection that ran something was closed: %v", r.err)
 	}
 	for _, client := range []*ssh.Client{idle, withChannel, busy} {
-		closed := make(chan error)
-		go func() { closed <- client.Wait() }()
+		closed := make(chan struct{})
+		go func() {
+			_ = client.Wait()
+			close(closed)
+		}()
 		receive(t, "the connection is closed", closed)
 	}
 }

@@ -150,12 +150,12 @@ func (s *Server) accept(ctx context.Context, conn net.Conn) {
 	source := sourceOf(conn.RemoteAddr())
 	if !s.logins.take(source) {
 		s.log.Warn("refused connection: too many are logging in", "source", conn.RemoteAddr())
-		_ = conn.Close()
+		conn.Close()
 		return
 	}
 	if !s.addConn(conn) {
 		s.logins.release(source)
-		_ = conn.Close()
+		conn.Close()
 		return
 	}
 	go func() {
@@ -202,7 +202,7 @@ func (s *Server) removeConn(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
-	_ = c.Close()
+	c.Close()
 }
 
 // addCommand reports whether one more command may start. If so, it ends with commands.Done.
@@ -221,7 +221,7 @@ func (s *Server) stopListening() {
 	defer s.mu.Unlock()
 	s.closing = true
 	for l := range s.listeners {
-		_ = l.Close()
+		l.Close()
 	}
 }
 
@@ -231,7 +231,7 @@ func (s *Server) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.open {
-		_ = c.Close()
+		c.Close()
 	}
 }
 

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"reflect"
@@ -104,8 +105,8 @@ func TestOrderOnTheWire(t *testing.T) {
 			proceed := make(chan struct{})
 			conn := testConnection(t, backend{run: func(_ context.Context, s Session) Exit {
 				<-proceed // when all requests have been answered
-				io.WriteString(s.Stdout, "out")
-				io.WriteString(s.Stderr, "err")
+				fmt.Fprint(s.Stdout, "out")
+				fmt.Fprint(s.Stderr, "err")
 				return c.exit
 			}})
 			from := make(chan *ssh.Request)

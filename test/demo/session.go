@@ -8,7 +8,7 @@ const (
 	dir   = "/tmp/pgo-demo"
 	web   = "pgo-demo-web" // the service, its user and its compose project
 	clock = "pgo-demo-clock"
-	image = "pgo-demo/busybox"
+	image = "pgo-demo/busybox:1"
 )
 
 // session is what the demo shows. Each line is run as it stands.
@@ -100,7 +100,7 @@ func session(root string, ssh, port int) []step {
 		about: "pgod starts another. The containers are Docker's children, and notice nothing.",
 		lines: []line{
 			{run: "kill -9 $(pgrep -xu " + web + " pgo-worker)"},
-			{run: ask("status"), says: "1 restarts", until: "from kill to the new worker"},
+			{run: ask("status"), says: ", 1 restart", until: "from kill to the new worker"},
 			{run: ask("ping"), says: "pong!"},
 			{run: get, says: "Hello from another commit"},
 		},

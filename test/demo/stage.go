@@ -95,3 +95,40 @@ func (s *stage) carryOut(ctx context.Context, l line, before time.Time) error {
 		}
 	}
 }
+
+// shell runs a command line and returns what it printed, which is shown as it
+// comes.
+func (s *stage) shell(ctx context.Context, run string, show io.Writer) (string, error) {
+	var printed bytes.Buffer
+	cmd := exec.CommandContext(ctx, "sh", "-c", run)
+	cmd.Dir, cmd.Env = dir, s.env
+	cmd.Stdout = io.MultiWriter(&printed, show)
+	cmd.Stderr = cmd.Stdout
+	// A group of its own: a terminal's ^C comes to this process alone, which
+	// ends the rest in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 2 * time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return printed.String(), err
+}
+
+// check tells what is wrong with how the line ended.
+func (l line) check(printed string, err error) error {
+	status := 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		status = exit.ExitCode()
+	} else if err != nil {
+		return err
+	}
+	if status != l.ends {
+		return fmt.Errorf("the last command ended with status %d, not %d", status, l.ends)
+	}
+	if !strings.Contains(printed, l.says) {
+		return fmt.Errorf("the last command did not say %q", l.says)
+	}
+	return nil
+}

@@ -119,7 +119,7 @@ func (p *Project) run(ctx context.Context, dir string, out Output, args []string
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return &ExitError{Command: name, Status: exit.ExitCode(), Output: last.String()}
+		return &ExitError{Command: name, Status: exit.ExitCode(), Output: p.redact(last.String())}
 	default:
 		return fmt.Errorf("docker compose %s: %w", name, err)
 	}
@@ -146,6 +146,21 @@ func (p *Project) environment() []string {
 		"COMPOSE_MENU=false",
 		p.Marker,
 	)
+}
+
+// shortSecret is what is too short to be a secret, and would be found in many
+// a word.
+const shortSecret = 8
+
+// redact takes the values of the service's env out of text that goes into
+// errors, and with them into logs.
+func (p *Project) redact(text string) string {
+	for _, variable := range p.Env {
+		if _, value, _ := strings.Cut(variable, "="); len(value) >= shortSecret {
+			text = strings.ReplaceAll(text, value, "***")
+		}
+	}
+	return text
 }
 
 // writer makes a nil writer one that discards, and an error of a client's

@@ -34,6 +34,16 @@ func TestStatusAndStreams(t *testing.T) {
 	}
 }
 
+// Compose repeats in its errors what it cannot use.
+func TestErrorsHideTheEnv(t *testing.T) {
+	p := script(t, `echo "invalid image name: $TOKEN ($MODE)" >&2; exit 1`)
+	p.Env = []string{"TOKEN=tok-8c1d77", "MODE=test"}
+	err := p.Run(context.Background(), "", p.Checkout, Output{}, "up")
+	if err == nil || !strings.HasSuffix(err.Error(), "invalid image name: *** (test)") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // The environment is made from nothing, and a service's env cannot change what
 // pgo relies on.
 func TestEnvironment(t *testing.T) {

@@ -41,15 +41,16 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	switch {
 	case state.Wanted == Down:
 		return TakenDown, nil
-	case state.Switching != "" && (s.cfg.Ignore || err != nil):
-		// Finish what was begun: at that commit nobody asked for another, or
-		// there is no other to be had.
+	case state.Switching != "" && (err != nil || s.cfg.Ignore || state.condemns(head)):
+		// Finish what was begun: the head cannot be had, nobody asked for it,
+		// or it does not work.
 		commit = plumbing.NewHash(state.Switching)
-	case state.Switching == "" && state.Deployed != nil && state.Deployed.Commit == head.String():
+	case state.Switching != "":
+	case state.Deployed != nil && state.Deployed.Commit == head.String():
 		return "", nil
 	case s.cfg.Ignore:
 		return Held, nil
-	case state.Verdict != nil && state.Verdict.Commit == head.String():
+	case state.condemns(head):
 		return Failed, errors.New(state.Verdict.Error)
 	}
 	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
@@ -69,8 +70,30 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 	return switched, Failed, err
 }
 
+// fetchTries bounds how often a fetch is begun anew.
+const fetchTries = 3
+
 // fetch brings the branch's head here, if it moved.
 func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
+	for try := 1; ; try++ {
+		head, err := s.fetchOnce(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil || try == fetchTries:
+			return head, err
+		case errors.Is(err, gitrepo.ErrMoved):
+			// Somebody pushed since the look.
+		case errors.Is(err, gitrepo.ErrDamaged):
+			s.log.Warn("rebuilding the git repository", "reason", err)
+			if err := s.repo.Rebuild(); err != nil {
+				return head, err
+			}
+		default:
+			return head, err
+		}
+	}
+}
+
+func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
 	remote, err := s.repo.Look(ctx)
 	if err != nil {
 		return plumbing.ZeroHash, err
@@ -150,6 +173,8 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 	if state.Deployed == nil || state.Switching != "" {
 		return ErrNothingDeployed
 	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	up := append([]string{"up", "--detach"}, args.Words()...)
 	if !args.Has("--pull") {
 		up = append([]string{"up", "--detach", "--pull", "never"}, args.Words()...)
@@ -162,15 +187,25 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 // startMissing starts what does not run and has not done its work either: a
 // job that ended with 0 is not run again.
 func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
-	services, err := s.unfinished(ctx)
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	containers, err := s.containers(ctx)
 	if err != nil {
 		return err
 	}
-	if len(services) == 0 {
-		return nil
+	if len(containers) == 0 {
+		return s.start(ctx, out)
 	}
-	up := append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--no-deps", "--pull", "never"}, services...)
-	return s.onDeployed(ctx, out, up...)
+	services, err := s.unfinished(containers)
+	if err != nil || len(services) == 0 {
+		return err
+	}
+	return s.start(ctx, out, append([]string{"--no-deps"}, services...)...)
+}
+
+// start starts what is deployed, with the images that are there.
+func (s *Service) start(ctx context.Context, out compose.Output, args ...string) error {
+	return s.onDeployed(ctx, out, append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}, args...)...)
 }
 
 // Down takes the service down and keeps it down.
@@ -178,6 +213,8 @@ func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output
 	if err := s.update(func(st *State) { st.Wanted = Down }); err != nil {
 		return err
 	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	s.setActivity("down")
 	err := s.takeDown(ctx, out, args.Words()...)
 	s.ended(TakenDown, err)
@@ -198,6 +235,8 @@ func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...str
 
 // Pull fetches the branch and pulls the images of its head. What runs stays.
 func (s *Service) Pull(ctx context.Context, args target.Args, out compose.Output) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	err := s.pullHead(ctx, args, out)
 	s.ended("", err)
 	return err
@@ -218,6 +257,8 @@ func (s *Service) pullHead(ctx context.Context, args target.Args, out compose.Ou
 
 // Build builds the images of the fetched commit. What runs stays.
 func (s *Service) Build(ctx context.Context, args target.Args, out compose.Output) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	err := s.buildHead(ctx, args, out)
 	s.ended("", err)
 	return err

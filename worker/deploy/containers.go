@@ -19,16 +19,12 @@ type container struct {
 
 // unfinished returns the compose services that lack a container which runs, or
 // which has done its work.
-func (s *Service) unfinished(ctx context.Context) ([]string, error) {
+func (s *Service) unfinished(containers []container) ([]string, error) {
 	raw, err := os.ReadFile(s.deployedModel())
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
 	}
 	model, err := compose.Load(raw)
-	if err != nil {
-		return nil, err
-	}
-	containers, err := s.containers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,6 +44,7 @@ func (s *Service) unfinished(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// containers are the service's, stopped ones too.
 func (s *Service) containers(ctx context.Context) ([]container, error) {
 	var stdout bytes.Buffer
 	if err := s.onDeployed(ctx, compose.Output{Stdout: &stdout}, "ps", "--all", "--format", "json"); err != nil {

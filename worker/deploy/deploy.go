@@ -45,8 +45,7 @@ func short(commit gitrepo.Hash) string { return commit.String()[:7] }
 //
 // It returns whether what runs was replaced.
 func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout,
-		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
+	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 
 	c, err := s.stageAndResolve(ctx, commit)
@@ -77,6 +76,12 @@ func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (swi
 	}
 	s.log.Info("deployed", "commit", short(commit))
 	return true, nil
+}
+
+// deadline bounds a change.
+func (s *Service) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.cfg.Timeout,
+		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
 }
 
 // stageAndResolve lays out the commit's tree beside the checkout and has
@@ -262,8 +267,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {
 		return fmt.Errorf("cannot save the model: %w", err)
 	}
-	up := []string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}
-	if err := s.onDeployed(ctx, o.out, up...); err != nil {
+	if err := s.start(ctx, o.out); err != nil {
 		return &stepError{"start", short(c.commit), err}
 	}
 	return nil

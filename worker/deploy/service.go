@@ -102,6 +102,9 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	if why := s.repo.Rebuilt(); why != nil {
+		log.Warn("the git repository was damaged and is fetched again", "reason", why)
+	}
 	s.status = Status{Activity: Idle}
 	if state.Deployed != nil {
 		s.status.Outcome = Deployed

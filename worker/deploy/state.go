@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"pgo/worker/gitrepo"
 )
 
 // Wanted is what somebody asked for last.
@@ -62,6 +64,11 @@ type Verdict struct {
 	Commit string    `json:"commit"`
 	At     time.Time `json:"at"`
 	Error  string    `json:"error"`
+}
+
+// condemns tells whether there is a verdict on the commit.
+func (s State) condemns(commit gitrepo.Hash) bool {
+	return s.Verdict != nil && s.Verdict.Commit == commit.String()
 }
 
 // loadState reads the state in dir; a service that has none yet is wanted up.

@@ -9,6 +9,7 @@ import (
 )
 
 func TestDamagedRepositoriesAreRebuilt(t *testing.T) {
+	t.Parallel()
 	truncate := func(pattern string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
 			files, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -107,6 +108,7 @@ func TestDamagedRepositoriesAreRebuilt(t *testing.T) {
 
 // A crash while a damaged repository is replaced leaves nothing that hinders.
 func TestKilledWhileRebuilding(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	want := s.commit("a", "a")
 	s.sync()
@@ -132,6 +134,7 @@ func TestKilledWhileRebuilding(t *testing.T) {
 
 // What an unreadable object is found to be only when it is written.
 func TestDamagedFileIsNotWritten(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	s.sync()
@@ -156,6 +159,7 @@ func TestDamagedFileIsNotWritten(t *testing.T) {
 }
 
 func TestRepositoryIsItsUsersAlone(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	s.sync()

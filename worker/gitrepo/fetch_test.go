@@ -19,6 +19,7 @@ import (
 )
 
 func TestFetchFollowsTheBranchOverEveryWay(t *testing.T) {
+	t.Parallel()
 	for name, serve := range ways {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
@@ -93,6 +94,7 @@ func (w countingWriter) Write(p []byte) (int, error) {
 // A fetch brings the difference of two trees: no history at first, none behind
 // a merge, and never what is here already.
 func TestFetchBringsOnlyWhatDiffers(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	for range 5 {
 		s.commit("history", noise(100<<10))
@@ -134,6 +136,7 @@ func noise(n int) string {
 }
 
 func TestFetchAgainAsksNobody(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	first := s.commit("a", "a")
 	s.sync()
@@ -151,6 +154,7 @@ func TestFetchAgainAsksNobody(t *testing.T) {
 }
 
 func TestFetchOfWhatIsNotOffered(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	for name, serve := range ways {
@@ -164,6 +168,7 @@ func TestFetchOfWhatIsNotOffered(t *testing.T) {
 }
 
 func TestHeadSurvivesReopening(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	want := s.commit("a", "a")
 	if _, ok := s.Head(); ok {
@@ -184,6 +189,7 @@ func TestHeadSurvivesReopening(t *testing.T) {
 }
 
 func TestCommitSaysWhatItIs(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.remote.Git("commit", "--quiet", "--allow-empty", "--author=E\x1b[31mve <eve@example.org>",
 		"--message=\x1b[2Jclear\x07 "+strings.Repeat("ü", 300)+"\n\nmore")
@@ -203,6 +209,7 @@ func TestCommitSaysWhatItIs(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ content, want string }{
 		"received":      {noise(2 << 20), "it takes more than the 1.0 MiB allowed for one repository"},
 		"when unpacked": {strings.Repeat("\x00", 2<<20), "its files are too large"},
@@ -235,6 +242,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestStalledFetchEnds(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", noise(1<<20))
 	git := gittest.Handler(s.root, "", t.Output())
@@ -276,6 +284,7 @@ func (w *stallingWriter) Write(p []byte) (int, error) {
 }
 
 func TestKilledWhileFetching(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "before")
 	before := s.sync()
@@ -360,6 +369,7 @@ func packFiles(t *testing.T, dir, prefix string) int {
 
 // The token is in no file, and in no error even if the server repeats it.
 func TestTokenIsNowhere(t *testing.T) {
+	t.Parallel()
 	const token = "s3cret/t+ken"
 	s := newSetup(t)
 	s.commit("a", "a")
@@ -406,6 +416,7 @@ func TestTokenIsNowhere(t *testing.T) {
 }
 
 func TestKeptCommitsAreFetchedAgainst(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	old := s.commit("large", noise(100<<10))
 	url, received := counted(t, s)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestLookSeesThePushOverEveryWay(t *testing.T) {
+	t.Parallel()
 	for name, serve := range ways {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
@@ -41,6 +42,7 @@ func (s *setup) wantLook(want Hash) {
 }
 
 func TestLookNamesTheBranchesThereAre(t *testing.T) {
+	t.Parallel()
 	for name, serve := range ways {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
@@ -61,6 +63,7 @@ func TestLookNamesTheBranchesThereAre(t *testing.T) {
 }
 
 func TestLookAtAnEmptyRepository(t *testing.T) {
+	t.Parallel()
 	for name, serve := range ways {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
@@ -76,6 +79,7 @@ func TestLookAtAnEmptyRepository(t *testing.T) {
 }
 
 func TestLookWhereThereIsNoRepository(t *testing.T) {
+	t.Parallel()
 	for name, serve := range ways {
 		t.Run(name, func(t *testing.T) {
 			s := newSetup(t)
@@ -96,6 +100,7 @@ func TestLookWhereThereIsNoRepository(t *testing.T) {
 // An unchanged branch costs one request, and one that does not grow with the
 // repository's refs.
 func TestLookIsOneRequest(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	git := gittest.Handler(s.root, "", t.Output())
@@ -119,6 +124,7 @@ func TestLookIsOneRequest(t *testing.T) {
 
 // A server may be replaced by an older one.
 func TestLookGoesBackToVersion0(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	want := s.commit("a", "a")
 	git := gittest.Handler(s.root, "", t.Output())
@@ -137,6 +143,7 @@ func TestLookGoesBackToVersion0(t *testing.T) {
 }
 
 func TestSilentServersAreLeft(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +176,7 @@ func TestSilentServersAreLeft(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
@@ -210,6 +218,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 
 // A moved repository is followed, but the token goes to no other host.
 func TestRedirects(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	want := s.commit("a", "a")
 	var sent []string
@@ -234,6 +243,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestOpenRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	key := gittest.SSH(t).Key
 	for _, c := range []struct {
 		remote Remote

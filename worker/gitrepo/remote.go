@@ -48,7 +48,13 @@ type address struct {
 	user, password string
 }
 
-func (a *address) String() string { return a.url.String() }
+// String returns the address without its userinfo.
+func (a *address) String() string {
+	if path, ok := strings.CutPrefix(a.url.Path, homePath); ok && a.url.Scheme == "ssh" && a.url.Port() == "" {
+		return a.url.Host + ":" + path
+	}
+	return a.url.String()
+}
 
 func (a *address) redactor() redactor {
 	if a.url.Scheme == "ssh" && a.password == "" {
@@ -57,13 +63,16 @@ func (a *address) redactor() redactor {
 	return newRedactor(a.user, a.password)
 }
 
+// homePath is how the path of an address begins that is relative to the login's
+// home, as the short form's is.
+const homePath = "/~/"
+
 // scpLike is git's short form for SSH: user@host:path.
 var scpLike = regexp.MustCompile(`^([^@/:\s]+)@([^/:\s]+):([^/].*)$`)
 
 func parseAddress(raw string) (*address, error) {
 	if m := scpLike.FindStringSubmatch(raw); m != nil {
-		// What is relative to the login's home in the short form has /~/ in the long one.
-		return &address{url: url.URL{Scheme: "ssh", Host: m[2], Path: "/~/" + m[3]}, user: m[1]}, nil
+		return &address{url: url.URL{Scheme: "ssh", Host: m[2], Path: homePath + m[3]}, user: m[1]}, nil
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -112,7 +121,7 @@ func (a *address) hostPort(defaultPort string) string {
 // repositoryPath returns the path as git sends it: one that begins with /~ is
 // relative to a home.
 func (a *address) repositoryPath() string {
-	if path, ok := strings.CutPrefix(a.url.Path, "/~/"); ok {
+	if path, ok := strings.CutPrefix(a.url.Path, homePath); ok {
 		return path
 	}
 	if strings.HasPrefix(a.url.Path, "/~") {

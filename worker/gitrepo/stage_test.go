@@ -115,6 +115,7 @@ func (s *setup) strange() Hash {
 }
 
 func TestStageIsExactlyTheCommit(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	commit := s.strange()
 	s.sync()
@@ -158,6 +159,7 @@ func TestStageIsExactlyTheCommit(t *testing.T) {
 }
 
 func TestStageLeavesAloneWhatIsRight(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a", "b", "b")
 	dir := s.stage(s.sync())
@@ -176,6 +178,7 @@ func TestStageLeavesAloneWhatIsRight(t *testing.T) {
 }
 
 func TestSubmodules(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a")
 	for _, name := range []string{"vendor/z", "lib"} {
@@ -191,6 +194,7 @@ func TestSubmodules(t *testing.T) {
 }
 
 func TestEntries(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t)
 	s.commit("a", "a", "dir/b", "b", "dir/c", "c", "con:nul", "x")
 	first := s.sync()
@@ -255,11 +259,16 @@ func (s *setup) commitTree(tree Hash) Hash {
 
 // Trees that no git command would make, but anybody can.
 func TestBadCommitsAreRefused(t *testing.T) {
+	t.Parallel()
 	s := newSetup(t, Limit(1<<20))
 	blob := s.object(plumbing.BlobObject, "content")
 	large := s.object(plumbing.BlobObject, strings.Repeat("x", 600<<10))
 	dir := s.tree("100644 file", blob)
-	bomb := s.tree("100644 file", blob)
+	var many []any
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf("100644 %d", i), blob)
+	}
+	bomb := s.tree(many...)
 	for range 10 {
 		bomb = s.tree("40000 a", bomb, "40000 b", bomb, "40000 c", bomb, "40000 d", bomb, "40000 e", bomb, "40000 f", bomb)
 	}

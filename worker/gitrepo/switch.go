@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -41,16 +42,22 @@ func (e *InTheWayError) Error() string {
 // changed in the checkout is overwritten if it differs between the commits.
 //
 // Run again after a crash, it ends the same. Beside the checkout, in dir.tracked,
-// it notes which files in there are git's. So nothing is lost, and the way to a
-// new commit is open, when the repository had to be rebuilt and the commits in
-// from are no longer in it.
+// it notes which files in there are git's: once there is that note, it counts,
+// and not what the commits in from have. So from may name a commit that never
+// got as far as being written, or that is lost since the repository had to be
+// rebuilt.
 func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
+	record := trackedFile(filepath.Clean(dir) + ".tracked")
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(string(record)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	c, err := r.openCheckout(dir, to)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	record := trackedFile(filepath.Clean(dir) + ".tracked")
 	s, err := newSwitcher(c, from, to, record)
 	if err != nil {
 		return err
@@ -76,7 +83,7 @@ func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) err
 type switcher struct {
 	*checkout
 	want    tree
-	tracked names // files of any of the commits it comes from
+	tracked names // the files in the checkout that are git's
 	removes []string
 	writes  []string
 }
@@ -94,13 +101,15 @@ func newSwitcher(c *checkout, from []Hash, to Hash, record trackedFile) (*switch
 	for _, commit := range from {
 		old, err := readTree(c.store, commit)
 		if known && (errors.Is(err, ErrNoCommit) || errors.Is(err, ErrDamaged)) {
-			continue // which files it has is in the record; that they differ is assumed
+			continue // then all files count as different
 		}
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range old.files() {
-			tracked[name] = true
+			if !known {
+				tracked[name] = true
+			}
 			if old[name] == want[name] {
 				same[name]++
 			}

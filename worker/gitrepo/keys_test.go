@@ -1,0 +1,190 @@
+package gitrepo
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/dsa" //nolint:staticcheck // to see that it is refused
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func publicKey(t testing.TB, key any) ssh.PublicKey {
+	t.Helper()
+	if private, ok := key.(crypto.Signer); ok {
+		key = private.Public()
+	}
+	public, err := ssh.NewPublicKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public
+}
+
+func newEd25519(t testing.TB) ssh.PublicKey {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return publicKey(t, public)
+}
+
+// line is the line of a key in an authorized_keys file, without its newline.
+func line(key ssh.PublicKey) string {
+	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(key)), "\n")
+}
+
+func weakKeys(t testing.TB) (rsa1024, dsa1024, certificate ssh.PublicKey) {
+	t.Helper()
+	// Numbers of the right size do: nobody signs with these keys.
+	n := new(big.Int).Lsh(big.NewInt(1), 1023)
+	rsa1024 = publicKey(t, &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537})
+	p := new(big.Int).Lsh(big.NewInt(1), 1023)
+	dsa1024 = publicKey(t, &dsa.PublicKey{
+		Parameters: dsa.Parameters{P: p, Q: new(big.Int).Lsh(big.NewInt(1), 159), G: big.NewInt(2)},
+		Y:          big.NewInt(3),
+	})
+	_, authority, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(authority)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := &ssh.Certificate{Key: newEd25519(t), CertType: ssh.UserCert}
+	if err := signed.SignCert(rand.Reader, signer); err != nil {
+		t.Fatal(err)
+	}
+	return rsa1024, dsa1024, signed
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	head := s.commit("README", "no keys yet")
+	s.sync()
+	if keys, ignored, err := s.Keys(head); err != nil || len(keys)+len(ignored) != 0 {
+		t.Errorf("without ssh/: Keys() = %v, %v, %v", keys, ignored, err)
+	}
+
+	one, two, three := newEd25519(t), newEd25519(t), newEd25519(t)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	curve := publicKey(t, private)
+	rsa1024, dsa1024, certificate := weakKeys(t)
+	if err := os.Symlink("/etc/ssh/ssh_host_ed25519_key.pub", filepath.Join(s.remote.Dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	s.remote.Write("ssh/sub.pub/a.pub", line(newEd25519(t)))
+	if err := os.Symlink("../a.pub", filepath.Join(s.remote.Dir, "ssh", "link.pub")); err != nil {
+		t.Fatal(err)
+	}
+	head = s.commit(
+		"a.pub", line(newEd25519(t)),
+		"ssh/a.pub", line(one)+" ada@example.org\n",
+		"ssh/many.pub", "# ours\r\n\r\n  "+line(two)+"\r\n\t# "+line(newEd25519(t))+"\n"+line(curve),
+		"ssh/weird \n\xff.pub", line(three),
+		"ssh/notes.txt", line(newEd25519(t)),
+		"ssh/key", line(newEd25519(t)),
+		"ssh/options.pub", `command="ls" `+line(newEd25519(t))+"\nrestrict "+line(newEd25519(t))+"\n",
+		"ssh/weak.pub", line(rsa1024)+"\n"+line(dsa1024)+"\n",
+		"ssh/cert.pub", line(certificate)+"\n@cert-authority * "+line(newEd25519(t))+"\n",
+		"ssh/private.pub", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n",
+		"ssh/large.pub", line(newEd25519(t))+strings.Repeat("\n#", 32<<10),
+	)
+	s.sync()
+	keys, ignored, err := s.Keys(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, k := range keys {
+		got = append(got, k.File+" "+string(k.Blob))
+	}
+	want := []string{
+		"ssh/a.pub " + string(one.Marshal()),
+		"ssh/many.pub " + string(two.Marshal()),
+		"ssh/many.pub " + string(curve.Marshal()),
+		"ssh/weird \n\xff.pub " + string(three.Marshal()),
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the keys are %q, want %q", got, want)
+	}
+	wantIgnored := []string{
+		`"ssh/cert.pub", line 1: certificates are not supported`,
+		`"ssh/cert.pub", line 2: it is no public key`,
+		`"ssh/large.pub" is larger than 64 KiB`,
+		`"ssh/link.pub" is no regular file`,
+		`"ssh/options.pub", line 1: options before a key are not supported`,
+		`"ssh/options.pub", line 2: options before a key are not supported`,
+		`"ssh/private.pub", line 1: it is no public key`,
+		`"ssh/private.pub", line 2: it is no public key`,
+		`"ssh/sub.pub" is no regular file`,
+		`"ssh/weak.pub", line 1: RSA keys of less than 2048 bits are too weak; use ed25519`,
+		`"ssh/weak.pub", line 2: DSA keys are too weak; use ed25519`,
+	}
+	if !slices.Equal(ignored, wantIgnored) {
+		t.Errorf("ignored is %s, want %s", strings.Join(ignored, "\n"), strings.Join(wantIgnored, "\n"))
+	}
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	var found keyring
+	one := line(newEd25519(t)) + "\n"
+	found.addFile("ssh/a.pub", []byte(strings.Repeat(one, maxKeys)))
+	found.addFile("ssh/b.pub", []byte(strings.Repeat(one, 2*maxIgnored)))
+	if len(found.keys) != maxKeys || len(found.ignored) != maxIgnored+1 {
+		t.Errorf("there are %d keys and %d ignored lines", len(found.keys), len(found.ignored))
+	}
+}
+
+func FuzzKeyFile(f *testing.F) {
+	good := line(newEd25519(f))
+	rsa1024, dsa1024, certificate := weakKeys(f)
+	for _, text := range []string{
+		good, "# " + good, "no-pty " + good, `from="a b",command="x # y" ` + good, line(rsa1024), line(dsa1024),
+		line(certificate), "\n\r\n" + good + "\r", "ssh-ed25519", "ssh-rsa AAAA", "\"" + good, good + " a\x00b",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		var found keyring
+		found.addFile("ssh/a.pub", content)
+		if lines := bytes.Count(content, []byte("\n")) + 1; len(found.keys)+len(found.ignored) > lines {
+			t.Errorf("%d lines gave %d keys and %q", lines, len(found.keys), found.ignored)
+		}
+		for _, k := range found.keys {
+			key, err := ssh.ParsePublicKey(k.Blob)
+			if err != nil {
+				t.Fatalf("a key cannot be parsed: %v", err)
+			}
+			if _, ok := key.(*ssh.Certificate); ok || key.Type() == "ssh-dss" {
+				t.Errorf("a %s was taken", key.Type())
+			}
+			// It must be alone on its line, but for a comment.
+			if !bytes.Contains(content, []byte(strings.Fields(line(key))[1][:20])) {
+				t.Errorf("the file does not hold %s", line(key))
+			}
+		}
+		for _, why := range found.ignored {
+			if strings.ContainsAny(why, "\n\r\x00") {
+				t.Errorf("a reason is no line: %q", why)
+			}
+		}
+	})
+}
