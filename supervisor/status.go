@@ -10,6 +10,7 @@ import (
 	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
+	"pgo/proto"
 )
 
 // local are the operations on a service that pgod answers itself: they work
@@ -54,13 +55,9 @@ func (i *instance) showStatus(session sshd.Session) sshd.Exit {
 	var r rows
 	r.add("service", "%s", i.service.Name)
 	r.add("wanted", "%s", orNone(state.GetWanted()))
-	deployed := orNone(short(state.GetDeployed()))
-	if at := state.GetDeployedAt(); at != 0 {
-		deployed += ", " + ago(now, at)
-	}
-	r.add("deployed", "%s", deployed)
+	r.add("deployed", "%s", deployedLine(state, now))
 	r.add("head", "%s", orNone(short(state.GetHead())))
-	r.add("last", "%s", lastDeploy(state.GetOutcome(), state.GetReason()))
+	r.add("last", "%s", orNone(state.GetOutcome()))
 	activity := orNone(state.GetActivity())
 	if next := state.GetNextPoll(); next != 0 {
 		activity += fmt.Sprintf(", next poll in %s", max(time.Unix(next, 0).Sub(now).Round(time.Second), 0))
@@ -68,7 +65,7 @@ func (i *instance) showStatus(session sshd.Session) sshd.Exit {
 	r.add("now", "%s", activity)
 	r.add("worker", "%s", v.worker(now))
 	if text := state.GetError(); text != "" {
-		r.add("error", "%s (since %s)", text, ago(now, state.GetErrorSince()))
+		r.add("error", "%s (for %s)", text, since(now, state.GetErrorSince()))
 	}
 	r.write(session.Stdout)
 	return sshd.Exit{}
@@ -93,18 +90,23 @@ func (s snapshot) worker(now time.Time) string {
 	if p := s.process; p != nil {
 		text += fmt.Sprintf(", pid %d, up %s", p.pid(), now.Sub(p.since).Round(time.Second))
 	}
-	text += fmt.Sprintf(", %d restarts", s.restarts.total)
+	text += fmt.Sprintf(", restarts: %d", s.restarts.total)
 	if s.state == backoff {
 		text += fmt.Sprintf(", started again in %s: %v", until(s.retry), s.err)
 	}
 	return text
 }
 
-func lastDeploy(outcome, reason string) string {
-	if reason == "" {
-		return orNone(outcome)
+// deployedLine is what runs, since when and why.
+func deployedLine(state *proto.State, now time.Time) string {
+	if state.GetDeployed() == "" {
+		return "-"
 	}
-	return outcome + ": " + reason
+	text := fmt.Sprintf("%s, %s ago, %s", short(state.GetDeployed()), since(now, state.GetDeployedAt()), state.GetReason())
+	if state.GetWanted() == "down" {
+		text += " (taken down)"
+	}
+	return text
 }
 
 func orNone(s string) string {
@@ -117,6 +119,6 @@ func orNone(s string) string {
 // short is a commit as people write it.
 func short(commit string) string { return commit[:min(len(commit), 7)] }
 
-func ago(now time.Time, unix int64) string {
-	return now.Sub(time.Unix(unix, 0)).Round(time.Second).String() + " ago"
+func since(now time.Time, unix int64) time.Duration {
+	return max(now.Sub(time.Unix(unix, 0)).Round(time.Second), 0)
 }

@@ -90,7 +90,7 @@ func TestBelongingsSurviveAHundredSyncs(t *testing.T) {
 	if text, err := os.ReadFile(checkout(pgod, web, "docs/tracked.txt")); err != nil || string(text) != "99" {
 		t.Errorf("the checkout does not follow: %q, %v", text, err)
 	}
-	if _, err := os.Stat(checkout(pgod, web, "docs/1")); !os.IsNotExist(err) {
+	if _, err := os.Stat(checkout(pgod, web, "docs/2")); !os.IsNotExist(err) {
 		t.Errorf("a directory that git emptied is still there: %v", err)
 	}
 	for name, info := range before {
@@ -147,6 +147,14 @@ func TestFileInTheWay(t *testing.T) {
 		if err := os.Rename(checkout(pgod, web, name), checkout(pgod, web, name+".away")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// docs was made by root, as are directories that the engine makes to mount.
+	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" is another user's`, "chown")
+	if now := startedAt(t, web.Name); now != before {
+		t.Errorf("the container was started anew: %s, then %s", before, now)
+	}
+	if err := os.Chown(checkout(pgod, web, "docs"), web.User.UID, web.User.GID); err != nil {
+		t.Fatal(err)
 	}
 	deployed(t, pgod, web, second)
 	r.Answers(port, "two")

@@ -33,7 +33,7 @@ func TestIdleWorkerIsKilled(t *testing.T) {
 		}
 		return nil
 	})
-	shows(t, pgod, web, "deployed:  "+commit[:7], "worker:    ready", "1 restarts")
+	shows(t, pgod, web, "deployed:  "+commit[:7], "worker:    ready", "restarts: 1")
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 	stop()
 	if now := startedAt(t, web.Name); now != before {

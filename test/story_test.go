@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -100,4 +101,10 @@ func gone(p rig.Process) func() error {
 		}
 		return nil
 	}
+}
+
+// docker does by hand what somebody might do behind pgo's back.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	return rig.Run(t, exec.Command("docker", args...)).Exits(t, 0).Stdout
 }

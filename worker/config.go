@@ -10,7 +10,7 @@ import (
 )
 
 // serviceConfig is the entry as the packages below want it.
-func serviceConfig(r *proto.ConfigureRequest, plugin string) deploy.Config {
+func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 	cfg := deploy.Config{
 		Name:    r.GetName(),
 		Dir:     r.GetDir(),
@@ -20,7 +20,6 @@ func serviceConfig(r *proto.ConfigureRequest, plugin string) deploy.Config {
 		Ignore:  r.GetIgnore(),
 		Timeout: time.Duration(r.GetTimeoutMs()) * time.Millisecond,
 		Project: compose.Project{
-			Plugin:   plugin,
 			Profiles: r.GetProfiles(),
 			Env:      r.GetEnv(),
 			Marker:   marker(r),

@@ -43,13 +43,15 @@ func (b *board) nextPoll(at time.Time) {
 	b.edit(func(r *proto.ReportReply) { r.State.NextPoll = at.Unix() })
 }
 
-// broken reports a service that could not even be opened.
-func (b *board) broken(err error) {
+// broken reports a service that could not even be opened. It returns whether
+// that is news.
+func (b *board) broken(err error) (news bool) {
 	b.edit(func(r *proto.ReportReply) {
-		if r.State.Error != err.Error() {
+		if news = r.State.Error != err.Error(); news {
 			r.State.Error, r.State.ErrorSince = err.Error(), time.Now().Unix()
 		}
 	})
+	return news
 }
 
 // report puts the service's present state on the board. The keys are read

@@ -15,7 +15,6 @@ import (
 
 	"pgo/internal/version"
 	"pgo/proto"
-	"pgo/worker/compose"
 	"pgo/worker/deploy"
 )
 
@@ -94,23 +93,16 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 
 // open opens the service, or reports why it cannot.
 func (w *Worker) open() bool {
-	service, err := openService(w.cfg, w.log, w.report)
+	service, err := deploy.Open(serviceConfig(w.cfg), w.log, w.report)
 	if err != nil {
-		w.log.Error("cannot open the service", "error", err)
-		w.board.broken(err)
+		if w.board.broken(err) {
+			w.log.Error("cannot open the service", "error", err)
+		}
 		return false
 	}
 	w.service.Store(service)
 	w.report()
 	return true
-}
-
-func openService(r *proto.ConfigureRequest, log hclog.Logger, changed func()) (*deploy.Service, error) {
-	plugin, err := compose.FindPlugin()
-	if err != nil {
-		return nil, err
-	}
-	return deploy.Open(serviceConfig(r, plugin), log, changed)
 }
 
 // marker is in the environment of all that this service's workers start.

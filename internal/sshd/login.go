@@ -100,16 +100,18 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 		l.offered = append(l.offered, fingerprint)
 	}
 	l.user = meta.User()
-	if _, ok := key.(*ssh.Certificate); ok {
-		return nil, errCertificate
-	}
-	if bits := rsaBits(key); bits > maxRSABits {
+	bits := rsaBits(key)
+	if bits > maxRSABits {
 		if l.oversized++; l.oversized >= maxOversized {
 			l.conn.Close()
 		}
 		return nil, fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
-	} else if bits != 0 && bits < minRSABits {
+	}
+	if bits != 0 && bits < minRSABits {
 		return nil, fmt.Errorf("the RSA key has %d bits, fewer than %d", bits, minRSABits)
+	}
+	if _, ok := key.(*ssh.Certificate); ok {
+		return nil, errCertificate
 	}
 	if !l.server.backend.Knows(l.ctx, key) {
 		return nil, errUnknownKey
@@ -132,8 +134,11 @@ func (l *login) note(meta ssh.ConnMetadata, _ string, _ error) {
 	l.user = meta.User()
 }
 
-// rsaBits returns the length of an RSA key, and 0 for every other kind.
+// rsaBits returns the length of an RSA key, in a certificate or not, and 0 for other kinds.
 func rsaBits(key ssh.PublicKey) int {
+	if cert, ok := key.(*ssh.Certificate); ok {
+		key = cert.Key
+	}
 	if k, ok := key.(ssh.CryptoPublicKey); ok {
 		if k, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {
 			return k.N.BitLen()

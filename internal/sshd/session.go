@@ -22,7 +22,7 @@ type session struct {
 	ctx     context.Context // the command's
 	cancel  context.CancelCauseFunc
 	started bool
-	running sync.WaitGroup // the command
+	running sync.WaitGroup // the command, and what takes the client's input
 }
 
 // signalled is why a command's context ended: the client sent it a signal.
@@ -46,33 +46,28 @@ func (c *connection) session(ctx context.Context, channel ssh.Channel, requests 
 }
 
 // answer replies to one request. What is not named here (variables, terminals, subsystems,
-// forwarding of agents and displays) is refused.
+// forwarding of agents and displays) is refused, and so is a second command.
 func (s *session) answer(r *ssh.Request) {
+	var command func() Exit
+	value, isString := stringPayload(r.Payload)
 	ok := false
-	var start func() Exit
 	switch r.Type {
 	case "exec":
-		var line string
-		if line, ok = stringPayload(r.Payload); ok {
-			start = func() Exit { return s.run(line) }
+		if ok = isString && !s.started; ok {
+			command = func() Exit { return s.run(value) }
 		}
 	case "shell":
-		ok = true
-		start = func() Exit { return Exit{target.StatusUsage, noShell} }
-	case "signal":
-		var name string
-		if name, ok = stringPayload(r.Payload); ok {
-			ok = s.signal(name)
+		if ok = !s.started; ok {
+			command = func() Exit { return Exit{target.StatusUsage, noShell} }
 		}
+	case "signal":
+		ok = isString && s.started && s.signal(value)
 	}
-	if start != nil {
-		ok = !s.started
+	_ = r.Reply(ok, nil) // before any output
+	if command != nil {
 		s.started = true
-	}
-	_ = r.Reply(ok, nil)
-	if start != nil && ok {
 		s.idle.begin()
-		s.running.Go(func() { s.carryOut(start) })
+		s.running.Go(func() { s.carryOut(command) })
 	}
 }
 
@@ -90,7 +85,7 @@ func (s *session) carryOut(do func() Exit) {
 
 // signal ends the command if that is what the signal is for.
 func (s *session) signal(name string) bool {
-	if !s.started || name != string(ssh.SIGINT) && name != string(ssh.SIGTERM) {
+	if name != string(ssh.SIGINT) && name != string(ssh.SIGTERM) {
 		return false
 	}
 	s.cancel(signalled(name))

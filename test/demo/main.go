@@ -1,7 +1,7 @@
-// Command demo is pgo before your eyes: two small services are deployed,
-// changed, asked, attacked and taken down, on the real engine, with the command
-// lines that a person would type. It ends with an error where one of them does
-// not do what it should, and takes all that it made off the machine again.
+// Command demo shows pgo at work: two small services are deployed, changed,
+// controlled and taken down on the real engine, by the command lines that a
+// person would type. It ends with an error where one of these does not do what
+// it should, and removes all that it made.
 //
 // `make demo` runs it. With KEEP=1 in the environment all stays, to play with.
 package main
@@ -20,21 +20,20 @@ import (
 )
 
 func main() {
-	clean := flag.Bool("clean", false, "only remove what an earlier demo left")
+	clean := flag.Bool("clean", false, "only remove what an earlier demo has left")
 	flag.Parse()
-	// SIGPIPE is here for `make demo | head`: without it the process would end
-	// at once, and leave everything behind.
+	// With SIGPIPE also `make demo | head` cleans up.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
-	if err := demo(ctx, *clean, os.Getenv("KEEP") != ""); err != nil {
+	if err := run(ctx, *clean, os.Getenv("KEEP") == "1"); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func demo(ctx context.Context, clean, keep bool) (err error) {
+func run(ctx context.Context, clean, keep bool) error {
 	if os.Geteuid() != 0 {
-		return errors.New("needs root: it adds two users and starts pgod")
+		return errors.New("needs root: it adds users and starts pgod")
 	}
 	// A name that is taken for as long as this process lives.
 	only, err := net.Listen("unix", "@pgo-demo")
@@ -42,76 +41,72 @@ func demo(ctx context.Context, clean, keep bool) (err error) {
 		return errors.New("another demo runs on this machine: wait for its end")
 	}
 	defer only.Close()
+	if _, err := os.Lstat(dir); err == nil || clean {
+		fmt.Println("Removing what an earlier demo left …")
+	}
 	if err := removeAll(); err != nil || clean {
 		return err
 	}
-
-	root, err := projectRoot()
+	d, err := newDemo()
 	if err != nil {
 		return err
 	}
-	syscall.Umask(0o022)
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
-	}
-	s := newStage(root)
 	began := time.Now()
-	defer func() {
-		if keep {
-			s.sayf("\n%s", keptText(root))
-			return
-		}
-		s.sayf("\nRemoving all that the demo made …")
-		if left := removeAll(); left != nil {
-			err = errors.Join(err, left)
-			return
-		}
-		s.sayf("Done after %.0f s.", time.Since(began).Seconds())
-	}()
-	ssh, err := freePort(2222)
-	if err != nil {
+	err = play(ctx, d.shell, d.session())
+	switch {
+	case ctx.Err() != nil:
+		err, keep = context.Cause(ctx), false
+	case err != nil:
+		fmt.Println("\nThis went wrong. The last that pgod logged:")
+		_, _ = d.shell.run(ctx, "tail -n 20 pgod.log", os.Stdout)
+	}
+	if keep {
+		fmt.Print(d.keptText())
 		return err
 	}
-	port, err := freePort(8080)
-	if err != nil {
-		return err
+	fmt.Println("\nRemoving all that the demo made …")
+	err = errors.Join(err, removeAll())
+	if err == nil {
+		fmt.Printf("All of it worked, in %.0f s.\n", time.Since(began).Seconds())
 	}
-	return s.play(ctx, session(root, ssh, port))
+	return err
 }
 
-// projectRoot is where the programs were built.
-func projectRoot() (string, error) {
+// demo knows what differs from machine to machine.
+type demo struct {
+	root              string // of the project
+	sshPort, httpPort int    // of pgod and of the site
+	shell             shell
+}
+
+func newDemo() (*demo, error) {
 	root, err := os.Getwd()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, program := range []string{"pgod", "pgo-worker", "pgoctl"} {
 		if _, err := os.Stat(filepath.Join(root, "bin", program)); err != nil {
-			return "", fmt.Errorf("%w; run `make demo`, which builds it", err)
+			return nil, fmt.Errorf("%w; `make demo` builds it", err)
 		}
 	}
-	return root, nil
+	d := &demo{root: root, shell: newShell(root)}
+	if d.sshPort, err = freePort(2222); err != nil {
+		return nil, err
+	}
+	if d.httpPort, err = freePort(8080); err != nil {
+		return nil, err
+	}
+	// The services' users must be able to read what is in there.
+	syscall.Umask(0o022)
+	return d, os.Mkdir(dir, 0o755)
 }
 
-// freePort is the first port from this one on that nobody listens on.
+// freePort returns the first port from this one on that nobody listens on.
 func freePort(from int) (int, error) {
 	for port := from; port < from+1000; port++ {
-		listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err == nil {
+		if listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port)); err == nil {
 			return port, listener.Close()
 		}
 	}
 	return 0, fmt.Errorf("no port from %d to %d is free", from, from+999)
-}
-
-func keptText(root string) string {
-	return fmt.Sprintf(`KEEP is set: all of it stays. The commands above work in a shell after
-
-  cd %[1]s; PATH=%[2]s/bin:$PATH
-
-pgod's log is pgod.log there. The end of it all is
-
-  cd %[2]s && go run ./test/demo -clean
-
-or another make demo, which begins with that.`, dir, root)
 }

@@ -29,21 +29,23 @@ func removeAll() error {
 		)
 	}
 	return errors.Join(append(errs,
-		remove("docker image ls -q "+image, "docker image rm -f"),
+		remove("docker image ls -q "+busybox, "docker image rm -f"),
 		os.RemoveAll(dir),
 	)...)
 }
 
 // remove has a command remove what another one lists.
 func remove(list, with string) error {
-	out, err := exec.Command("sh", "-c", list+" | sort -u | xargs -r "+with).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%s: %w: %s", with, err, strings.TrimSpace(string(out)))
+	script := fmt.Sprintf(`set -e; names=$(%s); echo "$names" | sort -u | xargs -r %s`, list, with)
+	cmd := exec.Command("sh", "-c", script)
+	cmd.SysProcAttr = ownGroup
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cannot remove what `%s` lists: %w: %s", list, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
-// stopPgod stops the demo's pgod, in this process's time or left by an earlier.
+// stopPgod stops the demo's pgod, also one that an earlier demo has left.
 func stopPgod() error {
 	stopped := func() error {
 		if pid := pgodPID(); pid != 0 {

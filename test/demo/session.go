@@ -1,131 +1,128 @@
 package main
 
-import "fmt"
-
-// What the demo makes on the machine. The names are long, since what bears them
-// is removed.
-const (
-	dir   = "/tmp/pgo-demo"
-	web   = "pgo-demo-web" // the service, its user and its compose project
-	clock = "pgo-demo-clock"
-	image = "pgo-demo/busybox:1"
+import (
+	"fmt"
+	"strings"
 )
 
-// session is what the demo shows. Each line is run as it stands.
-func session(root string, ssh, port int) []step {
-	pgoctl := func(key, service, operation string) string {
-		return fmt.Sprintf("pgoctl -p %d --known-hosts hosts -i %s.key localhost:%s//%s", ssh, key, service, operation)
-	}
-	ask := func(operation string) string { return pgoctl("web", web, operation) }
-	get := fmt.Sprintf("busybox wget -qO- http://127.0.0.1:%d/", port)
+// What the demo makes on the machine. The names are long, since all that bears
+// them is removed.
+const (
+	dir     = "/tmp/pgo-demo"
+	web     = "pgo-demo-web" // the service, its user and its compose project
+	clock   = "pgo-demo-clock"
+	busybox = "pgo-demo/busybox:1"
+)
 
+// refusal is what a key hears that may not use the site.
+const refusal = `Unauthorized: Key for user "root" does not match any for name ` + web
+
+// session is what the demo shows. Each command line is run as it stands.
+func (d *demo) session() []step {
 	return []step{{
 		title: "A repository with a site",
-		about: "It has a static server in an image FROM scratch, and in ssh/ the public key of who may control it.",
+		about: "A static server FROM scratch. In ssh/ is the public key of who may control it.",
 		lines: []line{
-			{run: fmt.Sprintf("cd %s; PATH=%s/bin:$PATH", dir, root)},
-			{run: fmt.Sprintf("cp -r %s/test/demo/web web && cat web/compose.yaml", root)},
-			{run: fmt.Sprintf("CGO_ENABLED=0 go build -C %s -buildvcs=false -o $PWD/web/site ./test/images/site", root)},
+			{run: d.enter()},
+			{run: fmt.Sprintf("cp -r %s/test/demo/web web && cat web/compose.yaml", d.root)},
+			{run: fmt.Sprintf("CGO_ENABLED=0 go build -C %s -buildvcs=false -o $PWD/web/site ./test/images/site", d.root)},
 			{run: "ssh-keygen -q -t ed25519 -N '' -C web -f web.key && install -D web.key.pub web/ssh/web.pub"},
 			{run: "git init -q -b main web && git -C web add . && git -C web commit -qm 'Say hello'"},
 		},
 	}, {
 		title: "A repository with a clock",
-		about: "It runs on a busybox that is imported, so that nothing is pulled.",
+		about: "It runs on a busybox that is imported here, so that nothing is pulled.",
 		lines: []line{
-			{run: fmt.Sprintf("cp -r %s/test/demo/clock clock && cat clock/compose.yaml", root)},
-			{run: "tar -C /bin -c busybox | docker import - " + image, says: "sha256:"},
+			{run: fmt.Sprintf("cp -r %s/test/demo/clock clock && cat clock/compose.yaml", d.root)},
+			{run: "tar -C /bin -c busybox | docker import - " + busybox, says: "sha256:"},
 			{run: "ssh-keygen -q -t ed25519 -N '' -C clock -f clock.key && install -D clock.key.pub clock/ssh/clock.pub"},
 			{run: "git init -q -b main clock && git -C clock add . && git -C clock commit -qm 'Tell the time'"},
 		},
 	}, {
 		title: "pgod",
-		about: "Each service has a Unix user of its own. pgod looks at the branches every second here; its default is a minute.",
+		about: "Each service gets a user of its own. pgod looks at the branches every second here, not every minute.",
 		lines: []line{
 			{run: "useradd --system " + web + " && useradd --system " + clock},
-			{run: fmt.Sprintf(configure, web, port, clock)},
-			{run: fmt.Sprintf("setsid pgod -c pgo.toml -d pgo -s localhost:%d -t 1s >pgod.log 2>&1 </dev/null & echo $! >pgod.pid", ssh)},
+			{run: fmt.Sprintf(configure, web, d.httpPort, clock)},
+			{run: fmt.Sprintf("setsid pgod -c pgo.toml -d pgo -s localhost:%d -t 1s >pgod.log 2>&1 & echo $! >pgod.pid", d.sshPort)},
 		},
 	}, {
 		title: "ping",
-		about: "The key is found in the repository and the worker answers. The host's key is new, and remembered in the file hosts.",
+		about: "The key is in the repository and the worker answers. The host's key is new, and kept in the file hosts.",
 		lines: []line{
-			{run: "pgoctl --accept-new" + ask("ping")[len("pgoctl"):], says: "pong!", until: "from the start of pgod"},
+			{run: strings.Replace(d.web("ping"), " ", " --accept-new ", 1), says: "pong!", until: "from the start of pgod"},
 		},
 	}, {
 		title: "The first deploy",
-		about: "Cloned, built, started: the site answers on the port that it publishes.",
+		about: "Fetched, built, started: the site answers on the port that it publishes.",
 		lines: []line{
-			{run: get, says: "Hello from the first commit", until: "from ping to the first answer"},
-			{run: ask("ps"), says: "Up"},
+			{run: d.get(), says: "Hello from the first commit", until: "more to the first answer"},
+			{run: d.web("ps"), says: "Up"},
 		},
 	}, {
 		title: "Who runs what",
-		about: "pgod alone is root. Each worker is its service's user, with the group docker added.",
+		about: "pgod is root. Its workers are their services' users, with the group docker.",
 		lines: []line{
-			{run: "ps -o pid,user:15,supgrp:25,args --ppid $(cat pgod.pid)", says: clock},
+			{run: "ps -o pid,user:15,supgrp:25,args --ppid $(cat pgod.pid)", says: "docker"},
 		},
 	}, {
 		title: "A commit",
-		about: "The compose file changes; pgod's worker sees it, and deploys it.",
+		about: "It changes compose.yaml. The worker sees that, and deploys it.",
 		lines: []line{
 			{run: "sed -i 's/the first/another/' web/compose.yaml && git -C web commit -qam 'Say something else'"},
-			{run: get, says: "Hello from another commit", until: "from commit to answer"},
-			{run: ask("status"), says: "compose file changed", until: "until it is recorded as deployed"},
+			{run: d.get(), says: "Hello from another commit", until: "from commit to answer"},
+			{run: d.web("status"), says: "idle", until: "more until it counts as deployed"},
 		},
 	}, {
 		title: "logs",
-		about: "What the containers print, as docker compose shows it.",
+		about: "What the containers print.",
 		lines: []line{
-			{run: ask("logs --tail 3"), says: "GET / HTTP"},
-			{run: pgoctl("clock", clock, "logs --tail 3"), says: "UTC"},
+			{run: d.web("logs --tail 3"), says: "GET / HTTP"},
+			{run: d.clock("logs --tail 3"), says: "UTC"},
 		},
 	}, {
 		title: "Strangers",
-		about: "A key that no repository has, and the key of another service: both are refused, in the same words.",
+		about: "A key that is in no repository and the key of another service are refused with the same words.",
 		lines: []line{
 			{run: "ssh-keygen -q -t ed25519 -N '' -f stranger.key"},
-			{run: pgoctl("stranger", web, "ps"), says: refusal, ends: 77},
-			{run: pgoctl("clock", web, "ps"), says: refusal, ends: 77},
+			{run: d.pgoctl("stranger", web, "ps"), says: refusal, ends: 77},
+			{run: d.pgoctl("clock", web, "ps"), says: refusal, ends: 77},
 		},
 	}, {
 		title: "Any SSH client will do",
-		about: "The words are the same. ssh shows statuses modulo 256, so that 401 is 145.",
+		about: "The words are the same. ssh shows an exit status modulo 256: 401 is 145.",
 		lines: []line{
-			{run: fmt.Sprintf("ssh -F none -p %d -o UserKnownHostsFile=hosts -i web.key anyone@localhost -- %s//ping", ssh, web), says: "pong!"},
-			{run: fmt.Sprintf("ssh -F none -p %d -o UserKnownHostsFile=hosts -i clock.key root@localhost -- %s//ping", ssh, web), says: refusal, ends: 145},
+			{run: d.ssh("web", web+"//ping"), says: "pong!"},
+			{run: d.ssh("clock", web+"//ping"), says: refusal, ends: 145},
 		},
 	}, {
 		title: "A worker is killed",
-		about: "pgod starts another. The containers are Docker's children, and notice nothing.",
+		about: "pgod starts another. The containers are the engine's, and run on.",
 		lines: []line{
 			{run: "kill -9 $(pgrep -xu " + web + " pgo-worker)"},
-			{run: ask("status"), says: ", 1 restart", until: "from kill to the new worker"},
-			{run: ask("ping"), says: "pong!"},
-			{run: get, says: "Hello from another commit"},
+			{run: d.web("ping"), says: "pong!", until: "from kill to pong"},
+			{run: d.web("status"), says: "restarts: 1"},
+			{run: d.get(), says: "Hello from another commit"},
 		},
 	}, {
 		title: "down",
-		about: "It is taken down, and stays down: also when there is something new to deploy.",
+		about: "The service is taken down and stays down, also when there is something new.",
 		lines: []line{
-			{run: ask("down"), says: "Removed"},
-			{run: "sed -i 's/another/the last/' web/compose.yaml && git -C web commit -qam 'Say goodbye'"},
-			{run: ask("status") + " | grep $(git -C web rev-parse --short=7 HEAD)", says: "head:", until: "from commit to fetched"},
-			{run: ask("status"), says: "wanted:    down"},
-			{run: get, says: "refused", ends: 1},
+			{run: d.web("down"), says: "Removed"},
+			{run: "sed -i 's/another/the last/' web/compose.yaml && git -C web commit -qam 'Say one thing more'"},
+			{run: d.web("status") + " | grep -A2 $(git -C web rev-parse --short=7 HEAD)", says: "idle", until: "from commit to a poll that leaves it alone"},
+			{run: d.web("status"), says: "wanted:    down"},
+			{run: d.get(), says: "refused", ends: 1},
 		},
 	}, {
 		title: "up",
-		about: "It ends a down, and deploys what was fetched.",
+		about: "It ends a down, and deploys what is fetched.",
 		lines: []line{
-			{run: ask("up"), says: "Started"},
-			{run: get, says: "Hello from the last commit", until: "to the answer"},
+			{run: d.web("up"), says: "Started"},
+			{run: d.get(), says: "Hello from the last commit", until: "after up"},
 		},
 	}}
 }
-
-// refusal is what a key gets to hear that may not use the service.
-const refusal = `Unauthorized: Key for user "root" does not match any for name ` + web
 
 // configure writes the configuration.
 const configure = `cat >pgo.toml <<END
@@ -140,3 +137,40 @@ name = "%[3]s"
 user = "%[3]s"
 repository = "file://` + dir + `/clock"
 END`
+
+func (d *demo) enter() string {
+	return fmt.Sprintf("cd %s; PATH=%s/bin:$PATH", dir, d.root)
+}
+
+func (d *demo) pgoctl(key, service, operation string) string {
+	return fmt.Sprintf("pgoctl -p %d --known-hosts hosts -i %s.key localhost:%s//%s", d.sshPort, key, service, operation)
+}
+
+func (d *demo) web(operation string) string   { return d.pgoctl("web", web, operation) }
+func (d *demo) clock(operation string) string { return d.pgoctl("clock", clock, operation) }
+
+func (d *demo) ssh(key, command string) string {
+	return fmt.Sprintf("ssh -F none -p %d -o UserKnownHostsFile=hosts -i %s.key localhost -- %s", d.sshPort, key, command)
+}
+
+func (d *demo) get() string {
+	return fmt.Sprintf("busybox wget -qO- http://127.0.0.1:%d/", d.httpPort)
+}
+
+// keptText is the end of a demo that stays.
+func (d *demo) keptText() string {
+	return fmt.Sprintf(`
+KEEP=1: all of it stays. To play with it, as root:
+
+  %s
+  %s
+  %s
+  %s
+  sed -i 's/Hello/Goodbye/' web/compose.yaml && git -C web -c user.name=me -c user.email=me@localhost commit -qam 'Say goodbye'
+  tail -f pgod.log
+
+To end it, or run make demo again:
+
+  cd %s && go run ./test/demo -clean
+`, d.enter(), d.web("status"), d.web("logs -f"), d.get(), d.root)
+}

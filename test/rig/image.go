@@ -101,3 +101,15 @@ func removeImage(name string) error {
 	}
 	return err
 }
+
+// Image builds an image from a Dockerfile that needs no context and returns its
+// name. It is there until the test ends.
+func (r *Rig) Image(name, dockerfile string) string {
+	r.t.Helper()
+	full := r.Prefix + "/" + name
+	r.remember(kindImage, full)
+	build := exec.Command("docker", "build", "--quiet", "--tag", full, "-")
+	build.Stdin = strings.NewReader(dockerfile)
+	Run(r.t, build).Exits(r.t, 0)
+	return full
+}

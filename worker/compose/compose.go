@@ -49,7 +49,7 @@ func FindPlugin() (string, error) {
 // Project is one service's compose project. Its fields are set once, then
 // immutable.
 type Project struct {
-	Plugin   string   // path of the plugin's binary
+	Plugin   string   // path of the plugin's binary; empty: where FindPlugin finds it
 	Name     string   // project name: the service's name
 	Home     string   // HOME and DOCKER_CONFIG: outside of everything that a repository writes
 	Checkout string   // what the containers mount
@@ -73,8 +73,9 @@ type ExitError struct {
 
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("docker compose %s ended with status %d", e.Command, e.Status)
-	if e.Output != "" {
-		text += ": " + e.Output
+	// Before its last line come progress and warnings.
+	if last := e.Output[strings.LastIndexByte(e.Output, '\n')+1:]; last != "" {
+		text += ": " + strings.TrimSpace(last)
 	}
 	return text
 }
@@ -97,9 +98,16 @@ func (p *Project) run(ctx context.Context, dir string, out Output, args []string
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	plugin := p.Plugin
+	if plugin == "" {
+		var err error
+		if plugin, err = FindPlugin(); err != nil {
+			return err
+		}
+	}
 	last := &tail{max: 2000}
 	args = append([]string{"--ansi", "never", "--progress", "plain", "-p", p.Name, "--project-directory", dir}, args...)
-	cmd := exec.Command(p.Plugin, args...)
+	cmd := exec.Command(plugin, args...)
 	cmd.Dir = dir
 	cmd.Env = p.environment()
 	cmd.Stdout = writer{out.Stdout}
@@ -144,6 +152,8 @@ func (p *Project) environment() []string {
 		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
 		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
 		"COMPOSE_MENU=false",
+		// Bake would be yet another program, which may not be there.
+		"COMPOSE_BAKE=false",
 		p.Marker,
 	)
 }

@@ -216,6 +216,28 @@ func (m *Model) Built() []string {
 	return names
 }
 
+// Pulled returns the compose services whose image is to be pulled, sorted:
+// those that it is not here for by ids, and those that want it pulled each
+// time. Compose's own policy "missing" takes an image with the tag latest for
+// one that is never here, and would fail for one that no registry has.
+func (m *Model) Pulled(ids map[string]string) []string {
+	var names []string
+	for name, service := range m.services() {
+		policy, _ := service["pull_policy"].(string)
+		switch policy {
+		case "never", "build":
+		case "", "missing", "if_not_present":
+			if ids[name] == "" && service["build"] == nil {
+				names = append(names, name)
+			}
+		default: // always, daily, weekly, every_…: compose knows when
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Replicas returns how many containers a compose service is to have.
 func (m *Model) Replicas(service string) int {
 	s := m.services()[service]

@@ -141,6 +141,22 @@ services:
 	}
 }
 
+func TestPulled(t *testing.T) {
+	p := project(t)
+	m := resolve(t, p, tree(t, map[string]string{"compose.yaml": `
+services:
+  here: {image: a}
+  missing: {image: b}
+  always: {image: a, pull_policy: always}
+  never: {image: b, pull_policy: never}
+  built: {image: b, build: .}
+`}), "")
+	ids := map[string]string{"here": "sha256:1", "always": "sha256:1"}
+	if got, want := m.Pulled(ids), []string{"always", "missing"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	p := project(t)
 	outside := tree(t, map[string]string{"x.yaml": "services: {}"})

@@ -33,6 +33,9 @@ func (s *Service) Poll(ctx context.Context) error {
 
 func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	head, err := s.fetch(ctx)
+	if err := s.usable(); err != nil {
+		return "", err
+	}
 	state := s.snapshot()
 	if err != nil && state.Switching == "" {
 		return "", err
@@ -138,6 +141,9 @@ func (s *Service) fetched() (gitrepo.Hash, error) {
 // starts what is missing or stopped. Named compose services alone are started
 // as they are deployed.
 func (s *Service) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
 	if len(args.Services) > 0 {
 		return s.upSome(ctx, args, out)
 	}
@@ -197,8 +203,12 @@ func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
 		return s.start(ctx, out)
 	}
 	services, err := s.unfinished(containers)
-	if err != nil || len(services) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(services) == 0 {
+		say(out, "up to date: there is nothing to start")
+		return nil
 	}
 	return s.start(ctx, out, append([]string{"--no-deps"}, services...)...)
 }
@@ -210,6 +220,9 @@ func (s *Service) start(ctx context.Context, out compose.Output, args ...string)
 
 // Down takes the service down and keeps it down.
 func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
 	if err := s.update(func(st *State) { st.Wanted = Down }); err != nil {
 		return err
 	}

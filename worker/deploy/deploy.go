@@ -27,14 +27,30 @@ type order struct {
 
 // candidate is a commit on its way to be deployed.
 type candidate struct {
-	commit gitrepo.Hash
-	record Record            // as it will be, less the time and the images
-	model  []byte            // as a compose file, its paths in the checkout
-	images map[string]string // each compose service's image
-	built  []string          // the compose services whose image is built
+	commit   gitrepo.Hash
+	record   Record // as it will be, less the time and the images
+	resolved *compose.Model
+	model    []byte            // resolved as a compose file, its paths in the checkout
+	images   map[string]string // each compose service's image
+	built    []string          // the compose services whose image is built
 
 	changes  []string // what is different from what is deployed; empty: nothing
 	contexts []string // build contexts that are different: they count if the image is
+}
+
+// differs tells whether there may be something to deploy.
+func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
+
+// reason is what is different, in one line.
+func (c *candidate) reason() string {
+	all := slices.Clone(c.changes)
+	for _, path := range c.contexts {
+		all = append(all, path+" changed")
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return fmt.Sprintf("%s and %d more", all[0], len(all)-1)
 }
 
 // short is a commit as people write it.
@@ -58,19 +74,20 @@ func (s *Service) deploy(ctx context.Context, commit gitrepo.Hash, o order) (swi
 	if o.force {
 		c.changes = append(c.changes, "forced")
 	}
+	if c.differs() {
+		say(o.out, "deploying %s: %s", short(commit), c.reason())
+	}
 	if err := s.pullAndBuild(ctx, c, o); err != nil {
 		return false, err
 	}
 	if len(c.changes) == 0 {
 		return false, s.note(ctx, c)
 	}
-	reason := why(o, c)
-	s.log.Info("deploying", "commit", short(commit), "reason", reason)
-	say(o.out, "deploying %s: %s", short(commit), reason)
+	c.record.Reason = o.trigger + ": " + c.reason()
+	s.log.Info("deploying", "commit", short(commit), "reason", c.record.Reason)
 	if err := s.switchTo(ctx, c, o); err != nil {
 		return false, err
 	}
-	c.record.Reason = reason
 	if err := s.finish(c); err != nil {
 		return false, err
 	}
@@ -100,7 +117,7 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash) (*ca
 		return nil, &stepError{"deploy", short(commit), err}
 	}
 	model.Activate()
-	c := &candidate{commit: commit, images: model.Images(s.cfg.Name), built: model.Built(), record: Record{Commit: commit.String()}}
+	c := &candidate{commit: commit, resolved: model, images: model.Images(s.cfg.Name), built: model.Built(), record: Record{Commit: commit.String()}}
 	if c.record.Inputs, err = s.repo.Entries(commit, model.Uses(s.stage(), compose.Mounted)); err != nil {
 		return nil, &stepError{"compare", short(commit), err}
 	}
@@ -168,12 +185,12 @@ func different(a, b map[string]string) []string {
 // pullAndBuild gets the images, from the stage. A context that is different is
 // a change only if the image built from it is.
 func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
-	if len(c.changes) > 0 && o.pull != "never" {
-		if err := s.pull(ctx, c, o.out, "--policy", o.pull); err != nil {
+	if len(c.changes) > 0 {
+		if err := s.pullFor(ctx, c, o); err != nil {
 			return err
 		}
 	}
-	if len(c.changes)+len(c.contexts) > 0 || o.build {
+	if c.differs() || o.build {
 		if err := s.build(ctx, c, o.out); err != nil {
 			return err
 		}
@@ -200,6 +217,25 @@ func (s *Service) compareImages(ctx context.Context, c *candidate, o order) erro
 		}
 	}
 	return nil
+}
+
+// pullFor pulls as much as the order wants.
+func (s *Service) pullFor(ctx context.Context, c *candidate, o order) error {
+	switch o.pull {
+	case "never":
+		return nil
+	case "always":
+		return s.pull(ctx, c, o.out)
+	}
+	ids, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	services := c.resolved.Pulled(ids)
+	if len(services) == 0 {
+		return nil
+	}
+	return s.pull(ctx, c, o.out, services...)
 }
 
 func (s *Service) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
@@ -247,12 +283,16 @@ func (s *Service) note(ctx context.Context, c *candidate) error {
 	})
 }
 
-// switchTo replaces what runs. From its first line to finish, a crash leaves
-// Switching set, and the next deploy begins the switch again.
+// switchTo replaces what runs, if the checkout can follow. From when Switching
+// is set to finish, a crash leaves it set, and the next deploy begins the switch
+// again.
 func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	// Its objects stay here also when the branch moves on meanwhile.
 	if err := s.repo.Keep(append(hashes(s.snapshot().Checkout), c.commit)...); err != nil {
 		return &stepError{"keep", short(c.commit), err}
+	}
+	if err := s.repo.CanSwitch(ctx, hashes(s.snapshot().Checkout), c.commit, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", short(c.commit), err}
 	}
 	if err := s.update(func(st *State) { st.Switching = c.record.Commit }); err != nil {
 		return err
@@ -306,15 +346,6 @@ func (s *Service) finish(c *candidate) error {
 	return s.update(func(st *State) {
 		st.Deployed, st.Switching, st.Verdict = &c.record, "", nil
 	})
-}
-
-// why is a deploy's reason in one line.
-func why(o order, c *candidate) string {
-	reason := c.changes[0]
-	if more := len(c.changes) - 1; more > 0 {
-		reason += fmt.Sprintf(" and %d more", more)
-	}
-	return o.trigger + ": " + reason
 }
 
 // say writes a line of pgo's own between compose's.

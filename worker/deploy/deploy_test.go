@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/target"
+	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
 
@@ -57,6 +59,38 @@ func TestDamagedStateIsAnError(t *testing.T) {
 	}
 }
 
+// With a damaged state nothing is changed, and the service can still be seen.
+func TestDamagedStateStopsChanges(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	for name, change := range map[string]func() error{
+		"poll": func() error { return s.Poll(t.Context()) },
+		"down": func() error { return s.Down(t.Context(), target.Args{}, compose.Output{}) },
+		"up web": func() error {
+			return s.Up(t.Context(), "miek", target.Args{Services: []string{"web"}}, compose.Output{})
+		},
+	} {
+		if err := change(); err == nil || !strings.Contains(err.Error(), "state.json is damaged") {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "state.json")); err != nil || string(got) != "{" {
+		t.Errorf("the damaged state was replaced by %q, %v", got, err)
+	}
+	if got := s.Status().Error; !strings.Contains(got, "state.json is damaged") {
+		t.Errorf("status says %q", got)
+	}
+	if err := os.Remove(filepath.Join(dir, "state.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.usable(); err != nil || s.Status().Wanted != Up {
+		t.Errorf("once it is mended: %v, %+v", err, s.Status())
+	}
+}
+
 func TestDifferent(t *testing.T) {
 	a := map[string]string{"same": "1", "changed": "1", "gone": "1", "both-absent": ""}
 	b := map[string]string{"same": "1", "changed": "2", "new": "1", "both-absent": ""}
@@ -65,9 +99,13 @@ func TestDifferent(t *testing.T) {
 	}
 }
 
-func TestWhy(t *testing.T) {
-	got := why(order{trigger: "up by miek"}, &candidate{changes: []string{"compose.yaml changed", "conf changed", "x changed"}})
-	if want := "up by miek: compose.yaml changed and 2 more"; got != want {
+func TestReason(t *testing.T) {
+	c := &candidate{changes: []string{"compose.yaml changed", "conf changed"}, contexts: []string{"app"}}
+	if got, want := c.reason(), "compose.yaml changed and 2 more"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	c = &candidate{contexts: []string{"app"}}
+	if got, want := c.reason(), "app changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

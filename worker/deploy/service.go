@@ -45,6 +45,7 @@ type Service struct {
 
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
 	state  State
+	damage error // of the state that was saved: then nothing is changed, and all can be seen
 	status Status
 }
 
@@ -78,11 +79,8 @@ const (
 // own. Nothing is started and no network is used. changed is called after each
 // change of Status or of the keys.
 func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
-	state, err := loadState(cfg.Dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state}
+	state, damage := loadState(cfg.Dir)
+	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage}
 	s.project.Name = cfg.Name
 	s.project.Home = filepath.Join(cfg.Dir, "docker")
 	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
@@ -98,6 +96,7 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	if err := s.project.LogIn(cfg.Registries); err != nil {
 		return nil, err
 	}
+	var err error
 	s.repo, err = gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
 	if err != nil {
 		return nil, err
@@ -190,15 +189,27 @@ func (s *Service) onDeployed(ctx context.Context, out compose.Output, args ...st
 // update changes the state and saves it before anybody acts on it.
 func (s *Service) update(change func(*State)) error {
 	s.mu.Lock()
-	next := s.state
-	change(&next)
-	err := next.save(s.cfg.Dir)
+	err := s.damage
 	if err == nil {
-		s.state = next
+		next := s.state
+		change(&next)
+		if err = next.save(s.cfg.Dir); err == nil {
+			s.state = next
+		}
 	}
 	s.mu.Unlock()
 	s.changed()
 	return err
+}
+
+// usable returns why nothing can be changed. Somebody may have mended it.
+func (s *Service) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage != nil {
+		s.state, s.damage = loadState(s.cfg.Dir)
+	}
+	return s.damage
 }
 
 // snapshot returns the state as it is.

@@ -63,7 +63,7 @@ func (c *checkout) close() {
 func (c *checkout) write(name string, e entry) error {
 	blob, err := c.store.EncodedObject(plumbing.AnyObject, e.hash)
 	if err != nil {
-		return damaged(c.commit, err)
+		return unreadable(c.commit, err)
 	}
 	if blob.Type() != plumbing.BlobObject {
 		return problem(ErrBadCommit, "commit %s cannot be used: %q is no file, but a %s", c.commit, name, blob.Type())
@@ -73,7 +73,7 @@ func (c *checkout) write(name string, e entry) error {
 	}
 	content, err := blob.Reader()
 	if err != nil {
-		return damaged(c.commit, err)
+		return unreadable(c.commit, err)
 	}
 	defer content.Close()
 	if e.mode == filemode.Symlink {
@@ -98,11 +98,16 @@ func (c *checkout) writeFile(e entry, content io.Reader, size int64) (err error)
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	hash := plumbing.NewHasher(plumbing.BlobObject, size)
-	if _, err := io.Copy(io.MultiWriter(file, hash), content); err != nil {
+	_, err = io.Copy(io.MultiWriter(file, hash), content)
+	var onDisk *fs.PathError
+	if err != nil && !errors.As(err, &onDisk) {
+		return unreadable(c.commit, err)
+	}
+	if err != nil {
 		return err
 	}
 	if hash.Sum() != e.hash {
-		return damaged(c.commit, fmt.Errorf("object %s has another content", e.hash))
+		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
 	}
 	return file.Chmod(permissions(e.mode)) // whatever the umask is
 }
@@ -117,7 +122,7 @@ func (c *checkout) writeLink(e entry, name string, content io.Reader, size int64
 		return err
 	}
 	if plumbing.ComputeHash(plumbing.BlobObject, target) != e.hash {
-		return damaged(c.commit, fmt.Errorf("object %s has another content", e.hash))
+		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
 	}
 	if strings.ContainsRune(string(target), 0) {
 		return problem(ErrBadCommit, "commit %s cannot be used: the symbolic link %q has a zero byte in its target", c.commit, name)
@@ -165,6 +170,9 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 		return false, nil
 	}
 	file, err := c.root.Open(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return false, nil // a container's own, under another uid
+	}
 	if err != nil {
 		return false, err
 	}

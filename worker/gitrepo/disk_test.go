@@ -1,11 +1,14 @@
 package gitrepo
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgo/internal/gittest"
 )
 
 func TestDamagedRepositoriesAreRebuilt(t *testing.T) {
@@ -132,30 +135,83 @@ func TestKilledWhileRebuilding(t *testing.T) {
 	}
 }
 
-// What an unreadable object is found to be only when it is written.
+// A damaged file may be noticed only when it is written.
 func TestDamagedFileIsNotWritten(t *testing.T) {
 	t.Parallel()
-	s := newSetup(t)
-	s.commit("a", "a")
-	s.sync()
-	s.commit("b", "the content")
-	head := s.sync()
-	blob := s.remote.Git("rev-parse", "HEAD:b")
-	other := s.remote.Git("rev-parse", "HEAD^{tree}")
-	object := func(h string) string { return filepath.Join(s.dir, "objects", h[:2], h[2:]) }
-	if err := os.Rename(object(other), object(blob)+".tree"); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string]string{"small": "the content", "large": noise(2 << 20)} {
+		for kind, damage := range map[string]func(blob, other string) error{
+			"other": func(blob, other string) error { return os.Rename(other, blob) },
+			"short": func(blob, _ string) error {
+				info, err := os.Stat(blob)
+				return errors.Join(err, os.Chmod(blob, 0o600), os.Truncate(blob, info.Size()-5))
+			},
+		} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				s := newSetup(t)
+				s.commit("a", "a")
+				s.sync()
+				s.commit("b", content, "c", "another")
+				head := s.sync()
+				object := func(name string) string {
+					h := s.remote.Git("rev-parse", "HEAD:"+name)
+					return filepath.Join(s.dir, "objects", h[:2], h[2:])
+				}
+				if err := damage(object("b"), object("c")); err != nil {
+					t.Fatal(err)
+				}
+				dir := filepath.Join(t.TempDir(), "stage")
+				wantKind(t, s.Stage(t.Context(), head, dir), ErrDamaged)
+				if _, err := os.Lstat(filepath.Join(dir, "b")); err == nil {
+					t.Error("it was written all the same")
+				}
+				if err := s.Rebuild(); err != nil {
+					t.Fatal(err)
+				}
+				s.wantStaged("b", content)
+			})
+		}
 	}
-	if err := os.Rename(object(blob), object(other)); err != nil {
-		t.Fatal(err)
-	}
-	err := s.Stage(t.Context(), head, filepath.Join(t.TempDir(), "stage"))
-	wantKind(t, err, ErrDamaged)
+}
 
-	if err := s.Rebuild(); err != nil {
-		t.Fatal(err)
+// A fetch builds on what is here. Where that is damaged, it takes all, if the
+// damage can be seen without reading all.
+func TestDamageBeforeFetching(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat(noise(100), 100)
+	for name, c := range map[string]struct {
+		damage func(file string) error
+		change []string
+		kind   error
+	}{
+		"missing": {os.Remove, []string{"a", "b"}, nil},
+		"empty":   {func(file string) error { return os.Truncate(file, 0) }, []string{"a", "b"}, ErrDamaged},
+		"short": {func(file string) error {
+			info, err := os.Stat(file)
+			return errors.Join(err, os.Truncate(file, info.Size()-10))
+		}, []string{"b", long + "more"}, ErrDamaged}, // which comes as a delta
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.commit("a", "a")
+			s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app"})
+			s.sync()
+			s.commit("b", long)
+			s.sync()
+			blob := s.remote.Git("rev-parse", "HEAD:b")
+			file := filepath.Join(s.dir, "objects", blob[:2], blob[2:])
+			if err := errors.Join(os.Chmod(file, 0o600), c.damage(file)); err != nil {
+				t.Fatal(err)
+			}
+			next := s.commit(c.change...)
+			if c.kind != nil {
+				wantKind(t, s.Fetch(t.Context(), next), c.kind)
+				if err := s.Rebuild(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.wantStaged(c.change...)
+		})
 	}
-	s.wantStaged("b", "the content")
 }
 
 func TestRepositoryIsItsUsersAlone(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // What a caller may want to know of an error; ask with errors.Is.
@@ -61,9 +63,13 @@ func problem(kind error, format string, args ...any) *Error {
 	return &Error{Text: fmt.Sprintf(format, args...), kind: kind}
 }
 
-func damaged(hash Hash, cause error) *Error {
+// unreadable is the error for a commit of which an object cannot be read.
+func unreadable(commit Hash, cause error) *Error {
+	if errors.Is(cause, object.ErrMalformedTree) {
+		return &Error{Text: fmt.Sprintf("commit %s cannot be used: %v", commit, cause), kind: ErrBadCommit, cause: cause}
+	}
 	return &Error{
-		Text:  fmt.Sprintf("the local repository is damaged: commit %s cannot be read: %v", hash, cause),
+		Text:  fmt.Sprintf("the local repository is damaged: commit %s cannot be read: %v", commit, cause),
 		kind:  ErrDamaged,
 		cause: cause,
 	}

@@ -3,7 +3,6 @@ package gitrepo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -31,32 +30,32 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 }
 
 func (r *Repo) download(ctx context.Context, want Hash) error {
-	ctx, alive, cancel := withStall(ctx, r.stall)
-	defer cancel()
 	have, err := r.held()
 	if err != nil {
 		return r.fail("cannot fetch", err)
 	}
-	file, err := r.receive(ctx, alive, want, have)
+	file, err := r.receive(ctx, want, have)
 	if err != nil {
-		return r.fail("cannot fetch", ended(ctx, err))
+		return r.fail("cannot fetch", err)
 	}
 	defer os.Remove(file)
-	alive()
 	if err := r.unpack(ctx, file, len(have) > 0); err != nil {
 		return r.fail("cannot unpack what came from", ended(ctx, err))
 	}
 	store := r.store()
 	defer store.Close()
 	if err := check(store, want); err != nil {
-		return r.fail("cannot use what came from", fmt.Errorf("commit %s is not complete: %w", want, err))
+		return r.fail("cannot use what came from", unreadable(want, err))
 	}
 	return nil
 }
 
 // receive writes the pack with the commit want to a temporary file and returns
 // its name.
-func (r *Repo) receive(ctx context.Context, alive func(), want Hash, have []Hash) (name string, err error) {
+func (r *Repo) receive(ctx context.Context, want Hash, have []Hash) (name string, err error) {
+	ctx, alive, cancel := withStall(ctx, r.stall)
+	defer cancel()
+	defer func() { err = ended(ctx, err) }()
 	used, err := diskUsage(r.dir)
 	if err != nil {
 		return "", err
@@ -70,18 +69,16 @@ func (r *Repo) receive(ctx context.Context, alive func(), want Hash, have []Hash
 	if err != nil {
 		return "", err
 	}
-	defer func() {
-		err = errors.Join(err, file.Close())
-		if err != nil {
-			os.Remove(file.Name())
-		}
-	}()
 	left := r.limit - used
 	n, err := io.Copy(file, io.LimitReader(pack, left+1))
 	if err == nil && n > left {
 		err = problem(ErrTooLarge, "it takes more than the %s allowed for one repository; %s are in use", size(r.limit), size(used))
 	}
-	return file.Name(), err
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = os.Remove(file.Name())
+		return "", err
+	}
+	return file.Name(), nil
 }
 
 // complete reports whether the commit and all of its objects are here.

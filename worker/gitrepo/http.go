@@ -18,7 +18,7 @@ import (
 const (
 	discoveryPath = "/info/refs"
 	uploadPack    = "git-upload-pack"
-	version2      = "version=2"
+	protocol2     = "version=2"
 )
 
 // httpRemote is a repository behind smart HTTP. It keeps its connection open
@@ -32,7 +32,7 @@ type httpRemote struct {
 
 	mu       sync.Mutex // guards what discovery found out
 	base     url.URL    // where the repository is: origin, unless that redirects
-	version2 bool
+	version2 bool       // the server speaks version 2 of the protocol
 }
 
 func newHTTPRemote(a *address) *httpRemote {
@@ -63,7 +63,7 @@ func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash,
 		}
 		// The repository may have moved, or its server may have changed.
 	}
-	advert, err := h.discover(ctx, version2)
+	advert, err := h.discover(ctx, protocol2)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash,
 }
 
 func (h *httpRemote) list(ctx context.Context, prefix string) (map[string]Hash, error) {
-	body, err := h.post(ctx, listRequest(prefix), version2)
+	body, err := h.post(ctx, listRequest(prefix), protocol2)
 	if err != nil {
 		return nil, err
 	}

@@ -39,14 +39,14 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 	}
 	dir, err := find(store, c.TreeHash, "ssh")
 	if err != nil {
-		return nil, nil, damaged(hash, err)
+		return nil, nil, unreadable(hash, err)
 	}
 	if dir == nil || dir.Mode != filemode.Dir {
 		return nil, nil, nil
 	}
 	listing, err := object.GetTree(store, dir.Hash)
 	if err != nil {
-		return nil, nil, damaged(hash, err)
+		return nil, nil, unreadable(hash, err)
 	}
 	var found keyring
 	for _, e := range listing.Entries {
@@ -60,7 +60,7 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 		}
 		size, err := store.EncodedObjectSize(e.Hash)
 		if err != nil {
-			return nil, nil, damaged(hash, err)
+			return nil, nil, unreadable(hash, err)
 		}
 		if size > maxKeyFile {
 			found.ignore("%q is larger than 64 KiB", file)
@@ -68,7 +68,7 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 		}
 		content, err := readBlob(store, e.Hash)
 		if err != nil {
-			return nil, nil, damaged(hash, err)
+			return nil, nil, unreadable(hash, err)
 		}
 		found.addFile(file, content)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -37,6 +38,11 @@ func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
 	if !thin {
 		return r.keepPack(pack, name)
 	}
+	return r.explode(pack)
+}
+
+// explode stores the objects of a pack one by one.
+func (r *Repo) explode(pack io.ReadSeeker) error {
 	store := r.store()
 	defer store.Close()
 	// Nothing but the interface: with more, go-git's parser holds a file open
@@ -46,6 +52,15 @@ func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
 		return err
 	}
 	_, err = parser.Parse()
+	var file *fs.PathError
+	if err != nil && !errors.As(err, &file) {
+		// The pack itself was read before, so it is what it builds on.
+		return &Error{
+			Text:  fmt.Sprintf("the local repository is damaged: what the new commit builds on cannot be read: %v", err),
+			kind:  ErrDamaged,
+			cause: err,
+		}
+	}
 	return err
 }
 
@@ -86,8 +101,8 @@ func writeIndex(name string, index *idxfile.MemoryIndex) error {
 	return os.Rename(file.Name(), name)
 }
 
-// measure reads a pack without keeping any of it, to see how large its objects
-// are when they are unpacked: a small pack can hold very large ones.
+// measure reads a pack without keeping any of it, to see that all of it came, and
+// how large its objects are: a small pack can hold very large ones.
 func (r *Repo) measure(pack io.ReadSeeker) error {
 	scanner := packfile.NewScanner(pack)
 	_, objects, err := scanner.Header()
@@ -114,7 +129,8 @@ func (r *Repo) measure(pack io.ReadSeeker) error {
 			return problem(ErrTooLarge, "its files are too large: more than %s one of them, or %s together", size(maxObject), size(r.limit))
 		}
 	}
-	return nil
+	_, err = scanner.Checksum()
+	return err
 }
 
 // beginning keeps the first bytes of what is written to it.

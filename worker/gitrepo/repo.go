@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -151,13 +152,17 @@ func oneLine(s string) string {
 }
 
 // Keep has the objects of these commits stay available, besides those of the
-// head, and lets go of all others that were kept before.
+// head, and lets go of all others that were kept before. A commit that is not
+// here is passed over.
 func (r *Repo) Keep(commits ...Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
 	kept := filepath.Join(r.dir, keepRefs)
 	wanted := map[string]bool{}
 	for _, c := range commits {
+		if !r.complete(c) {
+			continue
+		}
 		wanted[c.String()] = true
 		if err := writeFile(filepath.Join(kept, c.String()), []byte(c.String()+"\n")); err != nil {
 			return err
@@ -177,21 +182,23 @@ func (r *Repo) Keep(commits ...Hash) error {
 	return nil
 }
 
-// held returns the commits whose objects are known to be complete: the head and
-// those that are kept.
+// held returns those of the head and the kept commits that are complete: the
+// remote will take them to be.
 func (r *Repo) held() ([]Hash, error) {
-	var commits []Hash
-	head, ok := r.Head()
-	if ok {
-		commits = append(commits, head)
-	}
 	refs, err := os.ReadDir(filepath.Join(r.dir, keepRefs))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
+	head, _ := r.Head()
+	names := []string{head.String()}
 	for _, ref := range refs {
-		if plumbing.IsHash(ref.Name()) && ref.Name() != head.String() {
-			commits = append(commits, plumbing.NewHash(ref.Name()))
+		names = append(names, ref.Name())
+	}
+	slices.Sort(names)
+	var commits []Hash
+	for _, name := range slices.Compact(names) {
+		if c := plumbing.NewHash(name); r.complete(c) {
+			commits = append(commits, c)
 		}
 	}
 	return commits, nil
@@ -215,7 +222,7 @@ func commit(store *filesystem.Storage, hash Hash) (*object.Commit, error) {
 		return nil, problem(ErrNoCommit, "commit %s is not here", hash)
 	}
 	if err != nil {
-		return nil, damaged(hash, err)
+		return nil, unreadable(hash, err)
 	}
 	return c, nil
 }

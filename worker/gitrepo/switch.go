@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // InTheWayError says that a commit has files where the checkout has something
@@ -47,24 +48,12 @@ func (e *InTheWayError) Error() string {
 // got as far as being written, or that is lost since the repository had to be
 // rebuilt.
 func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
-	record := trackedFile(filepath.Clean(dir) + ".tracked")
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := os.Remove(string(record)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	c, err := r.openCheckout(dir, to)
+	s, err := r.prepare(ctx, from, to, dir)
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	s, err := newSwitcher(c, from, to, record)
-	if err != nil {
-		return err
-	}
-	if err := s.lookAhead(ctx); err != nil {
-		return err
-	}
+	defer s.close()
+	record := trackedBeside(dir)
 	if err := record.write(slices.Concat(s.tracked.names(), s.want.files())); err != nil {
 		return err
 	}
@@ -78,6 +67,40 @@ func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) err
 		return err
 	}
 	return record.write(s.want.files())
+}
+
+// CanSwitch returns the error that Switch would begin with: an InTheWayError,
+// for example. It leaves the checkout as it is.
+func (r *Repo) CanSwitch(ctx context.Context, from []Hash, to Hash, dir string) error {
+	s, err := r.prepare(ctx, from, to, dir)
+	if err != nil {
+		return err
+	}
+	s.close()
+	return nil
+}
+
+// prepare returns a switcher that nothing is in the way of.
+func (r *Repo) prepare(ctx context.Context, from []Hash, to Hash, dir string) (*switcher, error) {
+	record := trackedBeside(dir)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(string(record)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	c, err := r.openCheckout(dir, to)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSwitcher(c, from, to, record)
+	if err == nil {
+		err = s.lookAhead(ctx)
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return s, nil
 }
 
 type switcher struct {
@@ -158,7 +181,53 @@ func (s *switcher) lookAhead(ctx context.Context) error {
 	if len(inTheWay) > 0 {
 		return &InTheWayError{Paths: inTheWay.names()}
 	}
+	return s.mayWrite()
+}
+
+// mayWrite finds a directory that is to be changed and must not be: one that
+// the engine made, to mount it, is root's.
+func (s *switcher) mayWrite() error {
+	changes := slices.Clone(s.writes)
+	for _, name := range s.removes {
+		if info, err := s.lstat(name); err != nil {
+			return err
+		} else if info != nil {
+			changes = append(changes, name)
+		}
+	}
+	asked := names{}
+	for _, name := range changes {
+		dir, err := s.existingAbove(name)
+		if err != nil {
+			return err
+		}
+		if asked[dir] {
+			continue
+		}
+		asked[dir] = true
+		d, err := s.root.Open(dir)
+		if err == nil {
+			err = unix.Faccessat(int(d.Fd()), ".", unix.W_OK|unix.X_OK, 0)
+			_ = d.Close()
+		}
+		if errors.Is(err, fs.ErrPermission) {
+			return problem(nil, "cannot change %q: its directory %q is another user's, a container may have made it; chown it to the service's user", name, dir)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// existingAbove returns the nearest directory above a path that is there.
+func (s *switcher) existingAbove(name string) (string, error) {
+	for {
+		name = path.Dir(name)
+		if ok, err := s.isRealDir(name); err != nil || ok {
+			return name, err
+		}
+	}
 }
 
 // obstacle returns the path that keeps a file from being written, or "".

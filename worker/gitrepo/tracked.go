@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,11 @@ func (n names) names() []string { return slices.Sorted(maps.Keys(n)) }
 // trackedFile is the file in which a checkout's tracked files are noted: their
 // names, which may hold anything but a zero byte, with such a byte after each.
 type trackedFile string
+
+// trackedBeside is the record of the checkout in dir.
+func trackedBeside(dir string) trackedFile {
+	return trackedFile(filepath.Clean(dir) + ".tracked")
+}
 
 // read returns the names, and whether there is a record at all.
 func (f trackedFile) read() (tracked names, known bool, err error) {

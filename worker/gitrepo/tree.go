@@ -64,7 +64,7 @@ func readTree(store *filesystem.Storage, hash Hash) (tree, error) {
 func (t tree) add(store *filesystem.Storage, commit Hash, dir string, hash Hash) error {
 	listing, err := object.GetTree(store, hash)
 	if err != nil {
-		return damaged(commit, err)
+		return unreadable(commit, err)
 	}
 	for _, e := range listing.Entries {
 		name := path.Join(dir, e.Name)
@@ -137,7 +137,7 @@ func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
 	for _, p := range paths {
 		e, err := find(store, c.TreeHash, path.Clean(p))
 		if err != nil {
-			return nil, damaged(hash, err)
+			return nil, unreadable(hash, err)
 		}
 		if e != nil {
 			identities[p] = e.Mode.String() + " " + e.Hash.String()

@@ -1,0 +1,39 @@
+package bench
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+
+	"pgo/test/rig"
+)
+
+// BenchmarkPing is how long somebody waits for the answer to `ping`, the
+// client's start included, with pgoctl and with the stock client. Beside it
+// what the stock client takes for the least there is at an OpenSSH server.
+func BenchmarkPing(b *testing.B) {
+	r := rig.New(b)
+	web := r.Service("web")
+	commit := web.Push("first", r.Idle())
+	pgod := r.Start(web)
+	deployed(b, pgod, web, commit)
+	openssh := startOpenSSH(b, r, web.Key)
+	for b.Loop() {
+		var pgoctl, ssh, baseline sample
+		for range 30 { // in turns, so that a busy moment is everybody's
+			pgoctl = append(pgoctl, took(b, pgod.PgoctlCommand(web.Key, web.Op("ping"))))
+			ssh = append(ssh, took(b, pgod.SSHCommand(web.Key, web.Op("ping"))))
+			baseline = append(baseline, took(b, openssh.command("true")))
+		}
+		compare(b, "ms", "pgoctl", pgoctl, "openssh", baseline)
+		compare(b, "ms", "ssh", ssh, "openssh", baseline)
+	}
+}
+
+// took is the time in milliseconds from a command's start to its end.
+func took(b *testing.B, cmd *exec.Cmd) float64 {
+	b.Helper()
+	start := time.Now()
+	rig.Run(b, cmd).Exits(b, 0)
+	return milliseconds(time.Since(start))
+}

@@ -1,0 +1,73 @@
+package bench
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// openSSH is an OpenSSH server as a distribution would run it, on the loopback
+// address.
+type openSSH struct {
+	pid    int
+	client []string // the command that logs in, less what to do there
+}
+
+// startOpenSSH starts a server that the key may log in to, as root.
+func startOpenSSH(b *testing.B, r *rig.Rig, key *rig.Key) *openSSH {
+	b.Helper()
+	host, port := r.Key("openssh"), r.Port()
+	write := func(name, content string) string {
+		file := filepath.Join(r.Dir, "openssh-"+name)
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		return file
+	}
+	known := write("known_hosts", fmt.Sprintf("[127.0.0.1]:%d %s", port, host.Public))
+	config := write("config", fmt.Sprintf(`ListenAddress 127.0.0.1:%d
+HostKey %s
+AuthorizedKeysFile %s
+PermitRootLogin prohibit-password
+StrictModes no
+PidFile none
+`, port, host.File, write("authorized_keys", key.Public)))
+	// Where its part that strangers talk to is put.
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		b.Fatal(err)
+	}
+	server := exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", config)
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := server.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait() // its status is that of the signal
+	})
+	rig.Until(b, "sshd to listen", func() error {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	})
+	return &openSSH{pid: server.Process.Pid, client: []string{
+		"ssh", "-F", "none", "-p", fmt.Sprint(port), "-i", key.File,
+		"-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
+		"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=none",
+		"root@127.0.0.1", "--",
+	}}
+}
+
+// command prepares the stock client.
+func (o *openSSH) command(words ...string) *exec.Cmd {
+	args := append(o.client[1:len(o.client):len(o.client)], words...)
+	return exec.Command(o.client[0], args...)
+}
