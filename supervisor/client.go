@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	goplugin "github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"pgo/internal/config"
@@ -200,12 +201,20 @@ func (s *Supervisor) serviceDir(name string, account account) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("cannot make the service's directory: %w", err)
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = os.Lchown(dir, int(account.uid), int(account.gid))
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return "", fmt.Errorf("cannot make the service's directory: %w", err)
 	}
-	// Its parents are root's alone, so that this is the directory made above.
-	if err := os.Lchown(dir, int(account.uid), int(account.gid)); err != nil {
-		return "", fmt.Errorf("cannot hand over the service's directory: %w", err)
+	var info unix.Stat_t
+	if err := unix.Lstat(dir, &info); err != nil {
+		return "", fmt.Errorf("cannot look at the service's directory: %w", err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != account.uid {
+		return "", fmt.Errorf("%s does not belong to the service's user but to uid %d: hand over what is that user's with `chown -R --from=%d %d:%d %s`, or move it away",
+			dir, info.Uid, info.Uid, account.uid, account.gid, dir)
 	}
 	return dir, nil
 }

@@ -71,7 +71,6 @@ func TestMovedTag(t *testing.T) {
 	}
 	runs("one")
 
-	docker(t, "image", "rm", "--no-prune", image) // Push leaves the engine without the name
 	version("two")
 	pgod.SSH(web.Key, web.Op("pull")).Exits(t, 0)
 	runs("one")

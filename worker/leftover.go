@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,8 +53,11 @@ func hasMarker(environ []byte, marker string) bool {
 // killAndWait kills pid by a handle that cannot come to mean another process.
 func killAndWait(pid int, environ, marker string) error {
 	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
+	if errors.Is(err, unix.ESRCH) {
 		return nil // gone
+	}
+	if err != nil {
+		return fmt.Errorf("cannot end process %d of an earlier worker: %w (pgo needs Linux 5.3)", pid, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if env, err := os.ReadFile(environ); err != nil || !hasMarker(env, marker) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -40,6 +41,9 @@ func serve() {
 	// A worker is idle most of its life, and there are many: memory counts for
 	// more than the time to collect it.
 	debug.SetGCPercent(25)
+	// What it does itself is little, and one thing at a time: a second thread
+	// costs memory, and a look a third more of CPU.
+	runtime.GOMAXPROCS(1)
 
 	// Before go-plugin takes standard error for its own purposes.
 	log := hclog.New(&hclog.LoggerOptions{

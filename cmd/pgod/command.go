@@ -43,7 +43,10 @@ listener, with pgoctl or any SSH client.`,
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if f.config, err = filepath.Abs(f.config); err != nil {
+				return err
+			}
 			if f.check {
 				return check(f, c.OutOrStdout())
 			}
@@ -83,7 +86,7 @@ func check(f flags, out io.Writer) error {
 	for _, warning := range cfg.Warnings {
 		_, _ = fmt.Fprintln(out, "warning:", warning)
 	}
-	_, _ = fmt.Fprintf(out, "%s is fine: %d services on this host\n", f.config, len(cfg.Services))
+	_, _ = fmt.Fprintf(out, "%s is fine; services on this host: %d\n", f.config, len(cfg.Services))
 	return nil
 }
 

@@ -23,7 +23,7 @@ func main() {
 	case errors.As(err, &problems):
 		// A line each, as compilers print them: editors can jump there.
 		fmt.Fprintln(os.Stderr, problems)
-		fmt.Fprintf(os.Stderr, "pgod: the configuration has %d mistakes\n", len(problems))
+		fmt.Fprintf(os.Stderr, "pgod: mistakes in the configuration: %d\n", len(problems))
 	default:
 		fmt.Fprintln(os.Stderr, "pgod:", err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The manual has each option with its default, and no other.
+// The manual has each option, and no other.
 func TestManualIsComplete(t *testing.T) {
 	text, err := os.ReadFile("pgod.8.md")
 	if err != nil {

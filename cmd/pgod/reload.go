@@ -70,7 +70,10 @@ func (r reloader) changes() <-chan fsnotify.Event {
 	}
 	go func() {
 		for e := range watcher.Events {
-			if e.Name == filepath.Clean(r.flags.config) || filepath.Dir(e.Name) == filepath.Clean(dropins) {
+			if e.Name == dropins && e.Has(fsnotify.Create) {
+				_ = watcher.Add(dropins) // gone again, then
+			}
+			if e.Name == r.flags.config || e.Name == dropins || filepath.Dir(e.Name) == dropins {
 				events <- e
 			}
 		}

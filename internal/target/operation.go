@@ -83,7 +83,7 @@ var operations = []Operation{
 	}},
 	{Name: "git pull", Summary: "fetch the branch", Change: true},
 	{Name: "git hash", Summary: "print the fetched commit"},
-	{Name: "status", Summary: "show wanted and deployed commit, health, and what went wrong last"},
+	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last"},
 	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},
 	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
 	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},

@@ -58,7 +58,8 @@ func containers(project string) ([]Container, error) {
 		return nil, err
 	}
 	text, err := output("docker", append([]string{"container", "inspect"}, ids...)...)
-	if err != nil {
+	// One that was removed meanwhile is left out.
+	if err != nil && !strings.Contains(err.Error(), "No such container") {
 		return nil, err
 	}
 	var found []Container

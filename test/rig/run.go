@@ -154,7 +154,11 @@ func (r *run) remove(kind kind, name string) error {
 			return fmt.Errorf("cannot remove %s %s: %w", kind, name, err)
 		}
 	}
-	return os.Remove(r.noteName(kind, name))
+	// The same image may have been noted twice.
+	if err := os.Remove(r.noteName(kind, name)); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (r *run) notes() string    { return filepath.Join(r.dir, "notes") }

@@ -36,24 +36,24 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	if err := s.usable(); err != nil {
 		return "", err
 	}
-	state := s.snapshot()
+	state, settings := s.snapshot(), s.cfg.settings()
 	if err != nil && state.Switching == "" {
 		return "", err
 	}
-	commit := head
+	commit, condemned := head, state.condemns(head.String(), settings)
 	switch {
 	case state.Wanted == Down:
 		return TakenDown, nil
-	case state.Switching != "" && (err != nil || s.cfg.Ignore || state.condemns(head)):
+	case state.Switching != "" && (err != nil || s.cfg.Ignore || condemned):
 		// Finish what was begun: the head cannot be had, nobody asked for it,
 		// or it does not work.
 		commit = plumbing.NewHash(state.Switching)
 	case state.Switching != "":
-	case state.Deployed != nil && state.Deployed.Commit == head.String():
+	case state.Deployed.is(head.String(), settings):
 		return "", nil
 	case s.cfg.Ignore:
 		return Held, nil
-	case state.condemns(head):
+	case condemned:
 		return Failed, errors.New(state.Verdict.Error)
 	}
 	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
@@ -67,7 +67,7 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 		return switched, Deployed, nil
 	}
 	if isVerdict(err) {
-		v := &Verdict{Commit: commit.String(), At: time.Now(), Error: err.Error()}
+		v := &Verdict{Commit: commit.String(), Settings: s.cfg.settings(), At: time.Now(), Error: err.Error()}
 		err = errors.Join(err, s.update(func(st *State) { st.Verdict = v }))
 	}
 	return switched, Failed, err

@@ -106,6 +106,9 @@ func (s *Service) deadline(ctx context.Context) (context.Context, context.Cancel
 func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash) (*candidate, error) {
 	s.setActivity("stage " + short(commit))
 	if err := s.repo.Stage(ctx, commit, s.stage()); err != nil {
+		if errors.Is(err, gitrepo.ErrBadCommit) {
+			err = verdict{err}
+		}
 		return nil, &stepError{"stage", short(commit), err}
 	}
 	s.setActivity("resolve " + short(commit))
@@ -117,7 +120,7 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash) (*ca
 		return nil, &stepError{"deploy", short(commit), err}
 	}
 	model.Activate()
-	c := &candidate{commit: commit, resolved: model, images: model.Images(s.cfg.Name), built: model.Built(), record: Record{Commit: commit.String()}}
+	c := &candidate{commit: commit, resolved: model, images: model.Images(s.cfg.Name), built: model.Built(), record: Record{Commit: commit.String(), Settings: s.cfg.settings()}}
 	if c.record.Inputs, err = s.repo.Entries(commit, model.Uses(s.stage(), compose.Mounted)); err != nil {
 		return nil, &stepError{"compare", short(commit), err}
 	}
@@ -148,7 +151,7 @@ func (s *Service) compare(c *candidate) error {
 		return fmt.Errorf("cannot read the deployed model: %w", err)
 	}
 	if string(deployed) != string(c.model) {
-		c.changes = append(c.changes, s.composeFile()+" changed")
+		c.changes = append(c.changes, s.whatChanged(state.Deployed))
 	}
 	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
 		c.changes = append(c.changes, path+" changed")
@@ -157,12 +160,16 @@ func (s *Service) compare(c *candidate) error {
 	return nil
 }
 
-// composeFile is what to call the compose file in a reason.
-func (s *Service) composeFile() string {
-	if s.cfg.Compose != "" {
-		return s.cfg.Compose
+// whatChanged is what to call a difference between two models.
+func (s *Service) whatChanged(deployed *Record) string {
+	switch {
+	case deployed.Settings != s.cfg.settings():
+		return "the service's configuration changed"
+	case s.cfg.Compose != "":
+		return s.cfg.Compose + " changed"
+	default:
+		return "the compose file changed"
 	}
-	return "the compose file"
 }
 
 // different returns the paths whose identity differs, sorted.
@@ -185,7 +192,7 @@ func different(a, b map[string]string) []string {
 // pullAndBuild gets the images, from the stage. A context that is different is
 // a change only if the image built from it is.
 func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
-	if len(c.changes) > 0 {
+	if len(c.changes) > 0 || o.pull == "always" {
 		if err := s.pullFor(ctx, c, o); err != nil {
 			return err
 		}
@@ -270,7 +277,7 @@ func (s *Service) onStaged(ctx context.Context, out compose.Output, args ...stri
 // runs stays as it is.
 func (s *Service) note(ctx context.Context, c *candidate) error {
 	state := s.snapshot()
-	if state.Deployed.Commit == c.record.Commit && state.Verdict == nil {
+	if state.Deployed.is(c.record.Commit, c.record.Settings) && state.Verdict == nil {
 		return nil
 	}
 	if err := s.moveCheckout(ctx, c.commit); err != nil {

@@ -5,6 +5,8 @@ package deploy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -30,6 +32,16 @@ type Config struct {
 	Project compose.Project
 
 	Registries []compose.Registry
+}
+
+// settings identifies what, beside the commit, makes the model. When it changes
+// what runs is compared again.
+func (c Config) settings() string {
+	h := sha256.New()
+	for _, part := range [][]string{{c.Compose}, c.Project.Profiles, c.Project.Env} {
+		fmt.Fprintf(h, "%q\n", part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Service is one service. Its changing methods (Poll, Up, Down, Pull, Build,

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-
-	"pgo/worker/gitrepo"
 )
 
 // Wanted is what somebody asked for last.
@@ -46,9 +44,10 @@ type State struct {
 
 // Record is one deploy that worked.
 type Record struct {
-	Commit string    `json:"commit"`
-	At     time.Time `json:"at"`
-	Reason string    `json:"reason"`
+	Commit   string    `json:"commit"`
+	Settings string    `json:"settings"` // see Config.settings
+	At       time.Time `json:"at"`
+	Reason   string    `json:"reason"`
 
 	// Inputs has each path in the repository that containers read, Contexts
 	// each that an image is built from; with the identity of their content.
@@ -59,16 +58,22 @@ type Record struct {
 	Images map[string]string `json:"images,omitempty"`
 }
 
-// Verdict is why a commit was not deployed.
-type Verdict struct {
-	Commit string    `json:"commit"`
-	At     time.Time `json:"at"`
-	Error  string    `json:"error"`
+// is tells whether the record is of that commit, deployed with these settings.
+func (r *Record) is(commit, settings string) bool {
+	return r != nil && r.Commit == commit && r.Settings == settings
 }
 
-// condemns tells whether there is a verdict on the commit.
-func (s State) condemns(commit gitrepo.Hash) bool {
-	return s.Verdict != nil && s.Verdict.Commit == commit.String()
+// Verdict is why a commit was not deployed, with the settings of then.
+type Verdict struct {
+	Commit   string    `json:"commit"`
+	Settings string    `json:"settings"`
+	At       time.Time `json:"at"`
+	Error    string    `json:"error"`
+}
+
+// condemns tells whether there is a verdict on the commit with these settings.
+func (s State) condemns(commit, settings string) bool {
+	return s.Verdict != nil && s.Verdict.Commit == commit && s.Verdict.Settings == settings
 }
 
 // loadState reads the state in dir; a service that has none yet is wanted up.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // temporary is the name, at the top of a directory, under which a file is
@@ -22,7 +21,7 @@ const temporary = ".pgo-writing"
 // through root, so no symbolic link leads out of it.
 type checkout struct {
 	root   *os.Root
-	store  *filesystem.Storage
+	store  objectStore
 	commit Hash
 	limit  int64
 	left   int64 // how many bytes may still be written
@@ -44,8 +43,7 @@ func (r *Repo) openCheckout(dir string, commit Hash) (*checkout, error) {
 	}
 	// A run that was killed may have left it.
 	if err := root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		root.Close()
-		return nil, err
+		return nil, errors.Join(err, root.Close())
 	}
 	return &checkout{
 		root: root, store: r.store(), commit: commit, limit: r.limit, left: r.limit,
@@ -54,7 +52,7 @@ func (r *Repo) openCheckout(dir string, commit Hash) (*checkout, error) {
 }
 
 func (c *checkout) close() {
-	_ = c.store.Close()
+	c.store.close()
 	_ = c.root.Close()
 }
 

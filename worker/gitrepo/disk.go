@@ -71,7 +71,7 @@ func (r *Repo) inspect() error {
 		return fmt.Errorf("%s holds %q and no commit's hash", headRef, oneLine(hash))
 	}
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	head := plumbing.NewHash(hash)
 	if err := check(store, head); err != nil {
 		return fmt.Errorf("its head, commit %s, cannot be read: %w", head, err)
@@ -215,7 +215,7 @@ func writeFile(name string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	_, err = file.Write(content)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err

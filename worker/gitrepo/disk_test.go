@@ -138,7 +138,7 @@ func TestKilledWhileRebuilding(t *testing.T) {
 // A damaged file may be noticed only when it is written.
 func TestDamagedFileIsNotWritten(t *testing.T) {
 	t.Parallel()
-	for name, content := range map[string]string{"small": "the content", "large": noise(2 << 20)} {
+	for name, content := range map[string]string{"small": "the content", "large": noise(1<<20 + 1)} {
 		for kind, damage := range map[string]func(blob, other string) error{
 			"other": func(blob, other string) error { return os.Rename(other, blob) },
 			"short": func(blob, _ string) error {

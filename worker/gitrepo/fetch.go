@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Fetch fetches the commit that Look returned, with its files, and makes it the
@@ -38,12 +37,12 @@ func (r *Repo) download(ctx context.Context, want Hash) error {
 	if err != nil {
 		return r.fail("cannot fetch", err)
 	}
-	defer os.Remove(file)
+	defer func() { _ = os.Remove(file) }()
 	if err := r.unpack(ctx, file, len(have) > 0); err != nil {
 		return r.fail("cannot unpack what came from", ended(ctx, err))
 	}
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	if err := check(store, want); err != nil {
 		return r.fail("cannot use what came from", unreadable(want, err))
 	}
@@ -84,13 +83,13 @@ func (r *Repo) receive(ctx context.Context, want Hash, have []Hash) (name string
 // complete reports whether the commit and all of its objects are here.
 func (r *Repo) complete(commit Hash) bool {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	return check(store, commit) == nil
 }
 
 // check returns why not all objects of a commit can be read. Of files it reads
 // no more than their sizes.
-func check(store *filesystem.Storage, commit Hash) error {
+func check(store objectStore, commit Hash) error {
 	return eachObject(store, commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
 		if t != plumbing.BlobObject {
 			return nil

@@ -288,7 +288,7 @@ func TestKeptCommitsAreFetchedAgainst(t *testing.T) {
 func TestLargeFiles(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
-	large := noise(3 << 20)
+	large := noise(1<<20 + 2)
 	s.commit("large", large, "other", large[1:])
 	s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app"})
 	s.wantStaged("large", large, "other", large[1:])

@@ -32,7 +32,7 @@ const (
 // not take from there, why. It reads git objects; no checkout is looked at.
 func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	c, err := commit(store, hash)
 	if err != nil {
 		return nil, nil, err
@@ -120,7 +120,7 @@ func parseKey(line []byte) (blob []byte, why string) {
 		return nil, "options before a key are not supported"
 	}
 	switch key.Type() {
-	case ssh.InsecureKeyAlgoDSA:
+	case "ssh-dss":
 		return nil, "DSA keys are too weak; use ed25519"
 	case ssh.KeyAlgoRSA:
 		if public, ok := key.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey); !ok || public.N.BitLen() < minRSABits {

@@ -3,7 +3,8 @@ package gitrepo
 import (
 	"bytes"
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // to see that it is refused
+	//lint:ignore SA1019 to see that it is refused
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"

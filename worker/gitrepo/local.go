@@ -8,9 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
@@ -23,7 +21,7 @@ func (l localRemote) heads(context.Context, string) (map[string]Hash, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
+	defer store.close()
 	refs, err := store.IterReferences()
 	if err != nil {
 		return nil, err
@@ -44,37 +42,36 @@ func (l localRemote) pack(ctx context.Context, alive func(), want Hash, have []H
 	}
 	missing, err := difference(store, want, have)
 	if err != nil {
-		store.Close()
+		store.close()
 		return nil, err
 	}
 	out, in := io.Pipe()
 	stop := context.AfterFunc(ctx, func() { in.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer stop()
-		defer store.Close()
+		defer store.close()
 		_, err := packfile.NewEncoder(in, store, false).Encode(missing, 0)
 		in.CloseWithError(err)
 	}()
 	return readCloser{watched{out, alive}, out}, nil
 }
 
-func (l localRemote) open() (*filesystem.Storage, error) {
+func (l localRemote) open() (objectStore, error) {
 	for _, dir := range []string{filepath.Join(string(l), ".git"), string(l)} {
 		if _, err := os.Stat(filepath.Join(dir, "objects")); err == nil {
 			// A threshold of one byte: objects are read when they are written
 			// to the pack, and not all held in memory before.
-			return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte),
-				filesystem.Options{LargeObjectThreshold: 1}), nil
+			return openStore(dir, filesystem.Options{LargeObjectThreshold: 1}), nil
 		} else if errors.Is(err, os.ErrPermission) {
-			return nil, problem(ErrAuth, "this service's user may not read it: %v", err)
+			return objectStore{}, problem(ErrAuth, "this service's user may not read it: %v", err)
 		}
 	}
-	return nil, problem(ErrNotFound, "there is no git repository in that directory")
+	return objectStore{}, problem(ErrNotFound, "there is no git repository in that directory")
 }
 
 // difference returns the objects of the commit want that the commits in have do
 // not hold.
-func difference(store *filesystem.Storage, want Hash, have []Hash) ([]Hash, error) {
+func difference(store objectStore, want Hash, have []Hash) ([]Hash, error) {
 	seen := map[Hash]bool{}
 	for _, h := range have {
 		// A commit that is not here, or no longer, has nothing to leave out.

@@ -44,7 +44,7 @@ func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
 // explode stores the objects of a pack one by one.
 func (r *Repo) explode(pack io.ReadSeeker) error {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	// Nothing but the interface: with more, go-git's parser holds a file open
 	// for each object.
 	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(pack), struct{ storer.EncodedObjectStorer }{store})
@@ -92,7 +92,7 @@ func writeIndex(name string, index *idxfile.MemoryIndex) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	buffered := bufio.NewWriter(file)
 	_, err = idxfile.NewEncoder(buffered).Encode(index)
 	if err := errors.Join(err, buffered.Flush(), file.Close()); err != nil {

@@ -127,7 +127,7 @@ func (r *Repo) setHead(h Hash) {
 // Commit returns what there is to say about a commit.
 func (r *Repo) Commit(hash Hash) (Info, error) {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	c, err := commit(store, hash)
 	if err != nil {
 		return Info{}, err
@@ -206,17 +206,21 @@ func (r *Repo) held() ([]Hash, error) {
 
 // store opens the objects afresh. Each operation does, and closes them again:
 // an idle worker then holds no index in memory, and none that is out of date.
-func (r *Repo) store() *filesystem.Storage { return openStore(r.dir) }
-
-func openStore(dir string) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte), filesystem.Options{
-		KeepDescriptors:      true,
-		LargeObjectThreshold: 1 << 20,
-	})
+func (r *Repo) store() objectStore {
+	return openStore(r.dir, filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1 << 20})
 }
 
+type objectStore struct{ *filesystem.Storage }
+
+func openStore(dir string, options filesystem.Options) objectStore {
+	return objectStore{filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte), options)}
+}
+
+// close closes files that were only read, so there is nothing to say about it.
+func (s objectStore) close() { _ = s.Close() }
+
 // commit reads a commit object.
-func commit(store *filesystem.Storage, hash Hash) (*object.Commit, error) {
+func commit(store objectStore, hash Hash) (*object.Commit, error) {
 	c, err := object.GetCommit(store, hash)
 	if err == plumbing.ErrObjectNotFound {
 		return nil, problem(ErrNoCommit, "commit %s is not here", hash)

@@ -243,7 +243,7 @@ func (s *setup) object(kind plumbing.ObjectType, content string) Hash {
 		s.t.Fatal(err)
 	}
 	store := s.store()
-	defer store.Close()
+	defer store.close()
 	hash, err := store.SetEncodedObject(object)
 	if err != nil {
 		s.t.Fatal(err)

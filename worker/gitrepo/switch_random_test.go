@@ -29,7 +29,7 @@ func (i interrupted) Err() error {
 // user in between, and compares with what git says is in the commits.
 func TestSwitchAtRandom(t *testing.T) {
 	t.Parallel()
-	const seed, commits, switches = 20, 12, 100
+	const seed, commits, switches = 20, 12, 60
 	random := rand.New(rand.NewPCG(seed, 0))
 	c := newCheckout(t)
 	var history []Hash

@@ -10,7 +10,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Bounds of what a commit may hold. A few small objects can describe a tree of
@@ -51,7 +50,7 @@ func (t tree) files() []string {
 	return names
 }
 
-func readTree(store *filesystem.Storage, hash Hash) (tree, error) {
+func readTree(store objectStore, hash Hash) (tree, error) {
 	c, err := commit(store, hash)
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func readTree(store *filesystem.Storage, hash Hash) (tree, error) {
 }
 
 // add adds what the tree object with that hash holds, as the directory dir.
-func (t tree) add(store *filesystem.Storage, commit Hash, dir string, hash Hash) error {
+func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
 	listing, err := object.GetTree(store, hash)
 	if err != nil {
 		return unreadable(commit, err)
@@ -108,7 +107,7 @@ func (t tree) refusal(dir, name string) string {
 // written there: their content is in other repositories.
 func (r *Repo) Submodules(commit Hash) ([]string, error) {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	t, err := readTree(store, commit)
 	if err != nil {
 		return nil, err
@@ -128,7 +127,7 @@ func (r *Repo) Submodules(commit Hash) ([]string, error) {
 // links are not followed; a link's content is where it points to.
 func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
 	store := r.store()
-	defer store.Close()
+	defer store.close()
 	c, err := commit(store, hash)
 	if err != nil {
 		return nil, err
@@ -150,7 +149,7 @@ func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
 
 // find returns the entry at a clean path below a tree, or nil. It does not use
 // go-git's FindEntry, which does not find names that are unsafe on Windows.
-func find(store *filesystem.Storage, root Hash, name string) (*object.TreeEntry, error) {
+func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) {
 	at := &object.TreeEntry{Mode: filemode.Dir, Hash: root}
 	if name == "." {
 		return at, nil
@@ -174,7 +173,7 @@ func find(store *filesystem.Storage, root Hash, name string) (*object.TreeEntry,
 
 // eachObject visits each object of a commit once, but those in seen, and adds
 // them there.
-func eachObject(store *filesystem.Storage, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {
+func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {
 	once := func(h Hash, t plumbing.ObjectType) error {
 		if seen[h] {
 			return nil
@@ -220,7 +219,7 @@ func eachObject(store *filesystem.Storage, hash Hash, seen map[Hash]bool, visit 
 }
 
 // readBlob returns the content of a file that is known to be small.
-func readBlob(store *filesystem.Storage, hash Hash) ([]byte, error) {
+func readBlob(store objectStore, hash Hash) ([]byte, error) {
 	blob, err := object.GetBlob(store, hash)
 	if err != nil {
 		return nil, err

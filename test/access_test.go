@@ -1,0 +1,177 @@
+package test
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// unauthorized is the seed's sentence, which tells a stranger nothing.
+func unauthorized(user, service string) string {
+	return fmt.Sprintf("Unauthorized: Key for user %q does not match any for name %s\n", user, service)
+}
+
+// Who may not is told the same whether or not there is such a service.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	one, two := r.Service("one"), r.Service("two")
+	commits := []string{one.Push("first", r.Idle()), two.Push("first", r.Idle())}
+	pgod := r.Start(one, two)
+	deployed(t, pgod, one, commits[0])
+	deployed(t, pgod, two, commits[1])
+	stranger := r.Key("stranger")
+
+	for _, name := range []string{one.Name, "no-such-service"} {
+		for _, operation := range []string{"ping", "ps", "down", "worker kill", "status"} {
+			told := pgod.SSH(two.Key, name+"//"+operation).Exits(t, 401%256)
+			if told.Stderr != unauthorized("anyone", name) || told.Stdout != "" {
+				t.Errorf("ssh, another's key, %s: %+v", operation, told)
+			}
+			ctl := pgod.Pgoctl(two.Key, name+"//"+operation).Exits(t, 77)
+			lines := strings.SplitAfter(ctl.Stderr, "\n")
+			if lines[0] != unauthorized("tester", name) || !strings.HasSuffix(lines[1], "[ERROR] Process exited with status 401\n") || ctl.Stdout != "" {
+				t.Errorf("pgoctl, another's key, %s: %+v", operation, ctl)
+			}
+		}
+		// A key that nobody knows gets no further than authentication.
+		told := pgod.SSH(stranger, name+"//ping").Exits(t, 255)
+		if told.Stderr != "anyone@127.0.0.1: Permission denied (publickey).\r\n" || told.Stdout != "" {
+			t.Errorf("ssh, a stranger's key: %+v", told)
+		}
+		ctl := pgod.Pgoctl(stranger, name+"//ping").Exits(t, 77)
+		says(t, ctl.Stderr, unauthorized("tester", name), "[ERROR] Process exited with status 401\n")
+	}
+	says(t, pgod.SSH(one.Key, "//ping").Exits(t, 401%256).Stderr, "is not an operator's")
+	says(t, pgod.Log(), "refused login", stranger.Fingerprint, "unauthorized command", two.Key.Fingerprint)
+	if err := rig.Running(one.Name, 1)(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Keys come and go with the commits of the branch.
+func TestKeysFollowTheBranch(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	ada, bob := r.Key("ada"), r.Key("bob")
+	pgod := r.Pgod(web)
+	pgod.Operators(r.Key("operator"))
+	web.Push("first", r.Idle())
+	pgod.Start()
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	pgod.SSH(ada, web.Op("ping")).Exits(t, 255)
+
+	both := "# the team\n\n" + ada.Public + bob.Public
+	web.Push("the team", rig.Files{"ssh/team.pub": both})
+	rig.Until(t, "ada to be let in", func() error { return pings0(pgod, web, ada) })
+	pgod.SSH(bob, web.Op("ping")).Exits(t, 0)
+
+	// Bob follows the logs when his key goes, and Ada's line gets a restriction
+	// that pgo cannot enforce.
+	follow := pgod.SSHCommand(bob, web.Op("logs"), "-f")
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
+	following := composing(t, web, "logs")
+	web.Push("bob leaves", rig.Files{"ssh/team.pub": `from="10.0.0.1" ` + ada.Public})
+	rig.Until(t, "bob to be shut out", func() error {
+		if err := pings0(pgod, web, bob); err == nil {
+			return fmt.Errorf("bob is still let in")
+		}
+		return nil
+	})
+	pgod.SSH(ada, web.Op("ping")).Exits(t, 255)
+	says(t, pgod.Log(), "ignored a key", "options before a key are not supported")
+	rig.Until(t, "bob's open session to end", gone(following))
+	_ = follow.Wait()
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+}
+
+// pings0 asks once.
+func pings0(pgod *rig.Pgod, s *rig.Service, key *rig.Key) error {
+	if out, err := pgod.SSHCommand(key, s.Op("ping")).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// Operators may do everything on every service, and have operations of their
+// own.
+func TestOperators(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, operator := r.Service("web"), r.Key("operator")
+	commit := web.Push("first", r.Idle())
+	pgod := r.Pgod(web)
+	pgod.Operators(operator)
+	pgod.Start()
+	deployed(t, pgod, web, commit)
+	before := startedAt(t, web.Name)
+
+	for _, run := range []func(*rig.Key, ...string) rig.Result{pgod.SSH, pgod.Pgoctl} {
+		says(t, run(operator, web.Op("ping")).Exits(t, 0).Stdout, "pong!")
+		says(t, run(operator, "//ping").Exits(t, 0).Stdout, "pong!")
+		says(t, run(operator, "//version").Exits(t, 0).Stdout, "pgod test")
+	}
+	says(t, pgod.SSH(operator, "no-such-service//ping").Exits(t, 404%256).Stderr, "no service no-such-service is configured")
+	pgod.Pgoctl(operator, "no-such-service//ping").Exits(t, 68)
+
+	for _, how := range []string{"restart", "kill"} {
+		operation := "worker " + how
+		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 401%256).Stderr, "Unauthorized: "+operation+" is for operators")
+		worker := pgod.WorkerPID(web)
+		says(t, pgod.SSH(operator, web.Op("worker status")).Exits(t, 0).Stdout, "worker:    ready", fmt.Sprintf("pid %d", worker))
+		says(t, pgod.Pgoctl(operator, web.Op("worker"), how).Exits(t, 0).Stdout, "a new one is started")
+		rig.Until(t, "another worker after "+operation, func() error {
+			if pgod.WorkerPID(web) == worker {
+				return fmt.Errorf("it is still %d", worker)
+			}
+			return nil
+		})
+		shows(t, pgod, web, "worker:    ready")
+		pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	}
+	if now := startedAt(t, web.Name); now != before {
+		t.Errorf("ending the worker restarted the container: %s, then %s", before, now)
+	}
+}
+
+// An SSH agent may offer other keys first: no banner, no try too few.
+func TestAgentWithOtherKeys(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	web.Push("first", r.Idle())
+	pgod := r.Start(web)
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	ssh := pgod.SSHCommand(web.Key, web.Op("ping"))
+	ssh.Args = slices.Insert(ssh.Args, 1, "-i", r.Key("other").File, "-i", r.Key("another").File)
+	if result := rig.Run(t, ssh).Exits(t, 0); result.Stderr != "" {
+		t.Errorf("ssh with other keys first is told %q", result.Stderr)
+	}
+	ctl := pgod.PgoctlCommand(r.Key("third"), "-i", web.Key.File, web.Op("ping"))
+	if result := rig.Run(t, ctl).Exits(t, 0); result.Stderr != "" {
+		t.Errorf("pgoctl with another key first is told %q", result.Stderr)
+	}
+	// Nothing but public keys, and nothing but commands.
+	for _, refused := range [][]string{
+		{"-o", "PreferredAuthentications=password,keyboard-interactive"},
+		{"-W", "127.0.0.1:22"},
+		{"-s"},
+	} {
+		ssh := pgod.SSHCommand(web.Key)
+		last := slices.Index(ssh.Args, "anyone@127.0.0.1")
+		ssh = &exec.Cmd{Path: ssh.Path, Env: ssh.Env, Args: slices.Concat(ssh.Args[:last], refused, ssh.Args[last:last+1])}
+		if slices.Contains(refused, "-s") {
+			ssh.Args = append(ssh.Args, "sftp")
+		}
+		if result := rig.Run(t, ssh); result.Code == 0 {
+			t.Errorf("ssh %v ended well: %+v", refused, result)
+		}
+	}
+}
