@@ -141,6 +141,9 @@ func runOnHost(session sshd.Session) sshd.Exit {
 	return sshd.Exit{}
 }
 
+// errRevoked is why a command ends whose key has left the repository.
+var errRevoked = errors.New("the key was removed")
+
 // forward has the worker carry out the command. Output goes on as it comes: a
 // client that reads slowly slows its own command.
 func (i *instance) forward(ctx context.Context, session sshd.Session, operator bool) sshd.Exit {
@@ -148,8 +151,15 @@ func (i *instance) forward(ctx context.Context, session sshd.Session, operator b
 	if v.state != ready && v.state != draining {
 		return unavailable(i)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if !operator {
+		go func() {
+			if i.view.revoked(ctx, session.Identity.Key) {
+				cancel(errRevoked)
+			}
+		}()
+	}
 	stream, err := v.process.rpc.Run(ctx)
 	if err == nil {
 		err = stream.Send(&proto.RunRequest{Message: &proto.RunRequest_Start{Start: &proto.Start{
@@ -174,12 +184,17 @@ func (i *instance) forward(ctx context.Context, session sshd.Session, operator b
 			return sshd.Exit{Status: m.Exit.GetStatus(), Message: printable.Text(m.Exit.GetMessage())}
 		}
 	}
-	return i.broken(ctx, err)
+	return i.broken(ctx, session, err)
 }
 
 // broken is the exit of a command whose worker did not bring it to an end.
-func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
+func (i *instance) broken(ctx context.Context, session sshd.Session, err error) sshd.Exit {
 	switch {
+	case errors.Is(context.Cause(ctx), errRevoked):
+		return sshd.Exit{
+			Status:  target.StatusUnauthorized,
+			Message: target.Unauthorized(session.Identity.User, i.service.Name),
+		}
 	case ctx.Err() != nil:
 		return sshd.Exit{Status: target.StatusFault, Message: "the command was broken off"}
 	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):

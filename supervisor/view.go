@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -20,7 +21,8 @@ type view struct {
 
 	mu sync.Mutex // guards what follows
 	snapshot
-	keys map[string]bool // by wire form
+	keys    map[string]bool // by wire form
+	rekeyed chan struct{}   // closed when keys is replaced
 }
 
 // snapshot is an instance at one moment.
@@ -36,7 +38,7 @@ type snapshot struct {
 }
 
 func newView() *view {
-	return &view{judged: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
+	return &view{judged: make(chan struct{}), rekeyed: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
 }
 
 func (v *view) get() snapshot {
@@ -50,6 +52,24 @@ func (v *view) has(key ssh.PublicKey) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.keys[string(key.Marshal())]
+}
+
+// revoked waits until the key may not use the service, and returns false if ctx
+// ends before.
+func (v *view) revoked(ctx context.Context, key ssh.PublicKey) bool {
+	for {
+		v.mu.Lock()
+		has, rekeyed := v.keys[string(key.Marshal())], v.rekeyed
+		v.mu.Unlock()
+		if !has {
+			return true
+		}
+		select {
+		case <-rekeyed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func (v *view) enter(s state, p *process, r restartCount) {
@@ -82,6 +102,8 @@ func (v *view) reported(r *proto.ReportReply) {
 		for _, key := range r.GetKeys()[:min(len(r.GetKeys()), maxKeys)] {
 			v.keys[string(key.GetBlob())] = true
 		}
+		close(v.rekeyed)
+		v.rekeyed = make(chan struct{})
 	}
 	if v.keysKnown || v.report.GetError() != "" {
 		v.judge()

@@ -137,12 +137,7 @@ func kill(t *testing.T, pid int) {
 // a ping that was not answered.
 func pings(t *testing.T, pgod *rig.Pgod, s *rig.Service) (stop func()) {
 	t.Helper()
-	return background(t, "ping "+s.Name, func() error {
-		if out, err := pgod.SSHCommand(s.Key, s.Op("ping")).CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
+	return background(t, "ping "+s.Name, func() error { return ping(pgod, s, s.Key) })
 }
 
 // oneCompose watches that never more than one compose runs for the service.

@@ -103,6 +103,15 @@ func gone(p rig.Process) func() error {
 	}
 }
 
+// ping asks once whether the key may use the service and its worker answers.
+func ping(pgod *rig.Pgod, s *rig.Service, key *rig.Key) error {
+	out, err := pgod.SSHCommand(key, s.Op("ping")).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return err
+}
+
 // docker does by hand what somebody might do behind pgo's back.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
