@@ -523,7 +523,7 @@ type State struct {
 	Head          string                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`                                // the fetched head: commit, 40 hex digits
 	Deployed      string                 `protobuf:"bytes,3,opt,name=deployed,proto3" json:"deployed,omitempty"`                        // the commit that runs; empty: none
 	Activity      string                 `protobuf:"bytes,4,opt,name=activity,proto3" json:"activity,omitempty"`                        // what the worker is doing now: idle, or a deploy's step
-	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                          // of the last deploy: deployed, unchanged, held, down, failed; empty: none yet
+	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                          // of the last deploy: deployed, held, down, failed; empty: none yet
 	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`                            // why the last deploy happened
 	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                              // of the last look, fetch or deploy; empty: all is well
 	ErrorSince    int64                  `protobuf:"varint,8,opt,name=error_since,json=errorSince,proto3" json:"error_since,omitempty"` // Unix seconds, 0 without error

@@ -47,7 +47,8 @@ type WorkerClient interface {
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
 	// Run carries out one operation: one request, start, and replies of which
-	// the last is exit. Cancelling the call ends the operation.
+	// the last is exit. Cancelling the call ends an operation that waits or only
+	// reads; a change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
 	// Ping is the heartbeat.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingReply, error)
@@ -152,7 +153,8 @@ type WorkerServer interface {
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
 	// Run carries out one operation: one request, start, and replies of which
-	// the last is exit. Cancelling the call ends the operation.
+	// the last is exit. Cancelling the call ends an operation that waits or only
+	// reads; a change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error
 	// Ping is the heartbeat.
 	Ping(context.Context, *PingRequest) (*PingReply, error)

@@ -196,7 +196,7 @@ func (i *instance) broken(ctx context.Context, session sshd.Session, err error) 
 			Message: target.Unauthorized(session.Identity.User, i.service.Name),
 		}
 	case ctx.Err() != nil:
-		return sshd.Exit{Status: target.StatusFault, Message: "the command was broken off"}
+		return sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
 	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):
 		return sshd.Exit{
 			Status:  target.StatusUnavailable,

@@ -28,6 +28,7 @@ const (
 	readyTimeout      = 10 * time.Second // from the start to ready
 	heartbeatInterval = 10 * time.Second
 	heartbeatMisses   = 3
+	goneGrace         = time.Second     // between a broken connection and the process's end
 	dumpGrace         = time.Second     // for SIGQUIT's dump, before SIGKILL
 	termGrace         = 5 * time.Second // between SIGTERM and SIGKILL
 )
@@ -140,16 +141,16 @@ func (p *process) ending() error {
 	return fmt.Errorf("the worker ended: %w", err)
 }
 
-// watch calls the worker every heartbeatInterval, and returns when it did not
-// answer several times in a row, or is gone.
-func (p *process) watch(ctx context.Context) {
+// watch calls the worker every heartbeatInterval. It returns true when that did
+// not answer several times in a row, and false when it is gone.
+func (p *process) watch(ctx context.Context) (silent bool) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	for misses := 0; misses < heartbeatMisses; {
 		select {
 		case <-ticker.C:
 		case <-p.gone():
-			return
+			return false
 		}
 		call, cancel := context.WithTimeout(ctx, heartbeatInterval)
 		_, err := p.rpc.Ping(call, &proto.PingRequest{})
@@ -157,6 +158,20 @@ func (p *process) watch(ctx context.Context) {
 		if misses++; err == nil {
 			misses = 0
 		}
+	}
+	return true
+}
+
+// goneSoon tells whether the process ends within a moment: a broken connection
+// is the first that is seen of that.
+func (p *process) goneSoon() bool {
+	timer := time.NewTimer(goneGrace)
+	defer timer.Stop()
+	select {
+	case <-p.gone():
+		return true
+	case <-timer.C:
+		return false
 	}
 }
 
@@ -202,6 +217,10 @@ func (s *Supervisor) serviceDir(name string, account account) (string, error) {
 		return "", fmt.Errorf("cannot make the service's directory: %w", err)
 	}
 	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) && account.uid != 0 && ownedBy(dir, 0) && unix.Rmdir(dir) == nil {
+		// It was empty: a pgod that was killed had not handed it over yet.
+		err = os.Mkdir(dir, 0o700)
+	}
 	if err == nil {
 		err = os.Lchown(dir, int(account.uid), int(account.gid))
 	}
@@ -217,6 +236,11 @@ func (s *Supervisor) serviceDir(name string, account account) (string, error) {
 			dir, info.Uid, info.Uid, account.uid, account.gid, dir)
 	}
 	return dir, nil
+}
+
+func ownedBy(dir string, uid uint32) bool {
+	var info unix.Stat_t
+	return unix.Lstat(dir, &info) == nil && info.Uid == uid
 }
 
 // configuration is a service's entry as its worker gets it.

@@ -165,8 +165,9 @@ func (i *instance) onLaunched(e launched) {
 		i.send(exited{e.process})
 	}()
 	go func() {
-		e.process.watch(ctx)
-		i.send(silent{e.process})
+		if e.process.watch(ctx) {
+			i.send(silent{e.process})
+		}
 	}()
 	go i.follow(ctx, e.process)
 	if i.stopping != nil {
@@ -183,7 +184,7 @@ func (i *instance) follow(ctx context.Context, p *process) {
 			i.view.reported(report)
 		}
 	}
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !p.goneSoon() {
 		i.log.Debug("the worker's reports end", "error", err)
 		i.send(silent{p})
 	}

@@ -4,10 +4,10 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -44,13 +44,17 @@ type Supervisor struct {
 
 	mu        sync.Mutex // guards what follows
 	instances map[string]*instance
-	operators map[string]bool // public keys by wire form
+	leaving   map[string]*instance // not configured any more; the worker may still be there
+	operators map[string]bool      // public keys by wire form
 	closing   bool
 }
 
 // New makes the directories and takes them for this process alone.
 func New(opts Options) (*Supervisor, error) {
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := checkDir(opts.Dir); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(opts.Dir)
@@ -61,7 +65,21 @@ func New(opts Options) (*Supervisor, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}}, nil
+	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}}, nil
+}
+
+// checkDir refuses a directory in which somebody else could replace the host
+// key, or have root follow a symlink: in /tmp anybody may make it first.
+func checkDir(dir string) error {
+	var itself, leadsTo unix.Stat_t
+	if err := errors.Join(unix.Lstat(dir, &itself), unix.Stat(dir, &leadsTo)); err != nil {
+		return fmt.Errorf("cannot look at %s: %w", dir, err)
+	}
+	me := uint32(os.Geteuid())
+	if itself.Uid != me || leadsTo.Uid != me || leadsTo.Mode&0o022 != 0 {
+		return fmt.Errorf("cannot trust %s: it must belong to root, and nobody else may write to it; chown and chmod it, or name another with -d", dir)
+	}
+	return nil
 }
 
 // lockDir keeps a second pgod away from the same directory.
@@ -111,14 +129,25 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey)
 	configured := map[string]bool{}
 	for _, service := range services {
 		configured[service.Name] = true
-		if old := s.instances[service.Name]; old == nil || !reflect.DeepEqual(old.service, service) {
-			s.replace(old, newInstance(s, service))
+		old := s.instances[service.Name]
+		if old != nil && old.service.Equal(service) {
+			continue
 		}
+		if old == nil { // two workers must never share a directory
+			old = s.leaving[service.Name]
+			delete(s.leaving, service.Name)
+		}
+		next := newInstance(s, service)
+		if old != nil && old.service.Repository.Reveal() == service.Repository.Reveal() && old.service.Branch == service.Branch {
+			next.view.inherit(old.view)
+		}
+		s.replace(old, next)
 	}
 	for name, old := range s.instances {
 		if !configured[name] {
 			old.log.Warn("the service is not configured any more: its worker ends, its containers stay as they are")
 			delete(s.instances, name)
+			s.leaving[name] = old
 			s.replace(old, nil)
 		}
 	}
@@ -135,11 +164,21 @@ func (s *Supervisor) replace(old, next *instance) {
 			ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 			defer cancel()
 			old.stop(ctx)
+			s.left(old)
 		}
 		if next != nil {
 			next.run()
 		}
 	})
+}
+
+// left forgets an instance that has stopped.
+func (s *Supervisor) left(old *instance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if name := old.service.Name; s.leaving[name] == old {
+		delete(s.leaving, name)
+	}
 }
 
 // Close ends all workers: changes that run may go on until ctx ends. Containers

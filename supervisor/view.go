@@ -41,6 +41,21 @@ func newView() *view {
 	return &view{judged: make(chan struct{}), rekeyed: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
 }
 
+// inherit takes over the keys that an earlier instance of the same branch knew:
+// they are right until the new worker reports.
+func (v *view) inherit(old *view) {
+	old.mu.Lock()
+	keys, known := old.keys, old.keysKnown
+	old.mu.Unlock()
+	if !known {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keys, v.keysKnown = keys, true
+	v.judge()
+}
+
 func (v *view) get() snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()

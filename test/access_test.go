@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -72,14 +71,13 @@ func TestKeysFollowTheBranch(t *testing.T) {
 	rig.Until(t, "ada to be let in", func() error { return ping(pgod, web, ada) })
 	pgod.SSH(bob, web.Op("ping")).Exits(t, 0)
 
+	// A key that lies in the checkout and in no commit counts for nothing.
+	mallory := r.Key("mallory")
+	put(t, checkout(pgod, web, "ssh/mallory.pub"), mallory.Public, 0o644)
+
 	// Bob follows the logs when his key goes, and Ada's line gets a restriction
 	// that pgo cannot enforce.
-	follow := pgod.SSHCommand(bob, web.Op("logs"), "-f")
-	var told bytes.Buffer
-	follow.Stderr = &told
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
+	follow := start(t, pgod.SSHCommand(bob, web.Op("logs"), "-f"))
 	following := composing(t, web, "logs")
 	web.Push("bob leaves", rig.Files{"ssh/team.pub": `from="10.0.0.1" ` + ada.Public})
 	rig.Until(t, "bob to be shut out", func() error {
@@ -89,11 +87,11 @@ func TestKeysFollowTheBranch(t *testing.T) {
 		return nil
 	})
 	pgod.SSH(ada, web.Op("ping")).Exits(t, 255)
+	pgod.SSH(mallory, web.Op("ping")).Exits(t, 255)
 	says(t, pgod.Log(), "ignored a key", "options before a key are not supported")
 	rig.Until(t, "bob's open session to end", gone(following))
-	if err := follow.Wait(); follow.ProcessState.ExitCode() != 401%256 || told.String() != unauthorized("anyone", web.Name) {
-		t.Errorf("bob's session ended with %v: %s", err, &told)
-	}
+	follow.ends(t, 401%256)
+	says(t, follow.stderr.String(), unauthorized("anyone", web.Name))
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
@@ -108,7 +106,7 @@ func TestOperators(t *testing.T) {
 	pgod.Operators(operator)
 	pgod.Start()
 	deployed(t, pgod, web, commit)
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 
 	for _, run := range []func(*rig.Key, ...string) rig.Result{pgod.SSH, pgod.Pgoctl} {
 		says(t, run(operator, web.Op("ping")).Exits(t, 0).Stdout, "pong!")
@@ -124,18 +122,11 @@ func TestOperators(t *testing.T) {
 		worker := pgod.WorkerPID(web)
 		says(t, pgod.SSH(operator, web.Op("worker status")).Exits(t, 0).Stdout, "worker:    ready", fmt.Sprintf("pid %d", worker))
 		says(t, pgod.Pgoctl(operator, web.Op("worker"), how).Exits(t, 0).Stdout, "a new one is started")
-		rig.Until(t, "another worker after "+operation, func() error {
-			if pgod.WorkerPID(web) == worker {
-				return fmt.Errorf("it is still %d", worker)
-			}
-			return nil
-		})
+		replaced(t, pgod, web, worker)
 		shows(t, pgod, web, "worker:    ready")
 		pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 	}
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("ending the worker restarted the container: %s, then %s", before, now)
-	}
+	stays(t, web, before, "ending the worker")
 }
 
 // An SSH agent may offer other keys first: no banner, no try too few.

@@ -8,14 +8,22 @@ import (
 	"pgo/test/rig"
 )
 
-// page is a repository whose site says what is in a mounted file, and has room
-// for data.
+// page is a repository whose site shows a mounted file, and has room for data.
 func page(r *rig.Rig, port int, text string) rig.Files {
-	return r.Site(port, "unused").With("greeting.txt", text).With(".gitignore", "data/\n*.log\n").
-		With("compose.yaml", r.Site(port, "unused")["compose.yaml"]+`    volumes:
-      - ./greeting.txt:/greeting:ro
+	return rig.Files{
+		"index.html": text,
+		".gitignore": "data/\n*.log\n",
+		"compose.yaml": fmt.Sprintf(`services:
+  site:
+    image: %s
+    init: true
+    command: [httpd, -f, -p, "8080", -h, /www]
+    ports: ["127.0.0.1:%d:8080"]
+    volumes:
+      - ./index.html:/www/index.html:ro
       - ./data:/data
-`)
+`, r.Busybox(), port),
+	}
 }
 
 func TestForcePush(t *testing.T) {
@@ -79,7 +87,7 @@ func TestBelongingsSurviveAHundredSyncs(t *testing.T) {
 			web.Repo.Git("rm", "--quiet", "-r", "--ignore-unmatch", "docs/0", "docs/1", "docs/2", "docs/3")
 		}
 		if i%25 == 24 {
-			files["greeting.txt"] = fmt.Sprintf("sync %d", i+1)
+			files["index.html"] = fmt.Sprintf("sync %d", i+1)
 		}
 		head = web.Push(fmt.Sprintf("sync %d", i+1), files)
 		pgod.SSH(web.Key, web.Op("git pull")).Exits(t, 0)
@@ -133,13 +141,11 @@ func TestFileInTheWay(t *testing.T) {
 	for name, content := range belongings {
 		put(t, checkout(pgod, web, name), content, 0o600)
 	}
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 
 	second := web.Push("second", page(r, port, "two").With("notes.txt", "of the commit").With("docs/mine.txt/below", "too"))
 	shows(t, pgod, web, "deployed:  "+first[:7], "head:      "+second[:7], "error:", `"docs/mine.txt", "notes.txt"`, "move it away")
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("the container was started anew: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a file in the way")
 	r.Answers(port, "one")
 	unharmed(t, pgod, web)
 
@@ -150,9 +156,7 @@ func TestFileInTheWay(t *testing.T) {
 	}
 	// docs was made by root, as are directories that the engine makes to mount.
 	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" is another user's`, "chown")
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("the container was started anew: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a directory that is root's")
 	if err := os.Chown(checkout(pgod, web, "docs"), web.User.UID, web.User.GID); err != nil {
 		t.Fatal(err)
 	}

@@ -33,16 +33,14 @@ func TestBadCommits(t *testing.T) {
 		{"does not build", write(web, "Dockerfile", "FROM scratch\nCOPY nothing /\n"), []string{"cannot build", "nothing"}},
 	}
 	for i, c := range bad {
-		before := startedAt(t, web.Name)
+		before := startedAt(t, web)
 		c.spoil()
 		head := web.Push(c.name, nil)
 		shows(t, pgod, web, append(c.words, "deployed:  "+commit[:7], "head:      "+head[:7], "last:      failed", "error:")...)
 		if got, err := rig.Get(port); err != nil || got != fmt.Sprintf("good %d", i) {
 			t.Errorf("a commit that %s: the site answers %q, %v", c.name, got, err)
 		}
-		if now := startedAt(t, web.Name); now != before {
-			t.Errorf("a commit that %s: the container was started anew: %s, then %s", c.name, before, now)
-		}
+		stays(t, web, before, "a commit that "+c.name)
 		up := pgod.SSH(web.Key, web.Op("up"))
 		if up.Code == 0 {
 			t.Errorf("a commit that %s: up ends well: %+v", c.name, up)
@@ -85,4 +83,29 @@ func TestRepositoryIsNotThereYet(t *testing.T) {
 	showsTo(t, pgod, operator, web, `there is no branch "main", only trunk; set `+"`branch`")
 	web.Repo.Git("branch", "main")
 	rig.Until(t, "the service to run", rig.Running(web.Name, 1))
+}
+
+// With the git server gone, what runs keeps running and can be controlled, also
+// after a restart.
+func TestGitServerIsDown(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	server := moodyServer(t, web)
+	commit := web.Push("first", r.Idle())
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	before := startedAt(t, web)
+
+	server.mood.Store(http.StatusBadGateway)
+	pgod.Restart()
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	shows(t, pgod, web, "deployed:  "+commit[:7], "error:", "its server answers 502")
+	stays(t, web, before, "a restart without the git server")
+	pgod.SSH(web.Key, web.Op("git pull")).Exits(t, 502%256)
+	pgod.SSH(web.Key, web.Op("down")).Exits(t, 0)
+	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
+	if err := rig.Running(web.Name, 1)(); err != nil {
+		t.Error(err)
+	}
 }

@@ -22,29 +22,23 @@ func TestIdleWorkerIsKilled(t *testing.T) {
 	other.Push("first", r.Idle())
 	pgod := r.Start(web, other)
 	deployed(t, pgod, web, commit)
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 	stop := pings(t, pgod, other)
 
 	worker := pgod.WorkerPID(web)
 	kill(t, worker)
-	rig.Until(t, "another worker", func() error {
-		if pgod.WorkerPID(web) == worker {
-			return errors.New("it is still the same")
-		}
-		return nil
-	})
+	replaced(t, pgod, web, worker)
 	shows(t, pgod, web, "deployed:  "+commit[:7], "worker:    ready", "restarts: 1")
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 	stop()
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("the container was started anew: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a killed worker")
 }
 
-// slowBuild is a repository with one more step: its build takes a while.
+// slowBuild is a repository whose build takes a while, each time that test and
+// greeting are new.
 func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
 	return rig.Files{
-		"Dockerfile": "FROM " + r.Busybox() + "\nRUN sleep " + seconds + "\nRUN echo " + greeting + " >/greeting\n",
+		"Dockerfile": "FROM " + r.Busybox() + "\nRUN sleep " + seconds + "; echo " + r.Prefix + greeting + " >/greeting\n",
 		"compose.yaml": `services:
   slow:
     build: .

@@ -10,29 +10,8 @@ import (
 	"pgo/test/rig"
 )
 
-// deployed waits until the service says that the commit runs.
-func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
-	t.Helper()
-	rig.Until(t, s.Name+" to deploy "+commit[:7], func() error {
-		status := pgod.SSH(s.Key, s.Op("status"))
-		if !strings.Contains(status.Stdout, "deployed:  "+commit[:7]) {
-			return fmt.Errorf("status:\n%s%s", status.Stdout, status.Stderr)
-		}
-		return nil
-	})
-}
-
-// startedAt is when the project's only container was started.
-func startedAt(t *testing.T, project string) string {
-	t.Helper()
-	containers := rig.Containers(t, project)
-	if len(containers) != 1 {
-		t.Fatalf("%s has %d containers", project, len(containers))
-	}
-	return fmt.Sprint(containers[0].ID[:12], " ", containers[0].State.StartedAt)
-}
-
 func TestFirstStart(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	web, port := r.Service("web"), r.Port()
 	commit := web.Push("first", r.Site(port, "hello"))
@@ -58,6 +37,7 @@ func TestFirstStart(t *testing.T) {
 // A push is deployed; one that touches nothing the service uses restarts
 // nothing, also where the whole repository is the build's context.
 func TestPush(t *testing.T) {
+	t.Parallel()
 	r := rig.New(t)
 	web, port := r.Service("web"), r.Port()
 	files := r.Site(port, "one")
@@ -68,12 +48,10 @@ func TestPush(t *testing.T) {
 	web.Push("second", r.Site(port, "two"))
 	r.Answers(port, "two")
 
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 	readme := web.Push("words only", rig.Files{"README.md": "nothing to run\n"})
 	deployed(t, pgod, web, readme)
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("a commit that touches only README restarted the container: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a commit that touches only README")
 	if text, err := os.ReadFile(filepath.Join(pgod.Dir, "services", web.Name, "checkout", "README.md")); err != nil || string(text) != "nothing to run\n" {
 		t.Errorf("the checkout does not follow: %q, %v", text, err)
 	}

@@ -31,14 +31,12 @@ func TestGitLabJob(t *testing.T) {
 	job()
 	r.Answers(port, "one")
 
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 	second := web.Push("second", r.Site(port, "two").With("site", r.Site(port, "")["site"]+" "))
 	shows(t, pgod, web, "head:      "+second[:7], "last:      held", "deployed:  "+first[:7])
 	pgod.SSH(web.Key, web.Op("pull")).Exits(t, 0)
 	pgod.SSH(web.Key, web.Op("build")).Exits(t, 0)
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("pull and build touched what runs: %s, then %s", before, now)
-	}
+	stays(t, web, before, "pull and build")
 	job()
 	r.Answers(port, "two")
 	deployed(t, pgod, web, second)
@@ -76,10 +74,8 @@ func TestMovedTag(t *testing.T) {
 	runs("one")
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	runs("two")
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 	pgod.SSH(web.Key, web.Op("pull")).Exits(t, 0)
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("an unmoved tag restarted the container: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a tag that was not moved")
 }

@@ -1,6 +1,8 @@
 package test
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,18 +24,19 @@ func TestWorkersAreTheirUsers(t *testing.T) {
 		two: {"docker", two.User.Name},
 	}
 	commits := map[*rig.Service]string{one: one.Push("first", r.Idle()), two: two.Push("first", r.Idle())}
-	pgod := r.Start(one, two)
+	pgod := r.Pgod(one, two)
+	pgod.Env = []string{"SESAME=open"}
+	pgod.Start()
 
 	for s, groups := range groups {
 		deployed(t, pgod, s, commits[s])
-		follow := pgod.SSHCommand(s.Key, s.Op("logs"), "-f")
-		if err := follow.Start(); err != nil {
-			t.Fatal(err)
-		}
+		follow := start(t, pgod.SSHCommand(s.Key, s.Op("logs"), "-f"))
 		isOf(t, s, pgod.WorkerPID(s), groups)
 		isOf(t, s, composing(t, s, "logs").PID, groups)
-		_ = follow.Process.Kill()
-		_ = follow.Wait()
+		if err := follow.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		follow.ends(t, -1)
 	}
 	for mine, theirs := range map[*rig.Service]*rig.Service{one: two, two: one} {
 		dir := serviceDir(pgod, theirs)
@@ -53,14 +56,19 @@ func TestWorkersAreTheirUsers(t *testing.T) {
 	}
 }
 
-// isOf checks what ps says of a process of the service.
+// isOf checks what ps says of a process of the service, which leads a group of
+// its own and has nothing of pgod's environment.
 func isOf(t *testing.T, s *rig.Service, pid int, groups []string) {
 	t.Helper()
-	ps := rig.Run(t, s.User.Command("ps", "-o", "user:64=,group:64=,supgrp:256=,args=", "-p", strconv.Itoa(pid))).Exits(t, 0)
+	ps := rig.Run(t, s.User.Command("ps", "-o", "pgid=,user:64=,group:64=,supgrp:256=", "-p", strconv.Itoa(pid))).Exits(t, 0)
 	fields := strings.Fields(ps.Stdout)
-	has := strings.Split(fields[2], ",")
+	has := strings.Split(fields[3], ",")
 	slices.Sort(has)
-	if fields[0] != s.User.Name || fields[1] != s.User.Name || !slices.Equal(has, groups) {
-		t.Errorf("ps says %q; the user and the group should be %s, the supplementary groups %v", ps.Stdout, s.User.Name, groups)
+	if fields[0] != strconv.Itoa(pid) || fields[1] != s.User.Name || fields[2] != s.User.Name || !slices.Equal(has, groups) {
+		t.Errorf("ps says %q; the group is to be led by %d, user and group to be %s, the supplementary groups %v", ps.Stdout, pid, s.User.Name, groups)
+	}
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil || len(environment) == 0 || strings.Contains(string(environment), "SESAME") {
+		t.Errorf("the environment of %d is %q, %v", pid, environment, err)
 	}
 }

@@ -4,9 +4,17 @@
 package test
 
 import (
+	"flag"
 	"testing"
 
 	"pgo/test/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m) }
+func TestMain(m *testing.M) {
+	// Most of these tests' time is waiting, so more of them than there are
+	// processors can run at once. -parallel on the command line still counts.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
+	rig.Main(m)
+}

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"testing"
 	"time"
 
@@ -19,12 +18,9 @@ func TestPgodIsKilled(t *testing.T) {
 	pgod := r.Start(web, busy)
 	deployed(t, pgod, web, commit)
 	deployed(t, pgod, busy, calm)
-	before := startedAt(t, web.Name) + startedAt(t, busy.Name)
+	webBefore, busyBefore := startedAt(t, web), startedAt(t, busy)
 
-	follow := pgod.SSHCommand(web.Key, web.Op("logs"), "-f")
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
+	follow := start(t, pgod.SSHCommand(web.Key, web.Op("logs"), "-f"))
 	composing(t, web, "logs")
 	busy.Push("takes long", slowBuild(r, "never", "600"))
 	composing(t, busy, "build")
@@ -33,15 +29,14 @@ func TestPgodIsKilled(t *testing.T) {
 	for _, user := range []*rig.User{web.User, busy.User} {
 		rig.Within(t, 5*time.Second-time.Since(killed), "all processes of "+user.Name+" to be gone", user.Idle)
 	}
-	_ = follow.Wait()
+	follow.ends(t, 255)
 
 	busy.Push("calm again", r.Idle())
 	pgod.Start()
 	deployed(t, pgod, web, web.Push("words only", rig.Files{"README.md": "nothing to run\n"}))
 	deployed(t, pgod, busy, busy.Push("words only", rig.Files{"README.md": "nothing to run\n"}))
-	if now := startedAt(t, web.Name) + startedAt(t, busy.Name); now != before {
-		t.Errorf("containers were started anew: %s, then %s", before, now)
-	}
+	stays(t, web, webBefore, "a killed pgod")
+	stays(t, busy, busyBefore, "a killed pgod")
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
@@ -54,17 +49,10 @@ func TestStopWaitsForAChange(t *testing.T) {
 	pgod := r.Start(web)
 	shows(t, pgod, web, "last:      held")
 
-	var out bytes.Buffer
-	up := pgod.SSHCommand(web.Key, web.Op("up"))
-	up.Stdout, up.Stderr = &out, &out
-	if err := up.Start(); err != nil {
-		t.Fatal(err)
-	}
+	up := start(t, pgod.SSHCommand(web.Key, web.Op("up")))
 	composing(t, web, "build")
 	pgod.Stop()
-	if err := up.Wait(); err != nil {
-		t.Errorf("up: %v: %s", err, &out)
-	}
+	up.ends(t, 0)
 	if err := rig.Running(web.Name, 1)(); err != nil {
 		t.Error(err)
 	}
@@ -81,7 +69,7 @@ func TestStopBreaksOffALongChange(t *testing.T) {
 	commit := web.Push("first", r.Idle())
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
-	before := startedAt(t, web.Name)
+	before := startedAt(t, web)
 
 	web.Push("takes long", slowBuild(r, "never", "600"))
 	composing(t, web, "build")
@@ -93,7 +81,5 @@ func TestStopBreaksOffALongChange(t *testing.T) {
 	if err := web.User.Idle(); err != nil {
 		t.Error(err)
 	}
-	if now := startedAt(t, web.Name); now != before {
-		t.Errorf("the container was started anew: %s, then %s", before, now)
-	}
+	stays(t, web, before, "a change that was broken off")
 }

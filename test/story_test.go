@@ -15,6 +15,49 @@ import (
 
 // What several of the stories need.
 
+// deployed waits until the service says that the commit runs.
+func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
+	t.Helper()
+	rig.Until(t, s.Name+" to deploy "+commit[:7], func() error {
+		status := pgod.SSH(s.Key, s.Op("status"))
+		if !strings.Contains(status.Stdout, "deployed:  "+commit[:7]) {
+			return fmt.Errorf("status:\n%s%s", status.Stdout, status.Stderr)
+		}
+		return nil
+	})
+}
+
+// startedAt tells which container is the service's only one, and when it was
+// started.
+func startedAt(t *testing.T, s *rig.Service) string {
+	t.Helper()
+	containers := rig.Containers(t, s.Name)
+	if len(containers) != 1 {
+		t.Fatalf("%s has %d containers", s.Name, len(containers))
+	}
+	return fmt.Sprint(containers[0].ID[:12], " ", containers[0].State.StartedAt)
+}
+
+// stays reports if the service's container is another one by now, or was started
+// again.
+func stays(t *testing.T, s *rig.Service, before, event string) {
+	t.Helper()
+	if now := startedAt(t, s); now != before {
+		t.Errorf("%s: the container was started anew: %s, then %s", event, before, now)
+	}
+}
+
+// replaced waits until the service has another worker.
+func replaced(t *testing.T, pgod *rig.Pgod, s *rig.Service, worker int) {
+	t.Helper()
+	rig.Until(t, "another worker of "+s.Name, func() error {
+		if pgod.WorkerPID(s) == worker {
+			return fmt.Errorf("it is still %d", worker)
+		}
+		return nil
+	})
+}
+
 // shows waits until the service's status has all of the words.
 func shows(t *testing.T, pgod *rig.Pgod, s *rig.Service, words ...string) {
 	t.Helper()

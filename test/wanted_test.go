@@ -103,6 +103,25 @@ func TestUpStartsWhatIsMissing(t *testing.T) {
 	}
 }
 
+// With names, too, `up` ends a `down`, and what somebody has started so stays.
+func TestUpSomeEndsADown(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	commit := web.Push("first", trio(r))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	pgod.SSH(web.Key, web.Op("down")).Exits(t, 0)
+	pgod.SSH(web.Key, web.Op("up"), "web").Exits(t, 0)
+	before := byService(t, web)
+	if !before["web"].Running() || before["job"].State.ExitCode != 0 || before["extra"].ID != "" {
+		t.Errorf("after up web: %+v", before)
+	}
+	pgod.Restart()
+	shows(t, pgod, web, "wanted:    up", "next poll")
+	same(t, "a restart", before, byService(t, web), "web", "job", "extra")
+}
+
 func byService(t *testing.T, s *rig.Service) map[string]rig.Container {
 	t.Helper()
 	found := map[string]rig.Container{}

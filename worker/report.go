@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +48,8 @@ func (b *board) nextPoll(at time.Time) {
 // that is news.
 func (b *board) broken(err error) (news bool) {
 	b.edit(func(r *proto.ReportReply) {
-		if news = r.State.Error != err.Error(); news {
-			r.State.Error, r.State.ErrorSince = err.Error(), time.Now().Unix()
+		if news = r.State.Error != text(err.Error()); news {
+			r.State.Error, r.State.ErrorSince = text(err.Error()), time.Now().Unix()
 		}
 	})
 	return news
@@ -61,8 +62,8 @@ func (w *Worker) report() {
 	if service == nil {
 		return
 	}
-	status := service.Status()
 	w.board.edit(func(r *proto.ReportReply) {
+		status := service.Status() // in here, so that an older one never replaces it
 		if !r.KeysKnown || r.State.Head != status.Head {
 			var keys []gitrepo.Key
 			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
@@ -75,8 +76,8 @@ func (w *Worker) report() {
 			Deployed:   status.Deployed,
 			Activity:   status.Activity,
 			Outcome:    string(status.Outcome),
-			Reason:     status.Reason,
-			Error:      status.Error,
+			Reason:     text(status.Reason),
+			Error:      text(status.Error),
 			ErrorSince: seconds(status.ErrorSince),
 			DeployedAt: seconds(status.DeployedAt),
 			NextPoll:   r.State.NextPoll,
@@ -87,10 +88,14 @@ func (w *Worker) report() {
 func protoKeys(keys []gitrepo.Key) []*proto.Key {
 	var all []*proto.Key
 	for _, key := range keys {
-		all = append(all, &proto.Key{Blob: key.Blob, File: key.File})
+		all = append(all, &proto.Key{Blob: key.Blob, File: text(key.File)})
 	}
 	return all
 }
+
+// text makes a string of what a program printed or a repository holds, which
+// may be any bytes: a message with others than UTF-8 could not be sent at all.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // seconds is a time in Unix seconds, and 0 for none.
 func seconds(t time.Time) int64 {

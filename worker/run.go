@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -73,11 +74,11 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 		return status.Error(codes.InvalidArgument, "the first request is not start")
 	}
 	replies := &replies{stream: stream}
-	err = w.carryOut(start, call{
+	err = w.carryOut(start, replies, call{
 		ctx:     stream.Context(),
 		service: w.service.Load(),
 		by:      start.GetUser(),
-		out:     compose.Output{Stdout: replies.writer(toStdout), Stderr: replies.writer(toStderr)},
+		out:     output(replies.send),
 	})
 	if err != nil && stream.Context().Err() == nil {
 		w.log.Warn("operation ended with an error", "operation", start.GetOperation(), "user", start.GetUser(), "error", err)
@@ -85,7 +86,7 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 	return replies.exit(exitOf(err))
 }
 
-func (w *Worker) carryOut(start *proto.Start, c call) error {
+func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 	if c.service == nil {
 		report, _ := w.board.get()
 		return errors.New(report.GetState().GetError())
@@ -106,10 +107,28 @@ func (w *Worker) carryOut(start *proto.Start, c call) error {
 	if !ok {
 		return errUnknown
 	}
+	return w.carryOutChange(name, change, replies, c)
+}
+
+// carryOutChange has the client wait for the change, and the change not for the
+// client.
+func (w *Worker) carryOutChange(name string, change func(context.Context, call) error, replies *replies, c call) error {
+	relay := newRelay(replies.send, relayPatience)
+	var mu sync.Mutex // standard output and error come from two goroutines
+	c.out = output(func(piece *proto.RunReply) error {
+		mu.Lock()
+		defer mu.Unlock()
+		relay.send(piece)
+		return nil
+	})
 	waiting := func(running string) {
 		_, _ = io.WriteString(c.out.Stderr, "waiting for "+running+" to end\n")
 	}
-	return w.queue.do(c.ctx, name+" by "+c.by, waiting, func() error { return change(w.ctx, c) })
+	err := w.queue.do(c.ctx, name+" by "+c.by, waiting, func() error { return change(w.ctx, c) })
+	if relay.close() {
+		_ = replies.send(toStderr([]byte("pgo: some of the output was dropped, since nobody read it\n")))
+	}
+	return err
 }
 
 // exitOf is what an error means for the client: a program's own status, which
@@ -123,13 +142,13 @@ func exitOf(err error) *proto.Exit {
 	case errors.As(err, &compose):
 		return &proto.Exit{Status: uint32(compose.Status)}
 	case errors.As(err, &usage):
-		return &proto.Exit{Status: target.StatusUsage, Message: err.Error()}
+		return &proto.Exit{Status: target.StatusUsage, Message: text(err.Error())}
 	case errors.Is(err, errDraining):
-		return &proto.Exit{Status: target.StatusConflict, Message: err.Error()}
+		return &proto.Exit{Status: target.StatusConflict, Message: text(err.Error())}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &proto.Exit{Status: target.StatusDeadline, Message: err.Error()}
+		return &proto.Exit{Status: target.StatusDeadline, Message: text(err.Error())}
 	default:
-		return &proto.Exit{Status: target.StatusFailed, Message: err.Error()}
+		return &proto.Exit{Status: target.StatusFailed, Message: text(err.Error())}
 	}
 }
 
@@ -149,13 +168,18 @@ func (r *replies) exit(exit *proto.Exit) error {
 	return r.send(&proto.RunReply{Message: &proto.RunReply_Exit{Exit: exit}})
 }
 
-func (r *replies) writer(wrap func([]byte) *proto.RunReply) io.Writer {
-	return writerFunc(func(b []byte) (int, error) {
-		if err := r.send(wrap(b)); err != nil {
-			return 0, err
-		}
-		return len(b), nil
-	})
+// output writes to a client, in pieces.
+func output(send func(*proto.RunReply) error) compose.Output {
+	writer := func(wrap func([]byte) *proto.RunReply) io.Writer {
+		return writerFunc(func(b []byte) (int, error) {
+			// The caller uses its buffer again, and the piece may wait.
+			if err := send(wrap(bytes.Clone(b))); err != nil {
+				return 0, err
+			}
+			return len(b), nil
+		})
+	}
+	return compose.Output{Stdout: writer(toStdout), Stderr: writer(toStderr)}
 }
 
 func toStdout(b []byte) *proto.RunReply {

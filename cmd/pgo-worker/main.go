@@ -19,6 +19,7 @@ import (
 	"pgo/internal/version"
 	"pgo/proto"
 	"pgo/worker"
+	"pgo/worker/sandbox"
 )
 
 // stopGrace is how long a worker takes at most to break off what it does. pgod
@@ -26,6 +27,7 @@ import (
 const stopGrace = 4 * time.Second
 
 func main() {
+	sandbox.Main()
 	if len(os.Args) == 2 && (os.Args[1] == "-v" || os.Args[1] == "--version") {
 		fmt.Println("pgo-worker", version.String())
 		return
@@ -52,6 +54,9 @@ func serve() {
 		Output:     os.Stderr,
 		JSONFormat: true,
 	})
+	if sandbox.Supported() == 0 {
+		log.Warn("this kernel has no Landlock: a compose file can name, and compose read, whatever the service's user can read")
+	}
 	w := worker.New(log)
 	go stopOnTerm(w)
 	plugin.Serve(&plugin.ServeConfig{

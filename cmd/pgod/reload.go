@@ -25,14 +25,20 @@ type reloader struct {
 	options config.Options
 	workers *supervisor.Supervisor
 	log     hclog.Logger
+	hup     <-chan os.Signal
+}
+
+// catchHangup is to be called before anybody may send one: it would end pgod.
+// It stays caught to the end, also while pgod is stopping.
+func catchHangup() <-chan os.Signal {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup
 }
 
 // watch reloads on SIGHUP, and with --restart when a file changed, until ctx
 // ends.
 func (r reloader) watch(ctx context.Context) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 	changes := r.changes()
 	timer := time.NewTimer(settle)
 	timer.Stop()
@@ -40,7 +46,7 @@ func (r reloader) watch(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-hup:
+		case <-r.hup:
 			r.reload()
 		case <-changes:
 			timer.Reset(settle)
@@ -50,9 +56,10 @@ func (r reloader) watch(ctx context.Context) {
 	}
 }
 
-// changes yields what happens in the directories that hold the configuration.
-// The directories, since a file that is replaced is another file.
-func (r reloader) changes() <-chan fsnotify.Event {
+// changes yields something when the configuration may have changed. The
+// directories that hold it are watched, since a file that is replaced is another
+// file.
+func (r reloader) changes() <-chan struct{} {
 	if !r.flags.reload {
 		return nil
 	}
@@ -61,7 +68,7 @@ func (r reloader) changes() <-chan fsnotify.Event {
 		r.log.Warn("cannot watch the configuration: reload with SIGHUP", "error", err)
 		return nil
 	}
-	events := make(chan fsnotify.Event)
+	changes := make(chan struct{})
 	dropins := config.DropinDir(r.flags.config)
 	for _, dir := range []string{filepath.Dir(r.flags.config), dropins} {
 		if err := watcher.Add(dir); err != nil && !os.IsNotExist(err) {
@@ -69,16 +76,22 @@ func (r reloader) changes() <-chan fsnotify.Event {
 		}
 	}
 	go func() {
-		for e := range watcher.Events {
-			if e.Name == dropins && e.Has(fsnotify.Create) {
-				_ = watcher.Add(dropins) // gone again, then
-			}
-			if e.Name == r.flags.config || e.Name == dropins || filepath.Dir(e.Name) == dropins {
-				events <- e
+		for {
+			select {
+			case e := <-watcher.Events:
+				if e.Name == dropins && e.Has(fsnotify.Create) {
+					_ = watcher.Add(dropins) // gone again, then
+				}
+				if e.Name == r.flags.config || e.Name == dropins || filepath.Dir(e.Name) == dropins {
+					changes <- struct{}{}
+				}
+			case err := <-watcher.Errors: // the kernel's queue ran over: who knows what changed
+				r.log.Warn("missed what happened to the configuration: reading it again", "error", err)
+				changes <- struct{}{}
 			}
 		}
 	}()
-	return events
+	return changes
 }
 
 // reload applies the configuration as it is now. A bad one changes nothing.

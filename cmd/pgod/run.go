@@ -49,6 +49,7 @@ func run(ctx context.Context, f flags) error {
 		return errors.New("needs root: every worker runs as its service's own user")
 	}
 	syscall.Umask(0o022)
+	hup := catchHangup()
 	log, err := f.logger()
 	if err != nil {
 		return err
@@ -75,11 +76,12 @@ func run(ctx context.Context, f flags) error {
 	}
 	server, listener, err := listen(f.ssh, dir, workers, log)
 	if err != nil {
+		workers.Close(ctx)
 		return err
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version.String(), "services", len(cfg.Services))
 	apply(workers, cfg, log)
-	return serve(ctx, server, listener, workers, reloader{f, options, workers, log})
+	return serve(ctx, server, listener, workers, reloader{f, options, workers, log, hup})
 }
 
 func apply(workers *supervisor.Supervisor, cfg loaded, log hclog.Logger) {

@@ -4,7 +4,6 @@ package config
 
 import (
 	"reflect"
-	"slices"
 	"time"
 )
 
@@ -102,36 +101,5 @@ func Load(path string, opts Options) (*Config, error) {
 	return config, nil
 }
 
-// Diff names the services that are only in to, only in from, and in both but not alike,
-// their secrets included. A nil Config has no services. The names are sorted.
-func Diff(from, to *Config) (added, removed, changed []string) {
-	before, after := byName(from), byName(to)
-	for name, service := range after {
-		was, known := before[name]
-		switch {
-		case !known:
-			added = append(added, name)
-		case !reflect.DeepEqual(was, service):
-			changed = append(changed, name)
-		}
-	}
-	for name := range before {
-		if _, stays := after[name]; !stays {
-			removed = append(removed, name)
-		}
-	}
-	slices.Sort(added)
-	slices.Sort(removed)
-	slices.Sort(changed)
-	return added, removed, changed
-}
-
-func byName(c *Config) map[string]Service {
-	services := map[string]Service{}
-	if c != nil {
-		for _, s := range c.Services {
-			services[s.Name] = s
-		}
-	}
-	return services
-}
+// Equal tells whether two entries say the same, their secrets included.
+func (s Service) Equal(other Service) bool { return reflect.DeepEqual(s, other) }

@@ -204,29 +204,22 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-func TestDiff(t *testing.T) {
-	load := func(text string) *Config {
-		config, problems := parse([]source{{text: text}}, Options{}, testReferences())
+func TestEqual(t *testing.T) {
+	load := func(more string) Service {
+		config, problems := parse([]source{{text: minimal("web", more)}}, Options{}, testReferences())
 		if len(problems) > 0 {
 			t.Fatal(problems)
 		}
-		return config
+		return config.Services[0]
 	}
 	registry := func(token string) string { return `registries = ["user:` + token + `@registry.example.org"]` }
-	from := load(minimal("same", registry("a")) + minimal("token", registry("a")) + minimal("z-gone", "") + minimal("gone", "") + minimal("env", ""))
-	to := load(minimal("new", "") + minimal("env", `env = ["A=1"]`) + minimal("same", "# now with a comment\n"+registry("a")) + minimal("token", registry("b")))
-	for _, test := range []struct {
-		from, to                *Config
-		added, removed, changed []string
-	}{
-		{from, to, []string{"new"}, []string{"gone", "z-gone"}, []string{"env", "token"}},
-		{to, to, nil, nil, nil},
-		{nil, to, []string{"env", "new", "same", "token"}, nil, nil},
-		{to, nil, nil, []string{"env", "new", "same", "token"}, nil},
-	} {
-		added, removed, changed := Diff(test.from, test.to)
-		if !slices.Equal(added, test.added) || !slices.Equal(removed, test.removed) || !slices.Equal(changed, test.changed) {
-			t.Errorf("added %q, removed %q, changed %q", added, removed, changed)
+	web := load(registry("a"))
+	if !web.Equal(load("# now with a comment\n" + registry("a"))) {
+		t.Error("a comment makes another service")
+	}
+	for _, other := range []string{registry("b"), registry("a") + "\nenv = [\"A=1\"]", ""} {
+		if web.Equal(load(other)) {
+			t.Errorf("%q makes no other service", other)
 		}
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkLook is the CPU time that one look at an unchanged branch takes, all
-// of it: the worker's, that of pgod which hears of it, and what both do besides.
-// Beside it `git ls-remote` of the same branch at the same server.
+// BenchmarkLook is the CPU time that a worker takes for one look at an unchanged
+// branch, with all that it does besides, and what pgod takes meanwhile. Beside it
+// `git ls-remote` of the same branch at the same server.
 func BenchmarkLook(b *testing.B) {
 	r := rig.New(b)
 	web := r.Service("web").Set("interval", "100ms")
@@ -33,10 +33,8 @@ func BenchmarkLook(b *testing.B) {
 		workerTime, pgodTime := cpuTime(b, worker)-workerBefore, cpuTime(b, pgod.PID())-pgodBefore
 		pgod.Stop()
 
-		report(b, milliseconds(workerTime)/looks, "ms-worker/look")
-		report(b, milliseconds(pgodTime)/looks, "ms-pgod/look")
-		report(b, milliseconds(baseline)/lists, "ms-git/ls-remote")
-		report(b, milliseconds(workerTime)/looks/(milliseconds(baseline)/lists), "worker/git")
+		compare(b, "ms-cpu", "look", sample{milliseconds(workerTime) / looks}, "ls-remote", sample{milliseconds(baseline) / lists})
+		report(b, milliseconds(pgodTime)/looks, "ms-cpu-pgod")
 	}
 }
 

@@ -32,27 +32,32 @@ func idleMemory(b *testing.B, n int) {
 	server := serve(b, services[0])
 	openssh := startOpenSSH(b, r, services[0].Key)
 	pgod := r.Start(services...)
+	var workers []int
 	for i, s := range services {
 		deployed(b, pgod, s, commits[i])
+		workers = append(workers, pgod.WorkerPID(s))
 	}
 	site := rig.Containers(b, services[0].Name)[0].State.Pid
 	server.forget()
 	server.looks(10) // until it is as it will stay
 	for b.Loop() {
-		var worker, supervisor, sshd, web memories
+		var ofWorker, ofPgod, ofSSHD, ofSite memories
 		for range 5 {
 			server.looks(1)
-			for _, s := range services {
-				worker.add(b, pgod.WorkerPID(s))
+			for _, worker := range workers {
+				ofWorker.add(b, worker)
 			}
-			supervisor.add(b, pgod.PID())
-			sshd.add(b, openssh.pid)
-			web.add(b, site)
+			ofPgod.add(b, pgod.PID())
+			ofSSHD.add(b, openssh.pid)
+			ofSite.add(b, site)
 		}
-		worker.report(b, "worker")
-		supervisor.report(b, "pgod")
-		sshd.report(b, "sshd")
-		web.report(b, "site")
+		compare(b, "MiB-dirty", "worker", ofWorker.dirty, "sshd", ofSSHD.dirty)
+		compare(b, "MiB-dirty", "worker", ofWorker.dirty, "site", ofSite.dirty)
+		report(b, ofPgod.dirty.median(), "MiB-dirty-pgod")
+		report(b, ofWorker.private.median(), "MiB-private-worker")
+		report(b, ofWorker.pss.median(), "MiB-pss-worker")
+		report(b, ofPgod.private.median(), "MiB-private-pgod")
+		report(b, ofPgod.pss.median(), "MiB-pss-pgod")
 	}
 }
 
@@ -65,10 +70,4 @@ func (m *memories) add(b *testing.B, pid int) {
 	m.dirty = append(m.dirty, now.dirty)
 	m.private = append(m.private, now.private)
 	m.pss = append(m.pss, now.pss)
-}
-
-func (m *memories) report(b *testing.B, name string) {
-	report(b, m.dirty.median(), "MiB-dirty-"+name)
-	report(b, m.private.median(), "MiB-private-"+name)
-	report(b, m.pss.median(), "MiB-pss-"+name)
 }

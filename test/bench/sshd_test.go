@@ -6,17 +6,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
 	"pgo/test/rig"
 )
 
-// openSSH is an OpenSSH server as a distribution would run it, on the loopback
-// address.
+// openSSH is an OpenSSH server with its own defaults, on the loopback address.
 type openSSH struct {
-	pid    int
-	client []string // the command that logs in, less what to do there
+	pid   int
+	login []string // what the client is told to log in
 }
 
 // startOpenSSH starts a server that the key may log in to, as root.
@@ -31,13 +31,14 @@ func startOpenSSH(b *testing.B, r *rig.Rig, key *rig.Key) *openSSH {
 		return file
 	}
 	known := write("known_hosts", fmt.Sprintf("[127.0.0.1]:%d %s", port, host.Public))
+	// With another home, root's shell does not read what root has it do first.
 	config := write("config", fmt.Sprintf(`ListenAddress 127.0.0.1:%d
 HostKey %s
 AuthorizedKeysFile %s
-PermitRootLogin prohibit-password
+SetEnv HOME=%s
 StrictModes no
 PidFile none
-`, port, host.File, write("authorized_keys", key.Public)))
+`, port, host.File, write("authorized_keys", key.Public), r.Dir))
 	// Where its part that strangers talk to is put.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		b.Fatal(err)
@@ -58,16 +59,15 @@ PidFile none
 		}
 		return err
 	})
-	return &openSSH{pid: server.Process.Pid, client: []string{
-		"ssh", "-F", "none", "-p", fmt.Sprint(port), "-i", key.File,
+	return &openSSH{pid: server.Process.Pid, login: []string{
+		"-F", "none", "-p", fmt.Sprint(port), "-i", key.File,
 		"-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
 		"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=none",
-		"root@127.0.0.1", "--",
+		"root@127.0.0.1",
 	}}
 }
 
-// command prepares the stock client.
-func (o *openSSH) command(words ...string) *exec.Cmd {
-	args := append(o.client[1:len(o.client):len(o.client)], words...)
-	return exec.Command(o.client[0], args...)
+// command prepares the stock client to do the least there is.
+func (o *openSSH) command(options ...string) *exec.Cmd {
+	return exec.Command("ssh", slices.Concat(options, o.login, []string{"true"})...)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -93,12 +94,21 @@ func checkStatic(file string) error {
 	return nil
 }
 
-// removeImage removes a tag, which need not be there.
+// removeImage removes the image's repository: the tag, and what a newer image
+// took the tag away from. What is the same image under another name stays.
 func removeImage(name string) error {
-	_, err := output("docker", "image", "rm", "--force", name)
-	if err != nil && strings.Contains(err.Error(), "No such image") {
+	repository := name[:strings.LastIndexByte(name, ':')]
+	listed, err := output("docker", "image", "ls", "--all", "--digests", "--filter", "reference="+repository,
+		"--format", "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}")
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(strings.Fields(listed), func(name string) bool { return strings.HasSuffix(name, "<none>") })
+	if len(names) == 0 {
 		return nil
 	}
+	slices.Sort(names)
+	_, err = output("docker", append([]string{"image", "rm", "--force"}, slices.Compact(names)...)...)
 	return err
 }
 
@@ -106,7 +116,7 @@ func removeImage(name string) error {
 // name. It is there until the test ends.
 func (r *Rig) Image(name, dockerfile string) string {
 	r.t.Helper()
-	full := r.Prefix + "/" + name
+	full := r.Prefix + "/" + name + ":1"
 	r.remember(kindImage, full)
 	build := exec.Command("docker", "build", "--quiet", "--tag", full, "-")
 	build.Stdin = strings.NewReader(dockerfile)

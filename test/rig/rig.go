@@ -35,8 +35,14 @@ type Rig struct {
 	// without rights can get at what is below, if its own mode lets them.
 	Dir string
 
-	t   testing.TB
-	run *run
+	t    testing.TB
+	run  *run
+	made []thing // outlives the process, and is removed when the test ends
+}
+
+type thing struct {
+	kind kind
+	name string
 }
 
 // rigs counts the rigs of this process, to name them.
@@ -59,9 +65,19 @@ func New(t testing.TB) *Rig {
 	return r
 }
 
-// end removes the rig's directory. It runs after all that was put on the rig
-// has been taken off, so a mount that is still there was forgotten by someone.
+// end removes what was made and the rig's directory. It runs after all else of
+// the test, so a mount that is still there was forgotten by someone.
 func (r *Rig) end() {
+	for _, remover := range removers {
+		for _, thing := range r.made {
+			if thing.kind != remover.kind {
+				continue
+			}
+			if err := r.run.remove(thing.kind, thing.name); err != nil {
+				r.t.Error(err)
+			}
+		}
+	}
 	mounts, err := mountsBelow(r.Dir)
 	if err != nil {
 		r.t.Error(err)
@@ -84,11 +100,7 @@ func (r *Rig) remember(kind kind, name string) {
 	if err := r.run.note(kind, name); err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() {
-		if err := r.run.remove(kind, name); err != nil {
-			r.t.Error(err)
-		}
-	})
+	r.made = append(r.made, thing{kind, name})
 }
 
 // mkdir makes a directory with exactly the mode, whatever the umask is.

@@ -32,8 +32,8 @@ const (
 	kindUser    kind = "user"
 )
 
-// removers are in the order in which a dead run's things are removed: a user
-// last, since containers may run under its uid.
+// removers are in the order in which things are removed: an image after the
+// containers that use it, a user last, since containers may run under its uid.
 var removers = []struct {
 	kind   kind
 	remove func(name string) error

@@ -91,25 +91,34 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	if model != "" {
 		global = append(global, "-f", model)
 	}
-	return p.run(ctx, dir, out, append(global, args...), args[0])
-}
-
-func (p *Project) run(ctx context.Context, dir string, out Output, args []string, name string) error {
-	if err := context.Cause(ctx); err != nil {
+	cmd, err := p.command(dir, append(global, args...))
+	if err != nil {
 		return err
 	}
+	return p.run(ctx, cmd, out, args[0])
+}
+
+// command is compose with args, in dir.
+func (p *Project) command(dir string, args []string) (*exec.Cmd, error) {
 	plugin := p.Plugin
 	if plugin == "" {
 		var err error
 		if plugin, err = FindPlugin(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	last := &tail{max: 2000}
 	args = append([]string{"--ansi", "never", "--progress", "plain", "-p", p.Name, "--project-directory", dir}, args...)
 	cmd := exec.Command(plugin, args...)
 	cmd.Dir = dir
 	cmd.Env = p.environment()
+	return cmd, nil
+}
+
+func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name string) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	last := &tail{max: 2000}
 	cmd.Stdout = writer{out.Stdout}
 	cmd.Stderr = io.MultiWriter(last, writer{out.Stderr})
 	group, err := procgroup.Start(cmd)

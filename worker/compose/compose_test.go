@@ -104,7 +104,7 @@ func TestTail(t *testing.T) {
 
 func TestLogIn(t *testing.T) {
 	p := &Project{Home: t.TempDir()}
-	if err := p.LogIn([]Registry{{"registry.example.org:5000", "u", "p:w"}}); err != nil {
+	if err := p.LogIn([]Registry{{"registry.example.org:5000", "u", "p:w"}, {"docker.io", "hub", "x"}}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(p.Home, "config.json")
@@ -119,7 +119,10 @@ func TestLogIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(content), `"registry.example.org:5000": {`) || !strings.Contains(string(content), `"auth": "dTpwOnc="`) {
-		t.Errorf("content %s", content)
+	// The last is the name that compose looks for Docker Hub's under.
+	for _, want := range []string{`"registry.example.org:5000": {`, `"auth": "dTpwOnc="`, `"https://index.docker.io/v1/": {`} {
+		if !strings.Contains(string(content), want) {
+			t.Errorf("no %s in %s", want, content)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,10 @@ var FileNames = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "d
 
 // ErrNoFile means that a repository has no compose file.
 var ErrNoFile = errors.New("no compose file")
+
+// ErrNoModel means that compose ran, and that what a repository has cannot be
+// resolved. Other errors of Resolve say nothing about the repository.
+var ErrNoModel = errors.New("no model")
 
 // maxModel bounds a resolved model: env files and inlined configs included.
 const maxModel = 16 << 20
@@ -39,25 +44,35 @@ func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, erro
 	}
 	// As compose does it: a file in a subdirectory has its relative paths there.
 	dir := filepath.Dir(file)
-	args := []string{"-f", filepath.Join(stage, file), "--env-file", envFile(dir, stage, p.Checkout)}
+	env := envFile(dir, stage, p.Checkout)
+	args := []string{"-f", filepath.Join(stage, file), "--env-file", env}
 	for _, profile := range p.Profiles {
 		args = append(args, "--profile", profile)
 	}
 	args = append(args, "config", "--format", "json")
 	stdout := &limited{max: maxModel}
-	err = p.run(ctx, filepath.Join(stage, dir), Output{Stdout: stdout}, args, "config")
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		return nil, fmt.Errorf("cannot resolve %s: %s", file, complaint(exit.Output))
+	cmd, err := p.command(filepath.Join(stage, dir), args)
+	if err != nil {
+		return nil, err
+	}
+	err = p.confined(ctx, cmd, stdout, stage, env)
+	if errors.Is(err, ErrNoModel) {
+		return nil, &unresolved{fmt.Sprintf("cannot resolve %s: %v", file, err)}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if stdout.over {
-		return nil, fmt.Errorf("cannot resolve %s: the model is larger than %d MiB", file, maxModel>>20)
+		return nil, &unresolved{fmt.Sprintf("cannot resolve %s: the model is larger than %d MiB", file, maxModel>>20)}
 	}
 	return Decode(stdout.Bytes())
 }
+
+// unresolved is an ErrNoModel in words.
+type unresolved struct{ text string }
+
+func (e *unresolved) Error() string        { return e.text }
+func (e *unresolved) Is(target error) bool { return target == ErrNoModel }
 
 // findFile returns the compose file's path in stage.
 func findFile(stage, file string) (string, error) {
@@ -236,6 +251,22 @@ func (m *Model) Pulled(ids map[string]string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Needs returns the compose services that the named ones depend on, directly or
+// not, sorted. Compose has written every kind of dependency as depends_on.
+func (m *Model) Needs(names []string) []string {
+	needed := map[string]bool{}
+	for left := slices.Clone(names); len(left) > 0; left = left[1:] {
+		depends, _ := m.services()[left[0]]["depends_on"].(map[string]any)
+		for name := range depends {
+			if !needed[name] {
+				needed[name] = true
+				left = append(left, name)
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(needed))
 }
 
 // Replicas returns how many containers a compose service is to have.

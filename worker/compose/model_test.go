@@ -157,6 +157,26 @@ services:
 	}
 }
 
+func TestNeeds(t *testing.T) {
+	m := resolve(t, project(t), tree(t, map[string]string{"compose.yaml": `
+services:
+  web: {image: a, depends_on: [api], network_mode: "service:side"}
+  api: {image: a, depends_on: {db: {condition: service_healthy}}}
+  db: {image: a}
+  side: {image: a, volumes_from: [db]}
+  other: {image: a, depends_on: [web]}
+`}), "")
+	for _, c := range []struct{ names, want []string }{
+		{[]string{"web"}, []string{"api", "db", "side"}},
+		{[]string{"db", "side"}, []string{"db"}},
+		{[]string{"nobody"}, nil},
+	} {
+		if got := m.Needs(c.names); !slices.Equal(got, c.want) {
+			t.Errorf("%v need %v, not %v", c.names, got, c.want)
+		}
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	p := project(t)
 	outside := tree(t, map[string]string{"x.yaml": "services: {}"})

@@ -14,6 +14,16 @@ type Registry struct {
 	Host, User, Password string
 }
 
+// authKey is what docker keeps a registry's credentials under: its host, except
+// for Docker Hub.
+func authKey(host string) string {
+	switch host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		return "https://index.docker.io/v1/"
+	}
+	return host
+}
+
 // LogIn makes the registries' credentials known to compose: in a file of this
 // service alone, so that no other one's log-in is in the way, and never on a
 // command line.
@@ -23,7 +33,7 @@ func (p *Project) LogIn(registries []Registry) error {
 	}
 	auths := map[string]auth{}
 	for _, r := range registries {
-		auths[r.Host] = auth{base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))}
+		auths[authKey(r.Host)] = auth{base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))}
 	}
 	content, err := json.MarshalIndent(map[string]any{"auths": auths}, "", "  ")
 	if err != nil {

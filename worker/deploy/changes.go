@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -19,9 +20,20 @@ func (s *Service) Resume(ctx context.Context) error {
 	if s.snapshot().Wanted != Down {
 		return nil // the first Poll does it
 	}
-	err := s.takeDown(ctx, compose.Output{})
+	err := s.stayDown(ctx)
 	s.ended(TakenDown, err)
 	return err
+}
+
+// stayDown takes down what is wanted down, unless that has worked before: the
+// engine may have been away when somebody said down, or at the worker's start.
+func (s *Service) stayDown(ctx context.Context) error {
+	if s.isDown {
+		return nil
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return s.takeDown(ctx, compose.Output{})
 }
 
 // Poll looks at the branch and deploys it if it moved.
@@ -37,13 +49,19 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 		return "", err
 	}
 	state, settings := s.snapshot(), s.cfg.settings()
-	if err != nil && state.Switching == "" {
+	if state.Wanted == Down {
+		if still := s.stayDown(ctx); still != nil {
+			return Failed, still
+		}
+		if err == nil {
+			return TakenDown, nil
+		}
+	}
+	if err != nil && (state.Switching == "" || state.Wanted == Down) {
 		return "", err
 	}
 	commit, condemned := head, state.condemns(head.String(), settings)
 	switch {
-	case state.Wanted == Down:
-		return TakenDown, nil
 	case state.Switching != "" && (err != nil || s.cfg.Ignore || condemned):
 		// Finish what was begun: the head cannot be had, nobody asked for it,
 		// or it does not work.
@@ -56,6 +74,9 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	case condemned:
 		return Failed, errors.New(state.Verdict.Error)
 	}
+	if wait := s.faults.wait(commit.String(), settings); wait != nil {
+		return Failed, wait
+	}
 	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
 	return outcome, err
 }
@@ -63,8 +84,12 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 // attempt deploys the commit, and remembers it when that fails by its own fault.
 func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
 	switched, err = s.deploy(ctx, commit, o)
+	s.faults.note(commit.String(), s.cfg.settings(), err)
 	if err == nil {
 		return switched, Deployed, nil
+	}
+	if errors.Is(err, gitrepo.ErrDamaged) {
+		return switched, Failed, errors.Join(err, s.rebuild(err)) // the next poll fetches
 	}
 	if isVerdict(err) {
 		v := &Verdict{Commit: commit.String(), Settings: s.cfg.settings(), At: time.Now(), Error: err.Error()}
@@ -76,8 +101,11 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 // fetchTries bounds how often a fetch is begun anew.
 const fetchTries = 3
 
-// fetch brings the branch's head here, if it moved.
+// fetch brings the branch's head here, if it moved. That a remote sends
+// something now and then is not enough: no other change runs meanwhile.
 func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	for try := 1; ; try++ {
 		head, err := s.fetchOnce(ctx)
 		switch {
@@ -85,15 +113,20 @@ func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
 			return head, err
 		case errors.Is(err, gitrepo.ErrMoved):
 			// Somebody pushed since the look.
-		case errors.Is(err, gitrepo.ErrDamaged):
-			s.log.Warn("rebuilding the git repository", "reason", err)
-			if err := s.repo.Rebuild(); err != nil {
+		case errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, fs.ErrNotExist):
+			if err := s.rebuild(err); err != nil {
 				return head, err
 			}
 		default:
 			return head, err
 		}
 	}
+}
+
+// rebuild begins the repository anew: it is damaged, or somebody removed it.
+func (s *Service) rebuild(reason error) error {
+	s.log.Warn("rebuilding the git repository", "reason", reason)
+	return s.repo.Rebuild()
 }
 
 func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
@@ -151,7 +184,7 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) { st.Wanted = Up }); err != nil {
+	if err := s.update(func(st *State) { st.Wanted, s.isDown = Up, false }); err != nil {
 		return err
 	}
 	o := order{
@@ -173,21 +206,31 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	return err
 }
 
-// upSome starts some compose services of what is deployed.
+// upSome starts some compose services of what is deployed, with what they need.
 func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Output) error {
 	state := s.snapshot()
 	if state.Deployed == nil || state.Switching != "" {
 		return ErrNothingDeployed
 	}
+	if err := s.update(func(st *State) { st.Wanted, s.isDown = Up, false }); err != nil {
+		return err
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	up := append([]string{"up", "--detach"}, args.Words()...)
-	if !args.Has("--pull") {
-		up = append([]string{"up", "--detach", "--pull", "never"}, args.Words()...)
-	}
-	err := s.onDeployed(ctx, out, up...)
+	err := s.startSome(ctx, args, out)
 	s.ended("", err)
 	return err
+}
+
+func (s *Service) startSome(ctx context.Context, args target.Args, out compose.Output) (err error) {
+	if args.Services, err = s.withNeeds(ctx, args.Services); err != nil {
+		return err
+	}
+	up := []string{"up", "--detach", "--no-deps"}
+	if !args.Has("--pull") {
+		up = append(up, "--pull", "never")
+	}
+	return s.onDeployed(ctx, out, append(up, args.Words()...)...)
 }
 
 // startMissing starts what does not run and has not done its work either: a
@@ -200,17 +243,30 @@ func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
 		return err
 	}
 	if len(containers) == 0 {
-		return s.start(ctx, out)
+		return s.startDeployed(ctx, out)
 	}
-	services, err := s.unfinished(containers)
+	model, err := s.loadDeployed()
 	if err != nil {
 		return err
 	}
+	services := unfinished(model, containers)
 	if len(services) == 0 {
 		say(out, "up to date: there is nothing to start")
 		return nil
 	}
-	return s.start(ctx, out, append([]string{"--no-deps"}, services...)...)
+	return s.startDeployed(ctx, out, append([]string{"--no-deps"}, services...)...)
+}
+
+// startDeployed starts what is deployed. Until that has worked it counts as a
+// switch that has not ended, so that the next poll goes on with it.
+func (s *Service) startDeployed(ctx context.Context, out compose.Output, args ...string) error {
+	if err := s.update(func(st *State) { st.Switching = st.Deployed.Commit }); err != nil {
+		return err
+	}
+	if err := s.start(ctx, out, args...); err != nil {
+		return err
+	}
+	return s.update(func(st *State) { st.Switching = "" })
 }
 
 // start starts what is deployed, with the images that are there.
@@ -223,7 +279,7 @@ func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) { st.Wanted = Down }); err != nil {
+	if err := s.update(func(st *State) { st.Wanted, s.isDown = Down, false }); err != nil {
 		return err
 	}
 	ctx, cancel := s.deadline(ctx)
@@ -238,6 +294,7 @@ func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...str
 	if err := s.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
 		return &stepError{"take down", s.cfg.Name, err}
 	}
+	s.isDown = true
 	return s.update(func(st *State) {
 		if st.Switching != "" {
 			// Nothing runs now, and what was half done is not deployed.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"pgo/worker/compose"
 )
@@ -19,15 +20,7 @@ type container struct {
 
 // unfinished returns the compose services that lack a container which runs, or
 // which has done its work.
-func (s *Service) unfinished(containers []container) ([]string, error) {
-	raw, err := os.ReadFile(s.deployedModel())
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
-	}
-	model, err := compose.Load(raw)
-	if err != nil {
-		return nil, err
-	}
+func unfinished(model *compose.Model, containers []container) []string {
 	fine := map[string]int{}
 	for _, c := range containers {
 		finished := c.State == "exited" && c.ExitCode == 0 && !model.StaysUp(c.Service)
@@ -41,7 +34,36 @@ func (s *Service) unfinished(containers []container) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	return names
+}
+
+// withNeeds returns the compose services and those unfinished ones that they
+// depend on. Compose itself would run a job again that one of them waited for.
+func (s *Service) withNeeds(ctx context.Context, services []string) ([]string, error) {
+	model, err := s.loadDeployed()
+	if err != nil {
+		return nil, err
+	}
+	containers, err := s.containers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing := unfinished(model, containers)
+	all := slices.Clone(services)
+	for _, name := range model.Needs(services) {
+		if slices.Contains(missing, name) {
+			all = append(all, name)
+		}
+	}
+	return all, nil
+}
+
+func (s *Service) loadDeployed() (*compose.Model, error) {
+	raw, err := os.ReadFile(s.deployedModel())
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+	}
+	return compose.Load(raw)
 }
 
 // containers are the service's, stopped ones too.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,7 +116,7 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash) (*ca
 	s.setActivity("resolve " + short(commit))
 	model, err := s.project.Resolve(ctx, s.stage(), s.cfg.Compose)
 	if err != nil {
-		if ctx.Err() == nil {
+		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
 		}
 		return nil, &stepError{"deploy", short(commit), err}
@@ -147,6 +149,10 @@ func (s *Service) compare(c *candidate) error {
 		return nil
 	}
 	deployed, err := os.ReadFile(s.deployedModel())
+	if errors.Is(err, fs.ErrNotExist) {
+		c.changes = []string{"the deployed model is missing"}
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("cannot read the deployed model: %w", err)
 	}
@@ -192,6 +198,18 @@ func different(a, b map[string]string) []string {
 // pullAndBuild gets the images, from the stage. A context that is different is
 // a change only if the image built from it is.
 func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
+	if o.told {
+		// What runs needs no tag, and what is to be started does.
+		ids, err := s.engine.ImageIDs(ctx, c.images)
+		if err != nil {
+			return err
+		}
+		for _, service := range slices.Sorted(maps.Keys(ids)) {
+			if ids[service] == "" {
+				c.changes = append(c.changes, "the image of "+service+" is missing")
+			}
+		}
+	}
 	if len(c.changes) > 0 || o.pull == "always" {
 		if err := s.pullFor(ctx, c, o); err != nil {
 			return err
@@ -260,7 +278,8 @@ func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, f
 	}
 	s.setActivity("build " + short(c.commit))
 	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
-		if ended := (*compose.ExitError)(nil); errors.As(err, &ended) {
+		// Compose ends with a status also when the engine is away.
+		if _, away := s.engine.ImageIDs(ctx, c.images); away == nil && errors.As(err, new(*compose.ExitError)) {
 			err = verdict{err}
 		}
 		return &stepError{"build", short(c.commit), err}

@@ -172,3 +172,48 @@ func TestVerdictOutlivesTheWorker(t *testing.T) {
 		t.Errorf("status %+v", got)
 	}
 }
+
+// What somebody said down is taken down as soon as that works, and then left
+// alone.
+func TestDownIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	broken, calls := filepath.Join(dir, "broken"), filepath.Join(dir, "calls")
+	s.project.Plugin = filepath.Join(dir, "plugin")
+	script := "#!/bin/sh\necho >>" + calls + "\n! test -e " + broken + "\n"
+	if err := errors.Join(os.WriteFile(s.project.Plugin, []byte(script), 0o755), os.WriteFile(broken, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Down(t.Context(), target.Args{}, compose.Output{}); err == nil {
+		t.Fatal("down worked")
+	}
+	for range 2 {
+		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot take down") || s.Status().Outcome != Failed {
+			t.Errorf("poll: %v, %+v", err, s.Status())
+		}
+	}
+	if err := os.Remove(broken); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "unit.git") {
+			t.Errorf("poll: %v", err)
+		}
+	}
+	if got, err := os.ReadFile(calls); err != nil || len(got) != 4 {
+		t.Errorf("compose was called %d times, %v", len(got), err)
+	}
+}
+
+// That there is no compose on this host says nothing about the commit.
+func TestNoVerdictWithoutCompose(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.project.Plugin = "/nonexistent/docker-compose"
+	if err := os.WriteFile(filepath.Join(s.stage(), "compose.yaml"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.project.Resolve(t.Context(), s.stage(), "")
+	if err == nil || errors.Is(err, compose.ErrNoModel) || errors.Is(err, compose.ErrNoFile) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -54,6 +54,8 @@ type Service struct {
 	engine  compose.Engine
 	log     hclog.Logger
 	changed func()
+	isDown  bool   // nothing runs since somebody said down; for changes only
+	faults  faults // of polls and of changes; for these only
 
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
 	state  State
@@ -245,6 +247,9 @@ func (s *Service) ended(outcome Outcome, err error) {
 	s.mu.Lock()
 	s.status.Activity = Idle
 	broken := errors.Is(err, context.Canceled)
+	if outcome != "" && err != nil {
+		outcome = Failed // though part of it may have worked
+	}
 	if outcome != "" && !broken {
 		s.status.Outcome = outcome
 	}

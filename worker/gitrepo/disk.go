@@ -138,7 +138,7 @@ func (r *Repo) beside(what string) string { return r.dir + "." + what }
 
 // tidy removes what a killed process may have left.
 func (r *Repo) tidy() error {
-	if err := errors.Join(os.RemoveAll(r.beside("new")), os.RemoveAll(r.beside("damaged"))); err != nil {
+	if err := errors.Join(os.RemoveAll(r.beside("new")), os.RemoveAll(r.beside("damaged")), os.RemoveAll(r.beside("fresh"))); err != nil {
 		return err
 	}
 	packs, err := os.ReadDir(filepath.Join(r.dir, packDir))

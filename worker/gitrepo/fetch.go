@@ -17,7 +17,14 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
 	if !r.complete(want) {
-		if err := r.download(ctx, want); err != nil {
+		err := r.download(ctx, want)
+		if _, holds := r.Head(); holds && errors.Is(err, ErrTooLarge) && r.tooLarge != want {
+			// What earlier fetches brought may be what takes the room.
+			if err = r.replace(ctx, want); errors.Is(err, ErrTooLarge) {
+				r.tooLarge = want // do not download it again with each poll
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -26,6 +33,32 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	}
 	r.setHead(want)
 	return nil
+}
+
+// replace fetches the commit into a new repository beside this one, which then
+// takes its place: it holds nothing else.
+func (r *Repo) replace(ctx context.Context, want Hash) error {
+	fresh := &Repo{dir: r.beside("fresh"), branch: r.branch, remote: r.remote, url: r.url, redact: r.redact, options: r.options}
+	defer os.RemoveAll(fresh.dir)
+	if err := os.RemoveAll(fresh.dir); err != nil {
+		return r.fail("cannot rebuild the clone of", err)
+	}
+	if err := fresh.create(); err != nil {
+		return r.fail("cannot rebuild the clone of", err)
+	}
+	if err := fresh.download(ctx, want); err != nil {
+		return err
+	}
+	if err := fresh.recordHead(want); err != nil {
+		return r.fail("cannot rebuild the clone of", err)
+	}
+	if err := os.Rename(r.dir, r.beside("damaged")); err != nil {
+		return r.fail("cannot rebuild the clone of", err)
+	}
+	if err := os.Rename(fresh.dir, r.dir); err != nil {
+		return r.fail("cannot rebuild the clone of", err)
+	}
+	return os.RemoveAll(r.beside("damaged"))
 }
 
 func (r *Repo) download(ctx context.Context, want Hash) error {

@@ -108,7 +108,8 @@ func (h *httpRemote) pack(ctx context.Context, alive func(), want Hash, have []H
 // discover asks which refs there are. Asked for version 2, a server that speaks
 // it answers without them: then the advert is nil.
 func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRefs, error) {
-	u := h.at(discoveryPath)
+	// From where it should be: where that has led to before may be gone again.
+	u := h.origin.JoinPath(discoveryPath)
 	u.RawQuery = "service=" + uploadPack
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

@@ -47,6 +47,28 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Pushes add up. When they reach the limit the clone is made anew, as small as
+// one commit.
+func TestOldCommitsMakeRoom(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t, Limit(6<<20))
+	for range 10 {
+		s.commit("large", noise(1<<20))
+		s.stage(s.sync())
+	}
+	s.commit("large", noise(8<<20))
+	head, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _ := s.Head()
+	wantKind(t, s.Fetch(t.Context(), head), ErrTooLarge)
+	if got, ok := s.Head(); !ok || got != before {
+		t.Errorf("the head is %v, want still %v", got, before)
+	}
+	s.stage(before)
+}
+
 func TestStalledFetchEnds(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -119,14 +141,16 @@ func TestKilledWhileFetching(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-stuck
+	for deadline := time.Now().Add(time.Minute); packFiles(t, s.dir, "tmp_") == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Error("the process writes no pack")
+			break
+		}
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-
-	if left := packFiles(t, s.dir, "tmp_"); left == 0 {
-		t.Error("the killed process left no half of a pack: it was killed too early for this test")
-	}
 	s.open(Remote{URL: server.URL + "/app"})
 	if got, ok := s.Head(); !ok || got != before || s.Rebuilt() != nil {
 		t.Errorf("the head is %v, %v (rebuilt: %v), want %v", got, ok, s.Rebuilt(), before)

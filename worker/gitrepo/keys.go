@@ -26,6 +26,8 @@ const (
 	maxKeys    = 1000
 	maxIgnored = 100
 	minRSABits = 2048
+	maxRSABits = 8192    // more cannot log in: see sshd
+	maxBlob    = 2 << 10 // more than that of RSA takes; all keys go in one message
 )
 
 // Keys returns the public keys in the commit's ssh/*.pub, and for what it did
@@ -54,6 +56,10 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 			continue
 		}
 		file := "ssh/" + e.Name
+		if len(e.Name) > maxName {
+			found.ignore("%q is too long a name", file[:maxName])
+			continue
+		}
 		if e.Mode != filemode.Regular && e.Mode != filemode.Executable {
 			found.ignore("%q is no regular file", file)
 			continue
@@ -123,12 +129,19 @@ func parseKey(line []byte) (blob []byte, why string) {
 	case "ssh-dss":
 		return nil, "DSA keys are too weak; use ed25519"
 	case ssh.KeyAlgoRSA:
-		if public, ok := key.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey); !ok || public.N.BitLen() < minRSABits {
+		public, ok := key.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey)
+		if !ok || public.N.BitLen() < minRSABits {
 			return nil, fmt.Sprintf("RSA keys of less than %d bits are too weak; use ed25519", minRSABits)
+		}
+		if public.N.BitLen() > maxRSABits {
+			return nil, fmt.Sprintf("RSA keys of more than %d bits are not accepted; use ed25519", maxRSABits)
 		}
 	}
 	if _, ok := key.(*ssh.Certificate); ok || strings.Contains(key.Type(), "-cert-") {
 		return nil, "certificates are not supported"
 	}
-	return key.Marshal(), ""
+	if blob = key.Marshal(); len(blob) > maxBlob {
+		return nil, fmt.Sprintf("it takes more than %d bytes", maxBlob)
+	}
+	return blob, ""
 }

@@ -54,6 +54,7 @@ type Repo struct {
 	rebuilt error
 
 	fetching sync.Mutex // held by who changes what is on disk
+	tooLarge Hash       // a commit that exceeds the limit by itself; guarded by fetching
 
 	mu   sync.Mutex // guards head
 	head Hash

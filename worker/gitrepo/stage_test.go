@@ -234,6 +234,38 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+// A path behind symbolic links has the content of what they lead to.
+func TestEntriesBehindLinks(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	for link, target := range map[string]string{
+		"conf": "v2", "deep": "conf/sub", "loop": "loop", "out": "../elsewhere", "away": "/etc", "dangling": "nothing",
+	} {
+		if err := os.Symlink(target, filepath.Join(s.remote.Dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.commit("v2/f", "1", "v2/sub/g", "1", "v1/f", "1")
+	paths := []string{"conf", "conf/f", "deep", "deep/g", "loop", "out/x", "away", "dangling"}
+	one, err := s.Entries(s.sync(), paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.commit("v2/f", "2", "v2/sub/g", "2")
+	two, err := s.Entries(s.sync(), paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range paths {
+		if changed := i < 4; (one[p] != two[p]) != changed {
+			t.Errorf("%q was %q and is %q", p, one[p], two[p])
+		}
+		if one[p] == "" {
+			t.Errorf("%q has no identity, though a link is there", p)
+		}
+	}
+}
+
 // object stores an object in the local repository.
 func (s *setup) object(kind plumbing.ObjectType, content string) Hash {
 	s.t.Helper()

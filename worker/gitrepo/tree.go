@@ -122,55 +122,6 @@ func (r *Repo) Submodules(commit Hash) ([]string, error) {
 	return names, nil
 }
 
-// Entries returns for each path what identifies its content in the commit: the
-// mode and hash of a file or a directory, or "" where there is none. Symbolic
-// links are not followed; a link's content is where it points to.
-func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
-	store := r.store()
-	defer store.close()
-	c, err := commit(store, hash)
-	if err != nil {
-		return nil, err
-	}
-	identities := make(map[string]string, len(paths))
-	for _, p := range paths {
-		e, err := find(store, c.TreeHash, path.Clean(p))
-		if err != nil {
-			return nil, unreadable(hash, err)
-		}
-		if e != nil {
-			identities[p] = e.Mode.String() + " " + e.Hash.String()
-		} else {
-			identities[p] = ""
-		}
-	}
-	return identities, nil
-}
-
-// find returns the entry at a clean path below a tree, or nil. It does not use
-// go-git's FindEntry, which does not find names that are unsafe on Windows.
-func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) {
-	at := &object.TreeEntry{Mode: filemode.Dir, Hash: root}
-	if name == "." {
-		return at, nil
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if at.Mode != filemode.Dir {
-			return nil, nil
-		}
-		listing, err := object.GetTree(store, at.Hash)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(listing.Entries, func(e object.TreeEntry) bool { return e.Name == part })
-		if i < 0 {
-			return nil, nil
-		}
-		at = &listing.Entries[i]
-	}
-	return at, nil
-}
-
 // eachObject visits each object of a commit once, but those in seen, and adds
 // them there.
 func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {

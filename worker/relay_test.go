@@ -1,0 +1,42 @@
+package worker
+
+import (
+	"testing"
+	"time"
+
+	"pgo/proto"
+)
+
+func piece(text string) *proto.RunReply { return toStdout([]byte(text)) }
+
+func TestRelayKeepsTheOrder(t *testing.T) {
+	var got string
+	r := newRelay(func(p *proto.RunReply) error {
+		got += string(p.GetStdout())
+		return nil
+	}, time.Minute)
+	want := ""
+	for range 3 * relayLength {
+		r.send(piece("x"))
+		want += "x"
+	}
+	if r.close() || got != want {
+		t.Errorf("%d pieces came of %d", len(got), len(want))
+	}
+}
+
+// A client that reads nothing loses output, and holds up nobody.
+func TestRelayDropsForAStuckClient(t *testing.T) {
+	stuck := make(chan struct{})
+	r := newRelay(func(*proto.RunReply) error {
+		<-stuck
+		return nil
+	}, time.Millisecond)
+	for range 10 * relayLength {
+		r.send(piece("x"))
+	}
+	close(stuck)
+	if !r.close() {
+		t.Error("nothing was dropped, though nothing was read")
+	}
+}
