@@ -88,9 +88,9 @@ func TestAlternateComposeFile(t *testing.T) {
 	deployed(t, pgod, web, web.Push("a file that is not ours", rig.Files{"compose.yaml": greeter(r, "never", "again")}))
 	stays(t, web, before, "another compose file")
 
-	gone := web.Push("it moved", rig.Files{"deploy/y.yaml": greeter(r, "web", "three")})
+	web.Push("it moved", rig.Files{"deploy/y.yaml": greeter(r, "web", "three")})
 	web.Repo.Git("rm", "--quiet", "deploy/x.yaml")
-	gone = web.Repo.Commit("it is gone")
+	gone := web.Repo.Commit("it is gone")
 	shows(t, pgod, web, "head:      "+gone[:7], "error:", "the repository has no deploy/x.yaml")
 }
 

@@ -9,14 +9,13 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
-	"time"
 
 	"pgo/worker/sandbox"
 )
 
 // resolveTime bounds one resolving, which takes a tenth of a second: there are
-// files that can be read for ever.
-var resolveTime = 30 * time.Second
+// files that can be read for ever. What computes for ever meets MaxCPU first.
+var resolveTime = 2 * sandbox.MaxCPU
 
 // maxWords is as much as is kept of what compose says while resolving.
 const maxWords = 64 << 10
@@ -43,7 +42,8 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 		return &unresolved{fmt.Sprintf("docker compose needs more than %d MiB of memory for it", sandbox.MaxMemory>>20)}
 	case errors.As(err, &exit):
 		return &unresolved{explain(exit.Output, stage, env, sandbox.Supported() > 0)}
-	case errors.As(err, &killed) && killed.UserTime()+killed.SystemTime() >= sandbox.MaxCPU:
+	case errors.As(err, &killed) && killed.UserTime()+killed.SystemTime() > sandbox.MaxCPU*9/10:
+		// The clock that the kernel kills by differs from the one it shows.
 		return &unresolved{fmt.Sprintf("docker compose needs more than %s of CPU time for it", sandbox.MaxCPU)}
 	}
 	return err
@@ -53,7 +53,7 @@ var (
 	// outOfMemory is how a Go program ends that gets no more.
 	outOfMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
 	// denied is what compose says of a file that the sandbox keeps from it.
-	denied = regexp.MustCompile(`(?s)\bopen (.+): permission denied`)
+	denied = regexp.MustCompile(`(?m)\bopen (.+): permission denied$`)
 	line   = regexp.MustCompile(`: line \d+`)
 )
 

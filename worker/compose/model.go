@@ -104,7 +104,7 @@ func isFile(tree, name string) bool {
 	if err != nil {
 		return false
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	info, err := root.Stat(name)
 	return err == nil && info.Mode().IsRegular()
 }

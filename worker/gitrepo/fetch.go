@@ -39,7 +39,7 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 // takes its place: it holds nothing else.
 func (r *Repo) replace(ctx context.Context, want Hash) error {
 	fresh := &Repo{dir: r.beside("fresh"), branch: r.branch, remote: r.remote, url: r.url, redact: r.redact, options: r.options}
-	defer os.RemoveAll(fresh.dir)
+	defer func() { _ = os.RemoveAll(fresh.dir) }()
 	if err := os.RemoveAll(fresh.dir); err != nil {
 		return r.fail("cannot rebuild the clone of", err)
 	}

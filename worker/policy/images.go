@@ -1,0 +1,176 @@
+package policy
+
+import (
+	"encoding/csv"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// imageName is what may be in an image's name, tag and digest included.
+var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
+
+// images checks the names of what a service builds: a build takes over any
+// local name, also of an image that another service runs.
+func (c *checker) images(at place, service map[string]any) {
+	build := object(service["build"])
+	image := str(service["image"])
+	if build == nil {
+		if pinned := c.pinned(image); pinned != "" && pinned != c.Service {
+			c.refuse(at.key("image"), image, "images of the service "+pinned+", which only pgo uses", "")
+		}
+		return
+	}
+	if image != "" {
+		c.built(at.key("image"), image)
+	} else {
+		c.built(at.key("build"), c.Service+"-"+at.name) // compose's own choice
+	}
+	for i, tag := range list(build["tags"]) {
+		c.built(at.key("build").key("tags").item(i), str(tag))
+	}
+}
+
+func (c *checker) built(at place, image string) {
+	switch {
+	case !imageName.MatchString(image):
+		c.refuse(at, image, "not a name that an image may have", "")
+	case c.pinned(image) != "":
+		c.refuse(at, image, "only pgo makes such images, to go back to", "")
+	case !slices.ContainsFunc(components(image), func(part string) bool { return c.owner(part, "") == c.Service }):
+		c.refuse(at, image, "what is built is named after the service, such as "+c.Service+"-web", "image:"+image)
+	}
+}
+
+// pinned returns the service whose deploys pgo keeps under an image's name,
+// pgo/<service>:<commit>-<compose service>.
+func (c *checker) pinned(image string) string {
+	parts := components(image)
+	if len(parts) == 2 && parts[0] == "pgo" && (parts[1] == c.Service || slices.Contains(c.Others, parts[1])) {
+		return parts[1]
+	}
+	return ""
+}
+
+// components returns the parts of an image's path, without the registry, the
+// tag and the digest.
+func components(image string) []string {
+	image, _, _ = strings.Cut(image, "@")
+	parts := strings.Split(image, "/")
+	if len(parts) > 1 && (strings.ContainsAny(parts[0], ".:") || parts[0] == "localhost") {
+		parts = parts[1:]
+	}
+	last := len(parts) - 1
+	parts[last], _, _ = strings.Cut(parts[last], ":")
+	return parts
+}
+
+// build is what the engine's builder is given. Compose hands it to another
+// program as text, in which what looks like a template is one.
+var build = on("bind: build.context:", "context and dockerfile in the repository; nothing that the builder would expand, such as `${…}`", func(c *checker, at place, build map[string]any) {
+	context, dockerfile := str(build["context"]), str(build["dockerfile"])
+	if filepath.IsAbs(context) {
+		c.read(at.key("context"), context)
+	} else if context != "" {
+		c.refuse(at.key("context"), context, "only a directory in the repository", "build.context:"+context)
+	}
+	if dockerfile != "" && !filepath.IsAbs(dockerfile) {
+		dockerfile = filepath.Join(context, dockerfile)
+	}
+	if filepath.IsAbs(dockerfile) {
+		c.read(at.key("dockerfile"), dockerfile)
+	}
+	for key, v := range build {
+		if !slices.Contains(withoutTemplate, key) && hasTemplate(v) {
+			c.refuse(at.key(key), v, "what is in ${} or %{} would be expanded after this check", "")
+		}
+	}
+	for i, ref := range list(build["secrets"]) {
+		c.buildSecret(at.key("secrets").item(i), object(ref))
+	}
+})
+
+// withoutTemplate are the keys of build in which compose quotes templates, or
+// which have a rule that lets none pass.
+var withoutTemplate = []string{"args", "dockerfile_inline", "secrets", "tags"}
+
+func hasTemplate(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return strings.Contains(v, "${") || strings.Contains(v, "%{")
+	case []any:
+		return slices.ContainsFunc(v, hasTemplate)
+	case map[string]any:
+		for key, value := range v {
+			if hasTemplate(key) || hasTemplate(value) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// buildSecret checks what compose writes as a list of name=value with commas
+// between them: id=…,type=file,src=….
+func (c *checker) buildSecret(at place, ref map[string]any) {
+	secret := object(object(c.model["secrets"])[str(ref["source"])])
+	for _, v := range []any{ref["source"], ref["target"], secret["file"], secret["environment"]} {
+		if text := str(v); strings.ContainsAny(text, ",\"\n\r") || hasTemplate(text) {
+			c.refuse(at, text, "no comma, no quotation mark and no template in a build's secret", "")
+		}
+	}
+}
+
+// additionalContext is a further context of a build, by its name.
+var additionalContext = rule{
+	allowed: "a directory in the repository, docker-image:// or service:",
+	lift:    "bind: build.additional_contexts:",
+	check: func(c *checker, at place, v any) {
+		source := str(v)
+		switch {
+		case filepath.IsAbs(source):
+			c.read(at, source)
+		case !strings.HasPrefix(source, "docker-image://") && !strings.HasPrefix(source, "service:"):
+			c.refuse(at, v, "only a directory in the repository, docker-image:// or service:", "build.additional_contexts:"+source)
+		}
+	},
+}
+
+// cache is an entry of cache_from or cache_to: an image, or attributes.
+func cache(lift string) rule {
+	const allowed = "an image, type=registry, type=inline, or type=local with an absolute path in the repository"
+	return rule{allowed: allowed, lift: "bind: nested-bind " + lift, check: func(c *checker, at place, v any) {
+		entry := str(v)
+		kind, dirs, ok := cacheAttributes(entry)
+		if !ok || !slices.Contains([]string{"registry", "inline", "local"}, kind) {
+			c.refuse(at, v, only(allowed), lift+entry)
+			return
+		}
+		for _, dir := range dirs {
+			c.mount(at, dir, false)
+		}
+	}}
+}
+
+// cacheAttributes reads an entry as the builder does: of attributes given
+// twice it takes the last, so every one counts.
+func cacheAttributes(entry string) (kind string, dirs []string, ok bool) {
+	fields, err := csv.NewReader(strings.NewReader(entry)).Read()
+	if err != nil {
+		return "", nil, false
+	}
+	if len(fields) == 1 && !strings.Contains(fields[0], "=") {
+		return "registry", nil, true
+	}
+	for _, field := range fields {
+		name, value, _ := strings.Cut(field, "=")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "type":
+			kind, ok = value, kind == "" || kind == value
+		case "src", "dest":
+			dirs = append(dirs, value)
+		}
+	}
+	return kind, dirs, ok && (kind == "local") == (len(dirs) > 0)
+}

@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// TestModels are models that the compose of today does not print, but that of
+// yesterday or tomorrow may, and such that none should.
+func TestModels(t *testing.T) {
+	for _, test := range []struct{ name, model, want string }{
+		{"env files kept", `{"services": {"web": {"env_file": ["/etc/environment", {"path": "/etc/passwd", "required": false, "format": "raw"}], "label_file": ["/etc/hosts"]}}}`, `
+services.web.env_file[0]: /etc/environment is refused: it is not in the repository (allow = ["bind:/etc/environment"])
+services.web.env_file[1].path: /etc/passwd is refused: it is not in the repository (allow = ["bind:/etc/passwd"])
+services.web.label_file[0]: /etc/hosts is refused: it is not in the repository (allow = ["bind:/etc/hosts"])`},
+		{"env files inside", `{"services": {"web": {"env_file": ["/var/lib/pgo/services/pgo/stage/web.env"]}}}`, ``},
+		{"hooks before the start", `{"services": {"web": {"pre_start": [{"command": ["id"], "privileged": true}, {"command": ["id"], "volumes": []}]}}}`, `
+services.web.pre_start[0].privileged: true is refused (allow = ["hook.privileged"])
+services.web.pre_start[1].volumes: [] is refused: unknown key (allow = ["key:services.*.pre_start[].volumes"])`},
+		{"jobs", `{"jobs": {"migrate": {"privileged": true}}}`, `
+jobs: {"migrate":{"privileged":true}} is refused: unknown key (allow = ["key:jobs"])`},
+		{"allowed key", `{"services": {"web": {"umask": "022"}}}`, ``},
+		{"extensions", `{"x-a": {"privileged": true}, "services": {"web": {"x-b": 1, "build": {"x-c": [{}]}}}}`, ``},
+		{"an extension where names are", `{"services": {"x-web": {"privileged": true}}, "networks": {"x-net": {"name": "host"}}}`, `
+networks.x-net.name: host is refused: it is the engine's own
+services.x-web.privileged: true is refused (allow = ["privileged"])`},
+		{"not resolved", `{"version": "3", "include": ["a"], "services": {"web": {"extends": {"service": "x"}, "extra_hosts": {"a": "host-gateway"}}}}`, `
+include: ["a"] is refused: compose resolves it: no resolved model has it
+services.web.extends: {"service":"x"} is refused: compose resolves it: no resolved model has it
+services.web.extra_hosts.a: host-gateway is refused: compose resolves it: no resolved model has it
+version: 3 is refused: compose resolves it: no resolved model has it`},
+		{"two keys in one", `{"services.web": {}, "services": {"web": {"build.context": "/etc", "volumes[]": {}, "*": 1, "[]": 2}}}`, `
+"services.web": {} is refused: unknown key (allow = ["key:services.web"])
+services.web."*": 1 is refused: unknown key (allow = ["key:services.*.*"])
+services.web."[]": 2 is refused: unknown key (allow = ["key:services.*.[]"])
+services.web."build.context": /etc is refused: unknown key (allow = ["key:services.*.build.context"])
+services.web."volumes[]": {} is refused: unknown key (allow = ["key:services.*.volumes[]"])`},
+		{"other forms", `{"services": {"web": {"build": ".", "ports": ["80:80"], "networks": ["host"], "volumes": "/:/", "command": {"a": 1}, "user": ["root"], "pid": {"host": 1}, "deploy": []}}}`, `
+services.web.build: . is refused: not in a form that compose resolves it to
+services.web.command: {"a":1} is refused: not in a form that compose resolves it to
+services.web.deploy: [] is refused: not in a form that compose resolves it to
+services.web.networks: ["host"] is refused: not in a form that compose resolves it to
+services.web.pid: {"host":1} is refused: not in a form that compose resolves it to
+services.web.ports[0]: 80:80 is refused: not in a form that compose resolves it to
+services.web.user: ["root"] is refused: not in a form that compose resolves it to
+services.web.volumes: /:/ is refused: not in a form that compose resolves it to`},
+		{"ports that are none", `{"services": {"web": {"ports": [{"published": "80-79"}, {"published": "+80"}, {"published": "65536"}, {"published": "80-"}, {"published": 443}, {"published": {}}]}}}`, `
+services.web.ports[0].published: 80-79 is refused: only a port, or a range such as 9000-9002
+services.web.ports[1].published: +80 is refused: only a port, or a range such as 9000-9002
+services.web.ports[2].published: 65536 is refused: only a port, or a range such as 9000-9002
+services.web.ports[3].published: 80- is refused: only a port, or a range such as 9000-9002
+services.web.ports[5].published: {} is refused: not in a form that compose resolves it to`},
+		{"no names", `{"networks": {"a": {}, "b": null}, "volumes": {"a": {"name": 3}}, "services": {"web": {"networks": {"gone": null}, "volumes": [{"type": "volume", "source": "gone", "target": "/x"}, {"type": "volume", "target": "/y"}, {}]}}}`, `
+networks.a.name: "" is refused: not a name that a network may have
+services.web.volumes[0].source: gone is refused: no volume of the same file
+services.web.volumes[2].type: "" is refused: only bind, volume and tmpfs
+volumes.a.name: 3 is refused: not a name that it may have`},
+		{"another project", `{"name": "shop"}`, `
+name: shop is refused: the project's name is the service's`},
+		{"what a terminal would obey", `{"services": {"\u001b[2J\n": {"pid": "\u001b[31mhost\nservices.web: fine"}}}`, `
+services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: only service:NAME`},
+		{"nothing", `{}`, ``},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			limits := home
+			if test.name == "allowed key" {
+				limits.Allow = []string{"key:services.*.umask"}
+			}
+			var got strings.Builder
+			for _, r := range Check(limits, decode(t, test.model), tree{}) {
+				got.WriteString("\n" + r.String())
+			}
+			if got.String() != test.want {
+				t.Errorf("got:%s\nwant:%s", got.String(), test.want)
+			}
+		})
+	}
+}
+
+// TestLong shows the beginning of what is long, and has no entry for what the
+// configuration could not hold.
+func TestLong(t *testing.T) {
+	long := strings.Repeat("x", 600)
+	refusals := Check(home, map[string]any{"services": map[string]any{"web": map[string]any{"pid": long}}}, tree{})
+	if len(refusals) != 1 || refusals[0].Allow != "" || len(refusals[0].Found) > 200 {
+		t.Errorf("%v", refusals)
+	}
+}
+
+// FuzzCheck tries documents that are no models: none panics, each is judged
+// alike each time, and a key that is not in the table is refused wherever it is.
+func FuzzCheck(f *testing.F) {
+	f.Add(`{"services": {"web": {"image": "x", "build": {"context": "/a", "tags": ["x"], "cache_from": ["type=local,src=/a"]}, "volumes": [{"type": "bind", "source": "/a"}], "networks": {"a": null}}}, "networks": {"a": {"name": "b"}}}`, "key", uint(3))
+	f.Add(`{"services": {"web": {"ports": [{"published": "1-2"}], "env_file": ["a"], "deploy": {"labels": {"a": "b"}}}}, "volumes": {"v": {"driver_opts": {"o": "bind"}}}}`, "x", uint(0))
+	f.Fuzz(func(t *testing.T, document, key string, pick uint) {
+		d := json.NewDecoder(strings.NewReader(document))
+		d.UseNumber()
+		var model map[string]any
+		if d.Decode(&model) != nil {
+			return
+		}
+		limits := home
+		limits.Ports = []PortRange{{1, 2}}
+		limits.Reserved = map[string]string{"a": "shop"}
+		before := Check(limits, model, tree{"/a": "b"})
+		CheckSources(limits, model, tree{"/a": "b"})
+		objects := fixedObjects(schema, model)
+		if len(objects) == 0 || strings.HasPrefix(key, "x-") {
+			return
+		}
+		chosen := objects[pick%uint(len(objects))]
+		if _, taken := chosen[key]; taken || known(schema, key) {
+			return
+		}
+		chosen[key] = true
+		if after := Check(limits, model, tree{"/a": "b"}); len(after) <= len(before) {
+			t.Errorf("a key %q is not refused: %v", key, after)
+		}
+	})
+}
+
+// known tells whether the table has a key of that name anywhere.
+func known(n *node, key string) bool {
+	if n == nil {
+		return false
+	}
+	for name, child := range n.keys {
+		if name == key || known(child, key) {
+			return true
+		}
+	}
+	return known(n.names, key) || known(n.items, key)
+}

@@ -1,0 +1,168 @@
+package policy
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// engineNetworks are what the engine takes for something else than a network
+// that somebody made.
+var engineNetworks = []string{"bridge", "default", "host", "none"}
+
+// plainName is a name that the engine takes for nothing but a name: it reads
+// "container:web" as the network of that container, and "/etc" as a directory.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// perhapsID is what the engine could take for the beginning of an ID.
+var perhapsID = regexp.MustCompile(`^[0-9a-f]+$`)
+
+// network is a top-level network. One that does not have the service's prefix
+// is somebody else's, also where it is not called external: compose attaches
+// to whatever has that name.
+var network = on("network:", "a network of the service's own, or one of its `networks`", func(c *checker, at place, network map[string]any) {
+	name := str(network["name"])
+	at = at.key("name")
+	switch {
+	case !plainName.MatchString(name):
+		c.refuse(at, name, "not a name that a network may have", "")
+	case slices.Contains(engineNetworks, name):
+		c.refuse(at, name, "it is the engine's own", "")
+	case c.own(name), slices.Contains(c.Networks, name):
+	case len(c.Networks) > 0:
+		c.refuse(at, name, "only "+c.Service+"_* and "+strings.Join(c.Networks, ", "), "network:"+name)
+	case perhapsID.MatchString(name):
+		c.refuse(at, name, "it could be the beginning of another network's ID", "network:"+name)
+	}
+})
+
+// own tells whether a network's or a volume's name is one that this service's
+// project makes. No service's name has an underscore.
+func (c *checker) own(name string) bool {
+	return strings.HasPrefix(name, c.Service+"_") && plainName.MatchString(name)
+}
+
+// endpoint is one service's place on one network of others.
+type endpoint struct {
+	at       place
+	network  string
+	settings map[string]any
+}
+
+// endpoints returns the networks of others that a service is on. A network_mode
+// that is a network's name, which the operator may allow, counts.
+func (c *checker) endpoints(at place, service map[string]any) []endpoint {
+	var all []endpoint
+	networks := object(c.model["networks"])
+	for key, settings := range object(service["networks"]) {
+		if name := str(object(networks[key])["name"]); !c.own(name) {
+			all = append(all, endpoint{at.key("networks").key(key), name, object(settings)})
+		}
+	}
+	mode := str(service["network_mode"])
+	if mode != "" && !ownNetworkMode(mode) && !isContainer(mode) && !slices.Contains(engineNetworks, mode) {
+		all = append(all, endpoint{at.key("network_mode"), mode, nil})
+	}
+	return all
+}
+
+var ownNetworkMode = ownOr("none")
+
+// service is what a compose service may be called, and where it may be found.
+var service = on("name: container_name: image: ipv4_address: ipv6_address: link_local_ips: mac_address:",
+	"on a network of others, no fixed address, and no name that another service's `urls` use or that has a dot; no container named as another service's are; what is built is named after the service", func(c *checker, at place, service map[string]any) {
+		c.containerName(at, service)
+		c.images(at, service)
+		endpoints := c.endpoints(at, service)
+		for _, e := range endpoints {
+			c.name(at, at.name, e.network)
+			c.name(at.key("container_name"), str(service["container_name"]), e.network)
+			c.name(at.key("hostname"), str(service["hostname"]), e.network)
+			for i, alias := range list(e.settings["aliases"]) {
+				c.name(e.at.key("aliases").item(i), str(alias), e.network)
+			}
+			for _, key := range []string{"ipv4_address", "ipv6_address", "mac_address"} {
+				c.address(e.at.key(key), e.settings[key])
+			}
+			for i, ip := range list(e.settings["link_local_ips"]) {
+				c.address(e.at.key("link_local_ips").item(i), ip)
+			}
+		}
+		if len(endpoints) > 0 {
+			c.generatedName(at, service)
+			c.address(at.key("mac_address"), service["mac_address"])
+		}
+	})
+
+// name checks a name that the engine's name service would answer for on a
+// network of others: for the name alone, and with the network's behind it. It
+// asks no other name service first, so a name with a dot could be any domain.
+func (c *checker) name(at place, name, network string) {
+	for _, host := range slices.Sorted(maps.Keys(c.Reserved)) {
+		other := c.Reserved[host]
+		if name != "" && (strings.EqualFold(name, host) || strings.EqualFold(name+"."+network, host)) {
+			c.refuse(at, name, "on the network "+network+" it would get the traffic for the urls of "+other, "name:"+name)
+			return
+		}
+	}
+	if strings.Contains(name, ".") {
+		c.refuse(at, name, "on the network "+network+" it could take any domain's place", "name:"+name)
+	}
+}
+
+func (c *checker) address(at place, v any) {
+	if text, _ := scalarText(v); text != "" {
+		c.refuse(at, text, "no fixed address on a network of others", at.name+":"+text)
+	}
+}
+
+// containerName checks names that all projects on the host share: one that
+// another service's containers get would keep them from being created.
+func (c *checker) containerName(at place, service map[string]any) {
+	key, name := at.key("container_name"), str(service["container_name"])
+	if name == "" {
+		key, name = at, c.Service+"-"+at.name+"-1"
+	}
+	other := c.owner(name, "-")
+	if other != "" && other != c.Service && generated.MatchString(strings.TrimPrefix(name, other)) {
+		c.refuse(key, name, "containers of the service "+other+" have such names", "container_name:"+name)
+	}
+}
+
+// generated is what compose puts behind the name of a project.
+var generated = regexp.MustCompile(`^-.+-[0-9]+$`)
+
+// generatedName checks the names that compose makes up, web-1 and so on, which
+// are names on a network too.
+func (c *checker) generatedName(at place, service map[string]any) {
+	if str(service["container_name"]) != "" {
+		return
+	}
+	for host, other := range c.Reserved {
+		if number, found := strings.CutPrefix(host, c.Service+"-"+at.name+"-"); found && isNumber(number) {
+			c.refuse(at, host, "it would get the traffic for the urls of "+other, "name:"+host)
+		}
+	}
+}
+
+var isNumber = regexp.MustCompile(`^[0-9]+$`).MatchString
+
+// owner returns the service that a name with the given ending after the
+// service's name belongs to: the one with the longest name that fits.
+func (c *checker) owner(name, separator string) string {
+	owner := ""
+	for _, service := range append(slices.Clone(c.Others), c.Service) {
+		if strings.HasPrefix(name, service+separator) && len(service) > len(owner) {
+			owner = service
+		}
+	}
+	return owner
+}
+
+// pool is addresses that a network asks for: the host would send there what is
+// meant for others.
+var pool = on("network.ipam:", "addresses of the engine's choice", func(c *checker, at place, pool map[string]any) {
+	subnet := str(pool["subnet"])
+	c.refuse(at, subnet, "addresses are the engine's to choose", "network.ipam:"+subnet)
+})

@@ -1,0 +1,228 @@
+package policy
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// Links reads symlinks.
+type Links interface {
+	// Readlink returns what the symlink at path holds; "" if there is none, be
+	// it something else or nothing at all.
+	Readlink(path string) (string, error)
+}
+
+// Disk is the Links of this host.
+type Disk struct{}
+
+// Readlink implements Links.
+func (Disk) Readlink(path string) (string, error) {
+	target, err := os.Readlink(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTDIR) {
+		return "", nil
+	}
+	return target, err
+}
+
+// source is a path on the host that a model uses.
+type source struct {
+	at       place
+	path     string
+	mounted  bool // while containers run, and not only to build
+	writable bool
+}
+
+func (c *checker) mount(at place, path string, writable bool) {
+	c.sources = append(c.sources, source{at, path, true, writable})
+}
+
+func (c *checker) read(at place, path string) {
+	c.sources = append(c.sources, source{at: at, path: path})
+}
+
+// maxLinks is how many symlinks a path may lead through.
+const maxLinks = 64
+
+// resolved is where a path leads.
+type resolved struct {
+	path  string
+	links []string // the symlinks on the way
+	blind bool     // from some point on it could not be looked at, and is as it was written
+	loop  bool
+}
+
+// roots resolves paths, and knows which of them may be mounted.
+type roots struct {
+	disk      Links
+	repo      string // the tree that the model's paths are judged in: stage or checkout
+	checkout  string
+	forbidden []string
+	granted   []string // what `allow = ["bind:…"]` names
+}
+
+func newRoots(l Limits, disk Links, repo string) *roots {
+	r := &roots{disk: disk}
+	r.repo, r.checkout = r.resolve(repo).path, r.resolve(l.Checkout).path
+	for _, dir := range append([]string{"/proc"}, l.Forbidden...) {
+		r.forbidden = append(r.forbidden, r.resolve(dir).path)
+	}
+	var dirs []string
+	for _, entry := range l.Allow {
+		if dir, bind := strings.CutPrefix(entry, liftBind); bind && filepath.IsAbs(dir) {
+			dirs = append(dirs, filepath.Clean(dir))
+		}
+	}
+	for _, dir := range dirs {
+		// What lies in something else that containers may write to could have
+		// become a symlink: it is taken for what it says, and led nowhere.
+		if !slices.ContainsFunc(dirs, func(other string) bool { return below(other, dir) }) && !within(r.checkout, dir) {
+			dir = r.resolve(dir).path
+		}
+		r.granted = append(r.granted, dir)
+	}
+	return r
+}
+
+// resolve follows the symlinks of an absolute path, as the kernel does. What is
+// in the checkout is looked up in the tree that is judged.
+func (r *roots) resolve(path string) resolved {
+	var to resolved
+	done, rest := "/", strings.Split(path, "/")
+	for len(rest) > 0 {
+		step := rest[0]
+		rest = rest[1:]
+		switch step {
+		case "", ".":
+			continue
+		case "..":
+			done = filepath.Dir(done)
+			continue
+		}
+		done = filepath.Join(done, step)
+		target, err := r.disk.Readlink(done)
+		switch {
+		case err != nil:
+			to.blind = true
+			done, rest = filepath.Join(append([]string{done}, rest...)...), nil
+		case target != "":
+			to.links = append(to.links, done)
+			if len(to.links) > maxLinks {
+				return resolved{path: path, loop: true}
+			}
+			rest = append(strings.Split(target, "/"), rest...)
+			done = filepath.Dir(done)
+			if filepath.IsAbs(target) {
+				done = "/"
+			}
+		case done == r.checkout:
+			done = r.repo
+		}
+	}
+	if path != "" {
+		to.path = done
+	}
+	return to
+}
+
+// judge refuses the sources that lead to where they must not. Of those that
+// remain it refuses what a container could lead there later.
+func (c *checker) judge(r *roots, sources []source) {
+	ends := map[source]resolved{}
+	writable := map[string]place{}
+	for _, s := range sources {
+		end := r.resolve(s.path)
+		why, entry := r.complaint(s, end)
+		if why != "" && c.refuse(s.at, r.show(s.path), why, entry) || !s.mounted {
+			continue
+		}
+		ends[s] = end
+		if first, taken := writable[end.path]; s.writable && (!taken || s.at.path < first.path) {
+			writable[end.path] = s.at
+		}
+	}
+	for s, end := range ends {
+		c.judgeWay(r, s, end, writable)
+	}
+}
+
+// complaint returns what is wrong with where a source leads, and the entry of
+// allow that would grant it.
+func (r *roots) complaint(s source, end resolved) (why, entry string) {
+	why, entry = "it is not in the repository", liftBind+end.path
+	if to := r.show(end.path); to != r.show(s.path) {
+		why = "it leads to " + to + ", which is not in the repository"
+	}
+	in := func(dir string) bool { return within(dir, end.path) }
+	switch {
+	case !filepath.IsAbs(s.path):
+		return "not an absolute path", ""
+	case slices.Contains(strings.Split(s.path, "/"), ".."):
+		return "write it without ..", ""
+	case end.loop:
+		return "too many symlinks", ""
+	case end.blind:
+		// The operator may know better, unless containers can write to where it is.
+		if r.isForbidden(end.path) || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, end.path) }) {
+			entry = ""
+		}
+		return "this service's user may not look where " + r.show(end.path) + " leads", entry
+	case in(r.repo):
+		return "", ""
+	case r.isForbidden(end.path):
+		return why + ", and no entry of allow grants it", ""
+	case slices.ContainsFunc(r.granted, in):
+		return "", ""
+	}
+	return why, entry
+}
+
+// judgeWay refuses a mount of what another mount makes writable: the container
+// that has that one can put a symlink there, and the next start follows it.
+func (c *checker) judgeWay(r *roots, s source, end resolved, writable map[string]place) {
+	for _, path := range append(slices.Clone(end.links), end.path) {
+		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+			if by, found := writable[dir]; found {
+				c.refuse(s.at, r.show(s.path), "it is reached through "+r.show(dir)+", which "+by.path+" makes writable", "nested-bind")
+				return
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+}
+
+// isForbidden tells whether path is, lies in or contains one that no entry of
+// allow grants.
+func (r *roots) isForbidden(path string) bool {
+	return slices.ContainsFunc(r.forbidden, func(dir string) bool { return within(dir, path) || within(path, dir) })
+}
+
+// show shortens what is in the repository to its path in there.
+func (r *roots) show(path string) string {
+	for _, root := range []string{r.repo, r.checkout} {
+		if within(root, path) {
+			return "." + strings.TrimPrefix(path, root)
+		}
+	}
+	return path
+}
+
+// within tells whether path is dir or lies in it.
+func within(dir, path string) bool { return path == dir || below(dir, path) }
+
+// below tells whether path lies in dir.
+func below(dir, path string) bool {
+	return dir != "" && path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+// reachesEngine tells whether a directory is, or holds, an engine's socket.
+func reachesEngine(dir string) bool {
+	base := filepath.Base(dir)
+	return base == "docker.sock" || base == "containerd.sock" || within(dir, "/run/docker.sock") || within(dir, "/var/run/docker.sock")
+}

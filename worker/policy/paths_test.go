@@ -1,0 +1,180 @@
+package policy
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// tree is a host's symlinks, and with a target of "?" what may not be looked at.
+type tree map[string]string
+
+func (t tree) Readlink(path string) (string, error) {
+	target := t[path]
+	if target == "?" {
+		return "", &fs.PathError{Op: "readlink", Path: path, Err: fs.ErrPermission}
+	}
+	return target, nil
+}
+
+// home is a service's place on a host.
+var home = Limits{
+	Service:   "pgo",
+	Checkout:  "/var/lib/pgo/services/pgo/checkout",
+	Stage:     "/var/lib/pgo/services/pgo/stage",
+	Forbidden: []string{"/var/lib/pgo", "/run/pgo"},
+}
+
+// bind is a model of one compose service with these bind mounts, of paths in
+// dir where they are relative. One that ends in :rw is writable.
+func bind(dir string, paths ...string) map[string]any {
+	var volumes []any
+	for _, path := range paths {
+		path, writable := strings.CutSuffix(path, ":rw")
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(dir, path)
+		}
+		volumes = append(volumes, map[string]any{"type": "bind", "source": path, "target": "/x", "read_only": !writable})
+	}
+	return map[string]any{"services": map[string]any{"web": map[string]any{"volumes": volumes}}}
+}
+
+func TestSources(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		allow []string
+		disk  tree
+		paths []string
+		want  []string // of each refusal: path, why, entry
+	}{
+		{name: "inside", paths: []string{".", "conf", "conf/not/there"}},
+		{name: "links that stay inside", disk: tree{"a": "b/c", "b": "conf"}, paths: []string{"a", "a/d"}},
+		{name: "link to the checkout", disk: tree{"a": home.Checkout + "/b", "b": "/etc"}, paths: []string{"a"}, want: []string{"./a: it leads to /etc, which is not in the repository (bind:/etc)"}},
+		{name: "link on the way", disk: tree{"a": "/etc"}, paths: []string{"a/shadow"}, want: []string{"./a/shadow: it leads to /etc/shadow, which is not in the repository (bind:/etc/shadow)"}},
+		{name: "link through ..", disk: tree{"a": "conf/../../../../../../../etc"}, paths: []string{"a"}, want: []string{"./a: it leads to /etc, which is not in the repository (bind:/etc)"}},
+		{name: "link behind ..", disk: tree{"a": "b/../x", "b": "/srv/data"}, paths: []string{"a"}, want: []string{"./a: it leads to /srv/x, which is not in the repository (bind:/srv/x)"}},
+		{name: "loop", disk: tree{"a": "b", "b": "a"}, paths: []string{"a"}, want: []string{"./a: too many symlinks ()"}},
+		{name: "beside", paths: []string{home.Stage + "x", home.Checkout + "-old"}, want: []string{
+			home.Checkout + "-old: it is not in the repository, and no entry of allow grants it ()",
+			home.Stage + "x: it is not in the repository, and no entry of allow grants it ()"}},
+		{name: "pgo's own", allow: []string{"bind:/", "bind:/var/lib", "bind:/var/lib/pgo", "bind:/proc", "bind:/run"},
+			paths: []string{"/var/lib", "/var/lib/pgo/services/shop/checkout", "/run", "/proc/1", "/"}, want: []string{
+				"/: it is not in the repository, and no entry of allow grants it ()",
+				"/proc/1: it is not in the repository, and no entry of allow grants it ()",
+				"/run: it is not in the repository, and no entry of allow grants it ()",
+				"/var/lib/pgo/services/shop/checkout: it is not in the repository, and no entry of allow grants it ()",
+				"/var/lib: it is not in the repository, and no entry of allow grants it ()"}},
+		{name: "granted by another name", allow: []string{"bind:/var/run/docker.sock"}, disk: tree{"/var/run": "/run"}, paths: []string{"/var/run/docker.sock", "/run/docker.sock"}},
+		{name: "granted, and led elsewhere", allow: []string{"bind:/srv/data"}, disk: tree{"/srv/data/x": "/etc"}, paths: []string{"/srv/data/x"}, want: []string{"/srv/data/x: it leads to /etc, which is not in the repository (bind:/etc)"}},
+		{name: "granted in what is granted, and led elsewhere", allow: []string{"bind:/srv", "bind:/srv/data"}, disk: tree{"/srv/data": "/etc"}, paths: []string{"/srv/data"}, want: []string{"/srv/data: it leads to /etc, which is not in the repository (bind:/etc)"}},
+		{name: "granted in the repository, and led elsewhere", allow: []string{"bind:" + home.Checkout + "/a"}, disk: tree{"a": "/etc"}, paths: []string{"a"}, want: []string{"./a: it leads to /etc, which is not in the repository (bind:/etc)"}},
+		{name: "out of sight", disk: tree{"/etc/ssl/private": "?"}, paths: []string{"/etc/ssl/private/key"}, want: []string{"/etc/ssl/private/key: this service's user may not look where /etc/ssl/private/key leads (bind:/etc/ssl/private/key)"}},
+		{name: "out of sight, granted", allow: []string{"bind:/etc/ssl/private/key"}, disk: tree{"/etc/ssl/private": "?"}, paths: []string{"/etc/ssl/private/key"}},
+		{name: "out of sight, in what is granted", allow: []string{"bind:/srv", "bind:/srv/a/b"}, disk: tree{"/srv/a": "?"}, paths: []string{"/srv/a/b", "/srv/a/c"}, want: []string{
+			"/srv/a/b: this service's user may not look where /srv/a/b leads ()",
+			"/srv/a/c: this service's user may not look where /srv/a/c leads ()"}},
+		{name: "out of sight in the repository", disk: tree{"data/sub": "?"}, paths: []string{"data/sub/x"}, want: []string{"./data/sub/x: this service's user may not look where ./data/sub/x leads ()"}},
+		{name: "nested", paths: []string{"data:rw", "data/a/b"}, want: []string{"./data/a/b: it is reached through ./data, which services.web.volumes[0].source makes writable (nested-bind)"}},
+		{name: "nested, both read-only", paths: []string{"data", "data/a/b:rw"}},
+		{name: "the same twice", paths: []string{"data:rw", "data:rw", "data"}},
+		{name: "nested by a link to the outer", disk: tree{"a": "data"}, paths: []string{"a:rw", "data/b"}, want: []string{"./data/b: it is reached through ./data, which services.web.volumes[0].source makes writable (nested-bind)"}},
+		{name: "through a link in the outer", disk: tree{"a": "data/b", "data/b": "../conf"}, paths: []string{"data:rw", "a"}, want: []string{"./a: it is reached through ./data, which services.web.volumes[0].source makes writable (nested-bind)"}},
+		{name: "nested outside", allow: []string{"bind:/srv"}, paths: []string{"/srv:rw", "/srv/data"}, want: []string{"/srv/data: it is reached through /srv, which services.web.volumes[0].source makes writable (nested-bind)"}},
+		{name: "nested in what is refused", paths: []string{"/srv:rw", "/srv/data"}, want: []string{
+			"/srv/data: it is not in the repository (bind:/srv/data)", "/srv: it is not in the repository (bind:/srv)"}},
+		{name: "nested allowed", allow: []string{"nested-bind"}, paths: []string{"data:rw", "data/a/b"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			limits := home
+			limits.Allow = test.allow
+			// What the stage says when checking, the checkout says later.
+			for dir, check := range map[string]func(Limits, map[string]any, Links) []Refusal{home.Stage: Check, home.Checkout: CheckSources} {
+				disk := tree{}
+				for path, target := range test.disk {
+					if !filepath.IsAbs(path) {
+						path = filepath.Join(dir, path)
+					}
+					disk[path] = target
+				}
+				var got []string
+				for _, r := range check(limits, bind(dir, test.paths...), disk) {
+					got = append(got, r.Found+": "+r.Rule+" ("+r.Allow+")")
+				}
+				want := map[string]bool{}
+				for _, line := range test.want {
+					want[line] = true
+				}
+				for _, line := range got {
+					if !want[line] {
+						t.Errorf("%s: not expected: %s", dir, line)
+					}
+					delete(want, line)
+				}
+				for line := range want {
+					t.Errorf("%s: missing: %s", dir, line)
+				}
+			}
+		})
+	}
+}
+
+// TestSourcesChange is the gap between check and mount: the commit is as
+// harmless as before, but a container has put a symlink into the checkout.
+func TestSourcesChange(t *testing.T) {
+	disk := tree{home.Checkout + "/data": "/etc"}
+	if refusals := Check(home, bind(home.Stage, "data:rw"), disk); len(refusals) != 0 {
+		t.Errorf("the stage has no symlink, but: %v", refusals)
+	}
+	refusals := CheckSources(home, bind(home.Checkout, "data:rw"), disk)
+	if len(refusals) != 1 || refusals[0].Allow != "bind:/etc" {
+		t.Errorf("the checkout's symlink is not seen: %v", refusals)
+	}
+}
+
+// TestCheckSourcesOnlySources leaves out what Check has said already, and what
+// is built from the stage.
+func TestCheckSourcesOnlySources(t *testing.T) {
+	model := bind(home.Checkout, "/etc")
+	web := model["services"].(map[string]any)["web"].(map[string]any)
+	web["privileged"] = true
+	web["build"] = map[string]any{"context": "/srv"}
+	refusals := CheckSources(home, model, tree{})
+	if len(refusals) != 1 || refusals[0].Path != "services.web.volumes[0].source" {
+		t.Errorf("refusals: %v", refusals)
+	}
+}
+
+func TestDisk(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Symlink("file", link)); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, path := range []string{dir, file, link, file + "/below", filepath.Join(dir, "missing")} {
+		target, err := Disk{}.Readlink(path)
+		if err != nil {
+			t.Error(err)
+		}
+		got[path] = target
+	}
+	want := map[string]string{dir: "", file: "", link: "file", file + "/below": "", filepath.Join(dir, "missing"): ""}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
+	}
+	if _, err := (Disk{}).Readlink(filepath.Join(dir, strings.Repeat("x", 300))); err == nil {
+		t.Error("a name that is too long is taken for one that is not there")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	limits := Limits{Allow: []string{"bind:/var/run/docker.sock", "bind:/run", "bind:/", "bind:/run/user/1001/docker.sock", "use_api_socket", "privileged", "bind:/srv/data", "cap_add:NET_ADMIN", "bind:/var/runner"}}
+	warnings := Warnings(limits)
+	if len(warnings) != 6 {
+		t.Errorf("warnings: %s", strings.Join(warnings, "\n"))
+	}
+}

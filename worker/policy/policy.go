@@ -1,0 +1,120 @@
+// Package policy decides what a repository may ask of the host. It holds a
+// resolved compose model against a table of all keys that compose knows: each
+// is harmless, or checked by a rule. What is not in the table is refused.
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"pgo/internal/printable"
+)
+
+// Limits is what the operator grants to one service.
+type Limits struct {
+	Service  string      // its name, which is the compose project's
+	Others   []string    // the names of all other services
+	Root     bool        // its user is root: rules that are not for root's services are left out
+	Ports    []PortRange // host ports that it may publish; empty: all but Granted
+	Granted  []PortRange // host ports of other services, and pgod's own
+	Networks []string    // networks from outside that it may join; empty: all
+	Allow    []string    // refusals to lift, as Refusal.Allow names them
+
+	// Reserved has the host part of every other service's urls targets, and
+	// that service.
+	Reserved map[string]string
+
+	Checkout  string   // what containers mount
+	Stage     string   // where the model's paths are, until the switch
+	Forbidden []string // pgo's own files and directories: of these only the checkout may be mounted
+}
+
+// PortRange is the host ports from First to Last, both included.
+type PortRange struct{ First, Last int }
+
+// Refusal is one thing in a model that the policy does not let pass.
+type Refusal struct {
+	Path  string // of the key: services.web.privileged
+	Found string // its value, short
+	Rule  string // what is allowed instead, or why this is not; empty: nothing is, and it speaks for itself
+	Allow string // the entry of Limits.Allow that lifts it; empty: none does
+}
+
+func (r Refusal) String() string {
+	text := r.Path + ": " + r.Found + " is refused"
+	if r.Rule != "" {
+		text += ": " + r.Rule
+	}
+	if r.Allow != "" {
+		text += " (allow = [" + strconv.Quote(r.Allow) + "])"
+	}
+	return text
+}
+
+// Check returns all refusals of a model, sorted by path. The model is what
+// `docker compose config --format json` printed, decoded: numbers are
+// json.Number, a dollar is a dollar, and paths are in the stage.
+func Check(l Limits, model map[string]any, links Links) []Refusal {
+	c := &checker{Limits: l, model: model}
+	c.visit(schema, place{}, model)
+	c.judge(newRoots(l, links, l.Stage), c.sources)
+	return c.sorted()
+}
+
+// CheckSources checks again what the model mounts, after its paths were moved
+// into the checkout and right before they are mounted: symlinks may have
+// changed since Check.
+func CheckSources(l Limits, model map[string]any, links Links) []Refusal {
+	c := &checker{Limits: l, model: model}
+	c.visit(schema, place{}, model)
+	c.refusals = nil
+	mounted := slices.DeleteFunc(c.sources, func(s source) bool { return !s.mounted })
+	c.judge(newRoots(l, links, l.Checkout), mounted)
+	return c.sorted()
+}
+
+// Warnings returns what the operator should know of the entries in l.Allow.
+func Warnings(l Limits) []string {
+	var warnings []string
+	for _, entry := range l.Allow {
+		dir, bind := strings.CutPrefix(entry, liftBind)
+		if bind && reachesEngine(dir) || entry == liftEngine || entry == liftPrivileged {
+			warnings = append(warnings, "allow = ["+strconv.Quote(entry)+"] makes whoever can push to this repository root on this host")
+		}
+	}
+	return warnings
+}
+
+// checker is one check of one model.
+type checker struct {
+	Limits
+	model    map[string]any
+	sources  []source // found by the rules, to be judged together
+	refusals []Refusal
+}
+
+// refuse notes a refusal, unless the operator lifts it. The entry may be one
+// that cannot be written in the configuration: then none lifts it.
+func (c *checker) refuse(at place, found any, rule, entry string) (refused bool) {
+	if len(entry) > maxEntry || strings.HasSuffix(entry, ":") || strings.ContainsFunc(entry, unicode.IsControl) {
+		entry = ""
+	}
+	if entry != "" && slices.Contains(c.Allow, entry) {
+		return false
+	}
+	c.refusals = append(c.refusals, Refusal{Path: at.path, Found: show(found), Rule: printable.Line(rule), Allow: entry})
+	return true
+}
+
+// maxEntry is as long as an entry of allow may be in the configuration.
+const maxEntry = 512
+
+func (c *checker) sorted() []Refusal {
+	slices.SortFunc(c.refusals, func(a, b Refusal) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Found, b.Found), cmp.Compare(a.Rule, b.Rule))
+	})
+	return slices.Compact(c.refusals)
+}

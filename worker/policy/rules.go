@@ -1,0 +1,186 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// rule is what the policy says of one key. The zero rule: it is harmless.
+type rule struct {
+	allowed string // what is allowed, in words; empty: nothing is
+	lift    string // the entries of allow that lift it; with a colon at its end, what one begins with
+	exempt  bool   // not for root's services
+	whole   bool   // judges whatever it is given: nothing below has a rule of its own
+	object  bool   // for an object, not for a scalar
+	check   func(c *checker, at place, v any)
+}
+
+// The entries of allow that are named in more than one place.
+const (
+	liftBind       = "bind:"
+	liftPrivileged = "privileged"
+	liftEngine     = "use_api_socket"
+)
+
+var harmless = rule{}
+
+// partOf is for keys that the rule of what they are in looks at.
+func partOf(key string) rule { return rule{allowed: "see `" + key + "`"} }
+
+// gone is for keys that compose acts on while it resolves.
+var gone = never("compose resolves it: no resolved model has it")
+
+// unreadable is for what compose cannot read again after it has resolved it: it
+// writes Path where it reads path.
+var unreadable = never("this version of compose cannot start what it resolves here")
+
+// notRoot makes a rule one that is not for root's services.
+func notRoot(r rule) rule {
+	r.exempt = true
+	return r
+}
+
+// refused refuses whatever is not absent, false or empty.
+func refused(lift string) rule {
+	return rule{lift: lift, whole: true, check: func(c *checker, at place, v any) {
+		if set(v) {
+			c.refuse(at, v, "", lift)
+		}
+	}}
+}
+
+// never refuses as refused does, and no entry lifts it.
+func never(why string) rule {
+	return rule{allowed: why, whole: true, check: func(c *checker, at place, v any) {
+		if set(v) {
+			c.refuse(at, v, why, "")
+		}
+	}}
+}
+
+// each refuses a value that is not ok. lift is completed with the value.
+func each(lift, allowed string, ok func(value string) bool) rule {
+	return rule{allowed: allowed, lift: lift, check: func(c *checker, at place, v any) {
+		if text, scalar := scalarText(v); scalar && text != "" && !ok(text) {
+			c.refuse(at, v, only(allowed), lift+text)
+		}
+	}}
+}
+
+// pair is each for a name and its value. lift is completed with name=value.
+func pair(lift, allowed string, ok func(name, value string) bool) rule {
+	return rule{allowed: allowed, lift: lift, check: func(c *checker, at place, v any) {
+		if text, scalar := scalarText(v); scalar && !ok(at.name, text) {
+			c.refuse(at, v, only(allowed), lift+at.name+"="+text)
+		}
+	}}
+}
+
+// on is a rule for an object as a whole, beside those for its keys.
+func on(lift, allowed string, check func(c *checker, at place, o map[string]any)) rule {
+	return rule{allowed: allowed, lift: lift, object: true, check: func(c *checker, at place, v any) {
+		if o := object(v); o != nil {
+			check(c, at, o)
+		}
+	}}
+}
+
+// set tells whether a value asks for anything.
+func set(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	}
+	text, _ := scalarText(v)
+	return text != "" && text != "false"
+}
+
+func only(allowed string) string {
+	if allowed == "" {
+		return ""
+	}
+	return "only " + allowed
+}
+
+func none(string) bool           { return false }
+func noPair(string, string) bool { return false }
+
+func oneOf(values ...string) func(string) bool {
+	return func(v string) bool { return slices.Contains(values, v) }
+}
+
+// ownOr is ok with the namespaces of a service of the same file, and with the
+// values given.
+func ownOr(values ...string) func(string) bool {
+	return func(v string) bool { return strings.HasPrefix(v, "service:") || slices.Contains(values, v) }
+}
+
+// grantedCaps are what the engine gives every container. To add one is to have
+// dropped all before.
+var grantedCaps = []string{
+	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+	"NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+}
+
+var capabilities = rule{
+	allowed: "those that every container has: " + strings.Join(grantedCaps, ", "),
+	lift:    "cap_add:",
+	check: func(c *checker, at place, v any) {
+		name := strings.TrimPrefix(strings.ToUpper(str(v)), "CAP_")
+		if !slices.Contains(grantedCaps, name) {
+			c.refuse(at, v, "", "cap_add:"+name)
+		}
+	},
+}
+
+var devices = on("devices:", "", func(c *checker, at place, device map[string]any) {
+	source := str(device["source"])
+	c.refuse(at, source, "", "devices:"+source)
+})
+
+var oomScore = each("oom_score_adj:", "0 and more", func(v string) bool { return !strings.HasPrefix(v, "-") })
+
+// hostGateway is what the engine replaces with the host's own address.
+const hostGateway = "host-gateway"
+
+func extraHosts(lift string) rule {
+	const allowed = "addresses other than " + hostGateway
+	return rule{allowed: allowed, lift: lift + hostGateway, check: func(c *checker, at place, v any) {
+		host := str(v)
+		if i := strings.IndexAny(host, "=:"); i >= 0 && strings.Contains(host[i:], hostGateway) {
+			c.refuse(at, v, only(allowed), lift+hostGateway)
+		}
+	}}
+}
+
+// localLogOptions are the options of the drivers that write to this host. An
+// option without a driver is one of the engine's default driver.
+var localLogOptions = []string{
+	"cache-compress", "cache-disabled", "cache-max-file", "cache-max-size", "compress", "env", "env-regex",
+	"labels", "labels-regex", "max-buffer-size", "max-file", "max-size", "mode", "tag",
+}
+
+// labelled refuses labels that compose tells its own containers, networks and
+// volumes by.
+var labelled = rule{allowed: "any but com.docker.compose.*", check: func(c *checker, at place, v any) {
+	if strings.HasPrefix(at.name, "com.docker.compose.") {
+		c.refuse(at, v, "compose's own labels are compose's to set", "")
+	}
+}}
+
+var projectName = rule{allowed: "the service's name", check: func(c *checker, at place, v any) {
+	if v != c.Service {
+		c.refuse(at, v, "the project's name is the service's", "")
+	}
+}}
+
+func isContainer(v string) bool { return strings.HasPrefix(v, "container:") }
+
+// netSysctl are settings of the container's own network.
+func netSysctl(name, _ string) bool {
+	return strings.HasPrefix(name, "net.") && !strings.Contains(name, "/")
+}
+
+func localLogOption(name, _ string) bool { return slices.Contains(localLogOptions, name) }

@@ -1,0 +1,90 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+)
+
+// mountEntry is one entry of a service's volumes.
+var mountEntry = on("bind: nested-bind volumes.type:", "types bind (of what is in the repository), volume and tmpfs", func(c *checker, at place, m map[string]any) {
+	source := str(m["source"])
+	switch kind := str(m["type"]); kind {
+	case "bind":
+		c.mount(at.key("source"), source, m["read_only"] != true)
+	case "volume":
+		if _, known := object(c.model["volumes"])[source]; source != "" && !known {
+			c.refuse(at.key("source"), source, "no volume of the same file", "")
+		}
+	case "tmpfs":
+	default:
+		c.refuse(at.key("type"), kind, "only bind, volume and tmpfs", "volumes.type:"+kind)
+	}
+})
+
+// named is a top-level volume, config or secret, whose name other projects see.
+func named(lift string) rule {
+	const allowed = "a name that begins with the service's and _"
+	return rule{allowed: allowed, lift: lift, check: func(c *checker, at place, v any) {
+		name := str(v)
+		switch {
+		case c.own(name):
+		case !plainName.MatchString(name):
+			c.refuse(at, v, "not a name that it may have", "")
+		default:
+			c.refuse(at, v, "only "+c.Service+"_*", lift+name)
+		}
+	}}
+}
+
+// file is a path that compose or the engine reads on the host.
+var file = rule{allowed: "a file in the repository", lift: "bind: nested-bind", check: func(c *checker, at place, v any) {
+	if path := str(v); path != "" {
+		c.mount(at, path, false)
+	}
+}}
+
+// harmlessMount are options of a mount that name no path and no device.
+var harmlessMount = []string{"bind", "nodev", "noexec", "nosuid", "rbind", "ro", "rw"}
+
+// driverOptions is what the driver of a volume gets. The local one mounts
+// whatever they say when a container starts.
+var driverOptions = on("bind: nested-bind volume.driver_opts:", "a bind of what is in the repository; a tmpfs", func(c *checker, at place, options map[string]any) {
+	o := strings.Split(str(options["o"]), ",")
+	kind, device := str(options["type"]), str(options["device"])
+	local := true
+	for key := range options {
+		local = local && slices.Contains([]string{"device", "o", "size", "type"}, key)
+	}
+	switch {
+	case local && kind == "" && device == "":
+	case local && isBind(kind, o):
+		c.mount(at.key("device"), device, !slices.Contains(o, "ro") || slices.Contains(o, "rw"))
+	case local && kind == "tmpfs" && !slices.ContainsFunc(o, notTmpfs):
+	default:
+		text := spell(options)
+		c.refuse(at, text, "only a bind of what is in the repository, or a tmpfs", "volume.driver_opts:"+text)
+	}
+})
+
+func isBind(kind string, o []string) bool {
+	return slices.Contains([]string{"", "none", "bind"}, kind) &&
+		(slices.Contains(o, "bind") || slices.Contains(o, "rbind")) &&
+		!slices.ContainsFunc(o, func(option string) bool { return !slices.Contains(harmlessMount, option) })
+}
+
+func notTmpfs(option string) bool {
+	name, _, _ := strings.Cut(option, "=")
+	return !slices.Contains([]string{"", "gid", "mode", "nodev", "noexec", "nosuid", "nr_inodes", "ro", "rw", "size", "uid"}, name)
+}
+
+// spell writes options in one fixed order, so that an entry of allow means
+// these and no others.
+func spell(options map[string]any) string {
+	var pairs []string
+	for key, v := range options {
+		text, _ := scalarText(v)
+		pairs = append(pairs, key+"="+text)
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ",")
+}
