@@ -83,11 +83,12 @@ func TestStalledFetchEnds(t *testing.T) {
 	}))
 	defer server.Close()
 	defer close(stuck)
-	s.open(Remote{URL: server.URL + "/app"}, StallAfter(200*time.Millisecond))
+	s.open(Remote{URL: server.URL + "/app"})
 	head, err := s.Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.open(Remote{URL: server.URL + "/app"}, StallAfter(200*time.Millisecond))
 	err = s.Fetch(soon(t), head)
 	wantKind(t, err, ErrStalled)
 	if _, ok := s.Head(); ok {
