@@ -12,7 +12,7 @@ LDFLAGS = -X pgo/internal/version.Version=$(VERSION)
 LINT = go tool -modfile=test/tools/lint/go.mod
 
 .SHELLFLAGS = -euc
-.PHONY: build machine test demo bench fuzz lint generate check-generated install clean help
+.PHONY: build machine test demo bench fuzz lint generate check-generated man install clean help
 
 build: ## build the static binaries into bin/ (the default)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -62,9 +62,15 @@ check-generated:
 		diff -I '^// [-	]* *protoc  ' proto/$${file##*/} $$file || { echo "$${file##*/} is not current: run make generate" >&2; exit 1; }; \
 	done
 
-install: build ## install under $(DESTDIR)$(PREFIX)
+man: ## make the manual pages from their sources, into bin/man/
+	mkdir -p bin/man
+	for page in cmd/*/*.[18].md; do name=$${page##*/}; go tool go-md2man -in $$page -out bin/man/$${name%.md}; done
+
+install: build man ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin bin/pgod bin/pgo-worker
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/pgoctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
 
 clean: ## remove what was built
 	rm -rf bin cmd/pgod/pgod cmd/pgo-worker/pgo-worker cmd/pgoctl/pgoctl

@@ -18,13 +18,7 @@ import (
 // deployed waits until the service says that the commit runs.
 func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
 	t.Helper()
-	rig.Until(t, s.Name+" to deploy "+commit[:7], func() error {
-		status := pgod.SSH(s.Key, s.Op("status"))
-		if !strings.Contains(status.Stdout, "deployed:  "+commit[:7]) {
-			return fmt.Errorf("status:\n%s%s", status.Stdout, status.Stderr)
-		}
-		return nil
-	})
+	shows(t, pgod, s, "deployed:  "+commit[:7])
 }
 
 // startedAt tells which container is the service's only one, and when it was
@@ -91,8 +85,7 @@ func says(t *testing.T, text string, words ...string) {
 	}
 }
 
-// checkout is a file, or with no name the directory, that the service's
-// containers may mount.
+// checkout is a file that the service's containers may mount.
 func checkout(pgod *rig.Pgod, s *rig.Service, name string) string {
 	return filepath.Join(serviceDir(pgod, s), "checkout", name)
 }
