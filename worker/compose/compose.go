@@ -161,8 +161,6 @@ func (p *Project) environment() []string {
 		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
 		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
 		"COMPOSE_MENU=false",
-		// Bake would be yet another program, which may not be there.
-		"COMPOSE_BAKE=false",
 		p.Marker,
 	)
 }
