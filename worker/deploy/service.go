@@ -54,8 +54,11 @@ type Service struct {
 	engine  compose.Engine
 	log     hclog.Logger
 	changed func()
-	isDown  bool   // nothing runs since somebody said down; for changes only
-	faults  faults // of polls and of changes; for these only
+
+	// For changes only.
+	isDown       bool // nothing runs since somebody said down
+	versionsFine bool // compose and engine are new enough
+	faults       faults
 
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
 	state  State
