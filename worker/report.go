@@ -35,6 +35,9 @@ func (b *board) edit(change func(*proto.ReportReply)) {
 	defer b.mu.Unlock()
 	report := protobuf.CloneOf(b.report)
 	change(report)
+	if protobuf.Equal(report, b.report) {
+		return
+	}
 	b.report = report
 	close(b.next)
 	b.next = make(chan struct{})
