@@ -12,9 +12,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"pgo/internal/procgroup"
 )
+
+// pipeGrace is how long pgod reads on what a worker wrote when it is gone.
+const pipeGrace = time.Second
 
 // runner starts a worker for go-plugin: as the service's user, in a process
 // group of its own, with an environment from nothing. It implements go-plugin's
@@ -68,6 +72,14 @@ func (r *runner) Start(context.Context) error {
 	go func() {
 		r.stderr(stderr)
 		_ = stderr.Close()
+	}()
+	go func() {
+		<-r.group.Done()
+		// What is in the pipes may still be read. A descendant that left the
+		// group has them open for as long as it likes.
+		end := time.Now().Add(pipeGrace)
+		_ = stdout.SetReadDeadline(end)
+		_ = stderr.SetReadDeadline(end)
 	}()
 	return nil
 }
