@@ -151,6 +151,12 @@ type ConfigureRequest struct {
 	GitKey        []byte                 `protobuf:"bytes,10,opt,name=git_key,json=gitKey,proto3" json:"git_key,omitempty"`              // private key in PEM or OpenSSH form; empty: none
 	IntervalMs    int64                  `protobuf:"varint,11,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // between two looks
 	TimeoutMs     int64                  `protobuf:"varint,12,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`    // for one whole deploy
+	InPlace       bool                   `protobuf:"varint,13,opt,name=in_place,json=inPlace,proto3" json:"in_place,omitempty"`          // deploy without down: recreate what changed
+	Rollback      bool                   `protobuf:"varint,14,opt,name=rollback,proto3" json:"rollback,omitempty"`                       // go back when a deploy fails its gate
+	GateMs        int64                  `protobuf:"varint,15,opt,name=gate_ms,json=gateMs,proto3" json:"gate_ms,omitempty"`             // how long a deploy may take to become healthy
+	DockerHost    string                 `protobuf:"bytes,16,opt,name=docker_host,json=dockerHost,proto3" json:"docker_host,omitempty"`  // another engine's address; empty: the usual one
+	Limits        *Limits                `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
+	Neighbours    *Neighbours            `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -269,6 +275,319 @@ func (x *ConfigureRequest) GetTimeoutMs() int64 {
 	return 0
 }
 
+func (x *ConfigureRequest) GetInPlace() bool {
+	if x != nil {
+		return x.InPlace
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetRollback() bool {
+	if x != nil {
+		return x.Rollback
+	}
+	return false
+}
+
+func (x *ConfigureRequest) GetGateMs() int64 {
+	if x != nil {
+		return x.GateMs
+	}
+	return 0
+}
+
+func (x *ConfigureRequest) GetDockerHost() string {
+	if x != nil {
+		return x.DockerHost
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetNeighbours() *Neighbours {
+	if x != nil {
+		return x.Neighbours
+	}
+	return nil
+}
+
+// Limits is what the operator grants to the service, for the policy.
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Root          bool                   `protobuf:"varint,1,opt,name=root,proto3" json:"root,omitempty"`          // its user is root: the service is the operator's own
+	Ports         []*PortRange           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`         // host ports; empty: all but those granted to others
+	Networks      []string               `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`   // external ones; empty: all
+	Allow         []string               `protobuf:"bytes,4,rep,name=allow,proto3" json:"allow,omitempty"`         // refusals that are lifted
+	Forbidden     []string               `protobuf:"bytes,5,rep,name=forbidden,proto3" json:"forbidden,omitempty"` // pgo's own directories: none of them is mounted
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_proto_worker_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Limits) GetRoot() bool {
+	if x != nil {
+		return x.Root
+	}
+	return false
+}
+
+func (x *Limits) GetPorts() []*PortRange {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *Limits) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *Limits) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *Limits) GetForbidden() []string {
+	if x != nil {
+		return x.Forbidden
+	}
+	return nil
+}
+
+// PortRange is the host ports from first to last, both included.
+type PortRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint32                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PortRange) Reset() {
+	*x = PortRange{}
+	mi := &file_proto_worker_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PortRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PortRange) ProtoMessage() {}
+
+func (x *PortRange) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
+func (*PortRange) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PortRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *PortRange) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// Neighbours is what the host has beside the service, for the policy.
+type Neighbours struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Services      []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`                                                                           // their names
+	Granted       []*PortRange           `protobuf:"bytes,2,rep,name=granted,proto3" json:"granted,omitempty"`                                                                             // host ports of theirs, and pgod's own
+	Reserved      map[string]string      `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // host part of a target in urls → the service that has it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Neighbours) Reset() {
+	*x = Neighbours{}
+	mi := &file_proto_worker_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Neighbours) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Neighbours) ProtoMessage() {}
+
+func (x *Neighbours) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Neighbours.ProtoReflect.Descriptor instead.
+func (*Neighbours) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Neighbours) GetServices() []string {
+	if x != nil {
+		return x.Services
+	}
+	return nil
+}
+
+func (x *Neighbours) GetGranted() []*PortRange {
+	if x != nil {
+		return x.Granted
+	}
+	return nil
+}
+
+func (x *Neighbours) GetReserved() map[string]string {
+	if x != nil {
+		return x.Reserved
+	}
+	return nil
+}
+
+type AdjustRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Neighbours    *Neighbours            `protobuf:"bytes,1,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustRequest) Reset() {
+	*x = AdjustRequest{}
+	mi := &file_proto_worker_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustRequest) ProtoMessage() {}
+
+func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustRequest.ProtoReflect.Descriptor instead.
+func (*AdjustRequest) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AdjustRequest) GetNeighbours() *Neighbours {
+	if x != nil {
+		return x.Neighbours
+	}
+	return nil
+}
+
+type AdjustReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdjustReply) Reset() {
+	*x = AdjustReply{}
+	mi := &file_proto_worker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdjustReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdjustReply) ProtoMessage() {}
+
+func (x *AdjustReply) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdjustReply.ProtoReflect.Descriptor instead.
+func (*AdjustReply) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{7}
+}
+
 type Registry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
@@ -280,7 +599,7 @@ type Registry struct {
 
 func (x *Registry) Reset() {
 	*x = Registry{}
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +611,7 @@ func (x *Registry) String() string {
 func (*Registry) ProtoMessage() {}
 
 func (x *Registry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +624,7 @@ func (x *Registry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registry.ProtoReflect.Descriptor instead.
 func (*Registry) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+	return file_proto_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Registry) GetHost() string {
@@ -337,7 +656,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +668,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +681,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{4}
+	return file_proto_worker_proto_rawDescGZIP(), []int{9}
 }
 
 type ReportRequest struct {
@@ -373,7 +692,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -385,7 +704,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -398,7 +717,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{5}
+	return file_proto_worker_proto_rawDescGZIP(), []int{10}
 }
 
 // ReportReply is what pgod knows of a service. Its strings are shown, escaped, and
@@ -414,7 +733,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +745,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +758,7 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{6}
+	return file_proto_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReportReply) GetKeysKnown() bool {
@@ -474,7 +793,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +805,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +818,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{7}
+	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Key) GetBlob() []byte {
@@ -519,23 +838,30 @@ func (x *Key) GetFile() string {
 // State is what `status` shows of a service.
 type State struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Wanted        string                 `protobuf:"bytes,1,opt,name=wanted,proto3" json:"wanted,omitempty"`                            // up, down
-	Head          string                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`                                // the fetched head: commit, 40 hex digits
-	Deployed      string                 `protobuf:"bytes,3,opt,name=deployed,proto3" json:"deployed,omitempty"`                        // the commit that runs; empty: none
-	Activity      string                 `protobuf:"bytes,4,opt,name=activity,proto3" json:"activity,omitempty"`                        // what the worker is doing now: idle, or a deploy's step
-	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                          // of the last deploy: deployed, held, down, failed; empty: none yet
-	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`                            // why the last deploy happened
-	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                              // of the last look, fetch or deploy; empty: all is well
-	ErrorSince    int64                  `protobuf:"varint,8,opt,name=error_since,json=errorSince,proto3" json:"error_since,omitempty"` // Unix seconds, 0 without error
-	DeployedAt    int64                  `protobuf:"varint,9,opt,name=deployed_at,json=deployedAt,proto3" json:"deployed_at,omitempty"` // Unix seconds
-	NextPoll      int64                  `protobuf:"varint,10,opt,name=next_poll,json=nextPoll,proto3" json:"next_poll,omitempty"`      // Unix seconds
+	Wanted        string                 `protobuf:"bytes,1,opt,name=wanted,proto3" json:"wanted,omitempty"`                                // up, down
+	Head          string                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`                                    // the fetched head: commit, 40 hex digits
+	Deployed      string                 `protobuf:"bytes,3,opt,name=deployed,proto3" json:"deployed,omitempty"`                            // the commit that runs; empty: none
+	Activity      string                 `protobuf:"bytes,4,opt,name=activity,proto3" json:"activity,omitempty"`                            // what the worker is doing now: idle, or a deploy's step
+	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                              // what the last deploy or poll came to: deployed, held, refused, …; empty: nothing yet
+	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`                                // why the last deploy happened
+	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                                  // of the last look, fetch or deploy; empty: all is well
+	ErrorSince    int64                  `protobuf:"varint,8,opt,name=error_since,json=errorSince,proto3" json:"error_since,omitempty"`     // Unix seconds, 0 without error
+	DeployedAt    int64                  `protobuf:"varint,9,opt,name=deployed_at,json=deployedAt,proto3" json:"deployed_at,omitempty"`     // Unix seconds
+	NextPoll      int64                  `protobuf:"varint,10,opt,name=next_poll,json=nextPoll,proto3" json:"next_poll,omitempty"`          // Unix seconds
+	Details       []string               `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty"`                             // of the error, a line each: refusals, a container's last words
+	Frozen        string                 `protobuf:"bytes,12,opt,name=frozen,proto3" json:"frozen,omitempty"`                               // why the branch is not followed: who said so, and what; empty: it is
+	FrozenSince   int64                  `protobuf:"varint,13,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"` // Unix seconds
+	Pinned        string                 `protobuf:"bytes,14,opt,name=pinned,proto3" json:"pinned,omitempty"`                               // the commit that build and up act on since a pull; empty: the head
+	PinnedUntil   int64                  `protobuf:"varint,15,opt,name=pinned_until,json=pinnedUntil,proto3" json:"pinned_until,omitempty"` // Unix seconds
+	Trigger       string                 `protobuf:"bytes,16,opt,name=trigger,proto3" json:"trigger,omitempty"`                             // who or what asked for the last deploy
+	Unwell        []string               `protobuf:"bytes,17,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +873,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +886,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{8}
+	return file_proto_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *State) GetWanted() string {
@@ -633,6 +959,55 @@ func (x *State) GetNextPoll() int64 {
 	return 0
 }
 
+func (x *State) GetDetails() []string {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *State) GetFrozen() string {
+	if x != nil {
+		return x.Frozen
+	}
+	return ""
+}
+
+func (x *State) GetFrozenSince() int64 {
+	if x != nil {
+		return x.FrozenSince
+	}
+	return 0
+}
+
+func (x *State) GetPinned() string {
+	if x != nil {
+		return x.Pinned
+	}
+	return ""
+}
+
+func (x *State) GetPinnedUntil() int64 {
+	if x != nil {
+		return x.PinnedUntil
+	}
+	return 0
+}
+
+func (x *State) GetTrigger() string {
+	if x != nil {
+		return x.Trigger
+	}
+	return ""
+}
+
+func (x *State) GetUnwell() []string {
+	if x != nil {
+		return x.Unwell
+	}
+	return nil
+}
+
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -645,7 +1020,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +1032,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +1045,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{9}
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -712,7 +1087,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +1099,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +1112,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{10}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Start) GetOperation() string {
@@ -789,7 +1164,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -801,7 +1176,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -814,7 +1189,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{11}
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -883,7 +1258,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1270,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -908,7 +1283,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{12}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -933,7 +1308,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -945,7 +1320,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -958,7 +1333,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{13}
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
 }
 
 type PingReply struct {
@@ -969,7 +1344,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1356,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1369,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 type DrainRequest struct {
@@ -1005,7 +1380,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1392,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1405,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 type DrainReply struct {
@@ -1041,7 +1416,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1428,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1441,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -1081,7 +1456,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xe2\x02\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xbd\x04\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -1101,7 +1476,38 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\vinterval_ms\x18\v \x01(\x03R\n" +
 	"intervalMs\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\f \x01(\x03R\ttimeoutMs\"N\n" +
+	"timeout_ms\x18\f \x01(\x03R\ttimeoutMs\x12\x19\n" +
+	"\bin_place\x18\r \x01(\bR\ainPlace\x12\x1a\n" +
+	"\brollback\x18\x0e \x01(\bR\brollback\x12\x17\n" +
+	"\agate_ms\x18\x0f \x01(\x03R\x06gateMs\x12\x1f\n" +
+	"\vdocker_host\x18\x10 \x01(\tR\n" +
+	"dockerHost\x12-\n" +
+	"\x06limits\x18\x11 \x01(\v2\x15.pgo.worker.v1.LimitsR\x06limits\x129\n" +
+	"\n" +
+	"neighbours\x18\x12 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
+	"neighbours\"\x9c\x01\n" +
+	"\x06Limits\x12\x12\n" +
+	"\x04root\x18\x01 \x01(\bR\x04root\x12.\n" +
+	"\x05ports\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\x05ports\x12\x1a\n" +
+	"\bnetworks\x18\x03 \x03(\tR\bnetworks\x12\x14\n" +
+	"\x05allow\x18\x04 \x03(\tR\x05allow\x12\x1c\n" +
+	"\tforbidden\x18\x05 \x03(\tR\tforbidden\"5\n" +
+	"\tPortRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"\xde\x01\n" +
+	"\n" +
+	"Neighbours\x12\x1a\n" +
+	"\bservices\x18\x01 \x03(\tR\bservices\x122\n" +
+	"\agranted\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\agranted\x12C\n" +
+	"\breserved\x18\x03 \x03(\v2'.pgo.worker.v1.Neighbours.ReservedEntryR\breserved\x1a;\n" +
+	"\rReservedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
+	"\rAdjustRequest\x129\n" +
+	"\n" +
+	"neighbours\x18\x01 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
+	"neighbours\"\r\n" +
+	"\vAdjustReply\"N\n" +
 	"\bRegistry\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1a\n" +
@@ -1115,7 +1521,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"-\n" +
 	"\x03Key\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\fR\x04blob\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\x92\x02\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"\xd4\x03\n" +
 	"\x05State\x12\x16\n" +
 	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
@@ -1129,7 +1535,14 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\vdeployed_at\x18\t \x01(\x03R\n" +
 	"deployedAt\x12\x1b\n" +
 	"\tnext_poll\x18\n" +
-	" \x01(\x03R\bnextPoll\"E\n" +
+	" \x01(\x03R\bnextPoll\x12\x18\n" +
+	"\adetails\x18\v \x03(\tR\adetails\x12\x16\n" +
+	"\x06frozen\x18\f \x01(\tR\x06frozen\x12!\n" +
+	"\ffrozen_since\x18\r \x01(\x03R\vfrozenSince\x12\x16\n" +
+	"\x06pinned\x18\x0e \x01(\tR\x06pinned\x12!\n" +
+	"\fpinned_until\x18\x0f \x01(\x03R\vpinnedUntil\x12\x18\n" +
+	"\atrigger\x18\x10 \x01(\tR\atrigger\x12\x16\n" +
+	"\x06unwell\x18\x11 \x03(\tR\x06unwell\"E\n" +
 	"\n" +
 	"RunRequest\x12,\n" +
 	"\x05start\x18\x01 \x01(\v2\x14.pgo.worker.v1.StartH\x00R\x05startB\t\n" +
@@ -1152,10 +1565,11 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\tPingReply\"\x0e\n" +
 	"\fDrainRequest\"\f\n" +
 	"\n" +
-	"DrainReply2\x9a\x03\n" +
+	"DrainReply2\xde\x03\n" +
 	"\x06Worker\x12?\n" +
 	"\x05Hello\x12\x1b.pgo.worker.v1.HelloRequest\x1a\x19.pgo.worker.v1.HelloReply\x12K\n" +
-	"\tConfigure\x12\x1f.pgo.worker.v1.ConfigureRequest\x1a\x1d.pgo.worker.v1.ConfigureReply\x12D\n" +
+	"\tConfigure\x12\x1f.pgo.worker.v1.ConfigureRequest\x1a\x1d.pgo.worker.v1.ConfigureReply\x12B\n" +
+	"\x06Adjust\x12\x1c.pgo.worker.v1.AdjustRequest\x1a\x1a.pgo.worker.v1.AdjustReply\x12D\n" +
 	"\x06Report\x12\x1c.pgo.worker.v1.ReportRequest\x1a\x1a.pgo.worker.v1.ReportReply0\x01\x12=\n" +
 	"\x03Run\x12\x19.pgo.worker.v1.RunRequest\x1a\x17.pgo.worker.v1.RunReply(\x010\x01\x12<\n" +
 	"\x04Ping\x12\x1a.pgo.worker.v1.PingRequest\x1a\x18.pgo.worker.v1.PingReply\x12?\n" +
@@ -1173,49 +1587,63 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 	return file_proto_worker_proto_rawDescData
 }
 
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_proto_worker_proto_goTypes = []any{
 	(*HelloRequest)(nil),     // 0: pgo.worker.v1.HelloRequest
 	(*HelloReply)(nil),       // 1: pgo.worker.v1.HelloReply
 	(*ConfigureRequest)(nil), // 2: pgo.worker.v1.ConfigureRequest
-	(*Registry)(nil),         // 3: pgo.worker.v1.Registry
-	(*ConfigureReply)(nil),   // 4: pgo.worker.v1.ConfigureReply
-	(*ReportRequest)(nil),    // 5: pgo.worker.v1.ReportRequest
-	(*ReportReply)(nil),      // 6: pgo.worker.v1.ReportReply
-	(*Key)(nil),              // 7: pgo.worker.v1.Key
-	(*State)(nil),            // 8: pgo.worker.v1.State
-	(*RunRequest)(nil),       // 9: pgo.worker.v1.RunRequest
-	(*Start)(nil),            // 10: pgo.worker.v1.Start
-	(*RunReply)(nil),         // 11: pgo.worker.v1.RunReply
-	(*Exit)(nil),             // 12: pgo.worker.v1.Exit
-	(*PingRequest)(nil),      // 13: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),        // 14: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),     // 15: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),       // 16: pgo.worker.v1.DrainReply
+	(*Limits)(nil),           // 3: pgo.worker.v1.Limits
+	(*PortRange)(nil),        // 4: pgo.worker.v1.PortRange
+	(*Neighbours)(nil),       // 5: pgo.worker.v1.Neighbours
+	(*AdjustRequest)(nil),    // 6: pgo.worker.v1.AdjustRequest
+	(*AdjustReply)(nil),      // 7: pgo.worker.v1.AdjustReply
+	(*Registry)(nil),         // 8: pgo.worker.v1.Registry
+	(*ConfigureReply)(nil),   // 9: pgo.worker.v1.ConfigureReply
+	(*ReportRequest)(nil),    // 10: pgo.worker.v1.ReportRequest
+	(*ReportReply)(nil),      // 11: pgo.worker.v1.ReportReply
+	(*Key)(nil),              // 12: pgo.worker.v1.Key
+	(*State)(nil),            // 13: pgo.worker.v1.State
+	(*RunRequest)(nil),       // 14: pgo.worker.v1.RunRequest
+	(*Start)(nil),            // 15: pgo.worker.v1.Start
+	(*RunReply)(nil),         // 16: pgo.worker.v1.RunReply
+	(*Exit)(nil),             // 17: pgo.worker.v1.Exit
+	(*PingRequest)(nil),      // 18: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),        // 19: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),     // 20: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),       // 21: pgo.worker.v1.DrainReply
+	nil,                      // 22: pgo.worker.v1.Neighbours.ReservedEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
-	3,  // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
-	7,  // 1: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
-	8,  // 2: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	10, // 3: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	12, // 4: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	0,  // 5: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	2,  // 6: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	5,  // 7: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	9,  // 8: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	13, // 9: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	15, // 10: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	1,  // 11: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	4,  // 12: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	6,  // 13: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	11, // 14: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	14, // 15: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	16, // 16: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	8,  // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
+	3,  // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
+	5,  // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	4,  // 3: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
+	4,  // 4: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
+	22, // 5: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	5,  // 6: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	12, // 7: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
+	13, // 8: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	15, // 9: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	17, // 10: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	0,  // 11: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	2,  // 12: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	6,  // 13: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	10, // 14: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	14, // 15: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	18, // 16: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	20, // 17: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	1,  // 18: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	9,  // 19: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	7,  // 20: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	11, // 21: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	16, // 22: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	19, // 23: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	21, // 24: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -1223,10 +1651,10 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[9].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[14].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 	}
-	file_proto_worker_proto_msgTypes[11].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[16].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -1237,7 +1665,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

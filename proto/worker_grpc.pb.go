@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Worker_Hello_FullMethodName     = "/pgo.worker.v1.Worker/Hello"
 	Worker_Configure_FullMethodName = "/pgo.worker.v1.Worker/Configure"
+	Worker_Adjust_FullMethodName    = "/pgo.worker.v1.Worker/Adjust"
 	Worker_Report_FullMethodName    = "/pgo.worker.v1.Worker/Report"
 	Worker_Run_FullMethodName       = "/pgo.worker.v1.Worker/Run"
 	Worker_Ping_FullMethodName      = "/pgo.worker.v1.Worker/Ping"
@@ -43,6 +44,9 @@ type WorkerClient interface {
 	// travel here and never in an argument or an environment variable. The
 	// worker begins its work with the first call; there is no second one.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureReply, error)
+	// Adjust tells the worker anew what its neighbours on this host are granted,
+	// when that has changed.
+	Adjust(ctx context.Context, in *AdjustRequest, opts ...grpc.CallOption) (*AdjustReply, error)
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
@@ -78,6 +82,16 @@ func (c *workerClient) Configure(ctx context.Context, in *ConfigureRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConfigureReply)
 	err := c.cc.Invoke(ctx, Worker_Configure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerClient) Adjust(ctx context.Context, in *AdjustRequest, opts ...grpc.CallOption) (*AdjustReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AdjustReply)
+	err := c.cc.Invoke(ctx, Worker_Adjust_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +163,9 @@ type WorkerServer interface {
 	// travel here and never in an argument or an environment variable. The
 	// worker begins its work with the first call; there is no second one.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureReply, error)
+	// Adjust tells the worker anew what its neighbours on this host are granted,
+	// when that has changed.
+	Adjust(context.Context, *AdjustRequest) (*AdjustReply, error)
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
@@ -175,6 +192,9 @@ func (UnimplementedWorkerServer) Hello(context.Context, *HelloRequest) (*HelloRe
 }
 func (UnimplementedWorkerServer) Configure(context.Context, *ConfigureRequest) (*ConfigureReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
+}
+func (UnimplementedWorkerServer) Adjust(context.Context, *AdjustRequest) (*AdjustReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Adjust not implemented")
 }
 func (UnimplementedWorkerServer) Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error {
 	return status.Error(codes.Unimplemented, "method Report not implemented")
@@ -241,6 +261,24 @@ func _Worker_Configure_Handler(srv interface{}, ctx context.Context, dec func(in
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(WorkerServer).Configure(ctx, req.(*ConfigureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Worker_Adjust_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AdjustRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServer).Adjust(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Worker_Adjust_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServer).Adjust(ctx, req.(*AdjustRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -313,6 +351,10 @@ var Worker_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _Worker_Configure_Handler,
+		},
+		{
+			MethodName: "Adjust",
+			Handler:    _Worker_Adjust_Handler,
 		},
 		{
 			MethodName: "Ping",
