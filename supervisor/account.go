@@ -21,27 +21,33 @@ const lookupTimeout = 5 * time.Second
 // account is who a worker runs as.
 type account struct {
 	uid, gid uint32
-	groups   []uint32 // supplementary: the user's own and docker, sorted
+	groups   []uint32 // supplementary: the user's own, and docker for the host's engine; sorted
 }
 
 // lookupAccount asks the system's name service, by the programs that come with
 // it: a static Go binary would read /etc/passwd only and miss users of LDAP.
-func lookupAccount(ctx context.Context, user string) (account, error) {
+// The group docker is added for the host's own engine, and need not be there for
+// another one.
+func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	passwd, err := getent(ctx, "passwd", user)
 	if err != nil {
 		return account{}, fmt.Errorf("user %q: %w; create it, or correct `user`", user, err)
 	}
-	group, err := getent(ctx, "group", dockerGroup)
-	if err != nil {
-		return account{}, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
-	}
 	words, err := command(ctx, "id", "-G", "--", user)
 	if err != nil {
 		return account{}, fmt.Errorf("cannot list the groups of user %q: %w", user, err)
 	}
-	ids, err := numbers(append([]string{passwd[2], passwd[3], group[2]}, strings.Fields(words)...))
+	wanted := append([]string{passwd[2], passwd[3]}, strings.Fields(words)...)
+	if ownEngine {
+		group, err := getent(ctx, "group", dockerGroup)
+		if err != nil {
+			return account{}, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
+		}
+		wanted = append(wanted, group[2])
+	}
+	ids, err := numbers(wanted)
 	if err != nil {
 		return account{}, fmt.Errorf("user %q: %w", user, err)
 	}

@@ -40,14 +40,16 @@ type process struct {
 	rpc    proto.WorkerClient
 	log    hclog.Logger
 	since  time.Time
+
+	neighbours *proto.Neighbours // those that it was configured with
 }
 
 // launch starts a worker for the service and returns it when it is ready. When
 // ctx ends, or anything is not as it should be, no process is left.
-func (s *Supervisor) launch(ctx context.Context, service config.Service, log hclog.Logger) (*process, error) {
+func (s *Supervisor) launch(ctx context.Context, service config.Service, neighbours *proto.Neighbours, log hclog.Logger) (*process, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
-	account, err := lookupAccount(ctx, service.User)
+	account, err := lookupAccount(ctx, service.User, service.DockerHost == "")
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +57,7 @@ func (s *Supervisor) launch(ctx context.Context, service config.Service, log hcl
 	if err != nil {
 		return nil, err
 	}
-	p := &process{log: log, since: time.Now()}
+	p := &process{log: log, since: time.Now(), neighbours: neighbours}
 	p.runner = &runner{path: s.opts.Worker, account: account, stderr: func(r io.Reader) { copyLog(r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  proto.Handshake,
@@ -75,7 +77,10 @@ func (s *Supervisor) launch(ctx context.Context, service config.Service, log hcl
 	// go-plugin's start knows no context.
 	stop := context.AfterFunc(ctx, p.runner.abort)
 	defer stop()
-	if err := p.connect(ctx, account, configuration(service, dir)); err != nil {
+	configuration := configuration(service, dir)
+	configuration.Limits = s.limits(service, account)
+	configuration.Neighbours = neighbours
+	if err := p.connect(ctx, account, configuration); err != nil {
 		p.discard()
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
@@ -256,6 +261,10 @@ func configuration(s config.Service, dir string) *proto.ConfigureRequest {
 		GitKey:     []byte(s.GitKey.Reveal()),
 		IntervalMs: s.Interval.Milliseconds(),
 		TimeoutMs:  s.Timeout.Milliseconds(),
+		InPlace:    s.Deploy == config.InPlace,
+		Rollback:   s.Rollback,
+		GateMs:     s.Gate.Milliseconds(),
+		DockerHost: s.DockerHost,
 	}
 	for _, v := range s.Env {
 		r.Env = append(r.Env, v.Name+"="+v.Value.Reveal())
@@ -266,4 +275,18 @@ func configuration(s config.Service, dir string) *proto.ConfigureRequest {
 		})
 	}
 	return r
+}
+
+// limits is what the operator grants to the service.
+func (s *Supervisor) limits(service config.Service, account account) *proto.Limits {
+	l := &proto.Limits{
+		Root:      account.uid == 0,
+		Networks:  service.Networks,
+		Allow:     service.Allow,
+		Forbidden: append([]string{s.opts.Dir, s.opts.SocketDir}, s.opts.Forbidden...),
+	}
+	for _, ports := range service.Ports {
+		l.Ports = append(l.Ports, protoPort(ports))
+	}
+	return l
 }

@@ -31,6 +31,7 @@ type instance struct {
 	service    config.Service // likewise
 	log        hclog.Logger   // likewise
 	view       *view          // likewise; what everybody may read
+	neighbours *neighbourhood // likewise; Apply sets what is in it
 
 	events chan event
 	done   chan struct{} // closed when run ends
@@ -62,12 +63,13 @@ type (
 	timerFired struct{}
 )
 
-func newInstance(s *Supervisor, service config.Service) *instance {
+func newInstance(s *Supervisor, service config.Service, neighbours *proto.Neighbours) *instance {
 	i := &instance{
 		supervisor: s,
 		service:    service,
 		log:        s.opts.Logger.With("service", service.Name),
 		view:       newView(),
+		neighbours: newNeighbourhood(neighbours),
 		events:     make(chan event),
 		done:       make(chan struct{}),
 		timer:      time.NewTimer(0),
@@ -141,8 +143,9 @@ func (i *instance) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.cancel = cancel
 	i.enter(starting)
+	neighbours, _ := i.neighbours.get()
 	go func() {
-		process, err := i.supervisor.launch(ctx, i.service, i.log)
+		process, err := i.supervisor.launch(ctx, i.service, neighbours, i.log)
 		if !i.send(launched{process, err}) && process != nil {
 			process.discard()
 		}
@@ -170,6 +173,7 @@ func (i *instance) onLaunched(e launched) {
 		}
 	}()
 	go i.follow(ctx, e.process)
+	go i.adjust(ctx, e.process)
 	if i.stopping != nil {
 		i.drain(i.stopping)
 	}

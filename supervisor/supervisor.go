@@ -29,9 +29,10 @@ const judgeTimeout = 5 * time.Second
 
 // Options are what a Supervisor is made of; immutable.
 type Options struct {
-	Dir       string // what outlives pgod; services/<name> are in there
-	SocketDir string // for the workers' sockets, of this pgod alone
-	Worker    string // path of pgo-worker
+	Dir       string   // what outlives pgod; services/<name> are in there
+	SocketDir string   // for the workers' sockets, of this pgod alone
+	Worker    string   // path of pgo-worker
+	Forbidden []string // what else is pgo's own, and mounted by no container
 	Logger    hclog.Logger
 }
 
@@ -114,9 +115,10 @@ func makeSocketDir(dir string) error {
 }
 
 // Apply makes the configuration's services the ones that run, and the operator
-// keys the ones that count. A service whose entry is the same is not touched;
-// one whose entry changed gets a new worker. Containers are not touched.
-func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey) {
+// keys the ones that count. A service whose entry is the same keeps its worker,
+// which is told what has changed beside it; one whose entry changed gets a new
+// worker. Containers are not touched. sshPort is what pgod listens at.
+func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -129,15 +131,17 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey)
 	configured := map[string]bool{}
 	for _, service := range services {
 		configured[service.Name] = true
+		neighbours := neighbours(service, services, sshPort)
 		old := s.instances[service.Name]
 		if old != nil && old.service.Equal(service) {
+			old.neighbours.set(neighbours)
 			continue
 		}
 		if old == nil { // two workers must never share a directory
 			old = s.leaving[service.Name]
 			delete(s.leaving, service.Name)
 		}
-		next := newInstance(s, service)
+		next := newInstance(s, service, neighbours)
 		if old != nil && old.service.Repository.Reveal() == service.Repository.Reveal() && old.service.Branch == service.Branch {
 			next.view.inherit(old.view)
 		}

@@ -27,10 +27,10 @@ func newSupervisor(t *testing.T) *Supervisor {
 func TestServiceThatComesBackWaits(t *testing.T) {
 	s := newSupervisor(t)
 	service := config.Service{Name: "web", User: "nobody-has-this-name"}
-	old := newInstance(s, service) // which does not run yet, and so does not end
+	old := newInstance(s, service, nil) // which does not run yet, and so does not end
 	s.instances["web"] = old
-	s.Apply(nil, nil)
-	s.Apply([]config.Service{service}, nil)
+	s.Apply(nil, nil, 0)
+	s.Apply([]config.Service{service}, nil, 0)
 	next := s.instance("web")
 	if next == nil || next == old {
 		t.Fatal("there is no new instance")

@@ -24,6 +24,7 @@ type reloader struct {
 	flags   flags
 	options config.Options
 	workers *supervisor.Supervisor
+	sshPort int // what the listener got, also where options say 0
 	log     hclog.Logger
 	hup     <-chan os.Signal
 }
@@ -102,5 +103,12 @@ func (r reloader) reload() {
 		return
 	}
 	r.log.Info("reloaded the configuration", "services", len(cfg.Services))
-	apply(r.workers, cfg, r.log)
+	r.apply(cfg)
+}
+
+func (r reloader) apply(cfg loaded) {
+	for _, warning := range cfg.Warnings {
+		r.log.Warn("the configuration could be better", "at", warning.String())
+	}
+	r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
 }

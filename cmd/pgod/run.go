@@ -70,7 +70,13 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
-	workers, err := supervisor.New(supervisor.Options{Dir: dir, SocketDir: socketDir(dir), Worker: worker, Logger: log})
+	workers, err := supervisor.New(supervisor.Options{
+		Dir:       dir,
+		SocketDir: socketDir(dir),
+		Worker:    worker,
+		Forbidden: []string{runDir, f.config, config.DropinDir(f.config)},
+		Logger:    log,
+	})
 	if err != nil {
 		return err
 	}
@@ -80,15 +86,9 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version.String(), "services", len(cfg.Services))
-	apply(workers, cfg, log)
-	return serve(ctx, server, listener, workers, reloader{f, options, workers, log, hup})
-}
-
-func apply(workers *supervisor.Supervisor, cfg loaded, log hclog.Logger) {
-	for _, warning := range cfg.Warnings {
-		log.Warn("the configuration could be better", "at", warning.String())
-	}
-	workers.Apply(cfg.Services, cfg.operators)
+	r := reloader{f, options, workers, listener.Addr().(*net.TCPAddr).Port, log, hup}
+	r.apply(cfg)
+	return serve(ctx, server, listener, workers, r)
 }
 
 func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.Server, net.Listener, error) {

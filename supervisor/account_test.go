@@ -1,0 +1,63 @@
+package supervisor
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// nameService puts programs in the place of getent and id, that know the entries
+// alone, written "passwd alice:…" and "group docker:…".
+func nameService(t *testing.T, groups string, entries ...string) {
+	t.Helper()
+	dir := t.TempDir()
+	var lookup strings.Builder
+	for _, entry := range entries {
+		database, line, _ := strings.Cut(entry, " ")
+		name, _, _ := strings.Cut(line, ":")
+		lookup.WriteString(`[ "$2 $3" = "` + database + " " + name + `" ] && echo "` + line + "\" && exit\n")
+	}
+	for name, text := range map[string]string{"getent": lookup.String() + "exit 2\n", "id": "echo " + groups + "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+}
+
+const (
+	alice  = "passwd alice:x:1001:1002::/home/alice:/bin/sh"
+	docker = "group docker:x:999:"
+)
+
+func TestGroupDockerIsForTheHostsEngine(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		entries   []string
+		ownEngine bool
+		groups    []uint32
+		err       string
+	}{
+		{"the host's engine", []string{alice, docker}, true, []uint32{50, 999, 1002}, ""},
+		{"another engine", []string{alice, docker}, false, []uint32{50, 1002}, ""},
+		{"another engine on a host without one", []string{alice}, false, []uint32{50, 1002}, ""},
+		{"no engine", []string{alice}, true, nil, `group "docker": does not exist on this host`},
+		{"no user", []string{docker}, true, nil, `user "alice": does not exist on this host`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			nameService(t, "1002 50", test.entries...)
+			got, err := lookupAccount(t.Context(), "alice", test.ownEngine)
+			if test.err != "" {
+				if err == nil || !strings.Contains(err.Error(), test.err) {
+					t.Errorf("error %v, want %s", err, test.err)
+				}
+				return
+			}
+			if err != nil || got.uid != 1001 || got.gid != 1002 || !slices.Equal(got.groups, test.groups) {
+				t.Errorf("got %v, %v; want the groups %d", got, err, test.groups)
+			}
+		})
+	}
+}

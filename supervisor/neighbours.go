@@ -1,0 +1,104 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	protobuf "google.golang.org/protobuf/proto"
+
+	"pgo/internal/config"
+	"pgo/proto"
+)
+
+// adjustTimeout bounds how long a worker may take to note its neighbours.
+const adjustTimeout = 10 * time.Second
+
+// neighbours is what the service has beside it on this host: the others of the
+// configuration, and pgod, whose SSH port is one that no service may have.
+func neighbours(service config.Service, all []config.Service, sshPort int) *proto.Neighbours {
+	n := &proto.Neighbours{Reserved: map[string]string{}}
+	if sshPort != 0 {
+		n.Granted = append(n.Granted, protoPort(config.PortRange{First: sshPort, Last: sshPort}))
+	}
+	for _, other := range all {
+		if other.Name == service.Name {
+			continue
+		}
+		n.Services = append(n.Services, other.Name)
+		for _, ports := range other.Ports {
+			n.Granted = append(n.Granted, protoPort(ports))
+		}
+		for _, route := range other.URLs {
+			for _, target := range route.Targets {
+				n.Reserved[strings.ToLower(target.Host)] = other.Name
+			}
+		}
+	}
+	// The order of the entries in the configuration means nothing.
+	slices.Sort(n.Services)
+	slices.SortFunc(n.Granted, func(a, b *proto.PortRange) int { return int(a.GetFirst()) - int(b.GetFirst()) })
+	return n
+}
+
+func protoPort(r config.PortRange) *proto.PortRange {
+	return &proto.PortRange{First: uint32(r.First), Last: uint32(r.Last)}
+}
+
+// neighbourhood holds the newest neighbours of an instance. Who applies the
+// configuration sets them and does not wait; the instance picks them up.
+type neighbourhood struct {
+	mu      sync.Mutex
+	newest  *proto.Neighbours // never changed, only replaced
+	changed chan struct{}     // closed when newest is replaced
+}
+
+func newNeighbourhood(n *proto.Neighbours) *neighbourhood {
+	return &neighbourhood{newest: n, changed: make(chan struct{})}
+}
+
+func (h *neighbourhood) get() (*proto.Neighbours, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.newest, h.changed
+}
+
+func (h *neighbourhood) set(n *proto.Neighbours) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if protobuf.Equal(h.newest, n) {
+		return
+	}
+	h.newest = n
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// adjust tells the worker its neighbours whenever they are others than those it
+// knows, also those that changed while it was being started. A worker that
+// cannot be told would go on by what is wrong by now: it is replaced.
+func (i *instance) adjust(ctx context.Context, p *process) {
+	for known := p.neighbours; ; {
+		newest, changed := i.neighbours.get()
+		if !protobuf.Equal(known, newest) {
+			call, cancel := context.WithTimeout(ctx, adjustTimeout)
+			_, err := p.rpc.Adjust(call, &proto.AdjustRequest{Neighbours: newest})
+			cancel()
+			if err != nil {
+				if ctx.Err() == nil && !p.goneSoon() {
+					i.log.Error("cannot tell the worker its neighbours", "error", err)
+					i.send(silent{p})
+				}
+				return
+			}
+			known = newest
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
