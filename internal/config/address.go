@@ -127,7 +127,7 @@ func parseNotify(text string) (SecretURL, error) {
 
 // parseDockerHost takes unix:///path or tcp://host:port.
 func parseDockerHost(text string) (string, error) {
-	if path, found := strings.CutPrefix(text, "unix://"); found && strings.HasPrefix(path, "/") && isPrintable(path) {
+	if path, found := strings.CutPrefix(text, "unix://"); found && strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/") && isPrintable(path) {
 		return text, nil
 	}
 	if address, found := strings.CutPrefix(text, "tcp://"); found {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -37,6 +38,7 @@ func (r *reader) checkConflicts() {
 		}
 		checkKeys(s)
 	}
+	checkAllow(here)
 	checkUsers(here)
 	checkURLs(here)
 	checkPorts(here, r.opts.SSHPort)
@@ -51,6 +53,33 @@ func checkKeys(s placed) {
 	if reload := s.at.key("reload"); reload.raw != nil && s.at.key("import").raw == nil {
 		reload.complain(wrong("leave it out, or set import", "no use for it without import"))
 	}
+}
+
+// checkAllow warns of entries that hand over this host's engine. Where the service has
+// another engine they hand over that one, and a rootless engine is not root.
+func checkAllow(services []placed) {
+	for _, s := range services {
+		for i, entry := range s.Allow {
+			dir, bind := strings.CutPrefix(entry, "bind:")
+			if s.DockerHost == "" && (entry == "privileged" || entry == "use_api_socket" || bind && reachesEngine(dir)) {
+				s.at.key("allow").element(i).warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
+			}
+		}
+	}
+}
+
+// reachesEngine tells whether a path is an engine's socket, or a directory that holds one.
+func reachesEngine(path string) bool {
+	switch filepath.Base(path) {
+	case "docker.sock", "containerd.sock":
+		return true
+	}
+	for _, socket := range []string{"/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"} {
+		if strings.HasPrefix(socket, path+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // checkUsers warns of services that can read each other's files.

@@ -33,16 +33,34 @@ var (
 	parseName    = matching(`[a-z0-9][a-z0-9-]{0,62}`, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front`)
 	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]{0,255}`, "write a user's name as in /etc/passwd")
 	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a profile's name as in the compose file")
-	parseAllow   = matching(`[a-z][a-z0-9_.-]{0,63}(:[^[:cntrl:]]{1,512})?`, `write rule or rule:value, such as "bind:/srv/data"`)
+	parseEntry   = matching(`[a-z][a-z0-9_.-]{0,63}(:[^[:cntrl:]]{1,512})?`, `write rule or rule:value, such as "bind:/srv/data"`)
 	parseNetName = matching(`[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a network's name as docker network ls shows it")
 )
 
 func parseNetwork(text string) (string, error) {
 	switch text {
-	case "host", "bridge", "none":
+	case "host", "bridge", "none", "default":
 		return "", wrong("name a network made with docker network create", "%s is Docker's own and never joined", quote(text))
 	}
 	return parseNetName(text)
+}
+
+// parseAllow takes an entry as the policy's refusals name it. One that would lift none is a
+// mistake, where that can be known here.
+func parseAllow(text string) (string, error) {
+	entry, err := parseEntry(text)
+	dir, bind := strings.CutPrefix(entry, "bind:")
+	if err != nil || !bind {
+		return entry, err
+	}
+	path, err := parseAbsolutePath(dir)
+	switch {
+	case err != nil:
+		return "", err
+	case path == "/" || path == "/proc" || strings.HasPrefix(path, "/proc/"):
+		return "", wrong("name the directory that is needed", "%s is never mounted", quote(path))
+	}
+	return "bind:" + path, nil
 }
 
 // parseBranch follows git check-ref-format --branch.

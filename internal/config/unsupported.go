@@ -10,17 +10,9 @@ var errUnsupported = errors.New("not supported yet")
 var unsupported = map[string]func(raw any) bool{
 	"pgod.notify": notEmpty,
 
-	"services.urls":        notEmpty,
-	"services.ports":       notEmpty,
-	"services.networks":    notEmpty,
-	"services.import":      notEmpty,
-	"services.reload":      notEmpty,
-	"services.allow":       notEmpty,
-	"services.deploy":      func(raw any) bool { return raw == string(InPlace) },
-	"services.rollback":    notEmpty,
-	"services.gate":        notEmpty,
-	"services.docker_host": notEmpty,
-	"services.notify":      notEmpty,
+	"services.import": notEmpty,
+	"services.reload": notEmpty,
+	"services.notify": notEmpty,
 }
 
 // notEmpty is true for all but an empty list or table, which every key has as its default.
