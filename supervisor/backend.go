@@ -59,14 +59,15 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 	if exit.Status != 0 {
 		return exit
 	}
-	if err := operation.CheckArgs(command.Args, operator); err != nil {
+	args, err := operation.ParseArgs(command.Args, operator)
+	if err != nil {
 		return usage(err)
 	}
 	if instance == nil {
 		return runOnHost(session)
 	}
 	if local, ok := local[command.Operation]; ok {
-		return local(instance, session)
+		return local(instance, session, args)
 	}
 	return instance.forward(ctx, session, operator)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 
 // local are the operations on a service that pgod answers itself: they work
 // also while the worker is busy or down.
-var local = map[string]func(*instance, sshd.Session) sshd.Exit{
+var local = map[string]func(*instance, sshd.Session, target.Args) sshd.Exit{
 	"status":         (*instance).showStatus,
 	"worker status":  (*instance).showWorker,
-	"worker restart": func(i *instance, s sshd.Session) sshd.Exit { return i.endWorker(s, true) },
-	"worker kill":    func(i *instance, s sshd.Session) sshd.Exit { return i.endWorker(s, false) },
+	"worker restart": func(i *instance, s sshd.Session, _ target.Args) sshd.Exit { return i.endWorker(s, true) },
+	"worker kill":    func(i *instance, s sshd.Session, _ target.Args) sshd.Exit { return i.endWorker(s, false) },
 }
 
 func (i *instance) endWorker(session sshd.Session, politely bool) sshd.Exit {
@@ -34,7 +35,8 @@ func (i *instance) endWorker(session sshd.Session, politely bool) sshd.Exit {
 	return sshd.Exit{}
 }
 
-// rows are the lines of a status: a name and a value each.
+// rows are the lines of a status: a name and a value each. One without a name
+// goes on with what the row before it says.
 type rows [][2]string
 
 func (r *rows) add(name, format string, args ...any) {
@@ -44,34 +46,63 @@ func (r *rows) add(name, format string, args ...any) {
 func (r rows) write(w io.Writer) {
 	var b strings.Builder
 	for _, row := range r {
-		fmt.Fprintf(&b, "%-10s %s\n", row[0]+":", row[1])
+		name := row[0]
+		if name != "" {
+			name += ":"
+		}
+		fmt.Fprintf(&b, "%-10s %s\n", name, row[1])
 	}
 	_, _ = io.WriteString(w, b.String())
 }
 
-func (i *instance) showStatus(session sshd.Session) sshd.Exit {
+func (i *instance) showStatus(session sshd.Session, args target.Args) sshd.Exit {
 	v, now := i.view.get(), time.Now()
+	if args.Has("--json") {
+		_, _ = io.WriteString(session.Stdout, encode(i.statusJSON(v, now)))
+	} else {
+		i.status(v, now).write(session.Stdout)
+	}
+	return sshd.Exit{}
+}
+
+// status is what is shown of a service at one moment.
+func (i *instance) status(v snapshot, now time.Time) rows {
 	state := v.report
 	var r rows
 	r.add("service", "%s", i.service.Name)
 	r.add("wanted", "%s", orNone(state.GetWanted()))
 	r.add("deployed", "%s", deployedLine(state, now))
 	r.add("head", "%s", orNone(short(state.GetHead())))
+	if why := state.GetFrozen(); why != "" {
+		r.add("frozen", "%s (for %s)", why, since(now, state.GetFrozenSince()))
+	}
+	if commit := state.GetPinned(); commit != "" {
+		r.add("pinned", "%s, for another %s", short(commit), left(now, state.GetPinnedUntil()))
+	}
 	r.add("last", "%s", orNone(state.GetOutcome()))
 	activity := orNone(state.GetActivity())
 	if next := state.GetNextPoll(); next != 0 {
-		activity += fmt.Sprintf(", next poll in %s", max(time.Unix(next, 0).Sub(now).Round(time.Second), 0))
+		activity += fmt.Sprintf(", next poll in %s", left(now, next))
 	}
 	r.add("now", "%s", activity)
 	r.add("worker", "%s", v.worker(now))
+	r.list("unwell", state.GetUnwell())
 	if text := state.GetError(); text != "" {
 		r.add("error", "%s (for %s)", text, since(now, state.GetErrorSince()))
+		r.list("", state.GetDetails())
 	}
-	r.write(session.Stdout)
-	return sshd.Exit{}
+	return r
 }
 
-func (i *instance) showWorker(session sshd.Session) sshd.Exit {
+// list adds a row for each text; only the first has the name.
+func (r *rows) list(name string, texts []string) {
+	for _, text := range texts {
+		r.add(name, "%s", text)
+		name = ""
+	}
+}
+
+func (i *instance) showWorker(session sshd.Session, _ target.Args) sshd.Exit {
 	v, now := i.view.get(), time.Now()
 	var r rows
 	r.add("service", "%s", i.service.Name)
@@ -102,11 +133,19 @@ func deployedLine(state *proto.State, now time.Time) string {
 	if state.GetDeployed() == "" {
 		return "-"
 	}
-	text := fmt.Sprintf("%s, %s ago, %s", short(state.GetDeployed()), since(now, state.GetDeployedAt()), state.GetReason())
+	text := fmt.Sprintf("%s, %s ago", short(state.GetDeployed()), since(now, state.GetDeployedAt()))
+	if why := join(": ", state.GetTrigger(), state.GetReason()); why != "" {
+		text += ", " + why
+	}
 	if state.GetWanted() == "down" {
 		text += " (taken down)"
 	}
 	return text
+}
+
+// join joins the texts that are not empty.
+func join(separator string, texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), separator)
 }
 
 func orNone(s string) string {
@@ -121,4 +160,8 @@ func short(commit string) string { return commit[:min(len(commit), 7)] }
 
 func since(now time.Time, unix int64) time.Duration {
 	return max(now.Sub(time.Unix(unix, 0)).Round(time.Second), 0)
+}
+
+func left(now time.Time, unix int64) time.Duration {
+	return max(time.Unix(unix, 0).Sub(now).Round(time.Second), 0)
 }
