@@ -7,6 +7,7 @@ import (
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
 	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
 )
 
 // serviceConfig is the entry as the packages below want it.
@@ -23,6 +24,17 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 			Profiles: r.GetProfiles(),
 			Env:      r.GetEnv(),
 			Marker:   marker(r),
+			Host:     r.GetDockerHost(),
+		},
+		InPlace:  r.GetInPlace(),
+		Rollback: r.GetRollback(),
+		Gate:     time.Duration(r.GetGateMs()) * time.Millisecond,
+		Limits: policy.Limits{
+			Root:      r.GetLimits().GetRoot(),
+			Ports:     portRanges(r.GetLimits().GetPorts()),
+			Networks:  r.GetLimits().GetNetworks(),
+			Allow:     r.GetLimits().GetAllow(),
+			Forbidden: r.GetLimits().GetForbidden(),
 		},
 	}
 	for _, registry := range r.GetRegistries() {
@@ -33,4 +45,17 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		})
 	}
 	return cfg
+}
+
+func portRanges(ranges []*proto.PortRange) []policy.PortRange {
+	var all []policy.PortRange
+	for _, r := range ranges {
+		all = append(all, policy.PortRange{First: int(r.GetFirst()), Last: int(r.GetLast())})
+	}
+	return all
+}
+
+// neighbours is what the host has beside the service.
+func neighbours(n *proto.Neighbours) deploy.Neighbours {
+	return deploy.Neighbours{Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved()}
 }

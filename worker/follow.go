@@ -17,9 +17,13 @@ func (w *Worker) follow() {
 	}
 	service := w.service.Load()
 	w.change("the start", func() error { return service.Resume(w.ctx) })
+	w.change("a poll", func() error { return service.Poll(w.ctx) })
+	go w.heal(service)
 	seen := ""
-	for {
-		w.change("a poll", func() error { return service.Poll(w.ctx) })
+	for first := true; ; first = false {
+		if !first {
+			w.change("a poll", func() error { return service.Poll(w.ctx) })
+		}
 		if head := service.Status().Head; head != seen {
 			// Starting, fetching and staging needs much more than looking.
 			debug.FreeOSMemory()

@@ -74,6 +74,10 @@ func (w *Worker) report() {
 			}
 		}
 		r.State = &proto.State{
+			Details:    texts(status.Details),
+			Frozen:     text(status.Frozen.String()),
+			Trigger:    text(status.Trigger),
+			Unwell:     texts(status.Unwell),
 			Wanted:     string(status.Wanted),
 			Head:       status.Head,
 			Deployed:   status.Deployed,
@@ -84,6 +88,12 @@ func (w *Worker) report() {
 			ErrorSince: seconds(status.ErrorSince),
 			DeployedAt: seconds(status.DeployedAt),
 			NextPoll:   r.State.NextPoll,
+		}
+		if status.Frozen != nil {
+			r.State.FrozenSince = seconds(status.Frozen.At)
+		}
+		if status.Pin != nil {
+			r.State.Pinned, r.State.PinnedUntil = status.Pin.Commit, seconds(status.Pin.Until)
 		}
 	})
 }
@@ -99,6 +109,20 @@ func protoKeys(keys []gitrepo.Key) []*proto.Key {
 // text makes a string of what a program printed or a repository holds, which
 // may be any bytes: a message with others than UTF-8 could not be sent at all.
 func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+// maxTexts bounds a list that is only there to be shown.
+const maxTexts = 200
+
+func texts(list []string) []string {
+	var all []string
+	for i, s := range list {
+		if i == maxTexts {
+			return append(all, "…")
+		}
+		all = append(all, text(s))
+	}
+	return all
+}
 
 // seconds is a time in Unix seconds, and 0 for none.
 func seconds(t time.Time) int64 {

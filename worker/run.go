@@ -40,6 +40,8 @@ var readers = map[string]func(call) error{
 	"logs": func(c call) error {
 		return c.service.Show(c.ctx, c.out, append([]string{"logs"}, c.args.Words()...)...)
 	},
+	"history": func(c call) error { return c.service.History(c.args, c.out) },
+	"watch":   func(c call) error { return c.service.Watch(c.ctx, c.out) },
 	"git hash": func(c call) error {
 		hash, err := c.service.Hash()
 		if err == nil {
@@ -54,7 +56,16 @@ var readers = map[string]func(call) error{
 var changes = map[string]func(context.Context, call) error{
 	"up":       func(ctx context.Context, c call) error { return c.service.Up(ctx, c.by, c.args, c.out) },
 	"down":     func(ctx context.Context, c call) error { return c.service.Down(ctx, c.args, c.out) },
-	"pull":     func(ctx context.Context, c call) error { return c.service.Pull(ctx, c.args, c.out) },
+	"pull":     func(ctx context.Context, c call) error { return c.service.Pull(ctx, c.by, c.args, c.out) },
+	"stop":     func(ctx context.Context, c call) error { return c.service.Stop(ctx, c.args, c.out) },
+	"start":    func(ctx context.Context, c call) error { return c.service.Start(ctx, c.args, c.out) },
+	"restart":  func(ctx context.Context, c call) error { return c.service.Restart(ctx, c.args, c.out) },
+	"check":    func(ctx context.Context, c call) error { return c.service.Check(ctx, c.out) },
+	"load":     func(ctx context.Context, c call) error { return c.service.Check(ctx, c.out) },
+	"diff":     func(ctx context.Context, c call) error { return c.service.Diff(ctx, c.out) },
+	"rollback": func(ctx context.Context, c call) error { return c.service.Rollback(ctx, c.by, c.args.Text, c.out) },
+	"freeze":   func(_ context.Context, c call) error { return c.service.Freeze(c.by, c.args.Text, c.out) },
+	"unfreeze": func(_ context.Context, c call) error { return c.service.Unfreeze(c.out) },
 	"build":    func(ctx context.Context, c call) error { return c.service.Build(ctx, c.args, c.out) },
 	"git pull": func(ctx context.Context, c call) error { return c.service.GitPull(ctx, c.out) },
 }
@@ -134,22 +145,33 @@ func (w *Worker) carryOutChange(name string, change func(context.Context, call) 
 // exitOf is what an error means for the client: a program's own status, which
 // needs no further words since its output was seen, or pgo's with a message.
 func exitOf(err error) *proto.Exit {
-	var compose *compose.ExitError
-	var usage *target.UsageError
-	switch {
-	case err == nil:
+	if err == nil {
 		return &proto.Exit{}
-	case errors.As(err, &compose):
-		return &proto.Exit{Status: uint32(compose.Status)}
-	case errors.As(err, &usage):
-		return &proto.Exit{Status: target.StatusUsage, Message: text(err.Error())}
-	case errors.Is(err, errDraining):
-		return &proto.Exit{Status: target.StatusConflict, Message: text(err.Error())}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &proto.Exit{Status: target.StatusDeadline, Message: text(err.Error())}
-	default:
-		return &proto.Exit{Status: target.StatusFailed, Message: text(err.Error())}
 	}
+	message := err.Error()
+	for _, line := range deploy.Details(err) {
+		message += "\n  " + line
+	}
+	exit := &proto.Exit{Status: target.StatusFailed, Message: text(message)}
+	var program *compose.ExitError
+	switch {
+	case errors.As(err, new(*deploy.RefusedError)):
+		exit.Status = target.StatusRefused
+	case errors.As(err, new(*target.UsageError)):
+		exit.Status = target.StatusUsage
+	case errors.As(err, new(*deploy.NoCommitError)):
+		exit.Status = target.StatusNotFound
+	case errors.Is(err, errDraining), errors.As(err, new(*deploy.FrozenError)):
+		exit.Status = target.StatusConflict
+	case errors.As(err, &program):
+		exit.Status = uint32(program.Status)
+		if !deploy.SaysMore(err) {
+			exit.Message = ""
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		exit.Status = target.StatusDeadline
+	}
+	return exit
 }
 
 // replies sends what an operation writes: gRPC wants one sender at a time.

@@ -34,6 +34,9 @@ type Worker struct {
 	cfg        *proto.ConfigureRequest // then immutable
 
 	service atomic.Pointer[deploy.Service] // nil until it could be opened
+
+	mu         sync.Mutex        // guards neighbours
+	neighbours *proto.Neighbours // the newest that pgod told of
 }
 
 // New returns a worker that waits to be configured.
@@ -84,7 +87,7 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	if err := killMarked(marker(r)); err != nil {
 		return err
 	}
-	w.cfg = r
+	w.cfg, w.neighbours = r, r.GetNeighbours()
 	close(w.configured)
 	w.open()
 	go w.follow()
@@ -100,9 +103,24 @@ func (w *Worker) open() bool {
 		}
 		return false
 	}
+	w.mu.Lock()
+	service.Adjust(neighbours(w.neighbours))
 	w.service.Store(service)
+	w.mu.Unlock()
 	w.report()
 	return true
+}
+
+// Adjust takes what the host has beside the service from now on. What that means
+// for what is deployed is found out by the next poll.
+func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.AdjustReply, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.neighbours = r.GetNeighbours()
+	if service := w.service.Load(); service != nil {
+		service.Adjust(neighbours(w.neighbours))
+	}
+	return &proto.AdjustReply{}, nil
 }
 
 // marker is in the environment of all that this service's workers start.

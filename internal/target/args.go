@@ -12,6 +12,7 @@ import (
 type Args struct {
 	Given    []Given  // the flags, in the order they were typed
 	Services []string // compose services
+	Text     string   // a commit, or a reason
 }
 
 // Given is one flag that somebody gave.
@@ -78,6 +79,9 @@ func (o Operation) ParseArgs(args []string, operator bool) (Args, error) {
 	return p.args, nil
 }
 
+// maxReason bounds the words of a person that are kept.
+const maxReason = 500
+
 type argParser struct {
 	operation  Operation
 	operator   bool
@@ -88,9 +92,28 @@ type argParser struct {
 
 var composeService = regexp.MustCompile(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
 
+var commit = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
+
 func (p *argParser) positional(arg string) error {
-	if p.operation.Positional == None {
+	switch p.operation.Positional {
+	case None:
 		return Usagef("%s takes no argument %s; %s", p.operation.Name, quote(arg), p.allowed())
+	case Commit:
+		if p.args.Text != "" {
+			return Usagef("%s takes one commit", p.operation.Name)
+		}
+		if !commit.MatchString(arg) {
+			return Usagef("%s is not a commit: 4 to 64 of 0 to 9 and a to f", quote(arg))
+		}
+		p.args.Text = arg
+		return nil
+	case Reason:
+		if p.args.Text += " " + arg; len(p.args.Text) > maxReason {
+			return Usagef("%s takes a reason of at most %d bytes", p.operation.Name, maxReason)
+		}
+		p.args.Text = strings.TrimSpace(p.args.Text)
+		return nil
+	case Services:
 	}
 	if !composeService.MatchString(arg) {
 		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", quote(arg))
@@ -176,6 +199,10 @@ func (p *argParser) allowed() string {
 		return "its flags are " + strings.Join(flags, ", ")
 	case p.operation.Positional == Services:
 		return "it takes names of compose services only"
+	case p.operation.Positional == Commit:
+		return "it takes a commit only"
+	case p.operation.Positional == Reason:
+		return "it takes a reason only"
 	default:
 		return "it takes no arguments at all"
 	}

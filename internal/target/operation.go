@@ -23,6 +23,10 @@ const (
 	None Positional = iota
 	// Services: names of compose services, all of them when there are none.
 	Services
+	// Commit: one commit, which may be abbreviated and left out.
+	Commit
+	// Reason: words of a person, which may be left out.
+	Reason
 )
 
 // Operation is one row of the table of all there is to ask for.
@@ -57,7 +61,7 @@ var operations = []Operation{
 		timeout,
 		{Long: "--volumes", OperatorOnly: true},
 	}},
-	{Name: "pull", Summary: "fetch the branch and pull its images", Change: true, Flags: []Flag{
+	{Name: "pull", Summary: "fetch the branch and pull its images; build and up then act on that commit", Change: true, Flags: []Flag{
 		{Long: "--quiet", Short: "-q"},
 		{Long: "--ignore-pull-failures"},
 	}},
@@ -65,6 +69,9 @@ var operations = []Operation{
 		{Long: "--no-cache"},
 		{Long: "--pull"},
 	}},
+	{Name: "stop", Summary: "stop containers until start or up", Change: true, Positional: Services, Flags: []Flag{timeout}},
+	{Name: "start", Summary: "start containers that are stopped", Change: true, Positional: Services},
+	{Name: "restart", Summary: "stop containers and start them again", Change: true, Positional: Services, Flags: []Flag{timeout}},
 	{Name: "ps", Summary: "list the containers", Positional: Services, Flags: []Flag{
 		{Long: "--all", Short: "-a"},
 		{Long: "--quiet", Short: "-q"},
@@ -81,15 +88,25 @@ var operations = []Operation{
 		{Long: "--no-log-prefix"},
 		{Long: "--no-color"},
 	}},
+	{Name: "check", Summary: "hold the fetched commit against the policy", Change: true},
+	{Name: "load", Summary: "the same as check", Change: true},
+	{Name: "diff", Summary: "show what up would change", Change: true},
+	{Name: "history", Summary: "list the deploys", Flags: []Flag{asJSON}},
+	{Name: "rollback", Summary: "deploy an earlier good deploy again, and freeze", Change: true, Positional: Commit},
+	{Name: "freeze", Summary: "stop following the branch", Change: true, Positional: Reason},
+	{Name: "unfreeze", Summary: "follow the branch again", Change: true},
+	{Name: "watch", Summary: "show the output of the deploy that runs, or ran last, and follow"},
 	{Name: "git pull", Summary: "fetch the branch", Change: true},
 	{Name: "git hash", Summary: "print the fetched commit"},
-	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last"},
+	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last", Flags: []Flag{asJSON}},
 	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},
 	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
 	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},
 	{Name: "ping", Summary: "say pong!: pgod answers", Scope: Host, OperatorOnly: true},
 	{Name: "version", Summary: "print pgod's version", Scope: Host, OperatorOnly: true},
 }
+
+var asJSON = Flag{Long: "--json"}
 
 var timeout = Flag{Long: "--timeout", Value: "seconds", valid: isSeconds}
 

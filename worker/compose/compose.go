@@ -56,6 +56,7 @@ type Project struct {
 	Profiles []string // the configured ones; a repository has no say in them
 	Env      []string // the service's env, VAR=VALUE
 	Marker   string   // VAR=VALUE in the environment of every process started here
+	Host     string   // the engine's address; empty: the usual one
 }
 
 // Output is where a command's output goes while it is produced. An error of a
@@ -136,7 +137,7 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return &ExitError{Command: name, Status: exit.ExitCode(), Output: p.redact(last.String())}
+		return &ExitError{Command: name, Status: exit.ExitCode(), Output: p.Redact(last.String())}
 	default:
 		return fmt.Errorf("docker compose %s: %w", name, err)
 	}
@@ -161,19 +162,20 @@ func (p *Project) environment() []string {
 		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
 		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
 		"COMPOSE_MENU=false",
+		"DOCKER_HOST="+p.Host,
 		p.Marker,
 	)
 }
 
-// shortSecret is what is too short to be a secret, and would be found in many
+// ShortSecret is what is too short to be a secret, and would be found in many
 // a word.
-const shortSecret = 8
+const ShortSecret = 8
 
-// redact takes the values of the service's env out of text that goes into
+// Redact takes the values of the service's env out of text that goes into
 // errors, and with them into logs.
-func (p *Project) redact(text string) string {
+func (p *Project) Redact(text string) string {
 	for _, variable := range p.Env {
-		if _, value, _ := strings.Cut(variable, "="); len(value) >= shortSecret {
+		if _, value, _ := strings.Cut(variable, "="); len(value) >= ShortSecret {
 			text = strings.ReplaceAll(text, value, "***")
 		}
 	}

@@ -38,6 +38,15 @@ type Model struct {
 // it, the one beside it in the checkout counts, which somebody put there by
 // hand.
 func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, error) {
+	return p.resolve(ctx, stage, file, p.Profiles)
+}
+
+// ResolveAll resolves the same file with all of its profiles.
+func (p *Project) ResolveAll(ctx context.Context, stage, file string) (*Model, error) {
+	return p.resolve(ctx, stage, file, []string{"*"})
+}
+
+func (p *Project) resolve(ctx context.Context, stage, file string, profiles []string) (*Model, error) {
 	file, err := findFile(stage, file)
 	if err != nil {
 		return nil, err
@@ -46,7 +55,7 @@ func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, erro
 	dir := filepath.Dir(file)
 	env := envFile(dir, stage, p.Checkout)
 	args := []string{"-f", filepath.Join(stage, file), "--env-file", env}
-	for _, profile := range p.Profiles {
+	for _, profile := range profiles {
 		args = append(args, "--profile", profile)
 	}
 	args = append(args, "config", "--format", "json")

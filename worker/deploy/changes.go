@@ -2,151 +2,20 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"pgo/internal/target"
 	"pgo/worker/compose"
-	"pgo/worker/gitrepo"
 )
 
-// Resume brings what runs in line with what is wanted after the worker's start,
-// where a crash can have left it in between.
-func (s *Service) Resume(ctx context.Context) error {
-	if s.snapshot().Wanted != Down {
-		return nil // the first Poll does it
-	}
-	err := s.stayDown(ctx)
-	s.ended(TakenDown, err)
-	return err
-}
+// pinTime is how long a pull has its commit stay the one to act on.
+const pinTime = 30 * time.Minute
 
-// stayDown takes down what is wanted down, unless that has worked before: the
-// engine may have been away when somebody said down, or at the worker's start.
-func (s *Service) stayDown(ctx context.Context) error {
-	if s.isDown {
-		return nil
-	}
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	return s.takeDown(ctx, compose.Output{})
-}
-
-// Poll looks at the branch and deploys it if it moved.
-func (s *Service) Poll(ctx context.Context) error {
-	outcome, err := s.poll(ctx)
-	s.ended(outcome, err)
-	return err
-}
-
-func (s *Service) poll(ctx context.Context) (Outcome, error) {
-	head, err := s.fetch(ctx)
-	if err := s.usable(); err != nil {
-		return "", err
-	}
-	state, settings := s.snapshot(), s.cfg.settings()
-	if state.Wanted == Down {
-		if still := s.stayDown(ctx); still != nil {
-			return Failed, still
-		}
-		if err == nil {
-			return TakenDown, nil
-		}
-	}
-	if err != nil && (state.Switching == "" || state.Wanted == Down) {
-		return "", err
-	}
-	commit, condemned := head, state.condemns(head.String(), settings)
-	switch {
-	case state.Switching != "" && (err != nil || s.cfg.Ignore || condemned):
-		// Finish what was begun: the head cannot be had, nobody asked for it,
-		// or it does not work.
-		commit = plumbing.NewHash(state.Switching)
-	case state.Switching != "":
-	case state.Deployed.is(head.String(), settings):
-		return "", nil
-	case s.cfg.Ignore:
-		return Held, nil
-	case condemned:
-		return Failed, errors.New(state.Verdict.Error)
-	}
-	if wait := s.faults.wait(commit.String(), settings); wait != nil {
-		return Failed, wait
-	}
-	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
-	return outcome, err
-}
-
-// attempt deploys the commit, and remembers it when that fails by its own fault.
-func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
-	switched, err = s.deploy(ctx, commit, o)
-	s.faults.note(commit.String(), s.cfg.settings(), err)
-	if err == nil {
-		return switched, Deployed, nil
-	}
-	if errors.Is(err, gitrepo.ErrDamaged) {
-		return switched, Failed, errors.Join(err, s.rebuild(err)) // the next poll fetches
-	}
-	if isVerdict(err) {
-		v := &Verdict{Commit: commit.String(), Settings: s.cfg.settings(), At: time.Now(), Error: err.Error()}
-		err = errors.Join(err, s.update(func(st *State) { st.Verdict = v }))
-	}
-	return switched, Failed, err
-}
-
-// fetchTries bounds how often a fetch is begun anew.
-const fetchTries = 3
-
-// fetch brings the branch's head here, if it moved. That a remote sends
-// something now and then is not enough: no other change runs meanwhile.
-func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	for try := 1; ; try++ {
-		head, err := s.fetchOnce(ctx)
-		switch {
-		case err == nil || ctx.Err() != nil || try == fetchTries:
-			return head, err
-		case errors.Is(err, gitrepo.ErrMoved):
-			// Somebody pushed since the look.
-		case errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, fs.ErrNotExist):
-			if err := s.rebuild(err); err != nil {
-				return head, err
-			}
-		default:
-			return head, err
-		}
-	}
-}
-
-// rebuild begins the repository anew: it is damaged, or somebody removed it.
-func (s *Service) rebuild(reason error) error {
-	s.log.Warn("rebuilding the git repository", "reason", reason)
-	return s.repo.Rebuild()
-}
-
-func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
-	remote, err := s.repo.Look(ctx)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	if head, ok := s.repo.Head(); ok && head == remote {
-		return head, nil
-	}
-	s.setActivity("fetch " + short(remote))
-	if err := s.repo.Fetch(ctx, remote); err != nil {
-		return plumbing.ZeroHash, err
-	}
-	s.log.Info("fetched", "commit", short(remote))
-	s.changed()
-	return remote, nil
-}
-
-// GitPull fetches the branch.
+// GitPull fetches the branch. It is a change.
 func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
 	head, err := s.fetch(ctx)
 	s.ended("", err)
@@ -161,18 +30,9 @@ func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
 	return nil
 }
 
-// fetched is the head that operations work on.
-func (s *Service) fetched() (gitrepo.Hash, error) {
-	head, ok := s.repo.Head()
-	if !ok {
-		return head, ErrNothingFetched
-	}
-	return head, nil
-}
-
 // Up deploys the fetched commit and ends a Down. Where there is nothing new it
 // starts what is missing or stopped. Named compose services alone are started
-// as they are deployed.
+// as they are deployed. It is a change.
 func (s *Service) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
 	if err := s.usable(); err != nil {
 		return err
@@ -180,11 +40,16 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if len(args.Services) > 0 {
 		return s.upSome(ctx, args, out)
 	}
-	head, err := s.fetched()
+	if frozen := s.snapshot().Frozen; frozen != nil {
+		return &FrozenError{frozen}
+	}
+	commit, err := s.fetched()
 	if err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) { st.Wanted, s.isDown = Up, false }); err != nil {
+	if err := s.update(func(st *State) {
+		st.Wanted, st.Pin, st.Containers.Stopped, s.isDown = Up, nil, nil, false
+	}); err != nil {
 		return err
 	}
 	o := order{
@@ -198,7 +63,7 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if o.pull == "" {
 		o.pull = "missing"
 	}
-	switched, outcome, err := s.attempt(ctx, head, o)
+	switched, outcome, err := s.attempt(ctx, commit, o)
 	if err == nil && !switched {
 		err = s.startMissing(ctx, out)
 	}
@@ -209,77 +74,31 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 // upSome starts some compose services of what is deployed, with what they need.
 func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Output) error {
 	state := s.snapshot()
-	if state.Deployed == nil || state.Switching != "" {
+	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
 	}
-	if err := s.update(func(st *State) { st.Wanted, s.isDown = Up, false }); err != nil {
+	if err := s.update(func(st *State) {
+		st.Wanted, s.isDown = Up, false
+		for _, name := range args.Services {
+			st.Containers.Stopped = remove(st.Containers.Stopped, name)
+		}
+	}); err != nil {
 		return err
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	s.setActivity("up")
 	err := s.startSome(ctx, args, out)
 	s.ended("", err)
 	return err
 }
 
-func (s *Service) startSome(ctx context.Context, args target.Args, out compose.Output) (err error) {
-	if args.Services, err = s.withNeeds(ctx, args.Services); err != nil {
-		return err
-	}
-	up := []string{"up", "--detach", "--no-deps"}
-	if !args.Has("--pull") {
-		up = append(up, "--pull", "never")
-	}
-	return s.onDeployed(ctx, out, append(up, args.Words()...)...)
-}
-
-// startMissing starts what does not run and has not done its work either: a
-// job that ended with 0 is not run again.
-func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	containers, err := s.containers(ctx)
-	if err != nil {
-		return err
-	}
-	if len(containers) == 0 {
-		return s.startDeployed(ctx, out)
-	}
-	model, err := s.loadDeployed()
-	if err != nil {
-		return err
-	}
-	services := unfinished(model, containers)
-	if len(services) == 0 {
-		say(out, "up to date: there is nothing to start")
-		return nil
-	}
-	return s.startDeployed(ctx, out, append([]string{"--no-deps"}, services...)...)
-}
-
-// startDeployed starts what is deployed. Until that has worked it counts as a
-// switch that has not ended, so that the next poll goes on with it.
-func (s *Service) startDeployed(ctx context.Context, out compose.Output, args ...string) error {
-	if err := s.update(func(st *State) { st.Switching = st.Deployed.Commit }); err != nil {
-		return err
-	}
-	if err := s.start(ctx, out, args...); err != nil {
-		return err
-	}
-	return s.update(func(st *State) { st.Switching = "" })
-}
-
-// start starts what is deployed, with the images that are there.
-func (s *Service) start(ctx context.Context, out compose.Output, args ...string) error {
-	return s.onDeployed(ctx, out, append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}, args...)...)
-}
-
-// Down takes the service down and keeps it down.
+// Down takes the service down and keeps it down. It is a change.
 func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) { st.Wanted, s.isDown = Down, false }); err != nil {
+	if err := s.update(func(st *State) { st.Wanted, st.Containers.Stopped, s.isDown = Down, nil, false }); err != nil {
 		return err
 	}
 	ctx, cancel := s.deadline(ctx)
@@ -296,37 +115,144 @@ func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...str
 	}
 	s.isDown = true
 	return s.update(func(st *State) {
-		if st.Switching != "" {
+		st.Containers = Containers{}
+		if st.Switching != nil {
 			// Nothing runs now, and what was half done is not deployed.
-			st.Switching, st.Deployed = "", nil
+			st.Switching, st.Deployed = nil, nil
 		}
 	})
 }
 
-// Pull fetches the branch and pulls the images of its head. What runs stays.
-func (s *Service) Pull(ctx context.Context, args target.Args, out compose.Output) error {
+// Stop stops containers, all or those of some compose services, until somebody
+// starts them again. It is a change.
+func (s *Service) Stop(ctx context.Context, args target.Args, out compose.Output) error {
+	return s.onServices(ctx, "stop", args, out, func(st *State, services []string) {
+		for _, name := range services {
+			st.Containers.Stopped = add(st.Containers.Stopped, name)
+			st.Containers.Running = remove(st.Containers.Running, name)
+		}
+	})
+}
+
+// Start starts what is stopped, Restart what runs anew. They are changes.
+func (s *Service) Start(ctx context.Context, args target.Args, out compose.Output) error {
+	return s.onServices(ctx, "start", args, out, started)
+}
+
+// Restart stops and starts containers. It is a change.
+func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
+	return s.onServices(ctx, "restart", args, out, started)
+}
+
+func started(st *State, services []string) {
+	for _, name := range services {
+		st.Containers.Stopped = remove(st.Containers.Stopped, name)
+	}
+}
+
+// onServices runs a compose command on some or all compose services of what is
+// deployed. What is remembered of it is so before it begins.
+func (s *Service) onServices(ctx context.Context, command string, args target.Args, out compose.Output, remember func(*State, []string)) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	state := s.snapshot()
+	if state.Deployed == nil || state.Switching != nil {
+		return ErrNothingDeployed
+	}
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
+	}
+	services := args.Services
+	for _, name := range services {
+		if !slices.Contains(model.Services(), name) {
+			return noSuchService(name, model)
+		}
+	}
+	if len(services) == 0 {
+		services = model.Services()
+	}
+	if err := s.update(func(st *State) { remember(st, services) }); err != nil {
+		return err
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	err := s.pullHead(ctx, args, out)
+	s.setActivity(command)
+	err = s.onDeployed(ctx, out, append([]string{command}, args.Words()...)...)
+	if err == nil {
+		err = s.look(ctx)
+	}
 	s.ended("", err)
 	return err
 }
 
-func (s *Service) pullHead(ctx context.Context, args target.Args, out compose.Output) error {
+// Pull fetches the branch, checks its head and pulls the images. What runs
+// stays. Build and Up act on that commit from then on, for a while. It is a
+// change.
+func (s *Service) Pull(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	err := s.pullHead(ctx, by, args, out)
+	s.ended("", err)
+	return err
+}
+
+func (s *Service) pullHead(ctx context.Context, by string, args target.Args, out compose.Output) error {
 	head, err := s.fetch(ctx)
 	if err != nil {
 		return err
 	}
-	c, err := s.stageAndResolve(ctx, head)
+	c, err := s.propose(ctx, head, s.newRecord(head, "pull by "+by))
 	if err != nil {
 		return err
 	}
 	say(out, "fetched %s", short(head))
-	return s.pull(ctx, c, out, args.Words()...)
+	before, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	if err := s.pull(ctx, c, out, args.Words()...); err != nil {
+		return err
+	}
+	if err := s.came(ctx, c, before); err != nil {
+		return err
+	}
+	// First the objects, then the promise.
+	if err := s.keep(head); err != nil {
+		return err
+	}
+	until := time.Now().Add(pinTime)
+	if err := s.update(func(st *State) { st.Pin = &Pin{Commit: head.String(), By: by, Until: until} }); err != nil {
+		return err
+	}
+	say(out, "build and up act on %s until %s", short(head), until.UTC().Format("15:04 UTC"))
+	return nil
 }
 
-// Build builds the images of the fetched commit. What runs stays.
+// came remembers the images that were not here before.
+func (s *Service) came(ctx context.Context, c *candidate, before map[string]string) error {
+	now, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	for service, id := range now {
+		if id != before[service] {
+			c.brought = append(c.brought, c.images[service])
+		}
+	}
+	return s.bring(c.brought)
+}
+
+// Build builds the images of the fetched commit. What runs stays. It is a
+// change.
 func (s *Service) Build(ctx context.Context, args target.Args, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	err := s.buildHead(ctx, args, out)
@@ -335,13 +261,116 @@ func (s *Service) Build(ctx context.Context, args target.Args, out compose.Outpu
 }
 
 func (s *Service) buildHead(ctx context.Context, args target.Args, out compose.Output) error {
-	head, err := s.fetched()
+	commit, err := s.fetched()
 	if err != nil {
 		return err
 	}
-	c, err := s.stageAndResolve(ctx, head)
+	c, err := s.propose(ctx, commit, s.newRecord(commit, "build"))
 	if err != nil {
 		return err
 	}
-	return s.build(ctx, c, out, args.Words()...)
+	before, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	if err := s.build(ctx, c, out, args.Words()...); err != nil {
+		return err
+	}
+	return s.came(ctx, c, before)
+}
+
+// Freeze stops following the branch. It is a change.
+func (s *Service) Freeze(by, reason string, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	frozen := &Frozen{By: by, Reason: reason, At: time.Now()}
+	if err := s.update(func(st *State) { st.Frozen = frozen }); err != nil {
+		return err
+	}
+	s.ended(Halted, nil)
+	say(out, "frozen %s", frozen)
+	return nil
+}
+
+// Unfreeze follows the branch again. It is a change.
+func (s *Service) Unfreeze(out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	frozen := s.snapshot().Frozen
+	if frozen == nil {
+		say(out, "not frozen: there is nothing to do")
+		return nil
+	}
+	s.held = Basis{}
+	if err := s.update(func(st *State) { st.Frozen = nil }); err != nil {
+		return err
+	}
+	s.ended("", nil)
+	say(out, "the branch is followed again, with the next poll")
+	return nil
+}
+
+// Rollback deploys an earlier good deploy again, from what is kept here, and
+// freezes. commit may be abbreviated; empty: the one before what runs. It is a
+// change.
+func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.Output) error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	to, err := s.earlier(commit)
+	if err != nil {
+		return err
+	}
+	s.journal.begin(title("rollback by " + by + " to " + short(plumbing.NewHash(to.Commit))))
+	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
+	r, err := s.rollBack(ctx, by, to, o)
+	s.concluded(r, o, err)
+	if err = s.remember(r, err); err != nil {
+		s.ended(outcomeOf(err), err)
+		return err
+	}
+	s.ended(Deployed, nil)
+	say(out, "deployed %s again, and frozen: unfreeze follows the branch again", short(plumbing.NewHash(to.Commit)))
+	return nil
+}
+
+// earlier finds the deploy to go back to.
+func (s *Service) earlier(commit string) (*Record, error) {
+	if commit != "" {
+		if to := s.history.ofCommit(commit); to != nil {
+			return to, nil
+		}
+		return nil, &NoCommitError{fmt.Sprintf("there is no good deploy of %s to go back to; %s", commit, s.history.offer())}
+	}
+	number := 1 << 62
+	state := s.snapshot()
+	if d := state.Deployed; d != nil && state.Switching == nil {
+		number = d.Number
+	}
+	if to := s.history.before(number); to != nil {
+		return to, nil
+	}
+	return nil, &NoCommitError{"there is no earlier good deploy to go back to; " + s.history.offer()}
+}
+
+func (s *Service) rollBack(worker context.Context, by string, to *Record, o order) (*Record, error) {
+	ctx, cancel := s.deadline(worker)
+	defer cancel()
+	failed := *to
+	failed.At, failed.Trigger = time.Now(), o.trigger
+	c, err := s.recall(ctx, to)
+	if err != nil {
+		return &failed, err
+	}
+	c.record.Trigger, c.record.Reason = o.trigger, "deployed again"
+	c.freeze = &Frozen{By: by, Reason: "rollback to " + short(c.commit), At: time.Now()}
+	if err := s.prepare(ctx, c); err != nil {
+		return c.record, err
+	}
+	if err := s.update(func(st *State) { st.Wanted, st.Pin, st.Containers.Stopped, s.isDown = Up, nil, nil, false }); err != nil {
+		return c.record, err
+	}
+	return c.record, s.replace(worker, ctx, c, o)
 }

@@ -1,30 +1,59 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 
+	"pgo/internal/target"
 	"pgo/worker/compose"
 )
 
-// container is what `compose ps` says of one container.
-type container struct {
-	Service  string
-	State    string // running, exited, …
-	ExitCode int
+// seen is what is to be remembered of containers.
+func seen(containers []compose.Container, stopped []string) Containers {
+	known := Containers{Boot: bootID(), Stopped: stopped}
+	for _, c := range containers {
+		switch {
+		case c.State == "running" || c.State == "restarting":
+			known.Running = add(known.Running, c.Service)
+		case c.Done():
+			known.Finished = add(known.Finished, c.Service)
+		}
+	}
+	return known
+}
+
+// bootID identifies this boot of the host.
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// add returns the sorted set with one more.
+func add(set []string, name string) []string {
+	if i, found := slices.BinarySearch(set, name); !found {
+		return slices.Insert(slices.Clone(set), i, name)
+	}
+	return set
+}
+
+// remove returns the set without one.
+func remove(set []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(set), func(n string) bool { return n == name })
 }
 
 // unfinished returns the compose services that lack a container which runs, or
 // which has done its work.
-func unfinished(model *compose.Model, containers []container) []string {
+func unfinished(model *compose.Model, containers []compose.Container) []string {
 	fine := map[string]int{}
 	for _, c := range containers {
-		finished := c.State == "exited" && c.ExitCode == 0 && !model.StaysUp(c.Service)
-		if c.State == "running" || finished {
+		if c.State == "running" || c.Done() {
 			fine[c.Service]++
 		}
 	}
@@ -39,12 +68,8 @@ func unfinished(model *compose.Model, containers []container) []string {
 
 // withNeeds returns the compose services and those unfinished ones that they
 // depend on. Compose itself would run a job again that one of them waited for.
-func (s *Service) withNeeds(ctx context.Context, services []string) ([]string, error) {
-	model, err := s.loadDeployed()
-	if err != nil {
-		return nil, err
-	}
-	containers, err := s.containers(ctx)
+func (s *Service) withNeeds(ctx context.Context, model *compose.Model, services []string) ([]string, error) {
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -58,27 +83,104 @@ func (s *Service) withNeeds(ctx context.Context, services []string) ([]string, e
 	return all, nil
 }
 
-func (s *Service) loadDeployed() (*compose.Model, error) {
-	raw, err := os.ReadFile(s.deployedModel())
+// startSome starts some compose services of what is deployed, with what they
+// need.
+func (s *Service) startSome(ctx context.Context, args target.Args, out compose.Output) error {
+	model, err := s.loadDeployed()
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+		return err
 	}
-	return compose.Load(raw)
+	for _, name := range args.Services {
+		if !slices.Contains(model.Services(), name) {
+			return noSuchService(name, model)
+		}
+	}
+	if args.Services, err = s.withNeeds(ctx, model, args.Services); err != nil {
+		return err
+	}
+	return s.startDeployed(ctx, out, append([]string{"--no-deps"}, args.Words()...)...)
 }
 
-// containers are the service's, stopped ones too.
-func (s *Service) containers(ctx context.Context) ([]container, error) {
-	var stdout bytes.Buffer
-	if err := s.onDeployed(ctx, compose.Output{Stdout: &stdout}, "ps", "--all", "--format", "json"); err != nil {
-		return nil, err
+func noSuchService(name string, model *compose.Model) error {
+	return target.Usagef("no such service: %s; there are %s", name, strings.Join(model.Services(), ", "))
+}
+
+// startMissing starts what does not run and has not done its work either: a
+// job that ended with 0 is not run again.
+func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
 	}
-	var containers []container
-	for d := json.NewDecoder(&stdout); d.More(); {
-		var c container
-		if err := d.Decode(&c); err != nil {
-			return nil, fmt.Errorf("cannot read what docker compose ps says: %w", err)
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return err
+	}
+	services := unfinished(model, containers)
+	if len(containers) == 0 {
+		services = model.Services() // its jobs too: they belong to the containers that are gone
+	}
+	if len(services) == 0 {
+		say(out, "up to date: there is nothing to start")
+		return nil
+	}
+	return s.startDeployed(ctx, out, exactly(services, model)...)
+}
+
+// exactly are the arguments of an up of compose services, and of none else: with
+// all of them compose minds what depends on what.
+func exactly(services []string, model *compose.Model) []string {
+	if slices.Equal(services, model.Services()) {
+		return nil
+	}
+	return append([]string{"--no-deps"}, services...)
+}
+
+// startDeployed starts what is deployed, if the policy still lets its sources
+// pass, and remembers what runs then.
+func (s *Service) startDeployed(ctx context.Context, out compose.Output, args ...string) error {
+	state := s.snapshot()
+	if state.Deployed == nil {
+		return ErrNothingDeployed
+	}
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
+	}
+	c := &candidate{commit: hashes([]string{state.Deployed.Commit})[0], record: state.Deployed, resolved: model}
+	if err := s.checkSources(c); err != nil {
+		return err
+	}
+	if err := s.start(ctx, out, model, state.Deployed, args...); err != nil {
+		if !networkGone.MatchString(err.Error()) {
+			return err
 		}
-		containers = append(containers, c)
+		// A container keeps the network that it was made with, also one that is gone.
+		say(out, "its network was made anew: so are the containers that do not run")
+		if err := s.start(ctx, out, model, state.Deployed, append([]string{"--force-recreate"}, args...)...); err != nil {
+			return err
+		}
 	}
-	return containers, nil
+	return s.look(ctx)
+}
+
+// look remembers which containers run.
+func (s *Service) look(ctx context.Context) error {
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("cannot see what runs: %w", err)
+	}
+	old := s.snapshot().Containers
+	known := seen(containers, old.Stopped)
+	for _, name := range old.Finished {
+		if !slices.Contains(known.Running, name) {
+			known.Finished = add(known.Finished, name) // also one that was removed since
+		}
+	}
+	if reflect.DeepEqual(known, old) {
+		return nil
+	}
+	return s.update(func(st *State) { st.Containers = known })
 }

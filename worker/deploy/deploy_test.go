@@ -25,13 +25,13 @@ func TestStateOutlivesTheWorker(t *testing.T) {
 	}
 	s = State{
 		Wanted:    Down,
-		Switching: "b",
+		Switching: &Switching{Commit: "b", Back: 3, Freeze: &Frozen{By: "miek"}},
 		Checkout:  []string{"a", "b"},
 		Deployed: &Record{
-			Commit: "a", At: time.Now().UTC().Round(0), Reason: "poll: first deploy",
+			Number: 4, Basis: Basis{Commit: "a", Settings: "s", Limits: "l"}, At: time.Now().UTC().Round(0), Trigger: "poll", Reason: "first deploy", Outcome: Deployed,
 			Inputs: map[string]string{"conf": "x"}, Images: map[string]string{"web": "sha256:1"},
 		},
-		Verdict: &Verdict{Commit: "c", Error: "no"},
+		Verdict: &Verdict{Basis: Basis{Commit: "c"}, Outcome: Refused, Error: "no", Details: []string{"why"}},
 	}
 	if err := s.save(dir); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestDifferent(t *testing.T) {
 
 func TestReason(t *testing.T) {
 	c := &candidate{changes: []string{"compose.yaml changed", "conf changed"}, contexts: []string{"app"}}
-	if got, want := c.reason(), "compose.yaml changed and 2 more"; got != want {
+	if got, want := c.reason(), "compose.yaml changed, conf changed and app changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	c = &candidate{contexts: []string{"app"}}
@@ -165,7 +165,7 @@ func TestStatusKeepsErrors(t *testing.T) {
 func TestVerdictOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if err := s.update(func(st *State) { st.Verdict = &Verdict{Commit: "c", At: time.Now(), Error: "does not build"} }); err != nil {
+	if err := s.update(func(st *State) { st.Verdict = &Verdict{Basis: Basis{Commit: "c"}, Outcome: Failed, At: time.Now(), Error: "does not build"} }); err != nil {
 		t.Fatal(err)
 	}
 	if got := open(t, dir).Status(); got.Error != "does not build" || got.Outcome != Failed {

@@ -3,6 +3,9 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"pgo/worker/policy"
 )
 
 // verdict is an error that is the commit's own fault: trying the same commit
@@ -23,6 +26,40 @@ var ErrNothingFetched = errors.New("nothing is fetched yet")
 // ErrNothingDeployed means that there is no model to act on.
 var ErrNothingDeployed = errors.New("nothing is deployed yet")
 
+// FrozenError refuses what would follow the branch.
+type FrozenError struct{ Frozen *Frozen }
+
+func (e *FrozenError) Error() string {
+	return fmt.Sprintf("frozen %s: say unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
+}
+
+// NoCommitError says that there is no such deploy to go back to.
+type NoCommitError struct{ Text string }
+
+func (e *NoCommitError) Error() string { return e.Text }
+
+// RefusedError is a model that the policy does not let pass.
+type RefusedError struct {
+	Commit   string // short
+	Refusals []policy.Refusal
+}
+
+func (e *RefusedError) Error() string {
+	if len(e.Refusals) == 1 {
+		return "the policy refuses " + e.Commit + ": " + e.Refusals[0].String()
+	}
+	return fmt.Sprintf("the policy refuses %s for %d reasons", e.Commit, len(e.Refusals))
+}
+
+// Details is each refusal in a line.
+func (e *RefusedError) Details() []string {
+	var lines []string
+	for _, r := range e.Refusals {
+		lines = append(lines, r.String())
+	}
+	return lines
+}
+
 // stepError says which step of a deploy ended with an error.
 type stepError struct {
 	step string // "pull the images of"
@@ -35,3 +72,41 @@ func (e *stepError) Error() string {
 }
 
 func (e *stepError) Unwrap() error { return e.err }
+
+// Details are the lines that belong to an error, besides its own.
+func Details(err error) []string {
+	var detailed interface{ Details() []string }
+	if errors.As(err, &detailed) {
+		return detailed.Details()
+	}
+	return nil
+}
+
+// outcomeOf is what a deploy came to that ended with the error.
+func outcomeOf(err error) Outcome {
+	switch {
+	case err == nil:
+		return Deployed
+	case errors.As(err, new(*RefusedError)):
+		return Refused
+	case errors.As(err, new(*unhealthyError)):
+		return Degraded
+	default:
+		return Failed
+	}
+}
+
+// lines splits text into its lines, without empty ones at the end.
+func lines(text string) []string {
+	text = strings.TrimRight(text, "\n")
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, "\n")
+}
+
+// SaysMore tells whether an error tells more than the program whose status it
+// carries has printed: what else was done about it.
+func SaysMore(err error) bool {
+	return errors.As(err, new(*unhealthyError)) || errors.As(err, new(*retreatError))
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"pgo/worker/compose"
 )
@@ -12,20 +13,20 @@ import (
 // pullAndBuild gets the images, from the stage. A context that is different is
 // a change only if the image built from it is.
 func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
+	before, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
 	if o.told {
 		// What runs needs no tag, and what is to be started does.
-		ids, err := s.engine.ImageIDs(ctx, c.images)
-		if err != nil {
-			return err
-		}
-		for _, service := range slices.Sorted(maps.Keys(ids)) {
-			if ids[service] == "" {
+		for _, service := range slices.Sorted(maps.Keys(before)) {
+			if before[service] == "" {
 				c.changes = append(c.changes, "the image of "+service+" is missing")
 			}
 		}
 	}
 	if len(c.changes) > 0 || o.pull == "always" {
-		if err := s.pullFor(ctx, c, o); err != nil {
+		if err := s.pullFor(ctx, c, o, before); err != nil {
 			return err
 		}
 	}
@@ -34,22 +35,31 @@ func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error
 			return err
 		}
 	}
-	return s.compareImages(ctx, c, o)
+	return s.compareImages(ctx, c, o, before)
 }
 
 // compareImages finds the images that are others than those that run. That the
 // tag of an image was moved, by `pull` or by somebody else, is a change only
 // when somebody says up: a poll asks what the commit brings.
-func (s *Service) compareImages(ctx context.Context, c *candidate, o order) error {
-	var err error
-	if c.record.Images, err = s.engine.ImageIDs(ctx, c.images); err != nil {
+func (s *Service) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
+	now, err := s.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	c.record.Images = now
+	for service, id := range now {
+		if id != before[service] {
+			c.brought = append(c.brought, c.images[service])
+		}
+	}
+	if err := s.bring(c.brought); err != nil {
 		return err
 	}
 	deployed := s.snapshot().Deployed
 	if deployed == nil {
 		return nil
 	}
-	for _, service := range different(deployed.Images, c.record.Images) {
+	for _, service := range different(deployed.Images, now) {
 		rebuilt := len(c.contexts) > 0 && slices.Contains(c.built, service)
 		if o.told || rebuilt {
 			c.changes = append(c.changes, "the image of "+service+" changed")
@@ -58,17 +68,30 @@ func (s *Service) compareImages(ctx context.Context, c *candidate, o order) erro
 	return nil
 }
 
+// bring remembers images that came to this host for this service: those may be
+// removed one day, and none that somebody else put here.
+func (s *Service) bring(images []string) error {
+	state := s.snapshot()
+	brought := slices.Clone(state.Brought)
+	for _, image := range images {
+		if !slices.Contains(brought, image) {
+			brought = append(brought, image)
+		}
+	}
+	if len(brought) == len(state.Brought) {
+		return nil
+	}
+	slices.Sort(brought)
+	return s.update(func(st *State) { st.Brought = brought })
+}
+
 // pullFor pulls as much as the order wants.
-func (s *Service) pullFor(ctx context.Context, c *candidate, o order) error {
+func (s *Service) pullFor(ctx context.Context, c *candidate, o order, ids map[string]string) error {
 	switch o.pull {
 	case "never":
 		return nil
 	case "always":
 		return s.pull(ctx, c, o.out)
-	}
-	ids, err := s.engine.ImageIDs(ctx, c.images)
-	if err != nil {
-		return err
 	}
 	services := c.resolved.Pulled(ids)
 	if len(services) == 0 {
@@ -78,7 +101,7 @@ func (s *Service) pullFor(ctx context.Context, c *candidate, o order) error {
 }
 
 func (s *Service) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
-	s.setActivity("pull " + short(c.commit))
+	s.enter(StepPull, c.commit)
 	args := append([]string{"pull", "--ignore-buildable"}, flags...)
 	if err := s.onStaged(ctx, out, args...); err != nil {
 		return &stepError{"pull the images of", short(c.commit), err}
@@ -90,13 +113,99 @@ func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, f
 	if len(c.built) == 0 {
 		return nil
 	}
-	s.setActivity("build " + short(c.commit))
+	s.enter(StepBuild, c.commit)
 	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
-		// Compose ends with a status also when the engine is away.
-		if _, away := s.engine.ImageIDs(ctx, c.images); away == nil && errors.As(err, new(*compose.ExitError)) {
+		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && s.engine.Away(ctx) == nil {
 			err = verdict{err}
 		}
 		return &stepError{"build", short(c.commit), err}
+	}
+	return nil
+}
+
+// pinnedRepository is where the images of a service's good deploys are kept by
+// a name of pgo's own, which no build and no pull takes away.
+func (s *Service) pinnedRepository() string { return "pgo/" + s.cfg.Name }
+
+// pin is the name that an image of a deploy is kept under. It names the image's
+// ID as well: one commit may be built more than once.
+func (s *Service) pin(r *Record, service, id string) string {
+	const most = 90 // of 128 that a tag may have
+	_, digest, _ := strings.Cut(id, ":")
+	return s.pinnedRepository() + ":" + r.Commit[:7] + "-" + service[:min(len(service), most)] + "-" + digest[:min(len(digest), 12)]
+}
+
+// pinImages keeps the images that the deploy runs.
+func (s *Service) pinImages(ctx context.Context, r *Record) error {
+	for service, id := range r.Images {
+		if id == "" {
+			continue
+		}
+		if err := s.engine.Tag(ctx, id, s.pin(r, service, id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prune lets go of the images that only deploys used which are not kept. That
+// it cannot is no reason to fail a deploy that works.
+func (s *Service) prune(ctx context.Context, dropped []*Record) {
+	if err := s.pruneImages(ctx, dropped); err != nil {
+		s.log.Warn("cannot remove old images", "error", err)
+	}
+}
+
+func (s *Service) pruneImages(ctx context.Context, dropped []*Record) error {
+	wanted, used := map[string]bool{}, map[string]bool{}
+	for _, g := range s.history.kept() {
+		for service, id := range g.Images {
+			if id != "" {
+				wanted[s.pin(g, service, id)], used[id] = true, true
+			}
+		}
+	}
+	pins, err := s.engine.TagsOf(ctx, s.pinnedRepository())
+	if err != nil {
+		return err
+	}
+	for _, pin := range pins {
+		if !wanted[pin] {
+			if err := s.engine.RemoveImage(ctx, pin); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range dropped {
+		for _, id := range r.Images {
+			if id == "" || used[id] {
+				continue
+			}
+			if err := s.removeBrought(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeBrought removes an image's names that this service brought here, unless
+// another service keeps the image.
+func (s *Service) removeBrought(ctx context.Context, id string) error {
+	tags, err := s.engine.Tags(ctx, id)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "pgo/") }) {
+		return nil
+	}
+	brought := s.snapshot().Brought
+	for _, tag := range tags {
+		if slices.Contains(brought, tag) || slices.Contains(brought, strings.TrimSuffix(tag, ":latest")) {
+			if err := s.engine.RemoveImage(ctx, tag); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

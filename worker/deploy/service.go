@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
 )
 
 // Config is what a Service needs to know; immutable.
@@ -32,26 +34,34 @@ type Config struct {
 	Project compose.Project
 
 	Registries []compose.Registry
+
+	InPlace  bool          // replace only what changed, instead of down and up
+	Rollback bool          // go back when a deploy does not become healthy
+	Gate     time.Duration // how long a deploy may take to become healthy
+	Limits   policy.Limits // what the operator grants; its neighbours come with Adjust
+
+	OnStep func(Step) // called as each step begins; nil: nobody wants to know
 }
 
 // settings identifies what, beside the commit, makes the model. When it changes
 // what runs is compared again.
 func (c Config) settings() string {
 	h := sha256.New()
-	for _, part := range [][]string{{c.Compose}, c.Project.Profiles, c.Project.Env} {
+	for _, part := range [][]string{{c.Compose, c.Project.Host}, c.Project.Profiles, c.Project.Env} {
 		fmt.Fprintf(h, "%q\n", part)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Service is one service. Its changing methods (Poll, Up, Down, Pull, Build,
-// GitPull) must not run at the same time as another of them; all others may be
-// called at any time.
+// Service is one service. Its changing methods must not run at the same time as
+// another of them; they say so. All others may be called at any time.
 type Service struct {
 	cfg     Config
 	repo    *gitrepo.Repo
 	project *compose.Project
 	engine  compose.Engine
+	history *history
+	journal journal
 	log     hclog.Logger
 	changed func()
 
@@ -59,8 +69,11 @@ type Service struct {
 	isDown       bool // nothing runs since somebody said down
 	versionsFine bool // compose and engine are new enough
 	faults       faults
+	healing      healing
+	held         Basis // what was proven and is held
 
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
+	policy policy.Limits
 	state  State
 	damage error // of the state that was saved: then nothing is changed, and all can be seen
 	status Status
@@ -72,24 +85,32 @@ type Status struct {
 	Head       string // the fetched commit
 	Deployed   string
 	DeployedAt time.Time
+	Trigger    string // who or what asked for what runs
+	Reason     string // why what runs was deployed
 	Activity   string // the step that is being worked at, or Idle
 	Outcome    Outcome
-	Reason     string // why what runs was deployed
-	Error      string // of the last look, fetch or deploy; empty: all is well
+	Error      string   // of the last look, fetch or deploy; empty: all is well
+	Details    []string // of the error
 	ErrorSince time.Time
+	Frozen     *Frozen
+	Pin        *Pin
+	Unwell     []string // containers that are not as they should be, and how
 }
 
 // Idle is the activity between two changes.
 const Idle = "idle"
 
-// Outcome is what the last deploy or poll came to.
+// Outcome is what a deploy or poll came to.
 type Outcome string
 
 const (
 	Deployed  Outcome = "deployed"
-	Held      Outcome = "held" // there is something new, and nobody has said up
-	TakenDown Outcome = "down"
-	Failed    Outcome = "failed"
+	Held      Outcome = "held"     // there is something new, and nobody has said up
+	Halted    Outcome = "frozen"   // the branch is not followed
+	TakenDown Outcome = "down"     // somebody said down
+	Refused   Outcome = "refused"  // by the policy: what ran runs on
+	Failed    Outcome = "failed"   // before the switch, or by a fault of the surroundings
+	Degraded  Outcome = "degraded" // it did not become healthy
 )
 
 // Open opens the service in its directory, which exists and is this process's
@@ -97,7 +118,8 @@ const (
 // change of Status or of the keys.
 func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	state, damage := loadState(cfg.Dir)
-	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage}
+	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage, policy: cfg.Limits}
+	s.engine.Host = cfg.Project.Host
 	s.project.Name = cfg.Name
 	s.project.Home = filepath.Join(cfg.Dir, "docker")
 	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
@@ -114,6 +136,9 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 		return nil, err
 	}
 	var err error
+	if s.history, err = openHistory(filepath.Join(cfg.Dir, "history")); err != nil {
+		log.Warn("the history is not complete", "error", err)
+	}
 	s.repo, err = gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
 	if err != nil {
 		return nil, err
@@ -126,17 +151,50 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 		s.status.Outcome = Deployed
 	}
 	if v := state.Verdict; v != nil {
-		s.status.Outcome, s.status.Error, s.status.ErrorSince = Failed, v.Error, v.At
+		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
 	}
 	return s, nil
+}
+
+// Neighbours is what a host has beside a service, for the policy.
+type Neighbours struct {
+	Services []string           // their names
+	Granted  []policy.PortRange // host ports of theirs, and pgod's own
+	Reserved map[string]string  // the host part of each target in urls, and whose it is
+}
+
+// Adjust tells what the service has for neighbours from now on.
+func (s *Service) Adjust(n Neighbours) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy.Others, s.policy.Granted, s.policy.Reserved = n.Services, n.Granted, n.Reserved
+}
+
+// limits is what a model is held against now.
+func (s *Service) limits() policy.Limits {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.policy
+	l.Service, l.Checkout, l.Stage = s.cfg.Name, s.checkout(), s.stage()
+	return l
+}
+
+// basis is what there is to know of a commit's deploy before it is begun.
+func (s *Service) basis(commit gitrepo.Hash) Basis {
+	h := sha256.New()
+	l := s.limits()
+	_ = json.NewEncoder(h).Encode(l)
+	return Basis{Commit: commit.String(), Settings: s.cfg.settings(), Limits: hex.EncodeToString(h.Sum(nil))}
 }
 
 func (s *Service) stage() string    { return filepath.Join(s.cfg.Dir, "stage") }
 func (s *Service) checkout() string { return s.project.Checkout }
 
-// The models of the stage and of what is deployed, as compose files.
+// The models of the stage, of what is deployed, and as that is started: with
+// the images that it is to have, whatever their names mean by now.
 func (s *Service) stagedModel() string   { return filepath.Join(s.cfg.Dir, "staged.json") }
 func (s *Service) deployedModel() string { return filepath.Join(s.cfg.Dir, "deployed.json") }
+func (s *Service) startModel() string    { return filepath.Join(s.cfg.Dir, "start.json") }
 
 // projectDir is the directory in tree that the compose file's paths are about.
 func (s *Service) projectDir(tree string) string {
@@ -150,8 +208,9 @@ func (s *Service) Status() Status {
 	status := s.status
 	status.Wanted = s.state.Wanted
 	if d := s.state.Deployed; d != nil {
-		status.Deployed, status.DeployedAt, status.Reason = d.Commit, d.At, d.Reason
+		status.Deployed, status.DeployedAt, status.Trigger, status.Reason = d.Commit, d.At.Add(d.Duration), d.Trigger, d.Reason
 	}
+	status.Frozen, status.Pin = s.state.Frozen, s.state.pinned(time.Now())
 	if head, ok := s.repo.Head(); ok {
 		status.Head = head.String()
 	}
@@ -193,10 +252,16 @@ func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) 
 // acts on what bears the project's name: nothing, or what an earlier life of
 // this service left.
 func (s *Service) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
-	model, dir := s.deployedModel(), s.projectDir(s.checkout())
+	model := s.deployedModel()
 	if _, err := os.Stat(model); err != nil {
 		model = ""
 	}
+	return s.inCheckout(ctx, model, out, args...)
+}
+
+// inCheckout runs compose on a model whose paths are in the checkout.
+func (s *Service) inCheckout(ctx context.Context, model string, out compose.Output, args ...string) error {
+	dir := s.projectDir(s.checkout())
 	if _, err := os.Stat(dir); err != nil {
 		dir = s.checkout()
 	}
@@ -250,7 +315,7 @@ func (s *Service) ended(outcome Outcome, err error) {
 	s.mu.Lock()
 	s.status.Activity = Idle
 	broken := errors.Is(err, context.Canceled)
-	if outcome != "" && err != nil {
+	if outcome != "" && err != nil && outcome != Refused && outcome != Degraded {
 		outcome = Failed // though part of it may have worked
 	}
 	if outcome != "" && !broken {
@@ -259,9 +324,9 @@ func (s *Service) ended(outcome Outcome, err error) {
 	switch {
 	case broken:
 	case err == nil:
-		s.status.Error, s.status.ErrorSince = "", time.Time{}
+		s.status.Error, s.status.Details, s.status.ErrorSince = "", nil, time.Time{}
 	case s.status.Error != err.Error():
-		s.status.Error, s.status.ErrorSince = err.Error(), time.Now()
+		s.status.Error, s.status.Details, s.status.ErrorSince = err.Error(), Details(err), time.Now()
 	}
 	s.mu.Unlock()
 	s.changed()

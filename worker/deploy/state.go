@@ -28,9 +28,9 @@ type State struct {
 	// Deployed is what runs, or ran when somebody took it down.
 	Deployed *Record `json:"deployed,omitempty"`
 
-	// Switching is the commit of a switch that has begun and not ended. While
-	// it is set nobody knows what runs.
-	Switching string `json:"switching,omitempty"`
+	// Switching is a switch that has begun and not ended. While it is set
+	// nobody knows what runs.
+	Switching *Switching `json:"switching,omitempty"`
 
 	// Checkout lists the commits whose files the checkout may hold: one, and
 	// while it is brought to another commit that one too. None: it was never
@@ -40,40 +40,104 @@ type State struct {
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody says up.
 	Verdict *Verdict `json:"verdict,omitempty"`
+
+	// Frozen says that the branch is not followed; nil: it is.
+	Frozen *Frozen `json:"frozen,omitempty"`
+
+	// Pin is the commit that a pull has chosen for the build and up after it.
+	Pin *Pin `json:"pin,omitempty"`
+
+	// Deploys counts the deploys that were begun: the next one's Number less 1.
+	Deploys int `json:"deploys"`
+
+	// Containers is what pgo has to remember of them to tell what is missing.
+	Containers Containers `json:"containers"`
+
+	// Brought has the names of images that this service pulled or built. Those
+	// may be removed when nothing that is kept uses them.
+	Brought []string `json:"brought,omitempty"`
 }
 
-// Record is one deploy that worked.
-type Record struct {
-	Commit   string    `json:"commit"`
-	Settings string    `json:"settings"` // see Config.settings
-	At       time.Time `json:"at"`
-	Reason   string    `json:"reason"`
-
-	// Inputs has each path in the repository that containers read, Contexts
-	// each that an image is built from; with the identity of their content.
-	Inputs   map[string]string `json:"inputs,omitempty"`
-	Contexts map[string]string `json:"contexts,omitempty"`
-
-	// Images has the image ID of each compose service that is built.
-	Images map[string]string `json:"images,omitempty"`
+// Basis is what a model is made of and judged by. Where it is the same there is
+// nothing new.
+type Basis struct {
+	Commit   string `json:"commit"`
+	Settings string `json:"settings"` // see Config.settings
+	Limits   string `json:"limits"`   // see Service.limits
 }
 
-// is tells whether the record is of that commit, deployed with these settings.
-func (r *Record) is(commit, settings string) bool {
-	return r != nil && r.Commit == commit && r.Settings == settings
+// Switching is a switch on its way.
+type Switching struct {
+	Commit string `json:"commit"`
+	// Back is the good deploy that is gone back to; 0: it goes forward.
+	Back int `json:"back,omitempty"`
+	// Freeze is why the branch is no longer followed once it has worked; nil:
+	// it is.
+	Freeze *Frozen `json:"freeze,omitempty"`
 }
 
-// Verdict is why a commit was not deployed, with the settings of then.
+// Verdict is why a commit was not deployed, or what was deployed is not well.
 type Verdict struct {
-	Commit   string    `json:"commit"`
-	Settings string    `json:"settings"`
-	At       time.Time `json:"at"`
-	Error    string    `json:"error"`
+	Basis
+	Outcome Outcome   `json:"outcome"` // Refused, Failed or Degraded
+	At      time.Time `json:"at"`
+	Error   string    `json:"error"`
+	Details []string  `json:"details,omitempty"`
 }
 
-// condemns tells whether there is a verdict on the commit with these settings.
-func (s State) condemns(commit, settings string) bool {
-	return s.Verdict != nil && s.Verdict.Commit == commit && s.Verdict.Settings == settings
+// Frozen is why and since when the branch is not followed.
+type Frozen struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"`
+}
+
+func (f *Frozen) String() string {
+	if f == nil {
+		return ""
+	}
+	if f.Reason == "" {
+		return "by " + f.By
+	}
+	return "by " + f.By + ": " + f.Reason
+}
+
+// Pin is a commit that operations act on until a time, whatever the branch does.
+type Pin struct {
+	Commit string    `json:"commit"`
+	By     string    `json:"by"`
+	Until  time.Time `json:"until"`
+}
+
+// Containers is what was last known of a service's containers.
+type Containers struct {
+	// Boot is the host's boot that the rest was seen in.
+	Boot string `json:"boot,omitempty"`
+	// Running has the compose services that ran.
+	Running []string `json:"running,omitempty"`
+	// Finished has those whose work was done: jobs that are not run again.
+	Finished []string `json:"finished,omitempty"`
+	// Stopped has the containers that somebody stopped by an operation, until
+	// they are started again.
+	Stopped []string `json:"stopped,omitempty"`
+}
+
+// condemns tells whether there is a verdict on the commit that still counts:
+// other limits may have a refusal go away, and say nothing about a build.
+func (s State) condemns(b Basis) bool {
+	v := s.Verdict
+	if v == nil || v.Commit != b.Commit || v.Settings != b.Settings {
+		return false
+	}
+	return v.Outcome != Refused || v.Limits == b.Limits
+}
+
+// pinned returns the pin, if there is one that still counts.
+func (s State) pinned(now time.Time) *Pin {
+	if s.Pin != nil && now.Before(s.Pin.Until) {
+		return s.Pin
+	}
+	return nil
 }
 
 // loadState reads the state in dir; a service that has none yet is wanted up.

@@ -1,0 +1,335 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/stdcopy"
+)
+
+// The labels by which compose marks what it makes.
+const (
+	projectLabel = "com.docker.compose.project"
+	serviceLabel = "com.docker.compose.service"
+	oneoffLabel  = "com.docker.compose.oneoff"
+)
+
+// Engine asks the Docker engine what compose does not tell, and does what
+// compose cannot.
+type Engine struct {
+	Host string // its address; empty: the usual one. Set once, then immutable
+
+	mu     sync.Mutex
+	client *client.Client
+}
+
+// connect returns the one client, made when it is first needed: most of a
+// worker's life passes without.
+func (e *Engine) connect() (*client.Client, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.client == nil {
+		opts := []client.Opt{client.WithAPIVersionNegotiation()}
+		if e.Host != "" {
+			opts = append(opts, client.WithHost(e.Host))
+		}
+		c, err := client.NewClientWithOpts(opts...)
+		if err != nil {
+			return nil, fmt.Errorf("cannot reach the Docker engine: %w", err)
+		}
+		e.client = c
+	}
+	return e.client, nil
+}
+
+// Away returns why the engine does not answer, or nil.
+func (e *Engine) Away(ctx context.Context) error {
+	c, err := e.connect()
+	if err == nil {
+		_, err = c.Ping(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot reach the Docker engine: %w", err)
+	}
+	return nil
+}
+
+// ImageIDs returns the ID of each image by the key that it is given under, and
+// "" for one that does not exist.
+func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[string]string, error) {
+	ids := map[string]string{}
+	if len(images) == 0 {
+		return ids, nil
+	}
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	for key, image := range images {
+		inspect, err := c.ImageInspect(ctx, image)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
+		}
+		ids[key] = inspect.ID
+	}
+	return ids, nil
+}
+
+// Tags returns the names of an image, none where there is no such image.
+func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	inspect, err := c.ImageInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	return inspect.RepoTags, err
+}
+
+// Tag gives an image a further name.
+func (e *Engine) Tag(ctx context.Context, id, name string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	return c.ImageTag(ctx, id, name)
+}
+
+// TagsOf returns the names that a repository of images has here: name:tag.
+func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, i := range images {
+		for _, name := range i.RepoTags {
+			if strings.HasPrefix(name, repository+":") {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// RemoveImage takes a name from an image; with its last name the image goes,
+// unless a container uses it. That it is gone or in use is no error.
+func (e *Engine) RemoveImage(ctx context.Context, name string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	_, err = c.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true})
+	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// Container is one of a project's containers, as the engine has it.
+type Container struct {
+	ID, Name string
+	Service  string // the compose service
+	Image    string // its ID
+	State    string // created, running, paused, restarting, removing, exited, dead
+	ExitCode int
+	Health   string // starting, healthy, unhealthy; empty: it has no health check
+	Checked  string // what its last health check printed
+	Error    string // why it could not be started
+	Started  time.Time
+	Finished time.Time
+	Restarts int // by its restart policy, since it was started by somebody
+
+	restart container.RestartPolicy
+}
+
+// Returns tells whether its restart policy brings it back after an exit with
+// that code.
+func (c Container) Returns(code int) bool {
+	switch c.restart.Name {
+	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
+		return true
+	case container.RestartPolicyOnFailure:
+		most := c.restart.MaximumRetryCount
+		return code != 0 && (most == 0 || c.Restarts < most)
+	}
+	return false
+}
+
+// Done tells whether it ended as a job does that has done its work.
+func (c Container) Done() bool { return c.State == "exited" && c.ExitCode == 0 && !c.Returns(0) }
+
+// Containers returns a project's containers, stopped ones too, by name. Those
+// of `compose run` are none of them.
+func (e *Engine) Containers(ctx context.Context, project string) ([]Container, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var all []Container
+	for _, summary := range summaries {
+		inspect, err := c.ContainerInspect(ctx, summary.ID)
+		if errdefs.IsNotFound(err) {
+			continue // removed since
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
+		}
+		all = append(all, containerOf(inspect))
+	}
+	slices.SortFunc(all, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+func ofProject(project string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", oneoffLabel+"=False"))
+}
+
+func containerOf(i container.InspectResponse) Container {
+	c := Container{
+		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Image: i.Image,
+		Service: i.Config.Labels[serviceLabel], Restarts: i.RestartCount,
+		restart: i.HostConfig.RestartPolicy,
+	}
+	if s := i.State; s != nil {
+		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error
+		c.Started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
+		c.Finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
+		if h := s.Health; h != nil && h.Status != container.NoHealthcheck {
+			c.Health = h.Status
+			if len(h.Log) > 0 {
+				c.Checked = h.Log[len(h.Log)-1].Output
+			}
+		}
+	}
+	return c
+}
+
+// maxLastLines bounds what LastLines reads of a container's output.
+const maxLastLines = 16 << 10
+
+// LastLines returns the last lines that a container has printed.
+func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	inspect, err := c.ContainerInspect(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := c.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(lines)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.Close() }()
+	text := &tail{max: maxLastLines}
+	if inspect.Config.Tty {
+		_, err = io.Copy(text, stream)
+	} else {
+		_, err = stdcopy.StdCopy(text, text, stream)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := strings.Split(strings.TrimRight(text.String(), "\n"), "\n")
+	if len(all) == 1 && all[0] == "" {
+		return nil, nil
+	}
+	return all[max(len(all)-lines, 0):], nil
+}
+
+// Missing returns which of these networks and volumes, all of which are to be
+// there already, are not, in words.
+func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]string, error) {
+	if len(networks)+len(volumes) == 0 {
+		return nil, nil
+	}
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	found, err := c.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the networks: %w", err)
+	}
+	for _, name := range networks {
+		if !slices.ContainsFunc(found, func(n network.Inspect) bool { return n.Name == name || n.ID == name }) {
+			missing = append(missing, "network "+name)
+		}
+	}
+	if len(volumes) == 0 {
+		return missing, nil
+	}
+	there, err := c.VolumeList(ctx, volume.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the volumes: %w", err)
+	}
+	for _, name := range volumes {
+		if !slices.ContainsFunc(there.Volumes, func(v *volume.Volume) bool { return v.Name == name }) {
+			missing = append(missing, "volume "+name)
+		}
+	}
+	return missing, nil
+}
+
+// Published is a host port that a running container has.
+type Published struct {
+	Container, Project string
+	IP                 string
+	Port               int
+	Protocol           string // tcp, udp, sctp
+}
+
+// PublishedPorts returns all host ports that running containers have.
+func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var all []Published
+	for _, s := range summaries {
+		for _, p := range s.Ports {
+			if p.PublicPort == 0 {
+				continue
+			}
+			name := s.ID[:12]
+			if len(s.Names) > 0 {
+				name = strings.TrimPrefix(s.Names[0], "/")
+			}
+			all = append(all, Published{Container: name, Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
+		}
+	}
+	return all, nil
+}
+
+var errStreamEnded = errors.New("the engine's events ended")

@@ -1,0 +1,63 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/filters"
+)
+
+// Event is something that happened to one of a project's containers.
+type Event struct {
+	Action    string // start, kill, die, stop, destroy, oom, health_status: unhealthy, …
+	Container string // its ID
+	Name      string
+	Service   string // the compose service
+	ExitCode  int    // of a die
+	Signal    string // of a kill: its number
+}
+
+// Events calls happened for each event of the project's containers until ctx
+// ends or the engine does. began is called once they are listened to: what
+// happens after it is not missed.
+func (e *Engine) Events(ctx context.Context, project string, began func(), happened func(Event)) error {
+	if err := e.Away(ctx); err != nil {
+		return err
+	}
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	messages, errs := c.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.ContainerEventType)),
+		filters.Arg("label", projectLabel+"="+project),
+	)})
+	// The request is answered as soon as the engine listens.
+	began()
+	for {
+		select {
+		case m := <-messages:
+			if m.Actor.Attributes[oneoffLabel] == "True" {
+				continue
+			}
+			code, _ := strconv.Atoi(m.Actor.Attributes["exitCode"])
+			happened(Event{
+				Action:    string(m.Action),
+				Container: m.Actor.ID,
+				Name:      m.Actor.Attributes["name"],
+				Service:   m.Actor.Attributes[serviceLabel],
+				ExitCode:  code,
+				Signal:    m.Actor.Attributes["signal"],
+			})
+		case err := <-errs:
+			if err == nil {
+				err = errStreamEnded
+			}
+			return fmt.Errorf("cannot follow the engine's events: %w", err)
+		}
+	}
+}

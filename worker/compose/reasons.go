@@ -1,0 +1,65 @@
+package compose
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// Diff returns the keys in which two models differ, sorted:
+// services.web.image. Where one of them has no such key at all, that is the
+// key, and not all that is below it.
+func Diff(a, b *Model) []string {
+	keys := map[string]bool{}
+	diff(keys, "", a.root, b.root)
+	return slices.Sorted(maps.Keys(keys))
+}
+
+func diff(keys map[string]bool, at string, a, b any) {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok || a == nil || b == nil {
+			break
+		}
+		for key := range a {
+			if _, both := b[key]; both {
+				diff(keys, join(at, key), a[key], b[key])
+			} else {
+				keys[join(at, key)] = true
+			}
+		}
+		for key := range b {
+			if _, both := a[key]; !both {
+				keys[join(at, key)] = true
+			}
+		}
+		return
+	case []any:
+		b, ok := b.([]any)
+		if !ok || len(a) != len(b) {
+			break
+		}
+		for i := range a {
+			diff(keys, at+"["+strconv.Itoa(i)+"]", a[i], b[i])
+		}
+		return
+	}
+	if !reflect.DeepEqual(a, b) {
+		keys[at] = true
+	}
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_/-]+$`)
+
+func join(at, key string) string {
+	if !plainKey.MatchString(key) {
+		key = strconv.Quote(key)
+	}
+	if at == "" {
+		return key
+	}
+	return at + "." + key
+}

@@ -1,0 +1,204 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// InputsLabel is on each container that pgo starts: what the files are that its
+// compose service uses. Compose compares labels, and not files.
+const InputsLabel = "pgo.inputs"
+
+// Document is the model as it is, for a reader that changes nothing.
+func (m *Model) Document() map[string]any { return m.root }
+
+// Clone returns a copy that can be changed.
+func (m *Model) Clone() *Model {
+	return &Model{root: mapStrings(m.root, same, same).(map[string]any)}
+}
+
+// RunImages has compose services run these images, whatever their names mean
+// by now. None of them is built or pulled.
+func (m *Model) RunImages(ids map[string]string) {
+	for name, id := range ids {
+		if service := m.services()[name]; service != nil {
+			service["image"] = id
+			delete(service, "build")
+			delete(service, "pull_policy")
+		}
+	}
+}
+
+// Label gives a compose service a label.
+func (m *Model) Label(service, label, value string) {
+	s := m.services()[service]
+	if s == nil {
+		return
+	}
+	labels, _ := s["labels"].(map[string]any)
+	if labels == nil {
+		labels = map[string]any{}
+	}
+	labels[label] = value
+	s["labels"] = labels
+}
+
+// Versions returns what a compose service and the whole file say of their
+// version: x-gpo-version, and x-pgo-version for those who spell it right. They
+// are nothing to compose, and force a deploy.
+func (m *Model) Versions(service string) []string {
+	var versions []string
+	for _, object := range []map[string]any{m.root, m.services()[service]} {
+		for _, key := range []string{"x-gpo-version", "x-pgo-version"} {
+			if v, ok := object[key]; ok {
+				versions = append(versions, fmt.Sprint(key, "=", v))
+			}
+		}
+	}
+	return versions
+}
+
+// UsedBy returns the paths below root that a compose service's containers are
+// started with, relative to root, sorted. "." is root itself.
+func (m *Model) UsedBy(service, root string) []string {
+	s := m.services()[service]
+	only := map[string]any{"services": map[string]any{service: s}}
+	// Configs, secrets and volumes belong to whoever refers to them.
+	for _, section := range []string{"configs", "secrets"} {
+		refs := map[string]bool{}
+		for _, ref := range list(s[section]) {
+			name, _ := ref["source"].(string)
+			refs[name] = true
+		}
+		only[section] = pick(m.root[section], refs)
+	}
+	mounted := map[string]bool{}
+	for _, volume := range list(s["volumes"]) {
+		if name, ok := volume["source"].(string); ok && volume["type"] == "volume" {
+			mounted[name] = true
+		}
+	}
+	only["volumes"] = pick(m.root["volumes"], mounted)
+	return (&Model{root: only}).Uses(root, Mounted)
+}
+
+func pick(section any, names map[string]bool) map[string]any {
+	picked := map[string]any{}
+	for name, entry := range objects(section) {
+		if names[name] {
+			picked[name] = entry
+		}
+	}
+	return picked
+}
+
+// Outside returns the names of the networks, or volumes, that compose does not
+// make but expects to be there, sorted.
+func (m *Model) Outside(section string) []string {
+	used := map[string]bool{}
+	for _, service := range m.services() {
+		networks, _ := service["networks"].(map[string]any)
+		for name := range networks {
+			used[name] = true
+		}
+		for _, volume := range list(service["volumes"]) {
+			if name, ok := volume["source"].(string); ok {
+				used[name] = true
+			}
+		}
+	}
+	var names []string
+	for key, entry := range objects(m.root[section]) {
+		name, _ := entry["name"].(string)
+		if entry["external"] == true && used[key] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// HostPort is a host port, or a range of them, that a compose service asks for.
+type HostPort struct {
+	IP          string // empty: every address
+	First, Last int    // 0: any that is free
+	Protocol    string // tcp, udp, sctp
+}
+
+// HostPorts returns the host ports that the model asks for, but those of which
+// the engine chooses the number.
+func (m *Model) HostPorts() []HostPort {
+	var ports []HostPort
+	for _, name := range m.Services() {
+		for _, p := range list(m.services()[name]["ports"]) {
+			published, _ := p["published"].(string)
+			first, last, isRange := strings.Cut(published, "-")
+			if !isRange {
+				last = first
+			}
+			from, err1 := strconv.Atoi(first)
+			to, err2 := strconv.Atoi(last)
+			if err1 != nil || err2 != nil || from == 0 {
+				continue
+			}
+			ip, _ := p["host_ip"].(string)
+			protocol, _ := p["protocol"].(string)
+			ports = append(ports, HostPort{IP: ip, First: from, Last: to, Protocol: protocol})
+		}
+	}
+	return ports
+}
+
+// Wanted returns how many containers each compose service is to have.
+func (m *Model) Wanted() map[string]int {
+	wanted := map[string]int{}
+	for _, name := range m.Services() {
+		wanted[name] = m.Replicas(name)
+	}
+	return wanted
+}
+
+// Masked returns the model with secrets hidden, for people: the values that
+// secret says are, and those under keys whose name says so.
+func (m *Model) Masked(secret func(string) bool) *Model {
+	return &Model{root: mask(m.root, secret).(map[string]any)}
+}
+
+// hidden is shown in the place of a secret.
+const hidden = "***"
+
+func mask(v any, secret func(string) bool) any {
+	switch v := v.(type) {
+	case map[string]any:
+		masked := make(map[string]any, len(v))
+		for key, e := range v {
+			if _, isText := e.(string); isText && soundsSecret(key) {
+				e = hidden
+			}
+			masked[key] = mask(e, secret)
+		}
+		return masked
+	case []any:
+		masked := make([]any, len(v))
+		for i, e := range v {
+			masked[i] = mask(e, secret)
+		}
+		return masked
+	case string:
+		if secret(v) {
+			return hidden
+		}
+	}
+	return v
+}
+
+func soundsSecret(key string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc([]string{"password", "passwd", "secret", "token", "apikey", "api_key", "private_key", "credential"},
+		func(word string) bool { return strings.Contains(key, word) })
+}
+
+// Text is the model for people to read: JSON, with keys in order.
+func (m *Model) Text() []byte { return render(m.root) }

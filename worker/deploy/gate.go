@@ -1,0 +1,260 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"pgo/worker/compose"
+)
+
+const (
+	// steady is how long a container must have run since it was last started.
+	steady = 3 * time.Second
+	// gateLook is the time between two looks at the containers.
+	gateLook = 200 * time.Millisecond
+	// lastLines is how much of what a failing container said is kept.
+	lastLines = 15
+)
+
+// unhealthyError is a deploy that did not become healthy.
+type unhealthyError struct {
+	commit  string // short
+	problem string
+	last    []string // what the failing container said last
+	err     error    // compose's, if that is where it showed
+}
+
+func (e *unhealthyError) Error() string {
+	return e.commit + " did not become healthy: " + e.problem
+}
+
+func (e *unhealthyError) Details() []string { return e.last }
+func (e *unhealthyError) Unwrap() error     { return e.err }
+
+// gate starts the candidate and waits until all of its containers are as they
+// should be: running and not restarted for a while, healthy where there is a
+// health check, or ended with 0 where they are meant to end. That is the only
+// proof that a commit works.
+func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
+	overdue := errors.New("the gate is over")
+	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate, overdue)
+	defer cancel()
+	s.enter(StepUp, c.commit)
+	if err := s.start(gated, o.out, c.resolved, c.record, s.notStopped(c)...); err != nil {
+		return s.startFailed(ctx, c, err, overdue)
+	}
+	s.enter(StepGate, c.commit)
+	return s.healthy(gated, ctx, c, overdue)
+}
+
+// notStopped are the arguments of up that leave alone what somebody has stopped;
+// none where nobody has.
+func (s *Service) notStopped(c *candidate) []string {
+	stopped := s.snapshot().Containers.Stopped
+	services := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(stopped, name) })
+	return exactly(services, c.resolved)
+}
+
+// expected is how many containers each compose service is to have, but those
+// that somebody has stopped.
+func (s *Service) expected(c *candidate) map[string]int {
+	wanted := c.resolved.Wanted()
+	for _, name := range s.snapshot().Containers.Stopped {
+		delete(wanted, name)
+	}
+	return wanted
+}
+
+// healthy looks at the containers until there is a verdict. gated ends with the
+// gate, ctx with the whole deploy.
+func (s *Service) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
+	look := time.NewTicker(gateLook)
+	defer look.Stop()
+	watch := newHealthWatch(s.expected(c))
+	for {
+		containers, err := s.engine.Containers(gated, s.cfg.Name)
+		if err != nil && gated.Err() == nil {
+			return &stepError{"watch", short(c.commit), err}
+		}
+		if err == nil {
+			waiting, failed := watch.judge(containers, time.Now())
+			if failed != nil {
+				return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+			}
+			if len(waiting) == 0 {
+				return nil
+			}
+		}
+		select {
+		case <-look.C:
+		case <-gated.Done():
+			if !errors.Is(context.Cause(gated), overdue) {
+				return context.Cause(gated)
+			}
+			return s.overdue(ctx, c, watch)
+		}
+	}
+}
+
+// overdue is the end of a gate at which something is still not as it should be.
+func (s *Service) overdue(ctx context.Context, c *candidate, watch *healthWatch) error {
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return &stepError{"watch", short(c.commit), err}
+	}
+	waiting, failed := watch.judge(containers, time.Now())
+	if failed != nil {
+		return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	var problems []string
+	for _, w := range waiting {
+		problems = append(problems, w.Name+" "+w.problem)
+	}
+	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate, strings.Join(problems, ", ")), waiting[0].ID, nil)
+}
+
+// surroundings is what compose says when it is not the commit's fault.
+var surroundings = regexp.MustCompile(`(?i)port is already allocated|address already in use|declared as external, but could not be found|` +
+	`network \S+ not found|no space left on device|disk quota exceeded|cannot connect to the docker daemon|is the docker daemon running|` +
+	`connection refused|no such host|i/o timeout|tls handshake timeout|connection reset by peer|context deadline exceeded|toomanyrequests|` +
+	`temporary failure in name resolution|network is unreachable|no route to host|bad gateway|service unavailable|pool overlaps|` +
+	`no available network|all predefined address pools have been fully subnetted`)
+
+// blameless tells whether a compose that failed did so for a reason that says
+// nothing about the commit.
+func blameless(err error) bool {
+	var exit *compose.ExitError
+	return !errors.As(err, &exit) || surroundings.MatchString(exit.Output)
+}
+
+// startFailed is a compose that could not start everything.
+func (s *Service) startFailed(ctx context.Context, c *candidate, err, overdue error) error {
+	if errors.Is(err, overdue) {
+		return s.overdue(ctx, c, newHealthWatch(s.expected(c)))
+	}
+	if blameless(err) || s.engine.Away(ctx) != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
+	// Which container it was shows in the containers, and why in its words.
+	problem, id := "", ""
+	if containers, cannot := s.engine.Containers(ctx, s.cfg.Name); cannot == nil {
+		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil {
+			problem, id = failed.Name+" "+failed.problem, failed.ID
+		}
+	}
+	if problem == "" {
+		problem = err.Error()
+	}
+	return s.unhealthy(ctx, c, problem, id, err)
+}
+
+func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
+	e := &unhealthyError{commit: short(c.commit), problem: s.project.Redact(problem), err: err}
+	if id != "" {
+		last, cannot := s.engine.LastLines(ctx, id, lastLines)
+		if cannot != nil {
+			s.log.Warn("cannot read what a container said", "container", id, "error", cannot)
+		}
+		for _, line := range last {
+			e.last = append(e.last, s.project.Redact(line))
+		}
+	}
+	return verdict{e}
+}
+
+// health is what is to be said of a container.
+type health struct {
+	compose.Container
+	problem string
+}
+
+// healthWatch remembers what was seen of containers while they become healthy.
+type healthWatch struct {
+	wanted map[string]int       // containers by compose service
+	since  map[string]time.Time // when a container was first seen in its present run
+}
+
+func newHealthWatch(wanted map[string]int) *healthWatch {
+	return &healthWatch{wanted: wanted, since: map[string]time.Time{}}
+}
+
+// judge returns what is not yet as it should be, and the first container that
+// never will be.
+func (w *healthWatch) judge(containers []compose.Container, now time.Time) (waiting []health, failed *health) {
+	there := map[string]int{}
+	for _, c := range containers {
+		there[c.Service]++
+		problem, hopeless := w.problem(c, now)
+		if problem == "" {
+			continue
+		}
+		if hopeless {
+			return nil, &health{c, problem}
+		}
+		waiting = append(waiting, health{c, problem})
+	}
+	for service, n := range w.wanted {
+		if there[service] < n {
+			waiting = append(waiting, health{compose.Container{Name: service, Service: service}, fmt.Sprintf("has %d of %d containers", there[service], n)})
+		}
+	}
+	slices.SortFunc(waiting, func(a, b health) int { return strings.Compare(a.Name, b.Name) })
+	return waiting, nil
+}
+
+// problem says what is wrong with a container, and whether waiting is hopeless.
+func (w *healthWatch) problem(c compose.Container, now time.Time) (text string, hopeless bool) {
+	switch c.State {
+	case "running":
+		return w.running(c, now)
+	case "exited", "dead":
+		switch {
+		case c.Done():
+			return "", false
+		case c.Error != "":
+			return "could not be started: " + c.Error, true
+		case c.Returns(c.ExitCode):
+			return fmt.Sprintf("exited with %d", c.ExitCode), false
+		}
+		return fmt.Sprintf("exited with %d", c.ExitCode), true
+	case "restarting":
+		return fmt.Sprintf("restarts again and again, the last time after an exit with %d", c.ExitCode), false
+	case "created":
+		if c.Error != "" {
+			return "could not be started: " + c.Error, true
+		}
+		return "is not started", false
+	}
+	return "is " + c.State, false
+}
+
+func (w *healthWatch) running(c compose.Container, now time.Time) (text string, hopeless bool) {
+	run := c.ID + c.Started.String()
+	if _, seen := w.since[run]; !seen {
+		w.since[run] = now
+	}
+	switch {
+	case c.Health == "unhealthy":
+		text = "is unhealthy"
+		if said := lines(strings.TrimSpace(c.Checked)); len(said) > 0 {
+			text += ": " + said[len(said)-1]
+		}
+		return text, true
+	case c.Health == "starting":
+		return "is not healthy yet", false
+	case now.Sub(w.since[run]) < steady && now.Sub(c.Started) < steady:
+		if c.Restarts > 0 {
+			return fmt.Sprintf("has restarted %d times", c.Restarts), false
+		}
+		return "has only just started", false
+	}
+	return "", false
+}

@@ -1,0 +1,210 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pgo/worker/compose"
+)
+
+// How soon containers are brought back that somebody keeps taking away.
+const (
+	healFirst = time.Second
+	healLast  = 5 * time.Minute
+	healCalm  = 10 * time.Minute // without any, the next is the first again
+)
+
+// networkGone is what the engine says of a container whose network was made
+// anew.
+var networkGone = regexp.MustCompile(`network \S+ not found`)
+
+// healing is what is known of containers that somebody took away.
+type healing struct {
+	mu      sync.Mutex
+	killed  map[string]bool // containers that were sent a signal to end, by ID
+	stopped map[string]bool // those that ended of that, or were stopped
+	engine  bool            // the engine was away: what ran may not run any more
+
+	delay time.Duration // for changes only, as the rest
+	last  time.Time
+}
+
+// Happened takes an event of the engine, and tells whether it is a reason to
+// Heal.
+func (s *Service) Happened(e compose.Event) bool {
+	h := &s.healing
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.killed == nil {
+		h.killed, h.stopped = map[string]bool{}, map[string]bool{}
+	}
+	switch action, _, _ := strings.Cut(e.Action, ":"); action {
+	case "kill":
+		if slices.Contains([]string{"2", "3", "9", "15"}, e.Signal) {
+			h.killed[e.Container] = true
+		}
+		return false
+	case "die":
+		h.stopped[e.Container] = h.killed[e.Container]
+	case "stop":
+		h.stopped[e.Container] = true
+	case "start", "restart":
+		delete(h.killed, e.Container)
+		delete(h.stopped, e.Container)
+	case "destroy":
+		delete(h.killed, e.Container)
+		delete(h.stopped, e.Container)
+	case "oom", "pause", "unpause", "health_status":
+	default:
+		return false // exec_create, resize, attach, …
+	}
+	return true
+}
+
+// EngineReturned tells that the engine was away, and with it perhaps what ran.
+func (s *Service) EngineReturned() {
+	s.healing.mu.Lock()
+	defer s.healing.mu.Unlock()
+	s.healing.engine = true
+}
+
+// Heal looks at the containers, and brings back those that somebody removed or
+// stopped behind pgo's back, or that ended with the host. One that ended by
+// itself is its restart policy's business. It is a change, and returns when to
+// look again; 0: when something happens.
+func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
+	state := s.snapshot()
+	if s.usable() != nil || state.Wanted != Up || state.Deployed == nil || state.Switching != nil {
+		s.setUnwell(nil)
+		return 0, nil
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	model, err := s.loadDeployed()
+	if err != nil {
+		return 0, err
+	}
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return healFirst, err
+	}
+	lost := s.lost(model, containers, state.Containers)
+	if len(lost) == 0 {
+		s.setUnwell(unwell(containers, state.Containers))
+		s.healing.mu.Lock()
+		s.healing.engine = false
+		s.healing.mu.Unlock()
+		return 0, s.look(ctx)
+	}
+	if wait := s.healing.wait(time.Now()); wait > 0 {
+		return wait, nil
+	}
+	if err := s.bringBack(ctx, lost); err != nil {
+		return s.healing.delay, fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
+	}
+	return healFirst, nil // to see that it did
+}
+
+// lost returns the compose services that have a container to be brought back.
+func (s *Service) lost(model *compose.Model, containers []compose.Container, known Containers) []string {
+	s.healing.mu.Lock()
+	defer s.healing.mu.Unlock()
+	ended := s.healing.engine || known.Boot != "" && known.Boot != bootID()
+	var lost []string
+	for _, name := range model.Services() {
+		if slices.Contains(known.Stopped, name) {
+			continue
+		}
+		there := 0
+		for _, c := range containers {
+			if c.Service != name {
+				continue
+			}
+			there++
+			if s.isLost(c, ended && slices.Contains(known.Running, name)) {
+				lost = add(lost, name)
+			}
+		}
+		if there < model.Replicas(name) && !slices.Contains(known.Finished, name) {
+			lost = add(lost, name)
+		}
+	}
+	return lost
+}
+
+// isLost tells whether a container is to be brought back. ended says that it ran
+// when the host or the engine ended.
+func (s *Service) isLost(c compose.Container, ended bool) bool {
+	switch c.State {
+	case "exited", "dead":
+		return s.healing.stopped[c.ID] || ended
+	case "created":
+		return c.Error == ""
+	}
+	return false
+}
+
+func (s *Service) bringBack(ctx context.Context, services []string) error {
+	s.setActivity("bring back " + strings.Join(services, ", "))
+	s.log.Warn("bringing back what somebody took away", "containers_of", strings.Join(services, ", "))
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
+	}
+	err = s.startDeployed(ctx, compose.Output{}, exactly(services, model)...)
+	s.setActivity(Idle)
+	return err
+}
+
+// wait returns how long to wait before bringing something back, and counts.
+func (h *healing) wait(now time.Time) time.Duration {
+	if now.Sub(h.last) > healCalm {
+		h.delay = 0
+	}
+	if due := h.last.Add(h.delay); now.Before(due) {
+		return due.Sub(now)
+	}
+	h.last = now
+	h.delay = min(max(2*h.delay, healFirst), healLast)
+	return 0
+}
+
+// unwell says which containers are not as they should be.
+func unwell(containers []compose.Container, known Containers) []string {
+	var all []string
+	watch := newHealthWatch(nil)
+	for _, c := range containers {
+		text := ""
+		switch {
+		case slices.Contains(known.Stopped, c.Service) && c.State != "running":
+			text = "is stopped, until start or up"
+		case c.State != "running" || c.Health == "unhealthy":
+			text, _ = watch.problem(c, time.Now())
+		}
+		if text != "" {
+			all = append(all, c.Name+" "+text)
+		}
+	}
+	return all
+}
+
+func (s *Service) setUnwell(unwell []string) {
+	s.mu.Lock()
+	same := slices.Equal(s.status.Unwell, unwell)
+	s.status.Unwell = unwell
+	s.mu.Unlock()
+	if !same {
+		s.changed()
+	}
+}
+
+// FollowEngine has the engine tell of the service's containers until ctx ends or
+// the engine does.
+func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
+	return s.engine.Events(ctx, s.cfg.Name, began, happened)
+}

@@ -1,0 +1,135 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"pgo/worker/compose"
+)
+
+// maxJournal is how much of a deploy's output is kept for those who watch.
+const maxJournal = 256 << 10
+
+// journal is what the present or the last deploy has said.
+type journal struct {
+	mu   sync.Mutex
+	text []byte
+	cut  int64         // how many bytes were before text
+	turn int           // counts the deploys
+	news chan struct{} // closed when something is added; nil: nobody waits
+}
+
+// begin forgets the last deploy.
+func (j *journal) begin(title string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.text, j.cut = nil, 0
+	j.turn++
+	j.add([]byte(title + "\n"))
+}
+
+// Write implements io.Writer; it never fails.
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.add(b)
+	return len(b), nil
+}
+
+func (j *journal) add(b []byte) {
+	j.text = append(j.text, b...)
+	if over := len(j.text) - maxJournal; over > maxJournal/4 {
+		j.text = append([]byte(nil), j.text[over:]...)
+		j.cut += int64(over)
+	}
+	if j.news != nil {
+		close(j.news)
+		j.news = nil
+	}
+}
+
+// after returns what was said since a place, the place after it, and what is
+// closed when there is more. A place before the present deploy is its begin.
+func (j *journal) after(turn int, place int64) (text []byte, now int, next int64, more <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if turn != j.turn || place < j.cut {
+		place = j.cut
+	}
+	text = append([]byte(nil), j.text[place-j.cut:]...)
+	if j.news == nil {
+		j.news = make(chan struct{})
+	}
+	return text, j.turn, place + int64(len(text)), j.news
+}
+
+// follow writes what was said and what is being said, until ctx ends or out
+// fails.
+func (j *journal) follow(ctx context.Context, out io.Writer) error {
+	turn, place := -1, int64(0)
+	for {
+		text, now, next, more := j.after(turn, place)
+		turn, place = now, next
+		if len(text) > 0 {
+			if _, err := out.Write(text); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// outputFile has the last deploy's output, for watch after a new start.
+const outputFile = "output.log"
+
+func (j *journal) save(dir string) error {
+	j.mu.Lock()
+	text := append([]byte(nil), j.text...)
+	j.mu.Unlock()
+	return replaceFile(dir, outputFile, text)
+}
+
+func (j *journal) load(dir string) {
+	if text, err := os.ReadFile(filepath.Join(dir, outputFile)); err == nil {
+		_, _ = j.Write(text)
+	}
+}
+
+// recorded is an output that the journal gets as well.
+func (s *Service) recorded(out compose.Output) compose.Output {
+	both := func(w io.Writer) io.Writer {
+		if w == nil {
+			return &s.journal
+		}
+		return io.MultiWriter(&s.journal, w)
+	}
+	return compose.Output{Stdout: both(out.Stdout), Stderr: both(out.Stderr)}
+}
+
+// say writes a line of pgo's own between compose's.
+func say(out compose.Output, format string, args ...any) {
+	if out.Stderr != nil {
+		_, _ = fmt.Fprintf(out.Stderr, format+"\n", args...)
+	}
+}
+
+// title heads a deploy in the journal.
+func title(what string) string {
+	return fmt.Sprintf("== %s, %s", what, time.Now().UTC().Format(time.RFC3339))
+}
+
+// Watch writes what the present or the last deploy has said, and then what is
+// being said, until ctx ends.
+func (s *Service) Watch(ctx context.Context, out compose.Output) error {
+	return s.journal.follow(ctx, out.Stdout)
+}

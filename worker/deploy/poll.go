@@ -1,0 +1,205 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+// Resume brings what runs in line with what is wanted after the worker's start,
+// where a crash can have left it in between. It is a change.
+func (s *Service) Resume(ctx context.Context) error {
+	if s.snapshot().Wanted != Down {
+		return nil // the first Poll does it
+	}
+	err := s.stayDown(ctx)
+	s.ended(TakenDown, err)
+	return err
+}
+
+// stayDown takes down what is wanted down, unless that has worked before: the
+// engine may have been away when somebody said down, or at the worker's start.
+func (s *Service) stayDown(ctx context.Context) error {
+	if s.isDown {
+		return nil
+	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	return s.takeDown(ctx, compose.Output{})
+}
+
+// Poll looks at the branch and deploys it if it moved. It is a change.
+func (s *Service) Poll(ctx context.Context) error {
+	before, _ := s.repo.Head()
+	outcome, err := s.poll(ctx)
+	s.ended(outcome, err)
+	if head, _ := s.repo.Head(); head != before {
+		if err := s.repo.Compact(ctx); err != nil {
+			s.log.Warn("cannot make the git repository small again", "error", err)
+		}
+	}
+	return err
+}
+
+func (s *Service) poll(ctx context.Context) (Outcome, error) {
+	head, cannot := s.fetch(ctx)
+	if err := s.usable(); err != nil {
+		return "", err
+	}
+	state := s.snapshot()
+	if state.Wanted == Down {
+		if err := s.stayDown(ctx); err != nil {
+			return Failed, err
+		}
+		return TakenDown, cannot
+	}
+	if state.Switching != nil {
+		return s.goOn(ctx, head, cannot)
+	}
+	if cannot != nil {
+		return "", cannot
+	}
+	basis, hold := s.basis(head), s.hold(state)
+	switch {
+	case state.Deployed.good() && state.Deployed.Basis == basis:
+		return "", nil
+	case state.condemns(basis):
+		return state.Verdict.Outcome, &condemnedError{state.Verdict}
+	case hold != "" && s.held == basis:
+		return hold, nil
+	}
+	if wait := s.faults.wait(basis.Commit, basis.Settings); wait != nil {
+		return Failed, wait
+	}
+	_, outcome, err := s.attempt(ctx, head, order{trigger: "poll", pull: "missing", hold: hold != ""})
+	if outcome == Held {
+		outcome = hold
+	}
+	return outcome, err
+}
+
+// hold returns why nothing is deployed unless somebody says so; empty: nothing
+// is in the way.
+func (s *Service) hold(state State) Outcome {
+	switch {
+	case state.Frozen != nil:
+		return Halted
+	case s.cfg.Ignore, state.pinned(time.Now()) != nil:
+		return Held
+	}
+	return ""
+}
+
+// goOn finishes a switch that was broken off: to the head, unless that cannot be
+// had, nobody has asked for it, or it does not work.
+func (s *Service) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
+	state := s.snapshot()
+	begun := state.Switching
+	commit := plumbing.NewHash(begun.Commit)
+	if begun.Back == 0 && cannot == nil && s.hold(state) == "" && !state.condemns(s.basis(head)) {
+		commit = head
+	}
+	if wait := s.faults.wait(commit.String(), s.cfg.settings()); wait != nil {
+		return Failed, wait
+	}
+	if begun.Back != 0 {
+		return s.goOnBack(ctx, begun)
+	}
+	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
+	return outcome, err
+}
+
+// goOnBack finishes going back.
+func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	to := s.history.find(begun.Back)
+	if to == nil {
+		// Nothing is left to go back to: whatever the branch has is better.
+		return Failed, s.update(func(st *State) { st.Switching, st.Deployed, st.Verdict = nil, nil, nil })
+	}
+	s.journal.begin(title("going back to " + short(plumbing.NewHash(to.Commit))))
+	o := order{out: s.recorded(compose.Output{})}
+	unwell, err := s.goBack(ctx, to, "an earlier deploy did not end", o)
+	s.faults.note(begun.Commit, s.cfg.settings(), err)
+	if err == nil && begun.Freeze != nil {
+		err = s.update(func(st *State) { st.Frozen = begun.Freeze })
+	}
+	if err == nil {
+		err = unwell
+	}
+	return outcomeOf(err), err
+}
+
+// condemnedError is a verdict of earlier.
+type condemnedError struct{ *Verdict }
+
+func (e *condemnedError) Error() string     { return e.Verdict.Error }
+func (e *condemnedError) Details() []string { return e.Verdict.Details }
+
+// fetchTries bounds how often a fetch is begun anew.
+const fetchTries = 3
+
+// fetch brings the branch's head here, if it moved. That a remote sends
+// something now and then is not enough: no other change runs meanwhile.
+func (s *Service) fetch(ctx context.Context) (gitrepo.Hash, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	for try := 1; ; try++ {
+		head, err := s.fetchOnce(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil || try == fetchTries:
+			return head, err
+		case errors.Is(err, gitrepo.ErrMoved):
+			// Somebody pushed since the look.
+		case errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, fs.ErrNotExist):
+			if err := s.rebuild(err); err != nil {
+				return head, err
+			}
+		default:
+			return head, err
+		}
+	}
+}
+
+// rebuild begins the repository anew: it is damaged, or somebody removed it.
+func (s *Service) rebuild(reason error) error {
+	s.log.Warn("rebuilding the git repository", "reason", reason)
+	return s.repo.Rebuild()
+}
+
+func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
+	remote, err := s.repo.Look(ctx)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	if head, ok := s.repo.Head(); ok && head == remote {
+		return head, nil
+	}
+	s.enter(StepFetch, remote)
+	if err := s.repo.Fetch(ctx, remote); err != nil {
+		return plumbing.ZeroHash, err
+	}
+	s.log.Info("fetched", "commit", short(remote))
+	s.changed()
+	return remote, nil
+}
+
+// fetched is the commit that operations work on: the one that a pull has chosen,
+// or the head.
+func (s *Service) fetched() (gitrepo.Hash, error) {
+	if pin := s.snapshot().pinned(time.Now()); pin != nil {
+		return plumbing.NewHash(pin.Commit), nil
+	}
+	head, ok := s.repo.Head()
+	if !ok {
+		return head, ErrNothingFetched
+	}
+	return head, nil
+}

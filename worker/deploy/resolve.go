@@ -1,0 +1,295 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
+)
+
+// candidate is a commit on its way to be deployed.
+type candidate struct {
+	commit   gitrepo.Hash
+	record   *Record        // as it will be
+	resolved *compose.Model // its paths in the stage, and in the checkout once it is settled
+	model    []byte         // resolved as a compose file, its paths in the checkout
+	images   map[string]string
+	built    []string // the compose services whose image is built
+	brought  []string // images that were pulled or built for it
+	back     int      // the good deploy that it is again; 0: none
+	freeze   *Frozen  // why the branch is no longer followed once it runs
+
+	changes  []string // what is different from what is deployed; empty: nothing
+	contexts []string // build contexts that are different: they count if the image is
+}
+
+// differs tells whether there may be something to deploy.
+func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
+
+// reason is what is different, in one line.
+func (c *candidate) reason() string {
+	all := slices.Clone(c.changes)
+	for _, path := range c.contexts {
+		all = append(all, path+" changed")
+	}
+	const most = 3
+	switch {
+	case len(all) == 0:
+		return "nothing changed"
+	case len(all) > most:
+		return fmt.Sprintf("%s, %s and %d more", all[0], all[1], len(all)-2)
+	}
+	text := all[0]
+	for i, reason := range all[1:] {
+		if i == len(all)-2 {
+			text += " and " + reason
+		} else {
+			text += ", " + reason
+		}
+	}
+	return text
+}
+
+// short is a commit as people write it.
+func short(commit gitrepo.Hash) string { return commit.String()[:7] }
+
+// stageAndResolve lays out the commit's tree beside the checkout and has
+// compose read it there.
+func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
+	if err := s.checkVersions(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.stageCommit(ctx, commit); err != nil {
+		return nil, err
+	}
+	s.enter(StepResolve, commit)
+	model, err := s.project.Resolve(ctx, s.stage(), s.cfg.Compose)
+	if err != nil {
+		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
+			err = verdict{err}
+			// Compose only says that there is no such file, or no YAML in it.
+			err = errors.Join(err, s.provided(ctx, commit, []string{"."}))
+		}
+		return nil, &stepError{"deploy", short(commit), err}
+	}
+	model.Activate()
+	return s.candidate(ctx, commit, model, r)
+}
+
+func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
+	s.enter(StepStage, commit)
+	if err := s.repo.FetchSubmodules(ctx, commit); errors.Is(err, gitrepo.ErrDamaged) || ctx.Err() != nil {
+		return &stepError{"stage", short(commit), err}
+	} else if err != nil {
+		s.log.Warn("a submodule is missing", "commit", short(commit), "error", err) // it may not be needed
+	}
+	if err := s.repo.Stage(ctx, commit, s.stage()); err != nil {
+		if errors.Is(err, gitrepo.ErrBadCommit) {
+			err = verdict{err}
+		}
+		return &stepError{"stage", short(commit), err}
+	}
+	return nil
+}
+
+// candidate is a model of a commit, its paths in the stage.
+func (s *Service) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
+	c := &candidate{commit: commit, record: r, resolved: model, images: model.Images(s.cfg.Name), built: model.Built()}
+	mounted, contexts := model.Uses(s.stage(), compose.Mounted), model.Uses(s.stage(), compose.Context)
+	if err := s.provided(ctx, commit, slices.Concat(mounted, contexts)); err != nil {
+		return nil, &stepError{"deploy", short(commit), err}
+	}
+	var err error
+	if r.Inputs, err = s.repo.Entries(commit, mounted); err == nil {
+		r.Contexts, err = s.repo.Entries(commit, contexts)
+	}
+	if err != nil {
+		return nil, &stepError{"compare", short(commit), err}
+	}
+	return c, nil
+}
+
+// provided returns an error if the commit has only a reference in the place of a
+// file that is used: a submodule that cannot be had, a pointer of Git LFS.
+func (s *Service) provided(ctx context.Context, commit gitrepo.Hash, paths []string) error {
+	missing, err := s.repo.Missing(ctx, commit, paths)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	incomplete := &incompleteError{missing}
+	if slices.ContainsFunc(missing, func(m gitrepo.Missing) bool { return !m.Verdict }) {
+		return incomplete
+	}
+	return verdict{incomplete}
+}
+
+// incompleteError is what a commit needs and does not have.
+type incompleteError struct{ missing []gitrepo.Missing }
+
+func (e *incompleteError) Error() string {
+	text := e.missing[0].String()
+	if more := len(e.missing) - 1; more > 0 {
+		text += fmt.Sprintf(", and %d more like it", more)
+	}
+	return text
+}
+
+// Details is each of it in a line.
+func (e *incompleteError) Details() []string {
+	if len(e.missing) == 1 {
+		return nil
+	}
+	var all []string
+	for _, m := range e.missing {
+		all = append(all, m.String())
+	}
+	return all
+}
+
+// settle saves the candidate's model, which has passed the policy, for compose
+// to pull and build from the stage, and moves its paths to where containers
+// will have them.
+func (s *Service) settle(c *candidate) error {
+	if err := replaceFile(s.cfg.Dir, filepath.Base(s.stagedModel()), c.resolved.Encode()); err != nil {
+		return fmt.Errorf("cannot save the model: %w", err)
+	}
+	c.resolved.Reroot(s.stage(), s.checkout())
+	c.model = c.resolved.Encode()
+	return nil
+}
+
+// checkVersions asks compose and the engine once in a worker's life whether they
+// are new enough.
+func (s *Service) checkVersions(ctx context.Context) error {
+	if s.versionsFine {
+		return nil
+	}
+	if err := s.project.CheckVersion(ctx); err != nil {
+		return err
+	}
+	if err := s.engine.CheckVersion(ctx); err != nil {
+		return err
+	}
+	s.versionsFine = true
+	return nil
+}
+
+// check holds the model against the policy, and also what the file would be
+// with all of its profiles: nobody has to wonder what one of them would bring.
+func (s *Service) check(ctx context.Context, c *candidate) error {
+	s.enter(StepCheck, c.commit)
+	limits := s.limits()
+	refusals := policy.Check(limits, c.resolved.Document(), policy.Disk{})
+	if all, err := s.project.ResolveAll(ctx, s.stage(), s.cfg.Compose); err == nil {
+		for _, refusal := range policy.Check(limits, all.Document(), policy.Disk{}) {
+			if !slices.Contains(refusals, refusal) {
+				refusals = append(refusals, refusal)
+			}
+		}
+	} else if !errors.Is(err, compose.ErrNoModel) {
+		return &stepError{"check", short(c.commit), err}
+	}
+	return s.refused(c, refusals)
+}
+
+// checkSources holds the model against the policy once more, with the files
+// that the containers will mount: symlinks in there may have changed since.
+func (s *Service) checkSources(c *candidate) error {
+	s.enter(StepSources, c.commit)
+	limits := s.limits()
+	limits.Stage = limits.Checkout
+	return s.refused(c, policy.Check(limits, c.resolved.Document(), policy.Disk{}))
+}
+
+func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {
+	if len(refusals) == 0 {
+		return nil
+	}
+	for i := range refusals {
+		refusals[i].Found = s.project.Redact(refusals[i].Found)
+	}
+	return verdict{&RefusedError{Commit: short(c.commit), Refusals: refusals}}
+}
+
+// compare finds what is different from what is deployed.
+func (s *Service) compare(c *candidate) error {
+	state := s.snapshot()
+	switch {
+	case state.Switching != nil:
+		c.changes = []string{"an earlier deploy did not end"}
+		return nil
+	case state.Deployed == nil:
+		c.changes = []string{"first deploy"}
+		return nil
+	}
+	deployed, err := s.loadDeployed()
+	if errors.Is(err, fs.ErrNotExist) {
+		c.changes = []string{"the deployed model is missing"}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !state.Deployed.good() {
+		c.changes = append(c.changes, "the last deploy did not become healthy")
+	}
+	c.changes = append(c.changes, s.whatChanged(state.Deployed, compose.Diff(deployed, c.resolved))...)
+	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
+		c.changes = append(c.changes, path+" changed")
+	}
+	c.contexts = different(state.Deployed.Contexts, c.record.Contexts)
+	return nil
+}
+
+// whatChanged is what to call the keys in which two models differ.
+func (s *Service) whatChanged(deployed *Record, keys []string) []string {
+	const most = 20
+	var changes []string
+	for i, key := range keys {
+		if i == most {
+			return append(changes, fmt.Sprintf("%d more keys changed", len(keys)-most))
+		}
+		changes = append(changes, key+" changed")
+	}
+	if len(changes) > 0 && deployed.Settings != s.cfg.settings() {
+		changes[0] += " with the service's configuration"
+	}
+	return changes
+}
+
+// different returns the paths whose identity differs, sorted.
+func different(a, b map[string]string) []string {
+	var paths []string
+	for path := range b {
+		if a[path] != b[path] {
+			paths = append(paths, path)
+		}
+	}
+	for path := range a {
+		if _, ok := b[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func (s *Service) loadDeployed() (*compose.Model, error) {
+	raw, err := os.ReadFile(s.deployedModel())
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+	}
+	return compose.Load(raw)
+}
+
+// onStaged runs compose on the model of the stage.
+func (s *Service) onStaged(ctx context.Context, out compose.Output, args ...string) error {
+	return s.project.Run(ctx, s.stagedModel(), s.projectDir(s.stage()), out, args...)
+}

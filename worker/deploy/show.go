@@ -1,0 +1,166 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/rogpeppe/go-internal/diff"
+
+	"pgo/internal/printable"
+	"pgo/internal/target"
+	"pgo/worker/compose"
+)
+
+// Check holds the fetched commit against the policy and lists every refusal. It
+// is a change: it needs the stage.
+func (s *Service) Check(ctx context.Context, out compose.Output) error {
+	c, err := s.proposed(ctx, "check")
+	s.ended("", nil) // it says nothing about what runs
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
+	return nil
+}
+
+// proposed is the fetched commit, proven as far as that is possible without
+// pulling or building anything.
+func (s *Service) proposed(ctx context.Context, trigger string) (*candidate, error) {
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
+	commit, err := s.fetched()
+	if err != nil {
+		return nil, err
+	}
+	return s.propose(ctx, commit, s.newRecord(commit, trigger))
+}
+
+// Diff shows what Up would change: the keys, the files, and both models side by
+// side. It is a change: it needs the stage.
+func (s *Service) Diff(ctx context.Context, out compose.Output) error {
+	c, err := s.proposed(ctx, "diff")
+	s.ended("", nil)
+	if err != nil {
+		return err
+	}
+	state := s.snapshot()
+	before, from := &compose.Model{}, "nothing"
+	if state.Deployed != nil {
+		if before, err = s.loadDeployed(); err != nil {
+			return err
+		}
+		from = short(plumbing.NewHash(state.Deployed.Commit))
+	}
+	if !c.differs() {
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing that is used differs from %s\n", short(c.commit), from)
+		return nil
+	}
+	for _, path := range c.contexts {
+		c.changes = append(c.changes, path+" changed, and is built")
+	}
+	for _, change := range c.changes {
+		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(change))
+	}
+	text := diff.Diff("deployed "+from, s.masked(before), "fetched "+short(c.commit), s.masked(c.resolved))
+	_, err = out.Stdout.Write(text)
+	return err
+}
+
+// masked is a model for people: without secrets, as far as they can be told.
+func (s *Service) masked(m *compose.Model) []byte {
+	var secrets []string
+	for _, variable := range s.cfg.Project.Env {
+		_, value, _ := strings.Cut(variable, "=")
+		secrets = append(secrets, value)
+	}
+	isSecret := func(text string) bool {
+		for _, secret := range secrets {
+			if text == secret && secret != "" || len(secret) >= compose.ShortSecret && strings.Contains(text, secret) {
+				return true
+			}
+		}
+		return false
+	}
+	var b bytes.Buffer
+	for line := range strings.Lines(string(m.Masked(isSecret).Text())) {
+		b.WriteString(printable.Line(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return b.Bytes()
+}
+
+// History shows the deploys, the newest first.
+func (s *Service) History(args target.Args, out compose.Output) error {
+	records, kept := s.history.list(), map[int]bool{}
+	for _, g := range s.history.kept() {
+		kept[g.Number] = true
+	}
+	if args.Has("--json") {
+		return historyJSON(out.Stdout, records, kept)
+	}
+	if len(records) == 0 {
+		_, err := io.WriteString(out.Stdout, "nothing was deployed yet\n")
+		return err
+	}
+	table := tabwriter.NewWriter(out.Stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "TIME\tCOMMIT\tOUTCOME\tTOOK\tTRIGGER\tAUTHOR\tSUBJECT\tWHY")
+	for _, r := range records {
+		outcome := string(r.Outcome)
+		if r.good() && kept[r.Number] {
+			outcome += " *"
+		}
+		if r.Tries > 1 {
+			outcome += fmt.Sprintf(" (%d times)", r.Tries)
+		}
+		why := r.Reason
+		if r.Error != "" {
+			why = r.Error
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.UTC().Format("2006-01-02 15:04:05Z"), r.Commit[:min(7, len(r.Commit))],
+			outcome, r.Duration.Round(100*time.Millisecond), printable.Line(r.Trigger), printable.Line(r.Author), printable.Line(r.Subject), printable.Line(why))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if len(kept) > 0 {
+		_, _ = fmt.Fprintln(out.Stdout, "* rollback COMMIT goes back to it")
+	}
+	return nil
+}
+
+// shownRecord is a record as `history --json` shows it.
+type shownRecord struct {
+	Number  int       `json:"number"`
+	Time    time.Time `json:"time"`
+	Commit  string    `json:"commit"`
+	Author  string    `json:"author"`
+	Subject string    `json:"subject"`
+	Trigger string    `json:"trigger"`
+	Reason  string    `json:"reason"`
+	Outcome Outcome   `json:"outcome"`
+	Seconds float64   `json:"seconds"` // how long it took
+	Error   string    `json:"error,omitempty"`
+	Details []string  `json:"details,omitempty"`
+	Tries   int       `json:"tries"`
+	CanGoTo bool      `json:"can_roll_back_to"`
+}
+
+func historyJSON(w io.Writer, records []*Record, kept map[int]bool) error {
+	shown := []shownRecord{}
+	for _, r := range records {
+		shown = append(shown, shownRecord{
+			r.Number, r.At.UTC().Truncate(time.Millisecond), r.Commit, r.Author, r.Subject, r.Trigger, r.Reason, r.Outcome,
+			r.Duration.Seconds(), r.Error, r.Details, r.Tries, r.good() && kept[r.Number],
+		})
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(shown)
+}

@@ -1,0 +1,42 @@
+package deploy
+
+import "pgo/worker/gitrepo"
+
+// Step is one step of the path from a branch to running containers.
+type Step string
+
+// The steps, in the order in which a deploy takes them.
+const (
+	StepFetch    Step = "fetch"
+	StepStage    Step = "stage"
+	StepResolve  Step = "resolve"
+	StepCheck    Step = "check"
+	StepCompare  Step = "compare"
+	StepPull     Step = "pull"
+	StepBuild    Step = "build"
+	StepSwitch   Step = "switch to" // from here on a crash leaves a switch to be finished
+	StepDown     Step = "down"
+	StepCheckout Step = "check out"
+	StepModel    Step = "save the model of"
+	StepSources  Step = "check the sources of"
+	StepUp       Step = "up"
+	StepGate     Step = "gate"
+	StepPin      Step = "pin"
+	StepRecord   Step = "record"
+	StepPrune    Step = "prune after"
+	StepBack     Step = "go back to"
+)
+
+// Steps has all steps in their order, for a test to break off each.
+var Steps = []Step{
+	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
+	StepCheckout, StepModel, StepSources, StepUp, StepGate, StepPin, StepRecord, StepPrune, StepBack,
+}
+
+// enter says that a step begins: to whoever looks at the status, and to a test.
+func (s *Service) enter(step Step, commit gitrepo.Hash) {
+	s.setActivity(string(step) + " " + short(commit))
+	if s.cfg.OnStep != nil {
+		s.cfg.OnStep(step)
+	}
+}

@@ -1,0 +1,384 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
+)
+
+// note records a commit that brings nothing new: the checkout follows, what
+// runs stays as it is.
+func (s *Service) note(ctx context.Context, c *candidate) error {
+	state := s.snapshot()
+	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil {
+		return nil
+	}
+	if err := s.moveCheckout(ctx, c.commit); err != nil {
+		return err
+	}
+	if err := s.history.amend(state.Deployed.Number, func(r *Record) { r.Tree = c.record.Commit }); err != nil {
+		return err
+	}
+	// What runs is what was deployed before, under this commit's name.
+	noted := *state.Deployed
+	noted.Basis, noted.Tree = c.record.Basis, c.record.Commit
+	noted.Inputs, noted.Contexts = c.record.Inputs, c.record.Contexts
+	return s.update(func(st *State) { st.Deployed, st.Verdict = &noted, nil })
+}
+
+// holdBack ends a deploy that nobody has asked for: all that is known of the
+// commit is that it could be deployed.
+func (s *Service) holdBack(_ context.Context, c *candidate) error {
+	s.held = c.record.Basis
+	state := s.snapshot()
+	if d := state.Deployed; d != nil && d.Commit == c.record.Commit && !c.differs() {
+		noted := *d
+		noted.Basis = c.record.Basis
+		return s.update(func(st *State) { st.Deployed = &noted })
+	}
+	return nil
+}
+
+// prepare finds what would be in the way of a switch, before it begins.
+func (s *Service) prepare(ctx context.Context, c *candidate) error {
+	// Its objects stay here also when the branch moves on meanwhile.
+	if err := s.keep(c.commit); err != nil {
+		return &stepError{"keep", short(c.commit), err}
+	}
+	if err := s.repo.CanSwitch(ctx, hashes(s.snapshot().Checkout), c.commit, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", short(c.commit), err}
+	}
+	missing, err := s.engine.Missing(ctx, c.resolved.Outside("networks"), c.resolved.Outside("volumes"))
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return &stepError{"start", short(c.commit), &missingError{missing}}
+	}
+	if err := s.portsFree(ctx, c); err != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
+	return nil
+}
+
+// missingError is what somebody else has yet to make.
+type missingError struct{ what []string }
+
+func (e *missingError) Error() string {
+	text := e.what[0]
+	for _, more := range e.what[1:] {
+		text += ", " + more
+	}
+	return text + " is declared as external and does not exist yet: make it, or start the service that does; it is tried again"
+}
+
+// switchTo replaces what runs. From when Switching is set to when it is cleared
+// a crash leaves it set, and the next worker finishes the switch.
+func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
+	s.enter(StepSwitch, c.commit)
+	if err := s.update(func(st *State) {
+		st.Switching = &Switching{Commit: c.commit.String(), Back: c.back, Freeze: c.freeze}
+		st.Deploys = max(st.Deploys, c.record.Number)
+		st.Containers = Containers{Stopped: st.Containers.Stopped}
+	}); err != nil {
+		return err
+	}
+	if !s.cfg.InPlace {
+		s.enter(StepDown, c.commit)
+		if err := s.onDeployed(ctx, o.out, "down"); err != nil {
+			return &stepError{"take down what runs to deploy", short(c.commit), err}
+		}
+	}
+	s.enter(StepCheckout, c.commit)
+	if err := s.moveCheckout(ctx, c.commit); err != nil {
+		return err
+	}
+	s.enter(StepModel, c.commit)
+	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {
+		return fmt.Errorf("cannot save the model: %w", err)
+	}
+	if err := s.checkSources(c); err != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
+	return nil
+}
+
+// moveCheckout brings the checkout to the commit. Before it begins it records
+// that files of both commits may be there.
+func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
+	from := s.snapshot().Checkout
+	if len(from) > 0 && !slices.Contains(from, to.String()) {
+		from = append(slices.Clone(from), to.String())
+		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
+			return err
+		}
+	}
+	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", short(to), err}
+	}
+	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
+}
+
+// keep has git hold on to what may still be needed: the commits in the
+// checkout, those that can be gone back to, the pinned one, and more.
+func (s *Service) keep(more ...gitrepo.Hash) error {
+	state := s.snapshot()
+	commits := append(hashes(state.Checkout), more...)
+	if state.Pin != nil {
+		commits = append(commits, hashes([]string{state.Pin.Commit})...)
+	}
+	if state.Switching != nil {
+		commits = append(commits, hashes([]string{state.Switching.Commit})...)
+	}
+	for _, good := range s.history.kept() {
+		commits = append(commits, hashes([]string{good.tree()})...)
+	}
+	return s.repo.Keep(commits...)
+}
+
+func hashes(commits []string) []gitrepo.Hash {
+	var all []gitrepo.Hash
+	for _, commit := range commits {
+		all = append(all, plumbing.NewHash(commit))
+	}
+	return all
+}
+
+// start starts containers of what is in the checkout, with the images that it
+// is to have.
+func (s *Service) start(ctx context.Context, out compose.Output, model *compose.Model, r *Record, args ...string) error {
+	model = model.Clone()
+	now, err := s.engine.ImageIDs(ctx, model.Images(s.cfg.Name))
+	if err != nil {
+		return err
+	}
+	moved := map[string]string{}
+	for service, id := range r.Images {
+		if id != "" && now[service] != id {
+			moved[service] = id // its name means another image by now, or none
+		}
+	}
+	model.RunImages(moved)
+	for _, service := range model.Services() {
+		model.Label(service, compose.InputsLabel, s.inputs(model, service, r))
+	}
+	if err := replaceFile(s.cfg.Dir, filepath.Base(s.startModel()), model.Encode()); err != nil {
+		return fmt.Errorf("cannot save the model: %w", err)
+	}
+	up := []string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}
+	return s.inCheckout(ctx, s.startModel(), out, append(up, args...)...)
+}
+
+// inputs identifies what a compose service uses beside its model. Compose
+// compares it as a label: so a changed file has exactly those containers
+// replaced that use it.
+func (s *Service) inputs(model *compose.Model, service string, r *Record) string {
+	h := sha256.New()
+	for _, path := range model.UsedBy(service, s.checkout()) {
+		fmt.Fprintf(h, "%q %q\n", path, r.Inputs[path])
+	}
+	for _, version := range model.Versions(service) {
+		fmt.Fprintf(h, "%q\n", version)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// finish records the deploy as the one that runs, and as one that can be gone
+// back to.
+func (s *Service) finish(ctx context.Context, c *candidate) error {
+	r := c.record
+	s.enter(StepPin, c.commit)
+	if err := s.pinImages(ctx, r); err != nil {
+		return &stepError{"keep the images of", short(c.commit), err}
+	}
+	s.enter(StepRecord, c.commit)
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return err
+	}
+	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit.String()
+	dropped, err := s.history.keep(*r, c.model, r.Number)
+	if err != nil {
+		return err
+	}
+	if err := s.history.add(*r); err != nil {
+		return err
+	}
+	err = s.update(func(st *State) {
+		st.Deployed, st.Switching = r, nil
+		st.Containers = seen(containers, st.Containers.Stopped)
+		if c.back == 0 {
+			st.Verdict = nil
+		}
+		if c.freeze != nil {
+			st.Frozen = c.freeze
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.enter(StepPrune, c.commit)
+	s.prune(ctx, dropped)
+	if err := s.keep(); err != nil {
+		s.log.Warn("cannot let go of old commits", "error", err)
+	}
+	return nil
+}
+
+// retreat is what follows a switch that went wrong: back to the last good
+// deploy. It returns why, and what it came to.
+func (s *Service) retreat(worker context.Context, c *candidate, o order, cause error) error {
+	if worker.Err() != nil {
+		return cause // the worker ends: the next one goes on
+	}
+	ctx, cancel := s.deadline(worker)
+	defer cancel()
+	if away := s.engine.Away(ctx); away != nil {
+		return errors.Join(cause, away) // it is begun again when the engine is back
+	}
+	to := s.lastGood(c)
+	if to == nil || !s.cfg.Rollback {
+		return s.leave(c, cause)
+	}
+	var v *Verdict
+	if isVerdict(cause) && c.back == 0 {
+		r := *c.record
+		r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
+		v = r.verdict()
+	}
+	err := s.update(func(st *State) {
+		st.Switching = &Switching{Commit: to.tree(), Back: to.Number}
+		if v != nil {
+			st.Verdict = v
+		}
+	})
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	say(o.out, "%v", cause)
+	back := short(plumbing.NewHash(to.Commit))
+	unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
+	switch {
+	case err != nil:
+		return &retreatError{cause, fmt.Sprintf("cannot go back to %s: %v", back, err)}
+	case unwell != nil:
+		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not well either: %v", back, unwell)}
+	}
+	return &retreatError{cause, "went back to " + back}
+}
+
+// retreatError is why a deploy failed, with what followed.
+type retreatError struct {
+	error
+	then string
+}
+
+func (e *retreatError) Error() string { return e.error.Error() + "; " + e.then }
+func (e *retreatError) Unwrap() error { return e.error }
+
+// leave lets what failed stay as it is, for somebody to look at: nobody wants it
+// otherwise, or there is nothing to go back to. What failed by a fault of the
+// surroundings is begun again.
+func (s *Service) leave(c *candidate, cause error) error {
+	if !isVerdict(cause) {
+		return cause
+	}
+	r := c.record
+	r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
+	runs := r
+	if r.Outcome != Degraded {
+		runs = nil // it was never started
+	}
+	return errors.Join(cause, s.update(func(st *State) {
+		st.Deployed, st.Switching, st.Verdict = runs, nil, r.verdict()
+	}))
+}
+
+// lastGood is the deploy to go back to from a candidate, or nil.
+func (s *Service) lastGood(c *candidate) *Record {
+	state := s.snapshot()
+	if d := state.Deployed; d.good() && d.Number != c.record.Number {
+		if kept := s.history.find(d.Number); kept != nil {
+			return kept
+		}
+	}
+	return s.history.before(c.record.Number)
+}
+
+// goBack runs an earlier deploy again, from what is kept here. That it is not
+// well this time is told, and changes nothing: there is none better.
+func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (unwell, err error) {
+	s.enter(StepBack, plumbing.NewHash(to.tree()))
+	say(o.out, "going back to %s", short(plumbing.NewHash(to.Commit)))
+	c, err := s.recall(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	c.record.Trigger, c.record.Reason = "went back", reason
+	if err := s.switchTo(ctx, c, o); err != nil {
+		return nil, err
+	}
+	if unwell = s.gate(ctx, c, o); unwell != nil && !isVerdict(unwell) {
+		return nil, unwell
+	}
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return unwell, err
+	}
+	c.record.Duration = time.Since(c.record.At)
+	return unwell, s.update(func(st *State) {
+		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped)
+	})
+}
+
+// recall makes a candidate of an earlier deploy. It needs no network.
+func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
+	commit := plumbing.NewHash(to.tree())
+	model, err := s.history.model(to.Number)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.imagesHere(ctx, to); err != nil {
+		return nil, err
+	}
+	if err := s.stageCommit(ctx, commit); err != nil {
+		return nil, err
+	}
+	r := *to
+	r.At, r.Duration = time.Now(), 0
+	c := &candidate{commit: commit, record: &r, resolved: model, back: to.Number}
+	s.enter(StepCheck, commit)
+	model.Reroot(s.checkout(), s.stage())
+	// The operator may have other things in mind by now.
+	if err := s.refused(c, policy.Check(s.limits(), model.Document(), policy.Disk{})); err != nil {
+		return nil, err
+	}
+	model.Reroot(s.stage(), s.checkout())
+	c.model = model.Encode()
+	return c, nil
+}
+
+// imagesHere returns an error if an image that an earlier deploy ran is gone.
+func (s *Service) imagesHere(ctx context.Context, r *Record) error {
+	ids, err := s.engine.ImageIDs(ctx, r.Images)
+	if err != nil {
+		return err
+	}
+	for service, id := range ids {
+		if id == "" {
+			return fmt.Errorf("the image that %s ran then is gone: somebody removed it", service)
+		}
+	}
+	return nil
+}
