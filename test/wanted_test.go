@@ -96,7 +96,7 @@ func TestUpStartsWhatIsMissing(t *testing.T) {
 		t.Errorf("after up: %+v", third)
 	}
 
-	says(t, pgod.SSH(web.Key, web.Op("up"), "nobody").Exits(t, 1).Stderr, "no such service: nobody")
+	says(t, pgod.SSH(web.Key, web.Op("up"), "nobody").Exits(t, 400%256).Stderr, "no such service: nobody")
 	pgod.SSH(web.Key, web.Op("up"), "--force-recreate").Exits(t, 0)
 	if forced := byService(t, web); forced["web"].ID == third["web"].ID || forced["job"].ID == third["job"].ID {
 		t.Errorf("up --force-recreate kept containers: %+v", forced)

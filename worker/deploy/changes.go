@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"pgo/internal/nearest"
 	"pgo/internal/target"
 	"pgo/worker/compose"
 )
@@ -77,20 +79,47 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
 	}
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
+	}
+	if err := known(model, args.Services); err != nil {
+		return err
+	}
+	needed := slices.Concat(args.Services, model.Needs(args.Services))
 	if err := s.update(func(st *State) {
-		st.Wanted, s.isDown = Up, false
-		for _, name := range args.Services {
-			st.Containers.Stopped = remove(st.Containers.Stopped, name)
+		stopped := st.Containers.Stopped
+		if st.Wanted == Down {
+			stopped = model.Services() // nobody has asked for the others
 		}
+		for _, name := range needed {
+			stopped = remove(stopped, name)
+		}
+		st.Wanted, st.Containers.Stopped, s.isDown = Up, stopped, false
 	}); err != nil {
 		return err
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	s.setActivity("up")
-	err := s.startSome(ctx, args, out)
+	err = s.startSome(ctx, model, args, out)
 	s.ended("", err)
 	return err
+}
+
+// known returns an error if one of these is no compose service of the model.
+func known(model *compose.Model, services []string) error {
+	for _, name := range services {
+		if slices.Contains(model.Services(), name) {
+			continue
+		}
+		hint := ""
+		if word, near := nearest.Word(name, model.Services()); near {
+			hint = " (did you mean " + word + "?)"
+		}
+		return target.Usagef("no such service: %s%s; there are %s", name, hint, strings.Join(model.Services(), ", "))
+	}
+	return nil
 }
 
 // Down takes the service down and keeps it down. It is a change.
@@ -165,10 +194,8 @@ func (s *Service) onServices(ctx context.Context, command string, args target.Ar
 		return err
 	}
 	services := args.Services
-	for _, name := range services {
-		if !slices.Contains(model.Services(), name) {
-			return noSuchService(name, model)
-		}
+	if err := known(model, services); err != nil {
+		return err
 	}
 	if len(services) == 0 {
 		services = model.Services()

@@ -85,24 +85,11 @@ func (s *Service) withNeeds(ctx context.Context, model *compose.Model, services 
 
 // startSome starts some compose services of what is deployed, with what they
 // need.
-func (s *Service) startSome(ctx context.Context, args target.Args, out compose.Output) error {
-	model, err := s.loadDeployed()
-	if err != nil {
-		return err
-	}
-	for _, name := range args.Services {
-		if !slices.Contains(model.Services(), name) {
-			return noSuchService(name, model)
-		}
-	}
+func (s *Service) startSome(ctx context.Context, model *compose.Model, args target.Args, out compose.Output) (err error) {
 	if args.Services, err = s.withNeeds(ctx, model, args.Services); err != nil {
 		return err
 	}
 	return s.startDeployed(ctx, out, append([]string{"--no-deps"}, args.Words()...)...)
-}
-
-func noSuchService(name string, model *compose.Model) error {
-	return target.Usagef("no such service: %s; there are %s", name, strings.Join(model.Services(), ", "))
 }
 
 // startMissing starts what does not run and has not done its work either: a
