@@ -105,6 +105,37 @@ func (d *demo) session() []step {
 			{run: d.get(), says: "Hello from another commit"},
 		},
 	}, {
+		title: "A commit that asks for too much",
+		about: "Whoever can push could be root with it. It is refused before anything of it runs: a client that asks all the while gets every answer.",
+		lines: []line{
+			{run: "{ while [ ! -e enough ]; do " + d.get() + " >answer 2>&1 && echo answered || echo failed; done; echo ended; } >requests.log 2>&1 &"},
+			{run: "sed -i '/build:/i\\    privileged: true' web/compose.yaml && git -C web commit -qam 'Take over the host'"},
+			{run: d.web("status"), says: "services.site.privileged: true is refused", until: "from commit to refusal"},
+			{run: d.web("check"), says: "is refused", ends: 78},
+		},
+	}, {
+		title: "A commit that wants another's port",
+		about: "pgo.toml says which host ports a service may publish.",
+		lines: []line{
+			{run: "sed -i -e '/privileged/d' -e 's/${PORT}/22/' web/compose.yaml && git -C web commit -qam 'Be the SSH server'"},
+			{run: d.web("status"), says: "published: 22 is refused", until: "from commit to refusal"},
+			{run: "touch enough"},
+			{run: "sort requests.log | uniq -c", says: "ended", until: "until the client has stopped asking"},
+			{run: "grep failed requests.log", ends: 1},
+		},
+	}, {
+		title: "A commit that does not work",
+		about: "Its health check fails. The last good deploy runs again, and the commit is not tried once more.",
+		lines: []line{
+			{run: "sed -i -e 's/:22:/:${PORT}:/' -e 's/another/a broken/' web/compose.yaml && cat >>web/compose.yaml <<END\n" +
+				"    healthcheck: {test: [CMD, /site, --again], interval: 1s, retries: 2}\nEND\ngit -C web commit -qam 'Break it'"},
+			{run: d.web("status"), says: "went back to", until: "from commit to the last good deploy running again"},
+			{run: d.get(), says: "Hello from another commit", until: "more to an answer"},
+			{run: d.web("history"), says: "degraded"},
+			{run: "git -C web revert --no-edit HEAD | head -n 1 && sed -i 's/:22:/:${PORT}:/' web/compose.yaml && git -C web commit -qam 'Mend it'"},
+			{run: d.web("status"), says: "last:      deployed", until: "from commit to a service that is well"},
+		},
+	}, {
 		title: "down",
 		about: "The service is taken down and stays down, also when there is something new.",
 		lines: []line{
@@ -131,6 +162,8 @@ name = "%[1]s"
 user = "%[1]s"
 repository = "file://` + dir + `/web"
 env = ["PORT=%[2]d"]
+ports = ["%[2]d"]
+gate = "15s"
 
 [[services]]
 name = "%[3]s"

@@ -101,11 +101,11 @@ func TestDifferent(t *testing.T) {
 
 func TestReason(t *testing.T) {
 	c := &candidate{changes: []string{"compose.yaml changed", "conf changed"}, contexts: []string{"app"}}
-	if got, want := c.reason(), "compose.yaml changed, conf changed and app changed"; got != want {
+	if got, want := c.reason(), "compose.yaml changed, conf changed and build context app changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	c = &candidate{contexts: []string{"app"}}
-	if got, want := c.reason(), "app changed"; got != want {
+	if got, want := c.reason(), "build context app changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -165,7 +165,9 @@ func TestStatusKeepsErrors(t *testing.T) {
 func TestVerdictOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if err := s.update(func(st *State) { st.Verdict = &Verdict{Basis: Basis{Commit: "c"}, Outcome: Failed, At: time.Now(), Error: "does not build"} }); err != nil {
+	if err := s.update(func(st *State) {
+		st.Verdict = &Verdict{Basis: Basis{Commit: "c"}, Outcome: Failed, At: time.Now(), Error: "does not build"}
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if got := open(t, dir).Status(); got.Error != "does not build" || got.Outcome != Failed {

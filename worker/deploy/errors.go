@@ -51,8 +51,12 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the policy refuses %s for %d reasons", e.Commit, len(e.Refusals))
 }
 
-// Details is each refusal in a line.
+// Details is each refusal in a line; none where the error itself has the only
+// one.
 func (e *RefusedError) Details() []string {
+	if len(e.Refusals) == 1 {
+		return nil
+	}
 	var lines []string
 	for _, r := range e.Refusals {
 		lines = append(lines, r.String())

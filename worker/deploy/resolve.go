@@ -37,7 +37,7 @@ func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
 func (c *candidate) reason() string {
 	all := slices.Clone(c.changes)
 	for _, path := range c.contexts {
-		all = append(all, path+" changed")
+		all = append(all, "build context "+path+" changed")
 	}
 	const most = 3
 	switch {

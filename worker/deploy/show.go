@@ -63,7 +63,7 @@ func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 		return nil
 	}
 	for _, path := range c.contexts {
-		c.changes = append(c.changes, path+" changed, and is built")
+		c.changes = append(c.changes, "build context "+path+" changed")
 	}
 	for _, change := range c.changes {
 		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(change))
