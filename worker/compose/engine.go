@@ -160,18 +160,18 @@ type Container struct {
 	Finished time.Time
 	Restarts int // by its restart policy, since it was started by somebody
 
-	restart container.RestartPolicy
+	Policy     string // no, always, unless-stopped, on-failure
+	MaxRetries int    // of on-failure; 0: any number
 }
 
 // Returns tells whether its restart policy brings it back after an exit with
 // that code.
 func (c Container) Returns(code int) bool {
-	switch c.restart.Name {
+	switch container.RestartPolicyMode(c.Policy) {
 	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
 		return true
 	case container.RestartPolicyOnFailure:
-		most := c.restart.MaximumRetryCount
-		return code != 0 && (most == 0 || c.Restarts < most)
+		return code != 0 && (c.MaxRetries == 0 || c.Restarts < c.MaxRetries)
 	}
 	return false
 }
@@ -213,7 +213,7 @@ func containerOf(i container.InspectResponse) Container {
 	c := Container{
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Image: i.Image,
 		Service: i.Config.Labels[serviceLabel], Restarts: i.RestartCount,
-		restart: i.HostConfig.RestartPolicy,
+		Policy: string(i.HostConfig.RestartPolicy.Name), MaxRetries: i.HostConfig.RestartPolicy.MaximumRetryCount,
 	}
 	if s := i.State; s != nil {
 		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,7 +156,10 @@ func (h *history) keep(r Record, model []byte, runs int) (dropped []*Record, err
 	if err := replaceFile(h.dir, modelFile(r.Number), model); err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(h.kept(), func(g *Record) bool { return g.Number == r.Number })
+	// What is deployed again takes no place from what is different.
+	all := slices.DeleteFunc(h.kept(), func(g *Record) bool {
+		return g.Number == r.Number || g.Commit == r.Commit && g.Settings == r.Settings && maps.Equal(g.Images, r.Images)
+	})
 	all = append(all, &r)
 	slices.SortFunc(all, func(a, b *Record) int { return b.Number - a.Number })
 	var good []*Record

@@ -146,6 +146,7 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	if why := s.repo.Rebuilt(); why != nil {
 		log.Warn("the git repository was damaged and is fetched again", "reason", why)
 	}
+	s.journal.load(s.history.dir)
 	s.status = Status{Activity: Idle}
 	if state.Deployed != nil {
 		s.status.Outcome = Deployed
