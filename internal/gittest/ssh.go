@@ -62,6 +62,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 StrictModes no
 PidFile none
+AcceptEnv GIT_PROTOCOL
 `, dir))
 	serveSSH(t, listener, filepath.Join(dir, "sshd_config"))
 	return s

@@ -22,7 +22,10 @@ import (
 const (
 	headRef  = "refs/heads/pgo" // HEAD must point to a branch
 	keepRefs = "refs/pgo/keep"
-	packDir  = "objects/pack"
+	// The submodules that are here: under what names where one is from, its
+	// commits, all of each.
+	moduleRefs = "refs/pgo/modules"
+	packDir    = "objects/pack"
 
 	temporaryPack = "tmp_pack_"
 )
@@ -42,6 +45,9 @@ func (r *Repo) load() error {
 	case damage != nil:
 		r.rebuilt = damage
 		return r.create()
+	}
+	if err := r.loadModules(); err != nil {
+		return err
 	}
 	return r.follow()
 }
@@ -124,20 +130,34 @@ func (r *Repo) create() error {
 	if err := writeFile(filepath.Join(fresh, "HEAD"), []byte("ref: "+headRef+"\n")); err != nil {
 		return err
 	}
+	r.setHead(plumbing.ZeroHash)
+	return r.exchange(fresh)
+}
+
+// exchange puts the repository in fresh in the place of this one. None of the
+// submodules are in there.
+func (r *Repo) exchange(fresh string) error {
+	r.objects.Lock()
+	defer r.objects.Unlock()
 	if err := os.Rename(r.dir, r.beside("damaged")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(fresh, r.dir); err != nil {
 		return err
 	}
-	r.setHead(plumbing.ZeroHash)
+	r.setModules(nil)
 	return os.RemoveAll(r.beside("damaged"))
 }
 
 func (r *Repo) beside(what string) string { return r.dir + "." + what }
 
-// tidy removes what a killed process may have left.
+// tidy removes what a killed process may have left, or puts it back.
 func (r *Repo) tidy() error {
+	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(r.beside("damaged"), r.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	if err := errors.Join(os.RemoveAll(r.beside("new")), os.RemoveAll(r.beside("damaged")), os.RemoveAll(r.beside("fresh"))); err != nil {
 		return err
 	}
@@ -191,19 +211,25 @@ func (r *Repo) recordHead(commit Hash) error {
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
 	}
-	// So that git's own tools do not ask for parents.
+	if err := r.cutOff(commit); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(r.dir, headRef), []byte(commit.String()+"\n"))
+}
+
+// cutOff notes that a commit has no history here, so that git's own tools do not
+// ask for its parents.
+func (r *Repo) cutOff(commit Hash) error {
 	shallow := filepath.Join(r.dir, "shallow")
 	text, err := os.ReadFile(shallow)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	line := []byte(commit.String() + "\n")
-	if !bytes.Contains(text, line) {
-		if err := writeFile(shallow, append(text, line...)); err != nil {
-			return err
-		}
+	if bytes.Contains(text, line) {
+		return nil
 	}
-	return writeFile(filepath.Join(r.dir, headRef), line)
+	return writeFile(shallow, append(text, line...))
 }
 
 // writeFile writes a small file: at any time it is the old one or the new one.

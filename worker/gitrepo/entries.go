@@ -11,9 +11,9 @@ import (
 )
 
 // Entries returns for each path what identifies its content in the commit: the
-// mode and hash of a file or a directory, or "" where there is none. Symbolic
-// links on the way are followed as long as they stay in the tree, and each is
-// part of the identity; what is inside of a directory is not followed.
+// mode and hash of a file, a directory or a submodule, or "" where there is none.
+// Symbolic links on the way are followed as long as they stay in the tree, and
+// each is part of the identity; what is inside of a directory is not followed.
 func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
 	store := r.store()
 	defer store.close()
@@ -102,10 +102,11 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 		return at, nil
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		if at.Mode != filemode.Dir {
-			return nil, nil
+		hash, isDir, err := store.directory(*at)
+		if err != nil || !isDir {
+			return nil, err
 		}
-		listing, err := object.GetTree(store, at.Hash)
+		listing, err := object.GetTree(store, hash)
 		if err != nil {
 			return nil, err
 		}

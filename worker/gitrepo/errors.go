@@ -32,6 +32,8 @@ var (
 	ErrNoCommit = errors.New("no such commit")
 	// ErrBadCommit: the commit holds what can never be written to a directory.
 	ErrBadCommit = errors.New("unusable commit")
+	// ErrSubmodule: a submodule of the commit cannot be had.
+	ErrSubmodule = errors.New("submodule cannot be had")
 	// ErrDamaged: an object of a commit that should be here cannot be read. See
 	// Rebuild.
 	ErrDamaged = errors.New("damaged repository")
@@ -73,6 +75,11 @@ func unreadable(commit Hash, cause error) *Error {
 		kind:  ErrDamaged,
 		cause: cause,
 	}
+}
+
+// damaged is the error for an object that is needed and cannot be read.
+func damaged(cause error) *Error {
+	return &Error{Text: fmt.Sprintf("the local repository is damaged: %v", cause), kind: ErrDamaged, cause: cause}
 }
 
 // fail is the error that a conversation with the remote ends with.

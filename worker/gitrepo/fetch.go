@@ -19,8 +19,7 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	if !r.complete(want) {
 		err := r.download(ctx, want)
 		if _, holds := r.Head(); holds && errors.Is(err, ErrTooLarge) && r.tooLarge != want {
-			// What earlier fetches brought may be what takes the room.
-			if err = r.replace(ctx, want); errors.Is(err, ErrTooLarge) {
+			if err = r.makeRoomFor(ctx, want, err); errors.Is(err, ErrTooLarge) {
 				r.tooLarge = want // do not download it again with each poll
 			}
 		}
@@ -33,6 +32,20 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	}
 	r.setHead(want)
 	return nil
+}
+
+// makeRoomFor fetches the commit where what earlier fetches brought may be what
+// takes the room, or, if it is not, what the kept commits have.
+func (r *Repo) makeRoomFor(ctx context.Context, want Hash, err error) error {
+	if r.compact(ctx, tight) == nil {
+		if err = r.download(ctx, want); !errors.Is(err, ErrTooLarge) {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return r.replace(ctx, want)
 }
 
 // replace fetches the commit into a new repository beside this one, which then
@@ -52,13 +65,10 @@ func (r *Repo) replace(ctx context.Context, want Hash) error {
 	if err := fresh.recordHead(want); err != nil {
 		return r.fail("cannot rebuild the clone of", err)
 	}
-	if err := os.Rename(r.dir, r.beside("damaged")); err != nil {
+	if err := r.exchange(fresh.dir); err != nil {
 		return r.fail("cannot rebuild the clone of", err)
 	}
-	if err := os.Rename(fresh.dir, r.dir); err != nil {
-		return r.fail("cannot rebuild the clone of", err)
-	}
-	return os.RemoveAll(r.beside("damaged"))
+	return nil
 }
 
 func (r *Repo) download(ctx context.Context, want Hash) error {
@@ -66,25 +76,30 @@ func (r *Repo) download(ctx context.Context, want Hash) error {
 	if err != nil {
 		return r.fail("cannot fetch", err)
 	}
-	file, err := r.receive(ctx, want, have)
+	return r.obtain(ctx, r.remote, query{want: want, have: have}, r.fail)
+}
+
+// obtain brings a commit here from a remote. What fail returns is its error.
+func (r *Repo) obtain(ctx context.Context, from upstream, q query, fail func(verb string, err error) error) error {
+	file, err := r.receive(ctx, from, q)
 	if err != nil {
-		return r.fail("cannot fetch", err)
+		return fail("cannot fetch", err)
 	}
 	defer func() { _ = os.Remove(file) }()
-	if err := r.unpack(ctx, file, len(have) > 0); err != nil {
-		return r.fail("cannot unpack what came from", ended(ctx, err))
+	if err := r.unpack(ctx, file, len(q.have) > 0); err != nil {
+		return fail("cannot unpack what came from", ended(ctx, err))
 	}
 	store := r.store()
 	defer store.close()
-	if err := check(store, want); err != nil {
-		return r.fail("cannot use what came from", unreadable(want, err))
+	if err := check(store, q.want); err != nil {
+		return fail("cannot use what came from", unreadable(q.want, err))
 	}
 	return nil
 }
 
-// receive writes the pack with the commit want to a temporary file and returns
+// receive writes the pack with what is asked for to a temporary file and returns
 // its name.
-func (r *Repo) receive(ctx context.Context, want Hash, have []Hash) (name string, err error) {
+func (r *Repo) receive(ctx context.Context, from upstream, q query) (name string, err error) {
 	ctx, alive, cancel := withStall(ctx, r.stall)
 	defer cancel()
 	defer func() { err = ended(ctx, err) }()
@@ -92,7 +107,7 @@ func (r *Repo) receive(ctx context.Context, want Hash, have []Hash) (name string
 	if err != nil {
 		return "", err
 	}
-	pack, err := r.remote.pack(ctx, alive, want, have)
+	pack, err := from.pack(ctx, alive, q)
 	if err != nil {
 		return "", err
 	}
@@ -113,7 +128,8 @@ func (r *Repo) receive(ctx context.Context, want Hash, have []Hash) (name string
 	return file.Name(), nil
 }
 
-// complete reports whether the commit and all of its objects are here.
+// complete reports whether the commit and all of its objects are here, its
+// submodules aside.
 func (r *Repo) complete(commit Hash) bool {
 	store := r.store()
 	defer store.close()
@@ -123,7 +139,7 @@ func (r *Repo) complete(commit Hash) bool {
 // check returns why not all objects of a commit can be read. Of files it reads
 // no more than their sizes.
 func check(store objectStore, commit Hash) error {
-	return eachObject(store, commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
+	return eachObject(store.alone(), commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
 		if t != plumbing.BlobObject {
 			return nil
 		}

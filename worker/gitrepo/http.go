@@ -83,17 +83,24 @@ func (h *httpRemote) list(ctx context.Context, prefix string) (map[string]Hash, 
 	return readList(body)
 }
 
-func (h *httpRemote) pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error) {
-	advert, err := h.discover(ctx, "")
+func (h *httpRemote) pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error) {
+	version := ""
+	if q.any {
+		version = protocol2
+	}
+	advert, err := h.discover(ctx, version)
 	if err != nil {
 		return nil, err
 	}
 	alive()
-	request, err := packRequest(advert, want, have)
+	request, err := packRequest(advert, q)
 	if err != nil {
 		return nil, err
 	}
-	body, err := h.post(ctx, request, "")
+	if advert != nil {
+		version = ""
+	}
+	body, err := h.post(ctx, request, version)
 	if err != nil {
 		return nil, err
 	}

@@ -35,12 +35,12 @@ func (l localRemote) heads(context.Context, string) (map[string]Hash, error) {
 	})
 }
 
-func (l localRemote) pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error) {
+func (l localRemote) pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error) {
 	store, err := l.open()
 	if err != nil {
 		return nil, err
 	}
-	missing, err := difference(store, want, have)
+	missing, err := difference(store, q.want, q.have)
 	if err != nil {
 		store.close()
 		return nil, err

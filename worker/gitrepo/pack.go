@@ -67,19 +67,28 @@ func (r *Repo) explode(pack io.ReadSeeker) error {
 // keepPack adds the pack itself. The index comes first: go-git takes each pack
 // that it sees to have one.
 func (r *Repo) keepPack(pack io.ReadSeeker, name string) error {
+	checksum, index, err := readObjects(pack)
+	if err != nil {
+		return err
+	}
+	return r.addPack(name, checksum, index)
+}
+
+// readObjects reads all objects of a pack to find out their hashes.
+func readObjects(pack io.ReadSeeker) (checksum Hash, index *idxfile.MemoryIndex, err error) {
 	writer := new(idxfile.Writer)
 	parser, err := packfile.NewParser(packfile.NewScanner(pack), writer)
 	if err != nil {
-		return err
+		return Hash{}, nil, err
 	}
-	checksum, err := parser.Parse()
-	if err != nil {
-		return err
+	if checksum, err = parser.Parse(); err != nil {
+		return Hash{}, nil, err
 	}
-	index, err := writer.Index()
-	if err != nil {
-		return err
-	}
+	index, err = writer.Index()
+	return checksum, index, err
+}
+
+func (r *Repo) addPack(name string, checksum Hash, index *idxfile.MemoryIndex) error {
 	final := filepath.Join(r.dir, packDir, "pack-"+checksum.String())
 	if err := writeIndex(final+".idx", index); err != nil {
 		return err
@@ -152,7 +161,7 @@ func (b *beginning) deltaResult() (int64, error) {
 	return 0, packfile.ErrInvalidDelta
 }
 
-// interruptible ends the reading of a file with its context.
+// interruptible ends the reading and writing of a file with its context.
 type interruptible struct {
 	*os.File
 	ctx context.Context
@@ -163,6 +172,13 @@ func (i interruptible) Read(p []byte) (int, error) {
 		return 0, context.Cause(i.ctx)
 	}
 	return i.File.Read(p)
+}
+
+func (i interruptible) Write(p []byte) (int, error) {
+	if i.ctx.Err() != nil {
+		return 0, context.Cause(i.ctx)
+	}
+	return i.File.Write(p)
 }
 
 // size writes a number of bytes for people.

@@ -36,10 +36,21 @@ func (r Remote) GoString() string { return r.String() }
 type upstream interface {
 	// heads returns the branches whose name begins with prefix, and maybe more.
 	heads(ctx context.Context, prefix string) (map[string]Hash, error)
-	// pack returns a pack that holds want and its files, less what the commits
-	// in have hold; objects in it may be deltas to theirs. While it waits and
-	// while the pack is read, it calls alive whenever something arrives.
-	pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error)
+	// pack returns a pack that holds the commit that is asked for and its files.
+	// While it waits and while the pack is read, it calls alive whenever
+	// something arrives.
+	pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error)
+}
+
+// query is what a remote is asked for.
+type query struct {
+	// want is the commit.
+	want Hash
+	// have is commits that are complete here. What they hold is left out, and
+	// what is sent may be deltas to it.
+	have []Hash
+	// any: the commit need not be the newest one of a branch.
+	any bool
 }
 
 // address is a Remote's URL, taken apart.
@@ -50,10 +61,16 @@ type address struct {
 
 // String returns the address without its userinfo.
 func (a *address) String() string {
-	if path, ok := strings.CutPrefix(a.url.Path, homePath); ok && a.url.Scheme == "ssh" && a.url.Port() == "" {
+	if path, ok := a.shortPath(); ok {
 		return a.url.Host + ":" + path
 	}
 	return a.url.String()
+}
+
+// shortPath returns the path of an address that has git's short form.
+func (a *address) shortPath() (string, bool) {
+	path, ok := strings.CutPrefix(a.url.Path, homePath)
+	return path, ok && a.url.Scheme == "ssh" && a.url.Port() == ""
 }
 
 func (a *address) redactor() redactor {

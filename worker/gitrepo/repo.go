@@ -10,6 +10,14 @@
 // The repository holds commits without their history. A fetch brings what the
 // new head's tree has and the commits that are kept do not have, no more, so it
 // is as small after a rewritten branch or a merge as after any other commit.
+// What is no longer needed stays until Compact removes it.
+//
+// Where a commit has a submodule, the files of that are part of its tree once
+// FetchSubmodules has brought them: Stage writes them, Entries looks into them,
+// Keep keeps them, in the same repository. It is a step of its own, since whose
+// keys may log in must not depend on it. Neither it nor Stage fails for a commit
+// that uses less than all of its tree: Missing says which of the paths that it
+// does use are submodules that are not here, or pointers to Git LFS.
 package gitrepo
 
 import (
@@ -22,11 +30,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Hash names a commit or another object of git.
@@ -48,6 +52,8 @@ type Repo struct {
 	dir    string
 	branch string
 	remote upstream
+	origin *address
+	key    []byte
 	url    string // without userinfo
 	redact redactor
 	options
@@ -55,15 +61,24 @@ type Repo struct {
 
 	fetching sync.Mutex // held by who changes what is on disk
 	tooLarge Hash       // a commit that exceeds the limit by itself; guarded by fetching
+	need     need       // guarded by fetching
 
-	mu   sync.Mutex // guards head
-	head Hash
+	// objects is held for reading by each store, and for writing while files are
+	// removed that a store may read. Who holds one store opens another only
+	// together with fetching, which the writers hold too: lock that first.
+	objects sync.RWMutex
+
+	mu       sync.Mutex // guards what follows
+	head     Hash
+	modules  modules          // the submodules that are here
+	failures map[Hash]failure // why those are not that were last tried
 }
 
 type options struct {
 	limit      int64
 	stall      time.Duration
 	knownHosts []string
+	slack      slack
 }
 
 // Option changes how a Repo behaves.
@@ -87,7 +102,7 @@ func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, erro
 	r := &Repo{
 		dir:     filepath.Clean(dir),
 		branch:  branch,
-		options: options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts()},
+		options: options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts(), slack: roomy},
 	}
 	for _, o := range opts {
 		o(&r.options)
@@ -99,7 +114,7 @@ func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, erro
 	if err != nil {
 		return nil, err
 	}
-	r.url, r.redact = a.String(), a.redactor()
+	r.origin, r.key, r.url, r.redact = a, remote.Key, a.String(), a.redactor()
 	if r.remote, err = connect(a, remote.Key, r.knownHosts); err != nil {
 		return nil, r.fail("cannot use", err)
 	}
@@ -152,9 +167,9 @@ func oneLine(s string) string {
 	return string(clean)
 }
 
-// Keep has the objects of these commits stay available, besides those of the
-// head, and lets go of all others that were kept before. A commit that is not
-// here is passed over.
+// Keep has the objects of these commits and of their submodules stay available,
+// besides those of the head, and lets go of all others that were kept before. A
+// commit that is not here is passed over.
 func (r *Repo) Keep(commits ...Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
@@ -186,48 +201,25 @@ func (r *Repo) Keep(commits ...Hash) error {
 // held returns those of the head and the kept commits that are complete: the
 // remote will take them to be.
 func (r *Repo) held() ([]Hash, error) {
+	commits, err := r.wanted()
+	return slices.DeleteFunc(commits, func(c Hash) bool { return !r.complete(c) }), err
+}
+
+// wanted returns the head and the kept commits, sorted.
+func (r *Repo) wanted() ([]Hash, error) {
 	refs, err := os.ReadDir(filepath.Join(r.dir, keepRefs))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
-	head, _ := r.Head()
-	names := []string{head.String()}
-	for _, ref := range refs {
-		names = append(names, ref.Name())
-	}
-	slices.Sort(names)
 	var commits []Hash
-	for _, name := range slices.Compact(names) {
-		if c := plumbing.NewHash(name); r.complete(c) {
-			commits = append(commits, c)
+	if head, ok := r.Head(); ok {
+		commits = append(commits, head)
+	}
+	for _, ref := range refs {
+		if plumbing.IsHash(ref.Name()) {
+			commits = append(commits, plumbing.NewHash(ref.Name()))
 		}
 	}
-	return commits, nil
-}
-
-// store opens the objects afresh. Each operation does, and closes them again:
-// an idle worker then holds no index in memory, and none that is out of date.
-func (r *Repo) store() objectStore {
-	return openStore(r.dir, filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1 << 20})
-}
-
-type objectStore struct{ *filesystem.Storage }
-
-func openStore(dir string, options filesystem.Options) objectStore {
-	return objectStore{filesystem.NewStorageWithOptions(osfs.New(dir), cache.NewObjectLRU(4*cache.MiByte), options)}
-}
-
-// close closes files that were only read, so there is nothing to say about it.
-func (s objectStore) close() { _ = s.Close() }
-
-// commit reads a commit object.
-func commit(store objectStore, hash Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(store, hash)
-	if err == plumbing.ErrObjectNotFound {
-		return nil, problem(ErrNoCommit, "commit %s is not here", hash)
-	}
-	if err != nil {
-		return nil, unreadable(hash, err)
-	}
-	return c, nil
+	plumbing.HashesSort(commits)
+	return slices.Compact(commits), nil
 }

@@ -92,6 +92,14 @@ func runAsHelper() {
 		fmt.Println(server.URL)
 		select {}
 	}
+	if dir := os.Getenv("GITREPO_COMPACT"); dir != "" {
+		repo, err := Open(dir, Remote{URL: os.Getenv("GITREPO_URL")}, "main")
+		for err == nil {
+			err = repo.compact(context.Background(), slack{loose: -1})
+		}
+		fmt.Println("not killed:", err)
+		os.Exit(1)
+	}
 	if dir := os.Getenv("GITREPO_FETCH"); dir != "" {
 		repo, err := Open(dir, Remote{URL: os.Getenv("GITREPO_URL")}, "main")
 		if err == nil {

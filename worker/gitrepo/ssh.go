@@ -52,7 +52,7 @@ type sshRemote struct {
 	knownHosts []string
 }
 
-func (s *sshRemote) dial(ctx context.Context) (*conversation, error) {
+func (s *sshRemote) dial(ctx context.Context, version string) (*conversation, error) {
 	config, err := s.config()
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (s *sshRemote) dial(ctx context.Context) (*conversation, error) {
 		if err != nil {
 			return nil, s.explainHandshake(err)
 		}
-		return s.run(ssh.NewClient(c, channels, requests))
+		return s.run(ssh.NewClient(c, channels, requests), version)
 	}()
 	if err != nil {
 		closeConn()
@@ -99,7 +99,7 @@ func (s *sshRemote) explainHandshake(err error) error {
 }
 
 // run starts git-upload-pack on the server.
-func (s *sshRemote) run(client *ssh.Client) (*conversation, error) {
+func (s *sshRemote) run(client *ssh.Client, version string) (*conversation, error) {
 	session, err := client.NewSession()
 	if err != nil {
 		return nil, err
@@ -111,6 +111,9 @@ func (s *sshRemote) run(client *ssh.Client) (*conversation, error) {
 	out, err := session.StdoutPipe()
 	if err != nil {
 		return nil, err
+	}
+	if version != "" {
+		_ = session.Setenv("GIT_PROTOCOL", version) // refused, it is version 0
 	}
 	var said words
 	session.Stderr = &said

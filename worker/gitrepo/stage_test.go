@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -183,22 +182,6 @@ func TestStageLeavesAloneWhatIsRight(t *testing.T) {
 	if err != nil || !os.SameFile(before, after) {
 		t.Errorf("a file that did not change was written again (%v)", err)
 	}
-}
-
-func TestSubmodules(t *testing.T) {
-	t.Parallel()
-	s := newSetup(t)
-	s.commit("a", "a")
-	for _, name := range []string{"vendor/z", "lib"} {
-		s.remote.Git("update-index", "--add", "--cacheinfo", "160000,"+someHash.String()+","+name)
-	}
-	s.remote.Git("commit", "--quiet", "--message=submodules")
-	head := s.sync()
-	got, err := s.Submodules(head)
-	if want := []string{"lib", "vendor/z"}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("Submodules() = %q, %v, want %q", got, err, want)
-	}
-	wantFile(t, "a", s.stage(head), "a")
 }
 
 func TestEntries(t *testing.T) {

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -22,11 +23,12 @@ type conversation struct {
 // streamed is a repository that is reached over a stream: SSH, or git's own
 // protocol. Each look and each fetch is a conversation of its own.
 type streamed struct {
-	dial func(context.Context) (*conversation, error)
+	// dial asks for a version of the protocol, unless that is "".
+	dial func(ctx context.Context, version string) (*conversation, error)
 }
 
 func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) {
-	c, advert, err := s.start(ctx)
+	c, advert, err := s.start(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -36,14 +38,18 @@ func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) 
 	return branches(advert), nil
 }
 
-func (s streamed) pack(ctx context.Context, alive func(), want Hash, have []Hash) (io.ReadCloser, error) {
-	c, advert, err := s.start(ctx)
+func (s streamed) pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error) {
+	version := ""
+	if q.any {
+		version = protocol2
+	}
+	c, advert, err := s.start(ctx, version)
 	if err != nil {
 		return nil, err
 	}
 	alive()
 	pack, err := func() (io.Reader, error) {
-		request, err := packRequest(advert, want, have)
+		request, err := packRequest(advert, q)
 		if err != nil {
 			return nil, err
 		}
@@ -59,12 +65,16 @@ func (s streamed) pack(ctx context.Context, alive func(), want Hash, have []Hash
 	return readCloser{pack, closerFunc(c.close)}, nil
 }
 
-func (s streamed) start(ctx context.Context) (*conversation, *packp.AdvRefs, error) {
-	c, err := s.dial(ctx)
+// start begins a conversation. With a server that speaks version 2, if asked to,
+// the advert is nil.
+func (s streamed) start(ctx context.Context, version string) (*conversation, *packp.AdvRefs, error) {
+	c, err := s.dial(ctx, version)
 	if err != nil {
 		return nil, nil, err
 	}
-	advert, err := readAdvert(c.out)
+	out := bufio.NewReader(c.out)
+	c.out = out
+	advert, err := readGreeting(out, version)
 	if err == io.ErrUnexpectedEOF {
 		if said := c.said(); said != "" {
 			err = refused(said)
@@ -78,13 +88,16 @@ func (s streamed) start(ctx context.Context) (*conversation, *packp.AdvRefs, err
 }
 
 // dialGit connects to a git daemon.
-func dialGit(a *address) func(context.Context) (*conversation, error) {
-	return func(ctx context.Context) (*conversation, error) {
+func dialGit(a *address) func(context.Context, string) (*conversation, error) {
+	return func(ctx context.Context, version string) (*conversation, error) {
 		conn, closeConn, err := dialTCP(ctx, a.hostPort("9418"))
 		if err != nil {
 			return nil, err
 		}
 		request := packp.GitProtoRequest{RequestCommand: uploadPack, Pathname: a.repositoryPath(), Host: a.url.Host}
+		if version != "" {
+			request.ExtraParams = []string{version}
+		}
 		if err := request.Encode(conn); err != nil {
 			closeConn()
 			return nil, err

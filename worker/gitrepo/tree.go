@@ -27,7 +27,7 @@ type entry struct {
 }
 
 // tree is all that a commit has, by slash-separated path: files, symbolic links,
-// directories and submodules.
+// directories, and submodules that are not here. One that is here is a directory.
 type tree map[string]entry
 
 // file returns the file or symbolic link at a path, if that is what is there.
@@ -70,14 +70,36 @@ func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
 		if why := t.refusal(dir, e.Name); why != "" {
 			return problem(ErrBadCommit, "commit %s cannot be used: it holds %q, %s", commit, dir+"/"+e.Name, why)
 		}
-		t[name] = entry{e.Mode, e.Hash}
-		if e.Mode == filemode.Dir {
-			if err := t.add(store, commit, name, e.Hash); err != nil {
-				return err
-			}
+		below, isDir, err := store.directory(e)
+		if err != nil {
+			return unreadable(commit, err)
+		}
+		if !isDir {
+			t[name] = entry{e.Mode, e.Hash}
+			continue
+		}
+		t[name] = entry{filemode.Dir, e.Hash}
+		if err := t.add(store, commit, name, below); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// directory returns the tree object behind an entry that is a directory or a
+// submodule that is here.
+func (s objectStore) directory(e object.TreeEntry) (hash Hash, is bool, err error) {
+	switch {
+	case e.Mode == filemode.Dir:
+		return e.Hash, true, nil
+	case e.Mode == filemode.Submodule && s.modules.have(e.Hash):
+		c, err := object.GetCommit(s, e.Hash)
+		if err != nil {
+			return Hash{}, false, err
+		}
+		return c.TreeHash, true, nil
+	}
+	return Hash{}, false, nil
 }
 
 // refusal says why an entry cannot be written, or "". No git command makes such
@@ -103,27 +125,8 @@ func (t tree) refusal(dir, name string) string {
 	return ""
 }
 
-// Submodules returns the paths at which the commit has a submodule. Nothing is
-// written there: their content is in other repositories.
-func (r *Repo) Submodules(commit Hash) ([]string, error) {
-	store := r.store()
-	defer store.close()
-	t, err := readTree(store, commit)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for name, e := range t {
-		if e.mode == filemode.Submodule {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 // eachObject visits each object of a commit once, but those in seen, and adds
-// them there.
+// them there. The store says which submodules are part of it.
 func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {
 	once := func(h Hash, t plumbing.ObjectType) error {
 		if seen[h] {
@@ -132,16 +135,21 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 		seen[h] = true
 		return visit(h, t)
 	}
-	c, err := object.GetCommit(store, hash)
-	if err != nil {
-		return err
-	}
-	if err := once(hash, plumbing.CommitObject); err != nil {
-		return err
-	}
-	// A list and no recursion: trees may be nested as deep as someone likes.
-	trees := []Hash{c.TreeHash}
-	for len(trees) > 0 {
+	// Lists and no recursion: trees may be nested as deep as someone likes.
+	commits, trees := []Hash{hash}, []Hash(nil)
+	for len(commits)+len(trees) > 0 {
+		if len(trees) == 0 {
+			h := commits[len(commits)-1]
+			commits = commits[:len(commits)-1]
+			c, err := object.GetCommit(store, h)
+			if err != nil {
+				return err
+			}
+			if err := once(h, plumbing.CommitObject); err != nil {
+				return err
+			}
+			trees = append(trees, c.TreeHash)
+		}
 		h := trees[len(trees)-1]
 		trees = trees[:len(trees)-1]
 		if seen[h] {
@@ -159,6 +167,9 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 			case filemode.Dir:
 				trees = append(trees, e.Hash)
 			case filemode.Submodule:
+				if store.modules.have(e.Hash) && !seen[e.Hash] {
+					commits = append(commits, e.Hash)
+				}
 			default:
 				if err := once(e.Hash, plumbing.BlobObject); err != nil {
 					return err

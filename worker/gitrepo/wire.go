@@ -17,7 +17,8 @@ import (
 
 // Git's upload-pack protocol, version 0, as far as it takes to list refs and to
 // fetch one commit; and of version 2 the listing of some refs, which is what
-// makes a look at a repository with many refs cheap.
+// makes a look at a repository with many refs cheap, and the fetch of a commit
+// that is no branch's newest: see wire2.go.
 
 // maxAdvert bounds what a list of refs may take in memory.
 const maxAdvert = 64 << 20
@@ -103,21 +104,24 @@ func branches(advert *packp.AdvRefs) map[string]Hash {
 	return heads
 }
 
-// packRequest asks for the commit want without its history. The server may
-// leave out what the commits in have hold and send deltas to it ("thin"): that
-// is also what has it consider their trees at all, as they are no ancestors of
-// a commit without history.
-func packRequest(advert *packp.AdvRefs, want Hash, have []Hash) ([]byte, error) {
+// packRequest asks for a commit without its history. The server may leave out
+// what the commits that are here hold and send deltas to it ("thin"): that is
+// also what has it consider their trees at all, as they are no ancestors of a
+// commit without history. Without an advert the server speaks version 2.
+func packRequest(advert *packp.AdvRefs, q query) ([]byte, error) {
+	if advert == nil {
+		return fetchRequest(q), nil
+	}
 	able := advert.Capabilities.Supports
 	offered := false
 	for _, hash := range advert.References {
-		offered = offered || hash == want
+		offered = offered || hash == q.want
 	}
 	if !offered && !able(capability.AllowTipSHA1InWant) && !able(capability.AllowReachableSHA1InWant) {
 		return nil, problem(ErrMoved, "the branch moved meanwhile; try again")
 	}
 
-	first := "want " + want.String()
+	first := "want " + q.want.String()
 	for _, c := range wantedCapabilities {
 		if able(c) {
 			first += " " + c.String()
@@ -126,13 +130,13 @@ func packRequest(advert *packp.AdvRefs, want Hash, have []Hash) ([]byte, error) 
 	var body bytes.Buffer
 	writeLine(&body, "%s", first)
 	if able(capability.Shallow) {
-		for _, h := range have {
+		for _, h := range q.have {
 			writeLine(&body, "shallow %s", h)
 		}
 		writeLine(&body, "deepen 1")
 	}
 	body.WriteString(flush)
-	for _, h := range have {
+	for _, h := range q.have {
 		writeLine(&body, "have %s", h)
 	}
 	writeLine(&body, "done")
@@ -142,6 +146,9 @@ func packRequest(advert *packp.AdvRefs, want Hash, have []Hash) ([]byte, error) 
 // readPack reads the answer to a packRequest up to where the pack begins.
 func readPack(raw io.Reader, advert *packp.AdvRefs) (io.Reader, error) {
 	r := bufio.NewReaderSize(raw, pktline.MaxPayloadSize)
+	if advert == nil {
+		return readFetched(r)
+	}
 	s := pktline.NewScanner(r)
 	for s.Scan() {
 		switch words := strings.Fields(string(s.Bytes())); {

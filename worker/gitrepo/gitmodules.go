@@ -1,0 +1,212 @@
+package gitrepo
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+)
+
+// maxModulesFile bounds .gitmodules: a hundred submodules take a fifth of it.
+const maxModulesFile = 64 << 10
+
+// link is where a commit has a submodule: a commit of another repository.
+type link struct {
+	path   string
+	commit Hash
+	url    string // as in .gitmodules
+	why    string // what is wrong with .gitmodules, if anything is
+}
+
+// readLinks returns a commit's own submodules, sorted by path.
+func readLinks(store objectStore, hash Hash) ([]link, error) {
+	t, err := readTree(store.alone(), hash)
+	if err != nil {
+		return nil, err
+	}
+	var links []link
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if e := t[name]; e.mode == filemode.Submodule {
+			links = append(links, link{path: name, commit: e.hash})
+		}
+	}
+	file, ok := t[".gitmodules"]
+	if len(links) == 0 || !ok {
+		return links, nil
+	}
+	urls, why, err := readModules(store, file)
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	for i := range links {
+		links[i].url, links[i].why = urls[links[i].path], why
+	}
+	return links, nil
+}
+
+// readModules returns what is in .gitmodules, or why it does not count.
+func readModules(store objectStore, file entry) (urls map[string]string, why string, err error) {
+	if file.mode != filemode.Regular && file.mode != filemode.Executable {
+		return nil, "is in a .gitmodules that is no regular file", nil
+	}
+	size, err := store.EncodedObjectSize(file.hash)
+	if err != nil {
+		return nil, "", err
+	}
+	if size > maxModulesFile {
+		return nil, "is in a .gitmodules of more than 64 KiB", nil
+	}
+	content, err := readBlob(store, file.hash)
+	if err != nil {
+		return nil, "", err
+	}
+	if urls, err = parseModules(content); err != nil {
+		return nil, "is in a .gitmodules that cannot be read: " + oneLine(err.Error()), nil
+	}
+	return urls, "", nil
+}
+
+// parseModules returns the urls in a .gitmodules file by path.
+func parseModules(content []byte) (urls map[string]string, err error) {
+	defer func() {
+		// Anybody can write this file, and the parser was made for one's own.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	m := config.NewModules()
+	if err := m.Unmarshal(content); err != nil {
+		return nil, err
+	}
+	urls = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(m.Submodules)) {
+		s := m.Submodules[name]
+		urls[path.Clean(s.Path)] = s.URL
+	}
+	return urls, nil
+}
+
+// submodule returns the address of a submodule of the repository at a, whose url
+// is as in .gitmodules. It says what is wrong with one that is refused.
+func (a *address) submodule(raw string) (_ *address, why string) {
+	if raw == "" {
+		return nil, "has no url in .gitmodules; commit one"
+	}
+	refuse := func(why string) (*address, string) {
+		return nil, fmt.Sprintf("has the url %s, %s", shownURL(raw), why)
+	}
+	if strings.ContainsFunc(raw, unicode.IsControl) {
+		return refuse("with characters that no url has; correct it in .gitmodules")
+	}
+	sub, err := a.resolve(raw)
+	if err != nil {
+		return refuse(err.Error() + "; correct it in .gitmodules")
+	}
+	switch {
+	case sub.url.Scheme == "file" && a.url.Scheme != "file":
+		return refuse("which is on this machine, as `repository` is not; put it on a server")
+	case sub.url.Scheme != "file" && sub.url.Hostname() == "":
+		return refuse("in which there is no host; correct it in .gitmodules")
+	case strings.HasPrefix(sub.repositoryPath(), "-"),
+		slices.Contains(strings.Split(sub.url.Path, "/"), ".."):
+		return refuse("whose path pgo does not send to a server; correct it in .gitmodules")
+	}
+	return sub, ""
+}
+
+// shownURL is a url that somebody committed, fit to be shown.
+func shownURL(raw string) string {
+	return fmt.Sprintf("%q", userinfo.ReplaceAllString(oneLine(raw), "${1}"))
+}
+
+// resolve reads a url, which may be relative, as git does.
+func (a *address) resolve(raw string) (*address, error) {
+	if strings.HasPrefix(raw, "./") || strings.HasPrefix(raw, "../") {
+		return a.relative(raw)
+	}
+	if strings.HasPrefix(raw, "/") {
+		return &address{url: url.URL{Scheme: "file", Path: raw}}, nil
+	}
+	sub, err := parseAddress(raw)
+	if err != nil {
+		return nil, fmt.Errorf("which is not understood")
+	}
+	switch sub.url.Scheme {
+	case "https", "http", "ssh", "git", "file":
+		return sub, nil
+	}
+	return nil, fmt.Errorf("which does not begin with https, http, ssh, git or ../")
+}
+
+// relative resolves a url that begins with ./ or ../ against this one, which is
+// taken to be a directory, and on the encoded text, as git does.
+func (a *address) relative(raw string) (*address, error) {
+	base, short := a.shortPath()
+	if !short {
+		base = a.url.EscapedPath()
+	}
+	base = strings.TrimRight(base, "/")
+	rest := strings.TrimRight(raw, "/")
+	for {
+		if up, ok := strings.CutPrefix(rest+"/", "../"); ok {
+			if base == "" {
+				return nil, fmt.Errorf("which leads above the top of its server")
+			}
+			base = base[:max(strings.LastIndexByte(base, '/'), 0)]
+			rest = strings.TrimSuffix(up, "/")
+		} else if here, ok := strings.CutPrefix(rest, "./"); ok {
+			rest = here
+		} else {
+			break
+		}
+	}
+	sub := *a
+	if short {
+		sub.url.Path = homePath + strings.TrimPrefix(base+"/"+rest, "/")
+		return &sub, nil
+	}
+	full := strings.TrimRight(base+"/"+rest, "/")
+	decoded, err := url.PathUnescape(full)
+	if err != nil {
+		return nil, fmt.Errorf("which is not understood")
+	}
+	sub.url.Path, sub.url.RawPath = decoded, full
+	return &sub, nil
+}
+
+// defaultPorts is where a server is if its address does not say.
+var defaultPorts = map[string]string{"https": "443", "http": "80", "ssh": "22", "git": "9418"}
+
+// sameServer reports whether what lets into the one address may be sent to the
+// other.
+func (a *address) sameServer(b *address) bool {
+	port := defaultPorts[a.url.Scheme]
+	return a.url.Scheme == b.url.Scheme && strings.EqualFold(a.hostPort(port), b.hostPort(port))
+}
+
+// forModule returns the address with what lets pgo in, if a submodule of the
+// repository at origin may be fetched from there, and otherwise why not.
+func (a *address) forModule(origin *address) (_ *address, why string) {
+	sub := *a
+	switch scheme := a.url.Scheme; {
+	case a.sameServer(origin):
+		if scheme != "ssh" { // there the user is a login
+			sub.user, sub.password = origin.user, origin.password
+		}
+		return &sub, ""
+	case scheme == "ssh":
+		return nil, fmt.Sprintf("has the url %q, for which pgo has no key: it uses that of `repository` for the same server alone; "+
+			"write the url relative to the repository's, as in ../lib.git, or with https", a)
+	case scheme == "https", scheme == "http" && origin.url.Scheme == "http", scheme == "git" && origin.url.Scheme == "git":
+		sub.user, sub.password = "", ""
+		return &sub, ""
+	default:
+		return nil, fmt.Sprintf("has the url %q, and from another server pgo fetches over https alone; correct it in .gitmodules", a)
+	}
+}

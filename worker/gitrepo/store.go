@@ -1,0 +1,86 @@
+package gitrepo
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/go-git/go-billy/v5/helper/chroot"
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+// store opens the objects afresh. Each operation does, and closes them again:
+// an idle worker then holds no index in memory, and none that is out of date.
+func (r *Repo) store() objectStore {
+	return r.openStore(filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1 << 20})
+}
+
+func (r *Repo) openStore(options filesystem.Options) objectStore {
+	r.objects.RLock()
+	s := openStore(r.dir, options)
+	s.modules, s.release = r.heldModules(), r.objects.RUnlock
+	return s
+}
+
+type objectStore struct {
+	*filesystem.Storage
+
+	modules modules // the submodules that are part of the trees
+	release func()
+}
+
+// openStore opens the objects of any repository.
+func openStore(dir string, options filesystem.Options) objectStore {
+	storage := filesystem.NewStorageWithOptions(chroot.New(&files{}, dir), cache.NewObjectLRU(4*cache.MiByte), options)
+	return objectStore{Storage: storage, release: func() {}}
+}
+
+// alone is the store in which a tree ends at each submodule.
+func (s objectStore) alone() objectStore {
+	s.modules = nil
+	return s
+}
+
+// close closes files that were only read, so there is nothing to say about it.
+func (s objectStore) close() {
+	_ = s.Close()
+	s.release()
+}
+
+// commit reads a commit object.
+func commit(store objectStore, hash Hash) (*object.Commit, error) {
+	c, err := object.GetCommit(store, hash)
+	if err == plumbing.ErrObjectNotFound {
+		return nil, problem(ErrNoCommit, "commit %s is not here", hash)
+	}
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	return c, nil
+}
+
+// files is the file system as go-git gets it. Its own fails to list a directory
+// if something in it, like another's temporary file, goes meanwhile; and go-git
+// takes that to mean that there are no packs.
+type files struct{ osfs.ChrootOS }
+
+func (f *files) ReadDir(dir string) ([]fs.FileInfo, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var infos []fs.FileInfo
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil {
+			infos = append(infos, info)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return infos, nil
+}

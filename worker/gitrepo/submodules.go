@@ -1,0 +1,224 @@
+package gitrepo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path"
+	"slices"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Bounds of the submodules of one commit, those of submodules included.
+const (
+	maxModules     = 100
+	maxModuleDepth = 10
+)
+
+// failure is why a submodule cannot be had.
+type failure struct {
+	why     string // what comes after "it"
+	verdict bool   // it is the commit's own fault
+	cause   error
+}
+
+// FetchSubmodules fetches the submodules of the head or of a kept commit, and
+// theirs, as far as they are not here. It asks nobody if they all are.
+//
+// They are fetched from where .gitmodules says, in the manner of the repository
+// itself: with the same credentials from the same server, and without any from
+// others, if these speak https or what the repository's own does, but never by
+// SSH. From this machine they are fetched only if the repository is.
+//
+// It goes on where one cannot be had, and returns an ErrSubmodule for each. The
+// commit may not need them: ask Missing.
+func (r *Repo) FetchSubmodules(ctx context.Context, commit Hash) error {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	f := moduleFetch{Repo: r, ctx: ctx, down: map[string]failure{}, failed: map[Hash]failure{}}
+	err := f.all(commit, r.origin, "", 1)
+	r.setFailures(f.failed)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.errs...)
+}
+
+// setFailures replaces what Missing says of submodules that are not here.
+func (r *Repo) setFailures(failed map[Hash]failure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures = failed
+}
+
+// failure returns why a submodule is not here.
+func (r *Repo) failure(commit Hash) failure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range []Hash{commit, allOthers} {
+		if f, ok := r.failures[c]; ok {
+			return f
+		}
+	}
+	return failure{why: "has not been fetched yet"}
+}
+
+// allOthers stands for the submodules that were not come to.
+var allOthers = plumbing.ZeroHash
+
+// moduleFetch is one FetchSubmodules.
+type moduleFetch struct {
+	*Repo
+	ctx    context.Context
+	count  int
+	down   map[string]failure // servers that are not asked again
+	failed map[Hash]failure
+	errs   []error
+}
+
+// all fetches the submodules of a commit from address from, which is at dir. Its
+// error is one that ends it all.
+func (f *moduleFetch) all(commit Hash, from *address, dir string, depth int) error {
+	links, err := f.links(commit)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if f.count++; f.count > maxModules {
+			f.note(path.Join(dir, l.path), allOthers, failure{
+				why: fmt.Sprintf("comes after %d others, and pgo fetches no more; use fewer", maxModules), verdict: true})
+			return nil
+		}
+		where, failed := f.one(l, from, depth)
+		if f.ctx.Err() != nil {
+			return f.fail("cannot fetch the submodules of", context.Cause(f.ctx))
+		}
+		if failed.why != "" {
+			f.note(path.Join(dir, l.path), l.commit, failed)
+			continue
+		}
+		if err := f.all(l.commit, where, path.Join(dir, l.path), depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *moduleFetch) links(commit Hash) ([]link, error) {
+	store := f.store()
+	defer store.close()
+	return readLinks(store, commit)
+}
+
+// note has the error and Missing say why there is no submodule at a path.
+func (f *moduleFetch) note(at string, commit Hash, failed failure) {
+	if _, twice := f.failed[commit]; twice && commit == allOthers {
+		return
+	}
+	f.failed[commit] = failed
+	text := fmt.Sprintf("cannot fetch the submodule %q: it %s", at, failed.why)
+	f.errs = append(f.errs, &Error{Text: text, kind: ErrSubmodule, cause: failed.cause})
+}
+
+// one has a submodule of the repository at base be here, and returns its address.
+func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) {
+	if l.why != "" {
+		return nil, failure{why: l.why, verdict: true}
+	}
+	if depth > maxModuleDepth {
+		return nil, failure{why: fmt.Sprintf("is one of a submodule, %d deep, and pgo goes no deeper", depth), verdict: true}
+	}
+	from, why := base.submodule(l.url)
+	if why != "" {
+		return nil, failure{why: why, verdict: true}
+	}
+	if f.heldModules().have(l.commit) && f.complete(l.commit) {
+		return from, failure{}
+	}
+	access, why := from.forModule(f.origin)
+	if why != "" {
+		return nil, failure{why: why, verdict: true}
+	}
+	server := from.url.Host
+	if failed, ok := f.down[server]; ok {
+		return nil, failed
+	}
+	err := f.module(access, placeOf(from), l.commit)
+	if err == nil {
+		return from, failure{}
+	}
+	failed := failure{
+		why:     fmt.Sprintf("cannot be fetched from %s: %s", from, f.redact.text(f.explain(from, l.commit, err))),
+		verdict: errors.Is(err, ErrBadCommit),
+		cause:   f.redact.error(err),
+	}
+	var network net.Error
+	if server != "" && (errors.As(err, &network) || errors.Is(err, ErrStalled)) {
+		f.down[server] = failed
+	}
+	return nil, failed
+}
+
+// module fetches a commit of a submodule.
+func (f *moduleFetch) module(access *address, place string, want Hash) error {
+	from, err := connect(access, f.key, f.knownHosts)
+	if err != nil {
+		return err
+	}
+	if h, ok := from.(*httpRemote); ok {
+		defer h.client.CloseIdleConnections()
+	}
+	have := f.heldModules().from(place)
+	have = slices.DeleteFunc(have, func(c Hash) bool { return !f.complete(c) })
+	obtain := func() error {
+		return f.obtain(f.ctx, from, query{want: want, have: have, any: true}, func(_ string, err error) error { return err })
+	}
+	err = obtain()
+	if errors.Is(err, ErrTooLarge) && f.compact(f.ctx, tight) == nil {
+		have = nil // it may not have been kept
+		err = obtain()
+	}
+	if errors.Is(err, ErrDamaged) && len(have) > 0 {
+		have = nil
+		err = obtain()
+	}
+	if errors.Is(err, ErrDamaged) {
+		// By what was sent: the repository itself need not be rebuilt.
+		return problem(nil, "what it sent cannot be read")
+	}
+	if err != nil {
+		return err
+	}
+	return f.recordModule(place, want)
+}
+
+// explain says in a user's words why a submodule cannot be fetched from there.
+func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
+	var (
+		own     *Error
+		dns     *net.DNSError
+		foreign = !from.sameServer(f.origin)
+	)
+	switch {
+	case errors.Is(err, ErrAuth) && foreign:
+		return "it wants credentials, and pgo sends those of `repository` to no other server; put it on the same server, or make it public"
+	case errors.Is(err, ErrAuth):
+		return "it wants credentials that may read it; let the token or the deploy key of `repository` do so"
+	case errors.Is(err, ErrNotFound) && foreign:
+		return "there is no such repository, or it is not public"
+	case errors.Is(err, ErrNotFound):
+		return "there is no such repository, or the token or the deploy key of `repository` may not read it"
+	case errors.Is(err, ErrMoved), errors.Is(err, plumbing.ErrObjectNotFound):
+		return fmt.Sprintf("it does not give out the commit %s; push it there, or choose one that is there", commit)
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Sprintf("there is no host %s; correct it in .gitmodules", dns.Name)
+	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey):
+		return explain(err)
+	case foreign && errors.As(err, &own):
+		// What any server that a commit names has to say is not repeated.
+		return "it does not answer as a git server does"
+	}
+	return explain(err)
+}
