@@ -353,8 +353,8 @@ func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.O
 	s.journal.begin(title("rollback by " + by + " to " + short(plumbing.NewHash(to.Commit))))
 	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
 	r, err := s.rollBack(ctx, by, to, o)
-	s.concluded(r, o, err)
-	if err = s.remember(r, err); err != nil {
+	s.conclude(o, err)
+	if err = s.remember(r, err, false); err != nil {
 		s.ended(outcomeOf(err), err)
 		return err
 	}

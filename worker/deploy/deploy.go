@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
@@ -102,7 +103,13 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 	o.out = s.recorded(o.out)
 	r := s.newRecord(commit, o.trigger)
 	switched, err = s.deploy(ctx, commit, o, r)
-	return switched, s.concluded(r, o, err), s.remember(r, err)
+	if switched || err != nil {
+		s.conclude(o, err)
+	}
+	if outcome = outcomeOf(err); err == nil && o.hold {
+		outcome = Held
+	}
+	return switched, outcome, s.remember(r, err, true)
 }
 
 // newRecord begins the record of a deploy.
@@ -114,28 +121,24 @@ func (s *Service) newRecord(commit gitrepo.Hash, trigger string) *Record {
 	return r
 }
 
-// concluded tells how the deploy ended, also those who watch.
-func (s *Service) concluded(r *Record, o order, err error) Outcome {
-	outcome := outcomeOf(err)
-	if err == nil && o.hold {
-		outcome = Held
-	}
+// conclude tells those who watch how a deploy ended.
+func (s *Service) conclude(o order, err error) {
 	if err == nil {
-		say(o.out, "== %s", outcome)
+		say(o.out, "== deployed")
 	} else {
-		say(o.out, "== %s: %v", outcome, err)
+		say(o.out, "== %s: %s", outcomeOf(err), printable.Line(err.Error()))
 		for _, line := range Details(err) {
-			say(o.out, "   %s", line)
+			say(o.out, "   %s", printable.Line(line)) // perhaps a container's words
 		}
 	}
 	if err := s.journal.save(s.history.dir); err != nil {
 		s.log.Warn("cannot save the deploy's output", "error", err)
 	}
-	return outcome
 }
 
-// remember keeps what a failed deploy came to, and returns its error.
-func (s *Service) remember(r *Record, err error) error {
+// remember keeps what a failed deploy came to, and returns its error. condemn
+// says that a verdict keeps the commit from being tried again.
+func (s *Service) remember(r *Record, err error, condemn bool) error {
 	s.faults.note(r.Commit, r.Settings, err)
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -149,7 +152,7 @@ func (s *Service) remember(r *Record, err error) error {
 	if err := s.history.add(failed); err != nil {
 		s.log.Warn("a deploy is missing in the history", "error", err)
 	}
-	if !isVerdict(err) {
+	if !condemn || !isVerdict(err) {
 		return err
 	}
 	return errors.Join(err, s.update(func(st *State) { st.Verdict = failed.verdict() }))

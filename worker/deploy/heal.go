@@ -96,18 +96,26 @@ func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
 	lost := s.lost(model, containers, state.Containers)
 	if len(lost) == 0 {
 		s.setUnwell(unwell(containers, state.Containers))
-		s.healing.mu.Lock()
-		s.healing.engine = false
-		s.healing.mu.Unlock()
+		s.healing.settled()
 		return 0, s.look(ctx)
 	}
 	if wait := s.healing.wait(time.Now()); wait > 0 {
 		return wait, nil
 	}
 	if err := s.bringBack(ctx, lost); err != nil {
-		return s.healing.delay, fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
+		err = fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
+		s.setUnwell(append(unwell(containers, state.Containers), err.Error()))
+		return s.healing.delay, err
 	}
+	s.healing.settled()
 	return healFirst, nil // to see that it did
+}
+
+// settled says that the engine was away no longer matters.
+func (h *healing) settled() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.engine = false
 }
 
 // lost returns the compose services that have a container to be brought back.

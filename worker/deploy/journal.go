@@ -17,26 +17,31 @@ const maxJournal = 256 << 10
 
 // journal is what the present or the last deploy has said.
 type journal struct {
-	mu   sync.Mutex
-	text []byte
-	cut  int64         // how many bytes were before text
-	turn int           // counts the deploys
-	news chan struct{} // closed when something is added; nil: nobody waits
+	mu    sync.Mutex
+	text  []byte
+	cut   int64         // how many bytes were before text
+	turn  int           // counts the deploys
+	title string        // of a deploy that has not said anything yet
+	news  chan struct{} // closed when something is added; nil: nobody waits
 }
 
-// begin forgets the last deploy.
+// begin heads the next deploy. The last one is forgotten as soon as the next
+// says something: most commits change nothing that runs.
 func (j *journal) begin(title string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.text, j.cut = nil, 0
-	j.turn++
-	j.add([]byte(title + "\n"))
+	j.title = title + "\n"
 }
 
 // Write implements io.Writer; it never fails.
 func (j *journal) Write(b []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.title != "" {
+		j.text, j.cut = []byte(j.title), 0
+		j.turn++
+		j.title = ""
+	}
 	j.add(b)
 	return len(b), nil
 }

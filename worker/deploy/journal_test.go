@@ -26,8 +26,10 @@ func TestWatch(t *testing.T) {
 	reads("one\nsaid before\n")
 	_, _ = j.Write([]byte("said after\n"))
 	reads("said after\n")
+	j.begin("nothing new")
 	j.begin("two")
-	reads("two\n")
+	_, _ = j.Write([]byte("news\n"))
+	reads("two\nnews\n")
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
@@ -52,11 +54,12 @@ func TestJournalOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	var j, again journal
 	j.begin("one")
+	_, _ = j.Write([]byte("said\n"))
 	if err := j.save(dir); err != nil {
 		t.Fatal(err)
 	}
 	again.load(dir)
-	if text, _, _, _ := again.after(-1, 0); string(text) != "one\n" {
+	if text, _, _, _ := again.after(-1, 0); string(text) != "one\nsaid\n" {
 		t.Errorf("%q", text)
 	}
 }

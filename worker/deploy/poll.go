@@ -119,15 +119,20 @@ func (s *Service) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Ou
 func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
+	var unwell error
 	to := s.history.find(begun.Back)
-	if to == nil {
-		// Nothing is left to go back to: whatever the branch has is better.
-		return Failed, s.update(func(st *State) { st.Switching, st.Deployed, st.Verdict = nil, nil, nil })
+	err := error(&lostError{errors.New("the deploy that was gone back to is not kept any more")})
+	if to != nil {
+		s.journal.begin(title("going back to " + short(plumbing.NewHash(to.Commit))))
+		o := order{out: s.recorded(compose.Output{})}
+		_, unwell, err = s.goBack(ctx, to, "an earlier deploy did not end", o)
+		s.conclude(o, errors.Join(err, unwell))
 	}
-	s.journal.begin(title("going back to " + short(plumbing.NewHash(to.Commit))))
-	o := order{out: s.recorded(compose.Output{})}
-	unwell, err := s.goBack(ctx, to, "an earlier deploy did not end", o)
 	s.faults.note(begun.Commit, s.cfg.settings(), err)
+	if errors.As(err, new(*lostError)) {
+		// Nothing is left to go back to: whatever the branch has is better.
+		return Failed, errors.Join(err, s.update(func(st *State) { st.Switching, st.Deployed, st.Verdict = nil, nil, nil }))
+	}
 	if err == nil && begun.Freeze != nil {
 		err = s.update(func(st *State) { st.Frozen = begun.Freeze })
 	}

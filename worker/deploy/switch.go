@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 	"pgo/worker/policy"
@@ -266,16 +267,15 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	say(o.out, "%v", cause)
-	back := short(plumbing.NewHash(to.Commit))
-	unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
+	say(o.out, "%s", printable.Line(cause.Error()))
+	went, unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
 	switch {
 	case err != nil:
-		return &retreatError{cause, fmt.Sprintf("cannot go back to %s: %v", back, err)}
+		return &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)}
 	case unwell != nil:
-		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not well either: %v", back, unwell)}
+		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not well either: %v", went, unwell)}
 	}
-	return &retreatError{cause, "went back to " + back}
+	return &retreatError{cause, "went back to " + went}
 }
 
 // retreatError is why a deploy failed, with what followed.
@@ -316,43 +316,59 @@ func (s *Service) lastGood(c *candidate) *Record {
 	return s.history.before(c.record.Number)
 }
 
-// goBack runs an earlier deploy again, from what is kept here. That it is not
-// well this time is told, and changes nothing: there is none better.
-func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (unwell, err error) {
-	s.enter(StepBack, plumbing.NewHash(to.tree()))
-	say(o.out, "going back to %s", short(plumbing.NewHash(to.Commit)))
-	c, err := s.recall(ctx, to)
-	if err != nil {
-		return nil, err
+// goBack runs an earlier deploy again, from what is kept here: that one or, if
+// it is lost, the one before. It returns which. That it is not well this time is
+// told, and changes nothing: there is none better.
+func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
+	var c *candidate
+	for lost := new(lostError); c == nil; {
+		s.enter(StepBack, plumbing.NewHash(to.tree()))
+		say(o.out, "going back to %s", short(plumbing.NewHash(to.Commit)))
+		if c, err = s.recall(ctx, to); err == nil {
+			break
+		}
+		before := s.history.before(to.Number)
+		if !errors.As(err, &lost) || before == nil {
+			return "", nil, err
+		}
+		s.log.Warn("cannot go back", "commit", short(plumbing.NewHash(to.Commit)), "error", err)
+		to = before
 	}
 	c.record.Trigger, c.record.Reason = "went back", reason
 	if err := s.switchTo(ctx, c, o); err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if unwell = s.gate(ctx, c, o); unwell != nil && !isVerdict(unwell) {
-		return nil, unwell
+		return "", nil, unwell
 	}
 	containers, err := s.engine.Containers(ctx, s.cfg.Name)
 	if err != nil {
-		return unwell, err
+		return "", unwell, err
 	}
 	c.record.Duration = time.Since(c.record.At)
-	return unwell, s.update(func(st *State) {
+	return short(plumbing.NewHash(to.Commit)), unwell, s.update(func(st *State) {
 		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped)
 	})
 }
+
+// lostError is a good deploy that cannot be gone back to, and never will be.
+type lostError struct{ error }
+
+func (e *lostError) Unwrap() error { return e.error }
 
 // recall makes a candidate of an earlier deploy. It needs no network.
 func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	commit := plumbing.NewHash(to.tree())
 	model, err := s.history.model(to.Number)
 	if err != nil {
-		return nil, err
+		return nil, &lostError{err}
 	}
 	if err := s.imagesHere(ctx, to); err != nil {
 		return nil, err
 	}
-	if err := s.stageCommit(ctx, commit); err != nil {
+	if err := s.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) || errors.Is(err, gitrepo.ErrDamaged) {
+		return nil, &lostError{err}
+	} else if err != nil {
 		return nil, err
 	}
 	r := *to
@@ -362,7 +378,7 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	model.Reroot(s.checkout(), s.stage())
 	// The operator may have other things in mind by now.
 	if err := s.refused(c, policy.Check(s.limits(), model.Document(), policy.Disk{})); err != nil {
-		return nil, err
+		return nil, &lostError{err}
 	}
 	model.Reroot(s.stage(), s.checkout())
 	c.model = model.Encode()
@@ -377,7 +393,7 @@ func (s *Service) imagesHere(ctx context.Context, r *Record) error {
 	}
 	for service, id := range ids {
 		if id == "" {
-			return fmt.Errorf("the image that %s ran then is gone: somebody removed it", service)
+			return &lostError{fmt.Errorf("the image that %s ran then is gone: somebody removed it", service)}
 		}
 	}
 	return nil
