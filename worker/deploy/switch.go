@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -12,10 +11,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
-	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // note records a commit that brings nothing new: the checkout follows, what
@@ -233,168 +230,6 @@ func (s *Service) finish(ctx context.Context, c *candidate) error {
 	s.prune(ctx, dropped)
 	if err := s.keep(); err != nil {
 		s.log.Warn("cannot let go of old commits", "error", err)
-	}
-	return nil
-}
-
-// retreat is what follows a switch that went wrong: back to the last good
-// deploy. It returns why, and what it came to.
-func (s *Service) retreat(worker context.Context, c *candidate, o order, cause error) error {
-	if worker.Err() != nil {
-		return cause // the worker ends: the next one goes on
-	}
-	ctx, cancel := s.deadline(worker)
-	defer cancel()
-	if away := s.engine.Away(ctx); away != nil {
-		return errors.Join(cause, away) // it is begun again when the engine is back
-	}
-	to := s.lastGood(c)
-	if to == nil || !s.cfg.Rollback {
-		return s.leave(c, cause)
-	}
-	var v *Verdict
-	if isVerdict(cause) && c.back == 0 {
-		r := *c.record
-		r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
-		v = r.verdict()
-	}
-	err := s.update(func(st *State) {
-		st.Switching = &Switching{Commit: to.tree(), Back: to.Number}
-		if v != nil {
-			st.Verdict = v
-		}
-	})
-	if err != nil {
-		return errors.Join(cause, err)
-	}
-	say(o.out, "%s", printable.Line(cause.Error()))
-	went, unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
-	switch {
-	case err != nil:
-		return &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)}
-	case unwell != nil:
-		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not well either: %v", went, unwell)}
-	}
-	return &retreatError{cause, "went back to " + went}
-}
-
-// retreatError is why a deploy failed, with what followed.
-type retreatError struct {
-	error
-	then string
-}
-
-func (e *retreatError) Error() string { return e.error.Error() + "; " + e.then }
-func (e *retreatError) Unwrap() error { return e.error }
-
-// leave lets what failed stay as it is, for somebody to look at: nobody wants it
-// otherwise, or there is nothing to go back to. What failed by a fault of the
-// surroundings is begun again.
-func (s *Service) leave(c *candidate, cause error) error {
-	if !isVerdict(cause) {
-		return cause
-	}
-	r := c.record
-	r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
-	runs := r
-	if r.Outcome != Degraded {
-		runs = nil // it was never started
-	}
-	return errors.Join(cause, s.update(func(st *State) {
-		st.Deployed, st.Switching, st.Verdict = runs, nil, r.verdict()
-	}))
-}
-
-// lastGood is the deploy to go back to from a candidate, or nil.
-func (s *Service) lastGood(c *candidate) *Record {
-	state := s.snapshot()
-	if d := state.Deployed; d.good() && d.Number != c.record.Number {
-		if kept := s.history.find(d.Number); kept != nil {
-			return kept
-		}
-	}
-	return s.history.before(c.record.Number)
-}
-
-// goBack runs an earlier deploy again, from what is kept here: that one or, if
-// it is lost, the one before. It returns which. That it is not well this time is
-// told, and changes nothing: there is none better.
-func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
-	var c *candidate
-	for lost := new(lostError); c == nil; {
-		s.enter(StepBack, plumbing.NewHash(to.tree()))
-		say(o.out, "going back to %s", short(plumbing.NewHash(to.Commit)))
-		if c, err = s.recall(ctx, to); err == nil {
-			break
-		}
-		before := s.history.before(to.Number)
-		if !errors.As(err, &lost) || before == nil {
-			return "", nil, err
-		}
-		s.log.Warn("cannot go back", "commit", short(plumbing.NewHash(to.Commit)), "error", err)
-		to = before
-	}
-	c.record.Trigger, c.record.Reason = "went back", reason
-	if err := s.switchTo(ctx, c, o); err != nil {
-		return "", nil, err
-	}
-	if unwell = s.gate(ctx, c, o); unwell != nil && !isVerdict(unwell) {
-		return "", nil, unwell
-	}
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
-	if err != nil {
-		return "", unwell, err
-	}
-	c.record.Duration = time.Since(c.record.At)
-	return short(plumbing.NewHash(to.Commit)), unwell, s.update(func(st *State) {
-		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped)
-	})
-}
-
-// lostError is a good deploy that cannot be gone back to, and never will be.
-type lostError struct{ error }
-
-func (e *lostError) Unwrap() error { return e.error }
-
-// recall makes a candidate of an earlier deploy. It needs no network.
-func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
-	commit := plumbing.NewHash(to.tree())
-	model, err := s.history.model(to.Number)
-	if err != nil {
-		return nil, &lostError{err}
-	}
-	if err := s.imagesHere(ctx, to); err != nil {
-		return nil, err
-	}
-	if err := s.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) || errors.Is(err, gitrepo.ErrDamaged) {
-		return nil, &lostError{err}
-	} else if err != nil {
-		return nil, err
-	}
-	r := *to
-	r.At, r.Duration = time.Now(), 0
-	c := &candidate{commit: commit, record: &r, resolved: model, back: to.Number}
-	s.enter(StepCheck, commit)
-	model.Reroot(s.checkout(), s.stage())
-	// The operator may have other things in mind by now.
-	if err := s.refused(c, policy.Check(s.limits(), model.Document(), policy.Disk{})); err != nil {
-		return nil, &lostError{err}
-	}
-	model.Reroot(s.stage(), s.checkout())
-	c.model = model.Encode()
-	return c, nil
-}
-
-// imagesHere returns an error if an image that an earlier deploy ran is gone.
-func (s *Service) imagesHere(ctx context.Context, r *Record) error {
-	ids, err := s.engine.ImageIDs(ctx, r.Images)
-	if err != nil {
-		return err
-	}
-	for service, id := range ids {
-		if id == "" {
-			return &lostError{fmt.Errorf("the image that %s ran then is gone: somebody removed it", service)}
-		}
 	}
 	return nil
 }
