@@ -122,6 +122,7 @@ func (m *Model) Outside(section string) []string {
 
 // HostPort is a host port, or a range of them, that a compose service asks for.
 type HostPort struct {
+	Service     string // that asks for it
 	IP          string // empty: every address
 	First, Last int    // 0: any that is free
 	Protocol    string // tcp, udp, sctp
@@ -145,7 +146,7 @@ func (m *Model) HostPorts() []HostPort {
 			}
 			ip, _ := p["host_ip"].(string)
 			protocol, _ := p["protocol"].(string)
-			ports = append(ports, HostPort{IP: ip, First: from, Last: to, Protocol: protocol})
+			ports = append(ports, HostPort{Service: name, IP: ip, First: from, Last: to, Protocol: protocol})
 		}
 	}
 	return ports

@@ -100,7 +100,7 @@ func TestHostPorts(t *testing.T) {
 	m := load(t, `{"services": {"web": {"ports": [
 		{"published": "8080", "target": 80, "protocol": "tcp"}, {"published": "9000-9002", "target": 80, "protocol": "udp", "host_ip": "127.0.0.1"},
 		{"target": 81}, {"published": "0", "target": 82}, {"published": "x"}]}}}`)
-	want := []HostPort{{First: 8080, Last: 8080, Protocol: "tcp"}, {IP: "127.0.0.1", First: 9000, Last: 9002, Protocol: "udp"}}
+	want := []HostPort{{Service: "web", First: 8080, Last: 8080, Protocol: "tcp"}, {Service: "web", IP: "127.0.0.1", First: 9000, Last: 9002, Protocol: "udp"}}
 	if got := m.HostPorts(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}

@@ -19,6 +19,9 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 	if len(asked) == 0 {
 		return nil
 	}
+	if err := collision(asked, c.resolved.Wanted()); err != nil {
+		return verdict{err}
+	}
 	published, err := s.engine.PublishedPorts(ctx)
 	if err != nil {
 		return err
@@ -32,6 +35,23 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 		}
 		if why != nil {
 			return why
+		}
+	}
+	return nil
+}
+
+// collision returns an error if a model asks for more than there is of a host
+// port: to start it would fail half-way.
+func collision(asked []compose.HostPort, wanted map[string]int) error {
+	for i, p := range asked {
+		if n := wanted[p.Service]; n > p.Last-p.First+1 {
+			return fmt.Errorf("%d containers of %s cannot share the host port %d: publish a range, or have one container", n, p.Service, p.First)
+		}
+		for _, q := range asked[:i] {
+			if p.First == p.Last && q.First == q.Last && p.First == q.First && p.Protocol == q.Protocol && sameAddress(p.IP, q.IP) &&
+				wanted[p.Service] > 0 && wanted[q.Service] > 0 {
+				return fmt.Errorf("%s and %s cannot both have the host port %d", q.Service, p.Service, p.First)
+			}
 		}
 	}
 	return nil

@@ -1,0 +1,65 @@
+package deploy
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"pgo/worker/compose"
+)
+
+func TestCollision(t *testing.T) {
+	tcp := func(service, ip string, first, last int) compose.HostPort {
+		return compose.HostPort{Service: service, IP: ip, First: first, Last: last, Protocol: "tcp"}
+	}
+	udp := tcp("dns", "", 53, 53)
+	udp.Protocol = "udp"
+	for _, test := range []struct {
+		name   string
+		asked  []compose.HostPort
+		wanted map[string]int
+		want   string
+	}{
+		{"one each", []compose.HostPort{tcp("web", "", 80, 80), tcp("api", "", 81, 81)}, map[string]int{"web": 1, "api": 1}, ""},
+		{"two containers, one port", []compose.HostPort{tcp("web", "", 80, 80)}, map[string]int{"web": 2}, "2 containers of web cannot share the host port 80"},
+		{"two containers, two ports", []compose.HostPort{tcp("web", "", 80, 81)}, map[string]int{"web": 2}, ""},
+		{"two services, one port", []compose.HostPort{tcp("web", "", 80, 80), tcp("api", "127.0.0.1", 80, 80)}, map[string]int{"web": 1, "api": 1}, "web and api cannot both have the host port 80"},
+		{"two services, one of them off", []compose.HostPort{tcp("web", "", 80, 80), tcp("api", "", 80, 80)}, map[string]int{"web": 1, "api": 0}, ""},
+		{"two addresses", []compose.HostPort{tcp("web", "10.0.0.1", 80, 80), tcp("api", "127.0.0.1", 80, 80)}, map[string]int{"web": 1, "api": 1}, ""},
+		{"two protocols", []compose.HostPort{tcp("dns", "", 53, 53), udp}, map[string]int{"dns": 1}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := collision(test.asked, test.wanted)
+			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestTaken(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	busy := listener.Addr().(*net.TCPAddr).Port
+	s := &Service{cfg: Config{Name: "web"}, project: &compose.Project{}}
+	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
+	if err := s.taken(loopback, busy, nil); err == nil || !strings.Contains(err.Error(), "a program of this host") {
+		t.Errorf("a port that is listened on: %v", err)
+	}
+	own := []compose.Published{{Container: "web-1", Project: "web", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
+	if err := s.taken(loopback, busy, own); err != nil {
+		t.Errorf("its own port: %v", err)
+	}
+	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "::", Port: busy, Protocol: "tcp"}}
+	if err := s.taken(loopback, busy, other); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
+		t.Errorf("another's port: %v", err)
+	}
+	other[0].Protocol = "udp"
+	_ = listener.Close()
+	if err := s.taken(loopback, busy, other); err != nil {
+		t.Errorf("another protocol: %v", err)
+	}
+}
