@@ -17,6 +17,11 @@ func Diff(a, b *Model) []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
+// SameService tells whether a compose service is the same in two models.
+func SameService(a, b *Model, name string) bool {
+	return a.services()[name] != nil && reflect.DeepEqual(a.services()[name], b.services()[name])
+}
+
 func diff(keys map[string]bool, at string, a, b any) {
 	switch a := a.(type) {
 	case map[string]any:

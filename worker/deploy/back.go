@@ -123,7 +123,7 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 	}
 	c.record.Duration = time.Since(c.record.At)
 	return short(plumbing.NewHash(to.Commit)), unwell, s.update(func(st *State) {
-		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped)
+		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped, c.done)
 	})
 }
 

@@ -18,7 +18,7 @@ const pinTime = 30 * time.Minute
 // GitPull fetches the branch. It is a change.
 func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
 	head, err := s.fetch(ctx)
-	s.ended("", err)
+	s.idle()
 	if err != nil {
 		return err
 	}
@@ -66,6 +66,8 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	switched, outcome, err := s.attempt(ctx, commit, o)
 	if err == nil && !switched {
 		err = s.startMissing(ctx, out)
+	} else if err == nil {
+		say(out, "deployed %s", short(commit))
 	}
 	s.ended(outcome, err)
 	return err
@@ -73,6 +75,9 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 
 // upSome starts some compose services of what is deployed, with what they need.
 func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Output) error {
+	if args.Has("--build") || args.Has("--pull") {
+		return target.Usagef("up with names of services starts them as they are deployed, and takes --force-recreate only; up alone builds and pulls")
+	}
 	state := s.snapshot()
 	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
@@ -101,7 +106,7 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 	defer cancel()
 	s.setActivity("up")
 	err = s.startSome(ctx, model, args, out)
-	s.ended("", err)
+	s.idle()
 	return err
 }
 
@@ -153,22 +158,34 @@ func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...str
 // Stop stops containers, all or those of some compose services, until somebody
 // starts them again. It is a change.
 func (s *Service) Stop(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "stop", args, out, func(st *State, services []string) {
+	stopped := func(st *State, services []string) {
 		for _, name := range services {
 			st.Containers.Stopped = add(st.Containers.Stopped, name)
 			st.Containers.Running = remove(st.Containers.Running, name)
 		}
+	}
+	return s.onServices(ctx, "stop", args, out, stopped, func(ctx context.Context, _ *compose.Model) error {
+		return s.onDeployed(ctx, out, append([]string{"stop"}, args.Words()...)...)
 	})
 }
 
-// Start starts what is stopped, Restart what runs anew. They are changes.
+// Start starts what is stopped, all or some compose services. A job that is done
+// is not run again, unless it is named. It is a change.
 func (s *Service) Start(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "start", args, out, started)
+	return s.onServices(ctx, "start", args, out, started, func(ctx context.Context, model *compose.Model) error {
+		if len(args.Services) == 0 {
+			return s.startMissing(ctx, out)
+		}
+		return s.startSome(ctx, model, args, out)
+	})
 }
 
-// Restart stops and starts containers. It is a change.
+// Restart stops and starts containers, all or those of some compose services. It
+// is a change.
 func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "restart", args, out, started)
+	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, _ *compose.Model) error {
+		return s.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)
+	})
 }
 
 func started(st *State, services []string) {
@@ -177,15 +194,19 @@ func started(st *State, services []string) {
 	}
 }
 
-// onServices runs a compose command on some or all compose services of what is
-// deployed. What is remembered of it is so before it begins.
-func (s *Service) onServices(ctx context.Context, command string, args target.Args, out compose.Output, remember func(*State, []string)) error {
+// onServices does something to some or all compose services of what is deployed.
+// What is to be remembered of it is so before it begins.
+func (s *Service) onServices(ctx context.Context, activity string, args target.Args, out compose.Output,
+	remember func(*State, []string), do func(context.Context, *compose.Model) error) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
 	state := s.snapshot()
 	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
+	}
+	if state.Wanted == Down {
+		return ErrIsDown
 	}
 	model, err := s.loadDeployed()
 	if err != nil {
@@ -203,12 +224,11 @@ func (s *Service) onServices(ctx context.Context, command string, args target.Ar
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	s.setActivity(command)
-	err = s.onDeployed(ctx, out, append([]string{command}, args.Words()...)...)
-	if err == nil {
+	s.setActivity(activity)
+	if err = do(ctx, model); err == nil {
 		err = s.look(ctx)
 	}
-	s.ended("", err)
+	s.idle()
 	return err
 }
 
@@ -222,7 +242,7 @@ func (s *Service) Pull(ctx context.Context, by string, args target.Args, out com
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	err := s.pullHead(ctx, by, args, out)
-	s.ended("", err)
+	s.idle()
 	return err
 }
 
@@ -281,7 +301,7 @@ func (s *Service) Build(ctx context.Context, args target.Args, out compose.Outpu
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	err := s.buildHead(ctx, args, out)
-	s.ended("", err)
+	s.idle()
 	return err
 }
 

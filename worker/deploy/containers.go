@@ -12,9 +12,10 @@ import (
 	"pgo/worker/compose"
 )
 
-// seen is what is to be remembered of containers.
-func seen(containers []compose.Container, stopped []string) Containers {
-	known := Containers{Boot: bootID(), Stopped: stopped}
+// seen is what is to be remembered of containers: what they are, what somebody has
+// stopped, and the jobs that were done before.
+func seen(containers []compose.Container, stopped, done []string) Containers {
+	known := Containers{Boot: bootID(), Stopped: stopped, Finished: done}
 	for _, c := range containers {
 		switch {
 		case c.State == "running" || c.State == "restarting":
@@ -105,7 +106,9 @@ func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
 	if err != nil {
 		return err
 	}
-	services := unfinished(model, containers)
+	services := slices.DeleteFunc(unfinished(model, containers), func(name string) bool {
+		return slices.Contains(s.snapshot().Containers.Finished, name) // a job of which only the container is gone
+	})
 	if len(containers) == 0 {
 		services = model.Services() // its jobs too: they belong to the containers that are gone
 	}
@@ -160,11 +163,9 @@ func (s *Service) look(ctx context.Context) error {
 		return fmt.Errorf("cannot see what runs: %w", err)
 	}
 	old := s.snapshot().Containers
-	known := seen(containers, old.Stopped)
-	for _, name := range old.Finished {
-		if !slices.Contains(known.Running, name) {
-			known.Finished = add(known.Finished, name) // also one that was removed since
-		}
+	known := seen(containers, old.Stopped, old.Finished)
+	for _, name := range known.Running {
+		known.Finished = remove(known.Finished, name)
 	}
 	if reflect.DeepEqual(known, old) {
 		return nil

@@ -104,7 +104,7 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 	r := s.newRecord(commit, o.trigger)
 	switched, err = s.deploy(ctx, commit, o, r)
 	if switched || err != nil {
-		s.conclude(o, err)
+		s.conclude(err)
 	}
 	if outcome = outcomeOf(err); err == nil && o.hold {
 		outcome = Held
@@ -121,14 +121,15 @@ func (s *Service) newRecord(commit gitrepo.Hash, trigger string) *Record {
 	return r
 }
 
-// conclude tells those who watch how a deploy ended.
-func (s *Service) conclude(o order, err error) {
+// conclude tells those who watch how a deploy ended. Who asked for it is told
+// anyway.
+func (s *Service) conclude(err error) {
 	if err == nil {
-		say(o.out, "== deployed")
+		_, _ = fmt.Fprintf(&s.journal, "== %s\n", Deployed)
 	} else {
-		say(o.out, "== %s: %s", outcomeOf(err), printable.Line(err.Error()))
+		_, _ = fmt.Fprintf(&s.journal, "== %s: %s\n", outcomeOf(err), printable.Line(err.Error()))
 		for _, line := range Details(err) {
-			say(o.out, "   %s", printable.Line(line)) // perhaps a container's words
+			_, _ = fmt.Fprintf(&s.journal, "   %s\n", printable.Line(line)) // perhaps a container's words
 		}
 	}
 	if err := s.journal.save(s.history.dir); err != nil {

@@ -26,6 +26,10 @@ var ErrNothingFetched = errors.New("nothing is fetched yet")
 // ErrNothingDeployed means that there is no model to act on.
 var ErrNothingDeployed = errors.New("nothing is deployed yet")
 
+// ErrIsDown means that there are no containers, and that this is what somebody
+// wants.
+var ErrIsDown = errors.New("the service is down: say up")
+
 // FrozenError refuses what would follow the branch.
 type FrozenError struct{ Frozen *Frozen }
 

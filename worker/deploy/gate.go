@@ -52,19 +52,19 @@ func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	return s.healthy(gated, ctx, c, overdue)
 }
 
-// notStopped are the arguments of up that leave alone what somebody has stopped;
-// none where nobody has.
+// notStopped are the arguments of up that leave alone what somebody has stopped,
+// and jobs that are done; none where there is no such thing.
 func (s *Service) notStopped(c *candidate) []string {
-	stopped := s.snapshot().Containers.Stopped
-	services := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(stopped, name) })
+	leave := slices.Concat(s.snapshot().Containers.Stopped, c.done)
+	services := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(leave, name) })
 	return exactly(services, c.resolved)
 }
 
 // expected is how many containers each compose service is to have, but those
-// that somebody has stopped.
+// that are left alone.
 func (s *Service) expected(c *candidate) map[string]int {
 	wanted := c.resolved.Wanted()
-	for _, name := range s.snapshot().Containers.Stopped {
+	for _, name := range slices.Concat(s.snapshot().Containers.Stopped, c.done) {
 		delete(wanted, name)
 	}
 	return wanted

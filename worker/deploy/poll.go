@@ -126,7 +126,7 @@ func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, erro
 		s.journal.begin(title("going back to " + short(plumbing.NewHash(to.Commit))))
 		o := order{out: s.recorded(compose.Output{})}
 		_, unwell, err = s.goBack(ctx, to, "an earlier deploy did not end", o)
-		s.conclude(o, errors.Join(err, unwell))
+		s.conclude(errors.Join(err, unwell))
 	}
 	s.faults.note(begun.Commit, s.cfg.settings(), err)
 	if errors.As(err, new(*lostError)) {

@@ -23,6 +23,7 @@ type candidate struct {
 	images   map[string]string
 	built    []string // the compose services whose image is built
 	brought  []string // images that were pulled or built for it
+	done     []string // jobs that are not run again
 	back     int      // the good deploy that it is again; 0: none
 	freeze   *Frozen  // why the branch is no longer followed once it runs
 

@@ -15,11 +15,15 @@ func (s *Service) Freeze(by, reason string, out compose.Output) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
+	before := s.snapshot().Frozen
 	frozen := &Frozen{By: by, Reason: reason, At: time.Now()}
 	if err := s.update(func(st *State) { st.Frozen = frozen }); err != nil {
 		return err
 	}
-	s.ended(Halted, nil)
+	s.idle()
+	if before != nil {
+		say(out, "was frozen %s", before)
+	}
 	say(out, "frozen %s", frozen)
 	return nil
 }
@@ -38,7 +42,7 @@ func (s *Service) Unfreeze(out compose.Output) error {
 	if err := s.update(func(st *State) { st.Frozen = nil }); err != nil {
 		return err
 	}
-	s.ended("", nil)
+	s.idle()
 	say(out, "the branch is followed again, with the next poll")
 	return nil
 }
@@ -57,7 +61,7 @@ func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.O
 	s.journal.begin(title("rollback by " + by + " to " + short(plumbing.NewHash(to.Commit))))
 	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
 	r, err := s.rollBack(ctx, by, to, o)
-	s.conclude(o, err)
+	s.conclude(err)
 	if err = s.remember(r, err, false); err != nil {
 		s.ended(outcomeOf(err), err)
 		return err

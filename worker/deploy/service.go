@@ -309,6 +309,10 @@ func (s *Service) setActivity(activity string) {
 	s.changed()
 }
 
+// idle notes that a change has ended which says nothing of what runs: who asked
+// for it was told how.
+func (s *Service) idle() { s.setActivity(Idle) }
+
 // ended notes how a poll or a change ended; outcome is empty when it was not
 // about what runs. What was broken off, since the worker ends, says nothing of
 // the service.

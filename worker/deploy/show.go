@@ -22,7 +22,7 @@ import (
 // is a change: it needs the stage.
 func (s *Service) Check(ctx context.Context, out compose.Output) error {
 	c, err := s.proposed(ctx, "check")
-	s.ended("", nil) // it says nothing about what runs
+	s.idle()
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Service) proposed(ctx context.Context, trigger string) (*candidate, err
 // side. It is a change: it needs the stage.
 func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 	c, err := s.proposed(ctx, "diff")
-	s.ended("", nil)
+	s.idle()
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,6 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 
 // shownRecord is a record as `history --json` shows it.
 type shownRecord struct {
-	Number  int       `json:"number"`
 	Time    time.Time `json:"time"`
 	Commit  string    `json:"commit"`
 	Author  string    `json:"author"`
@@ -155,8 +154,8 @@ func historyJSON(w io.Writer, records []*Record, kept map[int]bool) error {
 	shown := []shownRecord{}
 	for _, r := range records {
 		shown = append(shown, shownRecord{
-			r.Number, r.At.UTC().Truncate(time.Millisecond), r.Commit, r.Author, r.Subject, r.Trigger, r.Reason, r.Outcome,
-			r.Duration.Seconds(), r.Error, r.Details, r.Tries, r.good() && kept[r.Number],
+			r.At.UTC().Truncate(time.Millisecond), r.Commit, r.Author, r.Subject, r.Trigger, r.Reason, r.Outcome,
+			r.Duration.Round(time.Millisecond).Seconds(), r.Error, r.Details, r.Tries, r.good() && kept[r.Number],
 		})
 	}
 	encoder := json.NewEncoder(w)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -85,16 +88,19 @@ func (e *missingError) Error() string {
 // a crash leaves it set, and the next worker finishes the switch.
 func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	s.enter(StepSwitch, c.commit)
+	if s.cfg.InPlace {
+		s.leaveDone(c)
+	}
 	if err := s.update(func(st *State) {
 		st.Switching = &Switching{Commit: c.commit.String(), Back: c.back, Freeze: c.freeze}
 		st.Deploys = max(st.Deploys, c.record.Number)
-		st.Containers = Containers{Stopped: st.Containers.Stopped}
+		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
 	}); err != nil {
 		return err
 	}
 	if !s.cfg.InPlace {
 		s.enter(StepDown, c.commit)
-		if err := s.onDeployed(ctx, o.out, "down"); err != nil {
+		if err := s.clear(ctx, o); err != nil {
 			return &stepError{"take down what runs to deploy", short(c.commit), err}
 		}
 	}
@@ -110,6 +116,34 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 		return &stepError{"start", short(c.commit), err}
 	}
 	return nil
+}
+
+// clear takes down what runs, if there is anything.
+func (s *Service) clear(ctx context.Context, o order) error {
+	_, err := os.Stat(s.deployedModel())
+	if errors.Is(err, fs.ErrNotExist) {
+		containers, err := s.engine.Containers(ctx, s.cfg.Name)
+		if err == nil && len(containers) == 0 {
+			return nil // compose would warn of that
+		}
+	}
+	return s.onDeployed(ctx, o.out, "down")
+}
+
+// leaveDone finds the jobs that are done and not different: in place only what
+// changed is run again.
+func (s *Service) leaveDone(c *candidate) {
+	state := s.snapshot()
+	deployed, err := s.loadDeployed()
+	if err != nil || state.Deployed == nil {
+		return
+	}
+	for _, name := range state.Containers.Finished {
+		if compose.SameService(deployed, c.resolved, name) && state.Deployed.Images[name] == c.record.Images[name] &&
+			s.inputs(deployed, name, state.Deployed) == s.inputs(c.resolved, name, c.record) {
+			c.done = append(c.done, name)
+		}
+	}
 }
 
 // moveCheckout brings the checkout to the commit. Before it begins it records
@@ -215,7 +249,7 @@ func (s *Service) finish(ctx context.Context, c *candidate) error {
 	}
 	err = s.update(func(st *State) {
 		st.Deployed, st.Switching = r, nil
-		st.Containers = seen(containers, st.Containers.Stopped)
+		st.Containers = seen(containers, st.Containers.Stopped, c.done)
 		if c.back == 0 {
 			st.Verdict = nil
 		}
