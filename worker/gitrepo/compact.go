@@ -195,7 +195,7 @@ func addPackedSizes(sizes map[Hash]int64, pack string) error {
 	if err != nil {
 		return err
 	}
-	defer entries.Close()
+	defer func() { _ = entries.Close() }()
 	end := info.Size() - int64(len(Hash{})) // then comes its checksum
 	var last *idxfile.Entry
 	for {

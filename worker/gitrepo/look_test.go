@@ -97,6 +97,48 @@ func TestLookWhereThereIsNoRepository(t *testing.T) {
 	}
 }
 
+// A branch that is deleted, or a server that is gone, changes nothing here.
+func TestWhatIsGoneKeepsTheHead(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	s.commit("a", "a")
+	server := httptest.NewServer(gittest.Handler(s.root, "", t.Output()))
+	defer server.Close()
+	remote := Remote{URL: server.URL + "/app"}
+	s.open(remote)
+	want := s.sync()
+	steps := []struct {
+		what func()
+		kind error
+	}{
+		{func() { s.remote.Git("branch", "--move", "other") }, ErrNoBranch},
+		{func() {
+			if err := os.Rename(s.remote.Dir, s.remote.Dir+".gone"); err != nil {
+				t.Fatal(err)
+			}
+		}, ErrNotFound},
+		{server.Close, nil},
+	}
+	for _, step := range steps {
+		step.what()
+		_, err := s.Look(soon(t))
+		if err == nil || step.kind != nil && !errors.Is(err, step.kind) {
+			t.Errorf("the error is %v, want one that is %v", err, step.kind)
+		}
+		if got, ok := s.Head(); !ok || got != want {
+			t.Errorf("the head is %v, %v after %v", got, ok, err)
+		}
+		wantFile(t, "a", s.stage(want), "a")
+		if err := s.Fetch(soon(t), want); err != nil {
+			t.Errorf("what is here is fetched: %v", err)
+		}
+	}
+	s.open(remote)
+	if got, ok := s.Head(); !ok || got != want {
+		t.Errorf("the head is %v, %v after a restart", got, ok)
+	}
+}
+
 // An unchanged branch costs one request, and one that does not grow with the
 // repository's refs.
 func TestLookIsOneRequest(t *testing.T) {

@@ -56,7 +56,7 @@ func (s *setup) committed(commit Hash) map[string]string {
 	for _, line := range strings.Split(s.remote.Git("ls-tree", "-r", "-t", "-z", commit.String()), "\x00") {
 		about, name, _ := strings.Cut(line, "\t")
 		words := strings.Fields(about)
-		if len(words) == 0 {
+		if len(words) == 0 || words[0] == "160000" { // a submodule: another repository's
 			continue
 		}
 		if words[0] == "040000" {

@@ -14,7 +14,7 @@ import (
 // Bounds of the submodules of one commit, those of submodules included.
 const (
 	maxModules     = 100
-	maxModuleDepth = 10
+	maxModuleDepth = 5
 )
 
 // failure is why a submodule cannot be had.
@@ -150,7 +150,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 		return from, failure{}
 	}
 	failed := failure{
-		why:     fmt.Sprintf("cannot be fetched from %s: %s", from, f.redact.text(f.explain(from, l.commit, err))),
+		why:     fmt.Sprintf("cannot be fetched from %s: %s", oneLine(from.String()), f.redact.text(f.explain(from, l.commit, err))),
 		verdict: errors.Is(err, ErrBadCommit),
 		cause:   f.redact.error(err),
 	}
