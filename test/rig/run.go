@@ -30,14 +30,19 @@ const (
 	kindProject kind = "project" // all of one compose project
 	kindImage   kind = "image"
 	kindUser    kind = "user"
+	kindEngine  kind = "engine" // by its directory
+	kindDisk    kind = "disk"   // by where it is mounted
 )
 
 // removers are in the order in which things are removed: an image after the
-// containers that use it, a user last, since containers may run under its uid.
+// containers that use it, a disk after the engine that uses it, a user last,
+// since containers may run under its uid.
 var removers = []struct {
 	kind   kind
 	remove func(name string) error
 }{
+	{kindEngine, removeEngine},
+	{kindDisk, removeMounts},
 	{kindProject, removeProject},
 	{kindImage, removeImage},
 	{kindUser, removeUser},

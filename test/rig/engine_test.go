@@ -1,0 +1,68 @@
+package rig
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// An engine comes back after it was killed, and nothing of it is left when the
+// test ends.
+func TestEngineIsOfItsOwn(t *testing.T) {
+	var dir, project string
+	try(t, func(t testing.TB) {
+		r := New(t)
+		e := r.Engine(&User{GID: 0})
+		dir, project = e.dir, r.Prefix+"-x"
+		run := func(name string) {
+			e.Docker("run", "--detach", "--init", "--name", name, "--label", projectLabel+"="+project, e.Busybox(), "sleep", "86400")
+		}
+		run(project)
+		if there, err := containers(project); len(there) > 0 || err != nil {
+			t.Errorf("the machine's engine has its container: %v, %v", there, err)
+		}
+		e.Kill()
+		e.Start()
+		e.Stop()
+		e.Start()
+		if found, err := e.Containers(project); err != nil || len(found) != 1 || found[0].Running() {
+			t.Errorf("after a stop there are %+v, %v", found, err)
+		}
+		e.Docker("start", project)
+	}).isContent(t)
+	if left, err := engineProcesses(dir); len(left) > 0 || err != nil {
+		t.Errorf("processes that are left: %v, %v", left, err)
+	}
+	if left, err := engineCgroups(dir); len(left) > 0 || err != nil {
+		t.Errorf("cgroups that are left: %v, %v", left, err)
+	}
+	for _, path := range []string{dir, "/run/netns/" + engineName(dir)} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", path, err)
+		}
+	}
+}
+
+func TestDiskIsSmall(t *testing.T) {
+	var dir string
+	try(t, func(t testing.TB) {
+		r := New(t)
+		d := r.Disk("small", 2)
+		dir = d.Dir
+		d.Fill(16)
+		big := make([]byte, 1<<20)
+		if err := os.WriteFile(filepath.Join(d.Dir, "big"), big, 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("it takes more than it has room for: %v", err)
+		}
+		d.Clear()
+		r.write(filepath.Join(d.Dir, "big"), string(big), 0o600)
+		d.Resize(4)
+		r.write(filepath.Join(d.Dir, "bigger"), strings.Repeat("x", 2<<20), 0o600)
+	}).isContent(t)
+	if mounts, err := mountsBelow(dir); len(mounts) > 0 || err != nil {
+		t.Errorf("it is still mounted: %v, %v", mounts, err)
+	}
+}
