@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -99,6 +100,16 @@ func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
 		return nil, nil
 	}
 	return inspect.RepoTags, err
+}
+
+// FullName is the name of an image as the engine lists it: with a tag, and without
+// the registry that is everybody's. What is no name stays as it is.
+func FullName(image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image
+	}
+	return reference.FamiliarString(reference.TagNameOnly(named))
 }
 
 // Tag gives an image a further name.

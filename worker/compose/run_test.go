@@ -118,3 +118,14 @@ func TestMasked(t *testing.T) {
 		t.Errorf("too much is hidden: %s", text)
 	}
 }
+
+func TestFullName(t *testing.T) {
+	for name, want := range map[string]string{
+		"busybox": "busybox:latest", "docker.io/library/busybox:1": "busybox:1", "docker.io/team/app": "team/app:latest",
+		"localhost:5000/app": "localhost:5000/app:latest", "pgo-web": "pgo-web:latest", "UPPER": "UPPER",
+	} {
+		if got := FullName(name); got != want {
+			t.Errorf("%s is %s, not %s", name, got, want)
+		}
+	}
+}

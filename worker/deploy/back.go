@@ -149,7 +149,7 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	}
 	r := *to
 	r.At, r.Duration = time.Now(), 0
-	c := &candidate{commit: commit, record: &r, resolved: model, back: to.Number}
+	c := &candidate{commit: commit, record: &r, resolved: model, images: model.Images(s.cfg.Name), back: to.Number}
 	s.enter(StepCheck, commit)
 	model.Reroot(s.checkout(), s.stage())
 	// The operator may have other things in mind by now.

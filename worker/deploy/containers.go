@@ -90,7 +90,11 @@ func (s *Service) startSome(ctx context.Context, model *compose.Model, args targ
 	if args.Services, err = s.withNeeds(ctx, model, args.Services); err != nil {
 		return err
 	}
-	return s.startDeployed(ctx, out, append([]string{"--no-deps"}, args.Words()...)...)
+	var flags []string
+	if args.Has("--force-recreate") {
+		flags = append(flags, "--force-recreate")
+	}
+	return s.startDeployed(ctx, out, args.Services, flags...)
 }
 
 // startMissing starts what does not run and has not done its work either: a
@@ -116,21 +120,20 @@ func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
 		say(out, "up to date: there is nothing to start")
 		return nil
 	}
-	return s.startDeployed(ctx, out, exactly(services, model)...)
+	return s.startDeployed(ctx, out, some(services, model))
 }
 
-// exactly are the arguments of an up of compose services, and of none else: with
-// all of them compose minds what depends on what.
-func exactly(services []string, model *compose.Model) []string {
+// some is a choice of a model's compose services; nil: all of them.
+func some(services []string, model *compose.Model) []string {
 	if slices.Equal(services, model.Services()) {
 		return nil
 	}
-	return append([]string{"--no-deps"}, services...)
+	return append([]string{}, services...)
 }
 
-// startDeployed starts what is deployed, if the policy still lets its sources
-// pass, and remembers what runs then.
-func (s *Service) startDeployed(ctx context.Context, out compose.Output, args ...string) error {
+// startDeployed starts these compose services of what is deployed, all for nil, if
+// the policy still lets its sources pass, and remembers what runs then.
+func (s *Service) startDeployed(ctx context.Context, out compose.Output, services []string, flags ...string) error {
 	state := s.snapshot()
 	if state.Deployed == nil {
 		return ErrNothingDeployed
@@ -143,13 +146,13 @@ func (s *Service) startDeployed(ctx context.Context, out compose.Output, args ..
 	if err := s.checkSources(c); err != nil {
 		return err
 	}
-	if err := s.start(ctx, out, model, state.Deployed, args...); err != nil {
+	if err := s.start(ctx, out, model, state.Deployed, services, flags...); err != nil {
 		if !networkGone.MatchString(err.Error()) {
 			return err
 		}
 		// A container keeps the network that it was made with, also one that is gone.
 		say(out, "its network was made anew: so are the containers that do not run")
-		if err := s.start(ctx, out, model, state.Deployed, append([]string{"--force-recreate"}, args...)...); err != nil {
+		if err := s.start(ctx, out, model, state.Deployed, services, "--force-recreate"); err != nil {
 			return err
 		}
 	}

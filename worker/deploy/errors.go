@@ -34,7 +34,7 @@ var ErrIsDown = errors.New("the service is down: say up")
 type FrozenError struct{ Frozen *Frozen }
 
 func (e *FrozenError) Error() string {
-	return fmt.Sprintf("frozen %s: say unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
+	return fmt.Sprintf("frozen %s; say unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
 }
 
 // NoCommitError says that there is no such deploy to go back to.

@@ -45,19 +45,19 @@ func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate, overdue)
 	defer cancel()
 	s.enter(StepUp, c.commit)
-	if err := s.start(gated, o.out, c.resolved, c.record, s.notStopped(c)...); err != nil {
+	if err := s.start(gated, o.out, c.resolved, c.record, s.notStopped(c)); err != nil {
 		return s.startFailed(ctx, c, err, overdue)
 	}
 	s.enter(StepGate, c.commit)
 	return s.healthy(gated, ctx, c, overdue)
 }
 
-// notStopped are the arguments of up that leave alone what somebody has stopped,
-// and jobs that are done; none where there is no such thing.
+// notStopped are the compose services to start: all but those that somebody has
+// stopped, and jobs that are done.
 func (s *Service) notStopped(c *candidate) []string {
 	leave := slices.Concat(s.snapshot().Containers.Stopped, c.done)
 	services := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(leave, name) })
-	return exactly(services, c.resolved)
+	return some(services, c.resolved)
 }
 
 // expected is how many containers each compose service is to have, but those

@@ -164,7 +164,7 @@ func (s *Service) bringBack(ctx context.Context, services []string) error {
 	if err != nil {
 		return err
 	}
-	err = s.startDeployed(ctx, compose.Output{}, exactly(services, model)...)
+	err = s.startDeployed(ctx, compose.Output{}, some(services, model))
 	s.setActivity(Idle)
 	return err
 }

@@ -74,6 +74,7 @@ func (s *Service) bring(images []string) error {
 	state := s.snapshot()
 	brought := slices.Clone(state.Brought)
 	for _, image := range images {
+		image = compose.FullName(image)
 		if !slices.Contains(brought, image) {
 			brought = append(brought, image)
 		}
@@ -201,7 +202,7 @@ func (s *Service) removeBrought(ctx context.Context, id string) error {
 	}
 	brought := s.snapshot().Brought
 	for _, tag := range tags {
-		if slices.Contains(brought, tag) || slices.Contains(brought, strings.TrimSuffix(tag, ":latest")) {
+		if slices.Contains(brought, tag) {
 			if err := s.engine.RemoveImage(ctx, tag); err != nil {
 				return err
 			}

@@ -67,8 +67,10 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	}
 	basis, hold := s.basis(head), s.hold(state)
 	switch {
+	case state.Deployed.good() && state.Deployed.Basis == basis && hold == Halted:
+		return Halted, nil
 	case state.Deployed.good() && state.Deployed.Basis == basis:
-		return "", nil
+		return Deployed, nil
 	case state.condemns(basis):
 		return state.Verdict.Outcome, &condemnedError{state.Verdict}
 	case hold != "" && s.held == basis:

@@ -100,7 +100,7 @@ func (s *Service) rollBack(worker context.Context, by string, to *Record, o orde
 		return &failed, err
 	}
 	c.record.Trigger, c.record.Reason = o.trigger, "deployed again"
-	c.freeze = &Frozen{By: by, Reason: "rollback to " + short(c.commit), At: time.Now()}
+	c.freeze = &Frozen{By: by, Reason: "rollback to " + short(plumbing.NewHash(to.Commit)), At: time.Now()}
 	if err := s.prepare(ctx, c); err != nil {
 		return c.record, err
 	}

@@ -60,6 +60,12 @@ func (s *Service) prepare(ctx context.Context, c *candidate) error {
 	if err := s.repo.CanSwitch(ctx, hashes(s.snapshot().Checkout), c.commit, s.checkout()); err != nil {
 		return &stepError{"bring the checkout to", short(c.commit), err}
 	}
+	for _, service := range c.resolved.Services() {
+		if c.record.Images[service] == "" {
+			return &stepError{"start", short(c.commit), fmt.Errorf("there is no image %s for %s, and it is neither pulled nor built: "+
+				"see to it that it can be, or docker load it", c.images[service], service)}
+		}
+	}
 	missing, err := s.engine.Missing(ctx, c.resolved.Outside("networks"), c.resolved.Outside("volumes"))
 	if err != nil {
 		return err
@@ -187,9 +193,12 @@ func hashes(commits []string) []gitrepo.Hash {
 	return all
 }
 
-// start starts containers of what is in the checkout, with the images that it
-// is to have.
-func (s *Service) start(ctx context.Context, out compose.Output, model *compose.Model, r *Record, args ...string) error {
+// start starts these compose services of what is in the checkout, all for nil and
+// no others, with the images that they are to have.
+func (s *Service) start(ctx context.Context, out compose.Output, model *compose.Model, r *Record, services []string, flags ...string) error {
+	if services != nil && len(services) == 0 {
+		return nil
+	}
 	model = model.Clone()
 	now, err := s.engine.ImageIDs(ctx, model.Images(s.cfg.Name))
 	if err != nil {
@@ -208,8 +217,11 @@ func (s *Service) start(ctx context.Context, out compose.Output, model *compose.
 	if err := replaceFile(s.cfg.Dir, filepath.Base(s.startModel()), model.Encode()); err != nil {
 		return fmt.Errorf("cannot save the model: %w", err)
 	}
-	up := []string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}
-	return s.inCheckout(ctx, s.startModel(), out, append(up, args...)...)
+	up := append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}, flags...)
+	if services != nil {
+		up = append(up, "--no-deps", "--")
+	}
+	return s.inCheckout(ctx, s.startModel(), out, append(up, services...)...)
 }
 
 // inputs identifies what a compose service uses beside its model. Compose
