@@ -17,9 +17,10 @@ import (
 // candidate is a commit on its way to be deployed.
 type candidate struct {
 	commit   gitrepo.Hash
-	record   *Record        // as it will be
-	resolved *compose.Model // its paths in the stage, and in the checkout once it is settled
-	model    []byte         // resolved as a compose file, its paths in the checkout
+	record   *Record                        // as it will be
+	resolved *compose.Model                 // its paths in the stage, and in the checkout once it is settled
+	model    []byte                         // resolved as a compose file, its paths in the checkout
+	all      func() (*compose.Model, error) // resolved with all profiles
 	images   map[string]string
 	built    []string // the compose services whose image is built
 	brought  []string // images that were pulled or built for it
@@ -71,8 +72,10 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *R
 		return nil, err
 	}
 	s.enter(StepResolve, commit)
+	all := s.resolveAll(ctx)
 	model, err := s.project.Resolve(ctx, s.stage(), s.cfg.Compose)
 	if err != nil {
+		_, _ = all() // it reads the stage
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
 			// Compose only says that there is no such file, or no YAML in it.
@@ -81,7 +84,29 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *R
 		return nil, &stepError{"deploy", short(commit), err}
 	}
 	model.Activate()
-	return s.candidate(ctx, commit, model, r)
+	c, err := s.candidate(ctx, commit, model, r)
+	if err != nil {
+		_, _ = all()
+		return nil, err
+	}
+	c.all = all
+	return c, nil
+}
+
+// resolveAll resolves the compose file with all of its profiles, at the same time
+// as others do something else. The result waits for it.
+func (s *Service) resolveAll(ctx context.Context) func() (*compose.Model, error) {
+	var model *compose.Model
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		model, err = s.project.ResolveAll(ctx, s.stage(), s.cfg.Compose)
+	}()
+	return func() (*compose.Model, error) {
+		<-done
+		return model, err
+	}
 }
 
 func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
@@ -188,7 +213,7 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 	s.enter(StepCheck, c.commit)
 	limits := s.limits()
 	refusals := policy.Check(limits, c.resolved.Document(), policy.Disk{})
-	if all, err := s.project.ResolveAll(ctx, s.stage(), s.cfg.Compose); err == nil {
+	if all, err := c.all(); err == nil {
 		for _, refusal := range policy.Check(limits, all.Document(), policy.Disk{}) {
 			if !slices.Contains(refusals, refusal) {
 				refusals = append(refusals, refusal)
