@@ -3,7 +3,10 @@ package worker
 import (
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
+
+	"pgo/worker/deploy"
 )
 
 // follow follows the branch until the worker ends: a poll at once, and then one
@@ -41,8 +44,16 @@ func (w *Worker) change(name string, change func() error) {
 	before := w.service.Load().Status().Error
 	err := w.queue.do(w.ctx, name, func(string) {}, change)
 	if err != nil && w.ctx.Err() == nil && err.Error() != before {
-		w.log.Error("cannot bring the service up to date", "during", name, "error", err)
+		w.log.Error("cannot bring the service up to date", append([]any{"during", name, "error", err}, details(err)...)...)
 	}
+}
+
+// details are what a log line has of an error besides its own text.
+func details(err error) []any {
+	if lines := deploy.Details(err); len(lines) > 0 {
+		return []any{"details", strings.Join(lines, "; ")}
+	}
+	return nil
 }
 
 // wait waits until the next poll is due, and tells when; false: the worker ends.

@@ -114,7 +114,7 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 
 // newRecord begins the record of a deploy.
 func (s *Service) newRecord(commit gitrepo.Hash, trigger string) *Record {
-	r := &Record{Number: s.snapshot().Deploys + 1, Basis: s.basis(commit), At: time.Now(), Trigger: trigger}
+	r := &Record{Number: s.snapshot().Deploys + 1, Basis: s.basis(commit), At: time.Now(), Trigger: trigger, Engine: s.project.Host}
 	if info, err := s.repo.Commit(commit); err == nil {
 		r.Author, r.Subject = info.Author, info.Subject
 	}

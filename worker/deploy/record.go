@@ -40,6 +40,9 @@ type Record struct {
 	// that differs in nothing that is used.
 	Tree string `json:"tree,omitempty"`
 
+	// Engine is the address of the engine that runs it; empty: the usual one.
+	Engine string `json:"engine,omitempty"`
+
 	// Inputs has each path in the repository that containers read, Contexts
 	// each that an image is built from; with the identity of their content.
 	Inputs   map[string]string `json:"inputs,omitempty"`

@@ -255,6 +255,10 @@ func (s *Service) compare(c *candidate) error {
 		c.changes = []string{"first deploy"}
 		return nil
 	}
+	if state.Deployed.Engine != s.project.Host {
+		c.changes = []string{"another Docker engine is configured"}
+		return nil
+	}
 	deployed, err := s.loadDeployed()
 	if errors.Is(err, fs.ErrNotExist) {
 		c.changes = []string{"the deployed model is missing"}
