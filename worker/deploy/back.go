@@ -111,6 +111,9 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 		to = before
 	}
 	c.record.Trigger, c.record.Reason = "went back", reason
+	if begun := s.snapshot().Switching; begun != nil {
+		c.freeze = begun.Freeze // a rollback that was broken off
+	}
 	if err := s.switchTo(ctx, c, o); err != nil {
 		return "", nil, err
 	}
@@ -124,6 +127,9 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 	c.record.Duration = time.Since(c.record.At)
 	return short(plumbing.NewHash(to.Commit)), unwell, s.update(func(st *State) {
 		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped, c.done)
+		if c.freeze != nil {
+			st.Frozen = c.freeze
+		}
 	})
 }
 

@@ -29,30 +29,42 @@ func (s *Service) deploy(worker context.Context, commit gitrepo.Hash, o order, r
 	ctx, cancel := s.deadline(worker)
 	defer cancel()
 
-	c, err := s.propose(ctx, commit, r)
-	if err != nil {
+	c, err := s.prove(ctx, commit, o, r)
+	switch {
+	case err != nil && s.snapshot().Switching != nil:
+		// An earlier deploy was broken off, so it is not as if nothing was changed.
+		return true, s.retreat(worker, &candidate{commit: commit, record: r}, o, err)
+	case err != nil:
 		return false, err
+	case o.hold:
+		return false, s.holdBack(c)
+	case len(c.changes) == 0:
+		return false, s.note(ctx, c)
+	}
+	return true, s.replace(worker, ctx, c, o)
+}
+
+// prove does all that can be done to find out whether a commit works without
+// touching what runs.
+func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Record) (*candidate, error) {
+	c, err := s.propose(ctx, commit, r)
+	if err != nil || o.hold {
+		return c, err
 	}
 	if o.force {
 		c.changes = append(c.changes, "forced")
-	}
-	if o.hold {
-		return false, s.holdBack(ctx, c)
 	}
 	if c.differs() {
 		say(o.out, "deploying %s: %s", short(commit), c.reason())
 	}
 	if err := s.pullAndBuild(ctx, c, o); err != nil {
-		return false, err
+		return nil, err
 	}
 	if len(c.changes) == 0 {
-		return false, s.note(ctx, c)
+		return c, nil
 	}
 	r.Reason = c.reason()
-	if err := s.prepare(ctx, c); err != nil {
-		return false, err
-	}
-	return true, s.replace(worker, ctx, c, o)
+	return c, s.prepare(ctx, c)
 }
 
 // propose lays out a commit beside the checkout, has compose resolve it there,

@@ -135,9 +135,6 @@ func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, erro
 		// Nothing is left to go back to: whatever the branch has is better.
 		return Failed, errors.Join(err, s.update(func(st *State) { st.Switching, st.Deployed, st.Verdict = nil, nil, nil }))
 	}
-	if err == nil && begun.Freeze != nil {
-		err = s.update(func(st *State) { st.Frozen = begun.Freeze })
-	}
 	if err == nil {
 		err = unwell
 	}

@@ -40,7 +40,7 @@ func (s *Service) note(ctx context.Context, c *candidate) error {
 
 // holdBack ends a deploy that nobody has asked for: all that is known of the
 // commit is that it could be deployed.
-func (s *Service) holdBack(_ context.Context, c *candidate) error {
+func (s *Service) holdBack(c *candidate) error {
 	s.held = c.record.Basis
 	state := s.snapshot()
 	if d := state.Deployed; d != nil && d.Commit == c.record.Commit && !c.differs() {
