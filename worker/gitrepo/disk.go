@@ -79,7 +79,7 @@ func (r *Repo) inspect() error {
 	store := r.store()
 	defer store.close()
 	head := plumbing.NewHash(hash)
-	if err := check(store, head); err != nil {
+	if err := check(store, head, map[Hash]bool{}); err != nil {
 		return fmt.Errorf("its head, commit %s, cannot be read: %w", head, err)
 	}
 	r.setHead(head)

@@ -91,7 +91,7 @@ func (r *Repo) obtain(ctx context.Context, from upstream, q query, fail func(ver
 	}
 	store := r.store()
 	defer store.close()
-	if err := check(store, q.want); err != nil {
+	if err := check(store, q.want, map[Hash]bool{}); err != nil {
 		return fail("cannot use what came from", unreadable(q.want, err))
 	}
 	return nil
@@ -130,16 +130,28 @@ func (r *Repo) receive(ctx context.Context, from upstream, q query) (name string
 
 // complete reports whether the commit and all of its objects are here, its
 // submodules aside.
-func (r *Repo) complete(commit Hash) bool {
+func (r *Repo) complete(commit Hash) bool { return len(r.completeOf(commit)) == 1 }
+
+// completeOf returns those of the commits that are complete.
+func (r *Repo) completeOf(commits ...Hash) []Hash {
 	store := r.store()
 	defer store.close()
-	return check(store, commit) == nil
+	var complete []Hash
+	seen := map[Hash]bool{} // what several have is read once
+	for _, c := range commits {
+		if check(store, c, seen) == nil {
+			complete = append(complete, c)
+		} else {
+			clear(seen) // something in there is not here
+		}
+	}
+	return complete
 }
 
-// check returns why not all objects of a commit can be read. Of files it reads
-// no more than their sizes.
-func check(store objectStore, commit Hash) error {
-	return eachObject(store.alone(), commit, map[Hash]bool{}, func(h Hash, t plumbing.ObjectType) error {
+// check returns why not all objects of a commit can be read, but for those that
+// were seen. Of files it reads no more than their sizes.
+func check(store objectStore, commit Hash, seen map[Hash]bool) error {
+	return eachObject(store.alone(), commit, seen, func(h Hash, t plumbing.ObjectType) error {
 		if t != plumbing.BlobObject {
 			return nil
 		}

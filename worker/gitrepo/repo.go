@@ -175,10 +175,7 @@ func (r *Repo) Keep(commits ...Hash) error {
 	defer r.fetching.Unlock()
 	kept := filepath.Join(r.dir, keepRefs)
 	wanted := map[string]bool{}
-	for _, c := range commits {
-		if !r.complete(c) {
-			continue
-		}
+	for _, c := range r.completeOf(commits...) {
 		wanted[c.String()] = true
 		if err := writeFile(filepath.Join(kept, c.String()), []byte(c.String()+"\n")); err != nil {
 			return err
@@ -202,7 +199,7 @@ func (r *Repo) Keep(commits ...Hash) error {
 // remote will take them to be.
 func (r *Repo) held() ([]Hash, error) {
 	commits, err := r.wanted()
-	return slices.DeleteFunc(commits, func(c Hash) bool { return !r.complete(c) }), err
+	return r.completeOf(commits...), err
 }
 
 // wanted returns the head and the kept commits, sorted.

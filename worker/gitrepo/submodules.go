@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"path"
-	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -170,8 +169,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 	if h, ok := from.(*httpRemote); ok {
 		defer h.client.CloseIdleConnections()
 	}
-	have := f.heldModules().from(place)
-	have = slices.DeleteFunc(have, func(c Hash) bool { return !f.complete(c) })
+	have := f.completeOf(f.heldModules().from(place)...)
 	obtain := func() error {
 		return f.obtain(f.ctx, from, query{want: want, have: have, any: true}, func(_ string, err error) error { return err })
 	}

@@ -139,8 +139,7 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 	commits, trees := []Hash{hash}, []Hash(nil)
 	for len(commits)+len(trees) > 0 {
 		if len(trees) == 0 {
-			h := commits[len(commits)-1]
-			commits = commits[:len(commits)-1]
+			h := pop(&commits)
 			c, err := object.GetCommit(store, h)
 			if err != nil {
 				return err
@@ -150,8 +149,7 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 			}
 			trees = append(trees, c.TreeHash)
 		}
-		h := trees[len(trees)-1]
-		trees = trees[:len(trees)-1]
+		h := pop(&trees)
 		if seen[h] {
 			continue
 		}
@@ -163,21 +161,25 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 			return err
 		}
 		for _, e := range listing.Entries {
-			switch e.Mode {
-			case filemode.Dir:
+			switch {
+			case e.Mode == filemode.Dir:
 				trees = append(trees, e.Hash)
-			case filemode.Submodule:
-				if store.modules.have(e.Hash) && !seen[e.Hash] {
-					commits = append(commits, e.Hash)
-				}
-			default:
+			case e.Mode != filemode.Submodule:
 				if err := once(e.Hash, plumbing.BlobObject); err != nil {
 					return err
 				}
+			case store.modules.have(e.Hash) && !seen[e.Hash]:
+				commits = append(commits, e.Hash)
 			}
 		}
 	}
 	return nil
+}
+
+func pop(list *[]Hash) Hash {
+	l := *list
+	*list = l[:len(l)-1]
+	return l[len(l)-1]
 }
 
 // readBlob returns the content of a file that is known to be small.
