@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgo/test/rig"
 )
@@ -65,6 +67,56 @@ func showsTo(t *testing.T, pgod *rig.Pgod, key *rig.Key, s *rig.Service, words .
 		status := pgod.SSH(key, s.Op("status"))
 		return has(status.Stdout+status.Stderr, words...)
 	})
+}
+
+// status is what `status --json` says, as far as the tests care.
+type status struct {
+	Service, Wanted, Head, Deployed, Trigger, Reason, Outcome string
+
+	NextPoll time.Time `json:"next_poll"`
+	Frozen   *struct{ Reason string }
+	Pinned   *struct{ Commit string }
+	Worker   struct {
+		State string
+		PID   int
+	}
+	Error *struct {
+		Text    string
+		Details []string
+	}
+	Unwell []string
+}
+
+func statusOf(t *testing.T, pgod *rig.Pgod, s *rig.Service) status {
+	t.Helper()
+	var found status
+	text := pgod.SSH(s.Key, s.Op("status"), "--json").Exits(t, 0).Stdout
+	if err := json.Unmarshal([]byte(text), &found); err != nil {
+		t.Fatalf("status --json says %q: %v", text, err)
+	}
+	return found
+}
+
+// polled waits until the branch was looked at once more, and what that led to
+// has ended.
+func polled(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
+	t.Helper()
+	next := statusOf(t, pgod, s).NextPoll
+	for range 2 { // the next poll may have begun before
+		rig.Until(t, "a poll of "+s.Name, func() error {
+			now := statusOf(t, pgod, s).NextPoll
+			if now.Equal(next) {
+				return fmt.Errorf("the next poll is still the one of %s", now)
+			}
+			next = now
+			return nil
+		})
+	}
+}
+
+// switches counts how often the commit took the place of what ran, or was to.
+func switches(pgod *rig.Pgod, s *rig.Service, commit string) int {
+	return strings.Count(pgod.Log(), "deploying: service="+s.Name+" commit="+commit[:7]+" ")
 }
 
 // has tells which of the words a text lacks.

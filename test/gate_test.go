@@ -1,0 +1,196 @@
+package test
+
+import (
+	"fmt"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+const (
+	well = "well\n"
+	ill  = "ill: no database\n"
+)
+
+// clinic is a repository with a site that shows a mounted file, and a health
+// check that goes by what another one says.
+func clinic(r *rig.Rig, port int, text, health string) rig.Files {
+	return rig.Files{
+		"www/index.html": text,
+		"www/health":     health,
+		"compose.yaml": fmt.Sprintf(`services:
+  web:
+    image: %s
+    init: true
+    command: [sh, -c, "echo serving $$(cat /www/index.html); exec httpd -f -p 8080 -h /www"]
+    ports: ["127.0.0.1:%d:8080"]
+    volumes: ["./www:/www:ro"]
+    healthcheck:
+      test: [CMD-SHELL, "cat /www/health; grep -q well /www/health"]
+      interval: 1s
+      timeout: 30s
+      retries: 2
+`, r.Busybox(), port),
+	}
+}
+
+// and is the repository with one more compose service, given what is in its
+// lines.
+func and(r *rig.Rig, f rig.Files, service, lines string) rig.Files {
+	more := "  " + service + ":\n    image: " + r.Busybox() + "\n    " + lines + "\n"
+	return f.With("compose.yaml", f["compose.yaml"]+more)
+}
+
+// A commit that turns unhealthy is not waited for: what ran before runs again,
+// and that commit is not tried again until somebody says so.
+func TestUnhealthyCommit(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web").Set("gate", "9m"), r.Port() // more than anybody waits here
+	first := web.Push("first", clinic(r, port, "one", well))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+	r.Answers(port, "one")
+
+	second := web.Push("second", clinic(r, port, "two", ill))
+	words := []string{
+		"deployed:  " + first[:7], "went back: " + second[:7] + " failed", "head:      " + second[:7], "last:      degraded",
+		"error:     " + second[:7] + " did not become healthy: " + web.Name + "-web-1 is unhealthy: ill: no database; went back to " + first[:7],
+		"\n           serving two\n",
+	}
+	shows(t, pgod, web, words...)
+	r.Answers(port, "one")
+	polled(t, pgod, web)
+	if n := switches(pgod, web, second); n != 1 {
+		t.Errorf("it was tried %d times", n)
+	}
+
+	up := pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 76)
+	says(t, up.Stderr, "going back to "+first[:7], "is unhealthy: ill: no database; went back to "+first[:7], "\n  serving two\n")
+	if n := switches(pgod, web, second); n != 2 {
+		t.Errorf("after up it was tried %d times", n)
+	}
+	r.Answers(port, "one")
+	shows(t, pgod, web, words...)
+
+	deployed(t, pgod, web, web.Push("third", clinic(r, port, "three", well)))
+	r.Answers(port, "three")
+	if now := statusOf(t, pgod, web); now.Error != nil || now.Outcome != "deployed" {
+		t.Errorf("after a good commit: %+v", now)
+	}
+}
+
+// What cannot become well any more is not waited for either, whatever it is. A
+// job that has done its work is well.
+func TestHopelessCommits(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web").Set("gate", "9m"), r.Port()
+	good := clinic(r, port, "one", well)
+	migrate := "    depends_on: {job: {condition: service_completed_successfully}}\n"
+	job := "command: [sh, -c, 'echo the job begins; exit %d']\n"
+	first := web.Push("first", and(r, good, "job", fmt.Sprintf(job, 0)))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+	r.Answers(port, "one")
+
+	for _, c := range []struct {
+		name  string
+		files rig.Files
+		words []string
+	}{
+		{"ends", and(r, good, "extra", "command: [sh, -c, 'echo there is no database; exit 1']\n"),
+			[]string{web.Name + "-extra-1 exited with 1", "\n           there is no database\n"}},
+		{"has no such program", and(r, good, "extra", "command: [no-such-program]\n"),
+			[]string{web.Name + "-extra-1 could not be started: ", "no-such-program"}},
+		{"has a job that fails", and(r, good, "job", fmt.Sprintf(job, 3)),
+			[]string{web.Name + "-job-1 exited with 3", "\n           the job begins\n"}},
+		{"waits for a job that fails", and(r, good.With("compose.yaml", good["compose.yaml"]+migrate), "job", fmt.Sprintf(job, 4)),
+			[]string{web.Name + "-job-1 exited with 4", "\n           the job begins\n"}},
+	} {
+		commit := web.Push(c.name, c.files)
+		shows(t, pgod, web, append(c.words, "deployed:  "+first[:7], "head:      "+commit[:7], "last:      degraded",
+			commit[:7]+" did not become healthy: ", "went back to "+first[:7])...)
+		r.Answers(port, "one")
+		if n := switches(pgod, web, commit); n != 1 {
+			t.Errorf("a commit that %s was tried %d times", c.name, n)
+		}
+	}
+	if found := byService(t, web); len(found) != 2 || !found["web"].Running() || found["job"].State.ExitCode != 0 {
+		t.Errorf("what runs in the end: %+v", found)
+	}
+}
+
+// What may still become well has until the end of the gate.
+func TestEndOfTheGate(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	never, waits := r.Service("never"), r.Service("waits")
+	port, other := r.Port(), r.Port()
+	// A health check of which nothing is known yet, for longer than the gate.
+	pending := func(port int) rig.Files {
+		f := clinic(r, port, "two", well)
+		f["compose.yaml"] += "      start_period: 1h\n"
+		return f.With("www/health", ill)
+	}
+	firsts := map[*rig.Service]string{
+		never: never.Push("first", clinic(r, port, "one", well)),
+		waits: waits.Push("first", clinic(r, other, "one", well)),
+	}
+	pgod := r.Start(never, waits)
+	for s, commit := range firsts {
+		deployed(t, pgod, s, commit)
+		s.Set("gate", "15s")
+	}
+	pgod.Configure()
+
+	crasher := "restart: always\n    command: [sh, -c, 'echo I give up; exit 1']\n"
+	second := never.Push("second", and(r, pending(port), "crasher", crasher))
+	third := waits.Push("second", and(r, pending(other), "next", "init: true\n    command: [sleep, '86400']\n    depends_on: {web: {condition: service_healthy}}\n"))
+	shows(t, pgod, never, "deployed:  "+firsts[never][:7], "last:      degraded",
+		second[:7]+" did not become healthy: after 15s "+never.Name+"-crasher-1 ", "restart", ", "+never.Name+"-web-1 is not healthy yet; went back to", "I give up")
+	shows(t, pgod, waits, "deployed:  "+firsts[waits][:7], "last:      degraded",
+		third[:7]+" did not become healthy: after 15s "+waits.Name+"-next-1 is not started, "+waits.Name+"-web-1 is not healthy yet; went back to")
+	r.Answers(port, "one")
+	r.Answers(other, "one")
+}
+
+// Where there is nothing to go back to, and where nobody wants to go back, what
+// failed stays for somebody to look at.
+func TestWhatFailedStays(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web").Set("gate", "9m"), r.Port()
+	stays := func(pgod *rig.Pgod, commit, text string) {
+		t.Helper()
+		shows(t, pgod, web, "deployed:  "+commit[:7], "last:      degraded", commit[:7]+" did not become healthy: ", "serving "+text)
+		r.Answers(port, text)
+		polled(t, pgod, web)
+		if n := switches(pgod, web, commit); n != 1 {
+			t.Errorf("%s was tried %d times", text, n)
+		}
+	}
+	first := web.Push("first", clinic(r, port, "one", ill))
+	pgod := r.Start(web)
+	stays(pgod, first, "one")
+	second := web.Push("second", clinic(r, port, "two", well))
+	deployed(t, pgod, web, second)
+	r.Answers(port, "two")
+
+	worker := pgod.WorkerPID(web)
+	web.Set("rollback", false)
+	pgod.Configure()
+	replaced(t, pgod, web, worker)
+	third := web.Push("third", clinic(r, port, "three", ill))
+	stays(pgod, third, "three")
+	up := pgod.SSH(web.Key, web.Op("up")).Exits(t, 502%256)
+	says(t, up.Stderr, third[:7]+" did not become healthy: ", "serving three")
+	if n := switches(pgod, web, third); n != 2 {
+		t.Errorf("after up it was tried %d times", n)
+	}
+	r.Answers(port, "three")
+
+	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
+	shows(t, pgod, web, "deployed:  "+second[:7], "frozen:")
+	r.Answers(port, "two")
+}
