@@ -83,17 +83,24 @@ func TestUpOutlivesItsClient(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web := r.Service("web").Set("timeout", "5s")
+	web := r.Service("web")
 	commit := web.Push("first", r.Idle())
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 	before := startedAt(t, web)
 
+	// Only what cannot end has so little time.
+	web.Set("timeout", "5s")
+	worker := pgod.WorkerPID(web)
+	pgod.Configure()
+	replaced(t, pgod, web, worker)
 	slow := web.Push("takes long", slowBuild(r, "never", "600"))
 	shows(t, pgod, web, "deployed:  "+commit[:7], "error:", "cannot build "+slow[:7], "timeout of 5s is over")
 	up := pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 74)
 	says(t, up.Stderr, "timeout of 5s is over", "[ERROR] Process exited with status 504")
 	stays(t, web, before, "a change that was broken off")
+	web.Set("timeout", "10m")
+	pgod.Configure()
 	deployed(t, pgod, web, web.Push("quick again", r.Idle().With("compose.yaml", greeter(r, "idle", "again"))))
 	runs(t, web, "again", "idle")
 	if left := composes(t, web, "build"); len(left) > 0 {

@@ -78,7 +78,7 @@ name = "web_1"
 user = "nobody"
 repository = "https://git.example.org/web"
 ignore = "yes"
-ports = ["80"]
+import = "Caddyfile"
 
 [[services]]
 name = "api"
