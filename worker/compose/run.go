@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // InputsLabel is on each container that pgo starts: what the files are that its
@@ -159,6 +160,24 @@ func (m *Model) Wanted() map[string]int {
 		wanted[name] = m.Replicas(name)
 	}
 	return wanted
+}
+
+// defaultGrace is what compose gives a container to stop.
+const defaultGrace = 10 * time.Second
+
+// StopGrace is how long all containers may take to stop, one after the other.
+func (m *Model) StopGrace() time.Duration {
+	var sum time.Duration
+	for name, service := range m.services() {
+		grace := defaultGrace
+		if text, ok := service["stop_grace_period"].(string); ok {
+			if d, err := time.ParseDuration(text); err == nil {
+				grace = d
+			}
+		}
+		sum += grace * time.Duration(m.Replicas(name))
+	}
+	return sum
 }
 
 // Masked returns the model with secrets hidden, for people: the values that

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func load(t *testing.T, text string) *Model {
@@ -127,5 +128,12 @@ func TestFullName(t *testing.T) {
 		if got := FullName(name); got != want {
 			t.Errorf("%s is %s, not %s", name, got, want)
 		}
+	}
+}
+
+func TestStopGrace(t *testing.T) {
+	m := load(t, `{"services": {"web": {"stop_grace_period": "1m30s"}, "db": {"scale": 2}, "off": {"scale": 0}}}`)
+	if got := m.StopGrace(); got != 110*time.Second {
+		t.Errorf("got %s", got)
 	}
 }

@@ -46,6 +46,8 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 	say(o.out, "%s", printable.Line(cause.Error()))
 	went, unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
 	switch {
+	case errors.As(err, new(*lostError)):
+		return s.leave(c, &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)})
 	case err != nil:
 		return &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)}
 	case unwell != nil:
@@ -96,19 +98,9 @@ func (s *Service) lastGood(c *candidate) *Record {
 // it is lost, the one before. It returns which. That it is not well this time is
 // told, and changes nothing: there is none better.
 func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
-	var c *candidate
-	for lost := new(lostError); c == nil; {
-		s.enter(StepBack, plumbing.NewHash(to.tree()))
-		say(o.out, "going back to %s", short(plumbing.NewHash(to.Commit)))
-		if c, err = s.recall(ctx, to); err == nil {
-			break
-		}
-		before := s.history.before(to.Number)
-		if !errors.As(err, &lost) || before == nil {
-			return "", nil, err
-		}
-		s.log.Warn("cannot go back", "commit", short(plumbing.NewHash(to.Commit)), "error", err)
-		to = before
+	c, err := s.recallGood(ctx, to, o)
+	if err != nil {
+		return "", nil, err
 	}
 	c.record.Trigger, c.record.Reason = "went back", reason
 	if begun := s.snapshot().Switching; begun != nil {
@@ -125,12 +117,34 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 		return "", unwell, err
 	}
 	c.record.Duration = time.Since(c.record.At)
-	return short(plumbing.NewHash(to.Commit)), unwell, s.update(func(st *State) {
+	return short(plumbing.NewHash(c.record.Commit)), unwell, s.update(func(st *State) {
 		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped, c.done)
 		if c.freeze != nil {
 			st.Frozen = c.freeze
 		}
 	})
+}
+
+// recallGood recalls that deploy or, if it is lost, the one before, and so on.
+func (s *Service) recallGood(ctx context.Context, to *Record, o order) (*candidate, error) {
+	for {
+		commit := short(plumbing.NewHash(to.Commit))
+		s.enter(StepBack, plumbing.NewHash(to.tree()))
+		say(o.out, "going back to %s", commit)
+		c, err := s.recall(ctx, to)
+		if !errors.As(err, new(*lostError)) {
+			return c, err
+		}
+		s.log.Warn("cannot go back", "commit", commit, "error", err)
+		before := s.history.before(to.Number)
+		if err := s.history.forget(to.Number); err != nil {
+			return nil, err
+		}
+		if before == nil {
+			return nil, err
+		}
+		to = before
+	}
 }
 
 // lostError is a good deploy that cannot be gone back to, and never will be.
@@ -141,6 +155,9 @@ func (e *lostError) Unwrap() error { return e.error }
 // recall makes a candidate of an earlier deploy. It needs no network.
 func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	commit := plumbing.NewHash(to.tree())
+	if _, err := s.repo.Commit(commit); err != nil {
+		commit = plumbing.NewHash(to.Commit)
+	}
 	model, err := s.history.model(to.Number)
 	if err != nil {
 		return nil, &lostError{err}

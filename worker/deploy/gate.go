@@ -42,7 +42,8 @@ func (e *unhealthyError) Unwrap() error     { return e.err }
 // proof that a commit works.
 func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	overdue := errors.New("the gate is over")
-	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate, overdue)
+	// What is replaced in place has to stop first.
+	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate+c.grace, overdue)
 	defer cancel()
 	s.enter(StepUp, c.commit)
 	if err := s.start(gated, o.out, c.resolved, c.record, s.notStopped(c)); err != nil {
@@ -118,7 +119,7 @@ func (s *Service) overdue(ctx context.Context, c *candidate, watch *healthWatch)
 	for _, w := range waiting {
 		problems = append(problems, w.Name+" "+w.problem)
 	}
-	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate, strings.Join(problems, ", ")), waiting[0].ID, nil)
+	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate+c.grace, strings.Join(problems, ", ")), waiting[0].ID, nil)
 }
 
 // surroundings is what compose says when it is not the commit's fault.
@@ -138,7 +139,11 @@ func blameless(err error) bool {
 // startFailed is a compose that could not start everything.
 func (s *Service) startFailed(ctx context.Context, c *candidate, err, overdue error) error {
 	if errors.Is(err, overdue) {
-		return s.overdue(ctx, c, newHealthWatch(s.expected(c)))
+		if err := s.overdue(ctx, c, newHealthWatch(s.expected(c))); err != nil {
+			return err
+		}
+		// What runs may be what ran before.
+		return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate+c.grace), "", nil)
 	}
 	if blameless(err) || s.engine.Away(ctx) != nil {
 		return &stepError{"start", short(c.commit), err}

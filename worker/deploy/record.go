@@ -197,6 +197,18 @@ func (h *history) amend(number int, change func(*Record)) error {
 	return nil
 }
 
+// forget gives up a good deploy that cannot be gone back to after all.
+func (h *history) forget(number int) error {
+	good := slices.DeleteFunc(h.kept(), func(g *Record) bool { return g.Number == number })
+	if err := h.save(goodFile, good); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.good = good
+	h.mu.Unlock()
+	return h.sweep()
+}
+
 // sweep removes the models of deploys that are not kept.
 func (h *history) sweep() error {
 	files, err := os.ReadDir(h.dir)

@@ -84,6 +84,9 @@ func TestHistoryKeeps(t *testing.T) {
 	if found := h.ofCommit("0000005"); found == nil || found.Number != 5 {
 		t.Errorf("of a commit: %+v", found)
 	}
+	if err := h.forget(6); err != nil || !slices.Equal(numbers(history3(t, dir).kept()), []int{7, 5}) || len(models(t, dir)) != 2 {
+		t.Errorf("after 6 was given up kept %v, models %v, %v", numbers(h.kept()), models(t, dir), err)
+	}
 	if h.ofCommit("0000004") != nil || h.before(5) != nil {
 		t.Error("found what is not kept")
 	}

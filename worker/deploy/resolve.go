@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -22,11 +23,12 @@ type candidate struct {
 	model    []byte                         // resolved as a compose file, its paths in the checkout
 	all      func() (*compose.Model, error) // resolved with all profiles
 	images   map[string]string
-	built    []string // the compose services whose image is built
-	brought  []string // images that were pulled or built for it
-	done     []string // jobs that are not run again
-	back     int      // the good deploy that it is again; 0: none
-	freeze   *Frozen  // why the branch is no longer followed once it runs
+	built    []string      // the compose services whose image is built
+	brought  []string      // images that were pulled or built for it
+	done     []string      // jobs that are not run again
+	grace    time.Duration // that what it replaces may take to stop
+	back     int           // the good deploy that it is again; 0: none
+	freeze   *Frozen       // why the branch is no longer followed once it runs
 
 	changes  []string // what is different from what is deployed; empty: nothing
 	contexts []string // build contexts that are different: they count if the image is

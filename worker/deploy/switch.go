@@ -25,6 +25,10 @@ func (s *Service) note(ctx context.Context, c *candidate) error {
 	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil {
 		return nil
 	}
+	// Its objects stay here also when the branch moves on.
+	if err := s.keep(c.commit); err != nil {
+		return &stepError{"keep", short(c.commit), err}
+	}
 	if err := s.moveCheckout(ctx, c.commit); err != nil {
 		return err
 	}
@@ -95,7 +99,7 @@ func (e *missingError) Error() string {
 func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	s.enter(StepSwitch, c.commit)
 	if s.cfg.InPlace {
-		s.leaveDone(c)
+		s.compareRunning(c)
 	}
 	if err := s.update(func(st *State) {
 		st.Switching = &Switching{Commit: c.commit.String(), Back: c.back, Freeze: c.freeze}
@@ -136,14 +140,16 @@ func (s *Service) clear(ctx context.Context, o order) error {
 	return s.onDeployed(ctx, o.out, "down")
 }
 
-// leaveDone finds the jobs that are done and not different: in place only what
-// changed is run again.
-func (s *Service) leaveDone(c *candidate) {
+// compareRunning finds what there is to know of what runs before it is replaced in
+// place: the jobs that are done and not different, which are not run again, and
+// how long its containers may take to stop.
+func (s *Service) compareRunning(c *candidate) {
 	state := s.snapshot()
 	deployed, err := s.loadDeployed()
 	if err != nil || state.Deployed == nil {
 		return
 	}
+	c.grace = deployed.StopGrace()
 	for _, name := range state.Containers.Finished {
 		if compose.SameService(deployed, c.resolved, name) && state.Deployed.Images[name] == c.record.Images[name] &&
 			s.inputs(deployed, name, state.Deployed) == s.inputs(c.resolved, name, c.record) {
@@ -180,7 +186,7 @@ func (s *Service) keep(more ...gitrepo.Hash) error {
 		commits = append(commits, hashes([]string{state.Switching.Commit})...)
 	}
 	for _, good := range s.history.kept() {
-		commits = append(commits, hashes([]string{good.tree()})...)
+		commits = append(commits, hashes([]string{good.Commit, good.tree()})...)
 	}
 	return s.repo.Keep(commits...)
 }
