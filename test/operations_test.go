@@ -163,19 +163,30 @@ func TestOutputIsLive(t *testing.T) {
 // hears waits for the line.
 func hears(t *testing.T, lines *bufio.Scanner, line string) {
 	t.Helper()
-	heard := make(chan bool)
+	hearsLine(t, lines, line, func(heard string) bool { return heard == line })
+}
+
+// hearsPart waits for a line that has the words.
+func hearsPart(t *testing.T, lines *bufio.Scanner, words string) {
+	t.Helper()
+	hearsLine(t, lines, words, func(heard string) bool { return strings.Contains(heard, words) })
+}
+
+func hearsLine(t *testing.T, lines *bufio.Scanner, line string, is func(string) bool) {
+	t.Helper()
+	heard := make(chan bool, 1)
 	go func() {
-		for lines.Scan() && lines.Text() != line {
+		for lines.Scan() && !is(lines.Text()) {
 		}
-		heard <- lines.Text() == line
+		heard <- is(lines.Text())
 	}()
 	select {
 	case yes := <-heard:
 		if !yes {
 			t.Fatalf("the output ended before %q", line)
 		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("%q has not come within 30s", line)
+	case <-time.After(60 * time.Second):
+		t.Fatalf("%q has not come within 60s", line)
 	}
 }
 

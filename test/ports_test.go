@@ -1,0 +1,86 @@
+package test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// freePorts returns the first of n ports in a row on which nobody listens. They
+// lie above those that the rig gives out one by one.
+func freePorts(t *testing.T, n int) int {
+	t.Helper()
+	const lowest, above = 30_000, 32_700
+	for range 100 {
+		first := lowest + rand.N(above-lowest-n)
+		free := true
+		for port := first; free && port < first+n; port++ {
+			listener, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+			if free = err == nil; free {
+				listener.Close()
+			}
+		}
+		if free {
+			return first
+		}
+	}
+	t.Fatalf("no %d free ports in a row found", n)
+	return 0
+}
+
+// What is missing or taken on the host is no fault of a commit: until it is
+// there or free nothing is touched, and then the commit is deployed.
+func TestPortsAndNetworks(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, first := r.Service("web"), freePorts(t, 7)
+	web.Set("ports", []string{fmt.Sprintf("%d/5", first)}).Set("networks", []string{r.Prefix + "-proxy"})
+	commit := web.Push("first", page(r, first, "zero"))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	r.Answers(first, "zero")
+
+	// waits pushes a commit that has to wait for what is around it, and then has
+	// that come.
+	waits := func(text string, port int, lines, why string, comes func()) {
+		t.Helper()
+		before := startedAt(t, web)
+		files := page(r, port, text)
+		next := web.Push(text, files.With("compose.yaml", files["compose.yaml"]+lines))
+		shows(t, pgod, web, "deployed:  "+commit[:7], "head:      "+next[:7], "last:      failed", "error:     cannot start "+next[:7]+": "+why)
+		polled(t, pgod, web)
+		stays(t, web, before, why)
+		if n := switches(pgod, web, next); n != 0 {
+			t.Errorf("%s: what runs was taken down %d times", why, n)
+		}
+		comes()
+		deployed(t, pgod, web, next)
+		r.Answers(port, text)
+		commit = next
+	}
+
+	proxied := fmt.Sprintf("    networks: [proxy]\nnetworks:\n  proxy: {external: true, name: %s-proxy}\n", r.Prefix)
+	waits("network", first, proxied, "network "+r.Prefix+"-proxy is declared as external and does not exist yet", func() { network(t, r, web, "proxy") })
+
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host; it is tried again", first+1), func() { listener.Close() })
+
+	foreign := r.Service("foreign") // whose project the container is of, to go with it
+	name := foreign.Name + "-squatter"
+	docker(t, "run", "--detach", "--init", "--name", name, "--label", "com.docker.compose.project="+foreign.Name,
+		"--publish", fmt.Sprintf("%d:80", first+5), r.Busybox(), "sleep", "86400")
+	waits("container", first+5, proxied, fmt.Sprintf("port %d is taken by the container %s; it is tried again", first+5, name),
+		func() { docker(t, "rm", "--force", name) })
+
+	over := web.Push("one too far", page(r, first+6, "never"))
+	shows(t, pgod, web, "deployed:  "+commit[:7], "last:      refused",
+		fmt.Sprintf("the policy refuses %s: services.site.ports[0].published: %d is refused: only %d-%d", over[:7], first+6, first, first+5))
+	r.Answers(first+5, "container")
+}
