@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	protobuf "google.golang.org/protobuf/proto"
 
+	"pgo/internal/printable"
 	"pgo/proto"
 	"pgo/worker/gitrepo"
 )
@@ -108,7 +109,11 @@ func protoKeys(keys []gitrepo.Key) []*proto.Key {
 
 // text makes a string of what a program printed or a repository holds, which
 // may be any bytes: a message with others than UTF-8 could not be sent at all.
-func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+func text(s string) string { return strings.ToValidUTF8(printable.Cut(s, maxText), "\uFFFD") }
+
+// maxText bounds a text that is only there to be shown. A report that is too large
+// could not be sent, and a worker without reports is taken for a broken one.
+const maxText = 8 << 10
 
 // maxTexts bounds a list that is only there to be shown.
 const maxTexts = 200

@@ -22,6 +22,17 @@ func Text(s string) string {
 	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' })
 }
 
+// Cut returns the beginning of s where it is longer than so many bytes.
+func Cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most] + "…"
+}
+
 func escape(s string, also func(rune) bool) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {

@@ -29,3 +29,15 @@ func TestTextKeepsLines(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestCut(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		most int
+		want string
+	}{{"short", 5, "short"}, {"longer", 4, "long…"}, {"äöü", 3, "ä…"}, {"\xff\xff", 1, "\xff…"}, {"", 0, ""}} {
+		if got := Cut(test.text, test.most); got != test.want {
+			t.Errorf("%q to %d: %q, want %q", test.text, test.most, got, test.want)
+		}
+	}
+}

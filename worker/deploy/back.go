@@ -31,7 +31,7 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 	var v *Verdict
 	if isVerdict(cause) && c.back == 0 {
 		r := *c.record
-		r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
+		r.fail(cause)
 		v = r.verdict()
 	}
 	err := s.update(func(st *State) {
@@ -73,7 +73,7 @@ func (s *Service) leave(c *candidate, cause error) error {
 		return cause
 	}
 	r := c.record
-	r.Outcome, r.Error, r.Details = outcomeOf(cause), cause.Error(), Details(cause)
+	r.fail(cause)
 	runs := r
 	if r.Outcome != Degraded {
 		runs = nil // it was never started

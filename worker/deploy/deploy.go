@@ -161,7 +161,7 @@ func (s *Service) remember(r *Record, err error, condemn bool) error {
 	}
 	failed := *r
 	failed.Duration = time.Since(r.At)
-	failed.Outcome, failed.Error, failed.Details = outcomeOf(err), err.Error(), Details(err)
+	failed.fail(err)
 	if err := s.history.add(failed); err != nil {
 		s.log.Warn("a deploy is missing in the history", "error", err)
 	}

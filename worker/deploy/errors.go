@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pgo/internal/printable"
 	"pgo/worker/policy"
 )
 
@@ -44,26 +45,30 @@ func (e *NoCommitError) Error() string { return e.Text }
 
 // RefusedError is a model that the policy does not let pass.
 type RefusedError struct {
-	Commit   string // short
-	Refusals []policy.Refusal
+	Commit   string           // short
+	Refusals []policy.Refusal // the first of them
+	All      int              // how many there are
 }
 
 func (e *RefusedError) Error() string {
-	if len(e.Refusals) == 1 {
+	if e.All == 1 {
 		return "the policy refuses " + e.Commit + ": " + e.Refusals[0].String()
 	}
-	return fmt.Sprintf("the policy refuses %s for %d reasons", e.Commit, len(e.Refusals))
+	return fmt.Sprintf("the policy refuses %s for %d reasons", e.Commit, e.All)
 }
 
 // Details is each refusal in a line; none where the error itself has the only
 // one.
 func (e *RefusedError) Details() []string {
-	if len(e.Refusals) == 1 {
+	if e.All == 1 {
 		return nil
 	}
 	var lines []string
 	for _, r := range e.Refusals {
 		lines = append(lines, r.String())
+	}
+	if more := e.All - len(e.Refusals); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return lines
 }
@@ -88,6 +93,25 @@ func Details(err error) []string {
 		return detailed.Details()
 	}
 	return nil
+}
+
+// What is kept and told of an error: a repository decides how much there is.
+const (
+	maxRefusals = 100
+	maxDetails  = 120
+	maxLine     = 1 << 10
+	maxError    = 4 << 10
+)
+
+// fail makes the record that of a deploy which ended with the error.
+func (r *Record) fail(err error) {
+	r.Outcome, r.Error, r.Details = outcomeOf(err), printable.Cut(err.Error(), maxError), nil
+	for _, line := range Details(err) {
+		if len(r.Details) == maxDetails {
+			break
+		}
+		r.Details = append(r.Details, printable.Cut(line, maxLine))
+	}
 }
 
 // outcomeOf is what a deploy came to that ended with the error.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 )
 
@@ -194,12 +195,18 @@ func unwell(containers []compose.Container, known Containers) []string {
 		case c.State != "running" || c.Health == "unhealthy":
 			text, _ = watch.problem(c, time.Now())
 		}
+		if len(all) == maxUnwell {
+			return append(all, "and more")
+		}
 		if text != "" {
-			all = append(all, c.Name+" "+text)
+			all = append(all, printable.Cut(c.Name+" "+text, maxReason))
 		}
 	}
 	return all
 }
+
+// maxUnwell bounds how many containers are told of.
+const maxUnwell = 50
 
 func (s *Service) setUnwell(unwell []string) {
 	s.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 	"pgo/worker/policy"
@@ -41,7 +42,7 @@ func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
 func (c *candidate) reason() string {
 	all := slices.Clone(c.changes)
 	for _, path := range c.contexts {
-		all = append(all, "build context "+path+" changed")
+		all = append(all, "build context "+printable.Cut(path, maxReason)+" changed")
 	}
 	const most = 3
 	switch {
@@ -216,8 +217,12 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 	limits := s.limits()
 	refusals := policy.Check(limits, c.resolved.Document(), policy.Disk{})
 	if all, err := c.all(); err == nil {
+		known := map[policy.Refusal]bool{}
+		for _, refusal := range refusals {
+			known[refusal] = true
+		}
 		for _, refusal := range policy.Check(limits, all.Document(), policy.Disk{}) {
-			if !slices.Contains(refusals, refusal) {
+			if !known[refusal] {
 				refusals = append(refusals, refusal)
 			}
 		}
@@ -240,10 +245,11 @@ func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
-	for i := range refusals {
-		refusals[i].Found = s.project.Redact(refusals[i].Found)
+	first := refusals[:min(len(refusals), maxRefusals)]
+	for i := range first {
+		first[i].Found = s.project.Redact(first[i].Found)
 	}
-	return verdict{&RefusedError{Commit: short(c.commit), Refusals: refusals}}
+	return verdict{&RefusedError{Commit: short(c.commit), Refusals: first, All: len(refusals)}}
 }
 
 // compare finds what is different from what is deployed.
@@ -274,11 +280,14 @@ func (s *Service) compare(c *candidate) error {
 	}
 	c.changes = append(c.changes, s.whatChanged(state.Deployed, compose.Diff(deployed, c.resolved))...)
 	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
-		c.changes = append(c.changes, path+" changed")
+		c.changes = append(c.changes, printable.Cut(path, maxReason)+" changed")
 	}
 	c.contexts = different(state.Deployed.Contexts, c.record.Contexts)
 	return nil
 }
+
+// maxReason is as much as is told of one key or path that changed.
+const maxReason = 300
 
 // whatChanged is what to call the keys in which two models differ.
 func (s *Service) whatChanged(deployed *Record, keys []string) []string {
@@ -288,7 +297,7 @@ func (s *Service) whatChanged(deployed *Record, keys []string) []string {
 		if i == most {
 			return append(changes, fmt.Sprintf("%d more keys changed", len(keys)-most))
 		}
-		changes = append(changes, key+" changed")
+		changes = append(changes, printable.Cut(key, maxReason)+" changed")
 	}
 	if len(changes) > 0 && deployed.Settings != s.cfg.settings() {
 		changes[0] += " with the service's configuration"

@@ -330,8 +330,11 @@ func (s *Service) ended(outcome Outcome, err error) {
 	case broken:
 	case err == nil:
 		s.status.Error, s.status.Details, s.status.ErrorSince = "", nil, time.Time{}
-	case s.status.Error != err.Error():
-		s.status.Error, s.status.Details, s.status.ErrorSince = err.Error(), Details(err), time.Now()
+	default:
+		var told Record
+		if told.fail(err); s.status.Error != told.Error {
+			s.status.Error, s.status.Details, s.status.ErrorSince = told.Error, told.Details, time.Now()
+		}
 	}
 	s.mu.Unlock()
 	s.changed()

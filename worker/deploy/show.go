@@ -23,12 +23,21 @@ import (
 func (s *Service) Check(ctx context.Context, out compose.Output) error {
 	c, err := s.proposed(ctx, "check")
 	s.idle()
-	if err != nil {
-		return err
+	if err == nil {
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
+		return nil
 	}
-	_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
-	return nil
+	for _, line := range Details(err) {
+		_, _ = fmt.Fprintln(out.Stdout, printable.Line(line))
+	}
+	return &listedError{err}
 }
+
+// listedError is an error whose details were told already.
+type listedError struct{ error }
+
+func (e *listedError) Details() []string { return nil }
+func (e *listedError) Unwrap() error     { return e.error }
 
 // proposed is the fetched commit, proven as far as that is possible without
 // pulling or building anything.

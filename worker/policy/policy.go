@@ -105,9 +105,12 @@ func (c *checker) refuse(at place, found any, rule, entry string) (refused bool)
 	if entry != "" && slices.Contains(c.Allow, entry) {
 		return false
 	}
-	c.refusals = append(c.refusals, Refusal{Path: at.path, Found: show(found), Rule: printable.Line(rule), Allow: entry})
+	c.refusals = append(c.refusals, Refusal{Path: printable.Cut(at.path, maxPath), Found: show(found), Rule: printable.Line(rule), Allow: entry})
 	return true
 }
+
+// maxPath is as much as is kept of a path: its keys may be of any length.
+const maxPath = 400
 
 // maxEntry is as long as an entry of allow may be in the configuration.
 const maxEntry = 512
