@@ -15,9 +15,10 @@
 // Where a commit has a submodule, the files of that are part of its tree once
 // FetchSubmodules has brought them: Stage writes them, Entries looks into them,
 // Keep keeps them, in the same repository. It is a step of its own, since whose
-// keys may log in must not depend on it. Neither it nor Stage fails for a commit
-// that uses less than all of its tree: Missing says which of the paths that it
-// does use are submodules that are not here, or pointers to Git LFS.
+// keys may log in must not depend on it. One that cannot be had does not keep a
+// commit from being staged either, as the commit may not use it: Missing says
+// which of the paths that it does use are submodules that are not here, or
+// pointers to Git LFS.
 package gitrepo
 
 import (
