@@ -5,12 +5,18 @@ package test
 
 import (
 	"flag"
+	"os"
 	"testing"
 
 	"pgo/test/rig"
+	"pgo/worker/sandbox"
 )
 
 func TestMain(m *testing.M) {
+	sandbox.Main()
+	if mission := os.Getenv(missionKey); mission != "" {
+		os.Exit(carryOut(mission))
+	}
 	// Most of these tests' time is waiting, so more of them than there are
 	// processors can run at once. -parallel on the command line still counts.
 	if err := flag.Set("test.parallel", "4"); err != nil {
