@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
 	"strings"
@@ -48,12 +50,24 @@ func (w *Worker) change(name string, change func() error) {
 	}
 }
 
-// details are what a log line has of an error besides its own text.
+// maxLogged is how many refusals one log line has.
+const maxLogged = 20
+
+// details are the refusals, for a log line. What a container said last is not for
+// the log of the host.
 func details(err error) []any {
-	if lines := deploy.Details(err); len(lines) > 0 {
-		return []any{"details", strings.Join(lines, "; ")}
+	var refused *deploy.RefusedError
+	if !errors.As(err, &refused) {
+		return nil
 	}
-	return nil
+	lines := refused.Details()
+	if more := len(lines) - maxLogged; more > 0 {
+		lines = append(lines[:maxLogged:maxLogged], fmt.Sprintf("%d more lines", more))
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	return []any{"details", strings.Join(lines, "; ")}
 }
 
 // wait waits until the next poll is due, and tells when; false: the worker ends.

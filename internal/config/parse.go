@@ -30,7 +30,7 @@ func matching(pattern, hint string) func(string) (string, error) {
 
 var (
 	// Without "_", so that "<name>_" is the prefix of nobody else's names in Docker.
-	parseName    = matching(`[a-z0-9][a-z0-9-]{0,62}`, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front`)
+	parseName    = matching(`[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front or at the end`)
 	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]{0,255}`, "write a user's name as in /etc/passwd")
 	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a profile's name as in the compose file")
 	parseEntry   = matching(`[a-z][a-z0-9_.-]{0,63}(:[^[:cntrl:]]{1,512})?`, `write rule or rule:value, such as "bind:/srv/data"`)

@@ -92,14 +92,14 @@ func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) er
 	if err == nil {
 		err = s.gate(ctx, c, o)
 	}
-	if err == nil {
-		err = s.finish(ctx, c)
+	if err != nil {
+		return s.retreat(worker, c, o, err)
 	}
-	if err == nil {
-		s.log.Info("deployed", "commit", short(c.commit))
-		return nil
+	if err := s.finish(ctx, c); err != nil {
+		return &stepError{"record the deploy of", short(c.commit), err}
 	}
-	return s.retreat(worker, c, o, err)
+	s.log.Info("deployed", "commit", short(c.commit))
+	return nil
 }
 
 // deadline bounds a change.

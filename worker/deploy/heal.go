@@ -77,10 +77,11 @@ func (s *Service) EngineReturned() {
 // Heal looks at the containers, and brings back those that somebody removed or
 // stopped behind pgo's back, or that ended with the host. One that ended by
 // itself is its restart policy's business. It is a change, and returns when to
-// look again; 0: when something happens.
+// look again; 0: when something happens. What did not become healthy is left as it
+// is, for somebody to look at.
 func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
 	state := s.snapshot()
-	if s.usable() != nil || state.Wanted != Up || state.Deployed == nil || state.Switching != nil {
+	if s.usable() != nil || state.Wanted != Up || !state.Deployed.good() || state.Switching != nil {
 		s.setUnwell(nil)
 		return 0, nil
 	}
@@ -135,7 +136,7 @@ func (s *Service) lost(model *compose.Model, containers []compose.Container, kno
 				continue
 			}
 			there++
-			if s.isLost(c, ended && slices.Contains(known.Running, name)) {
+			if s.isLost(c, slices.Contains(known.Running, name), ended) {
 				lost = add(lost, name)
 			}
 		}
@@ -146,14 +147,15 @@ func (s *Service) lost(model *compose.Model, containers []compose.Container, kno
 	return lost
 }
 
-// isLost tells whether a container is to be brought back. ended says that it ran
-// when the host or the engine ended.
-func (s *Service) isLost(c compose.Container, ended bool) bool {
+// isLost tells whether a container is to be brought back. ran says that its compose
+// service ran when it was last looked at, ended that the host or the engine ended
+// since.
+func (s *Service) isLost(c compose.Container, ran, ended bool) bool {
 	switch c.State {
 	case "exited", "dead":
-		return s.healing.stopped[c.ID] || ended
+		return s.healing.stopped[c.ID] || ran && ended
 	case "created":
-		return c.Error == ""
+		return ran && c.Error == "" // not one that waits for what another one could not do
 	}
 	return false
 }

@@ -53,6 +53,11 @@ func (s *Service) poll(ctx context.Context) (Outcome, error) {
 		return "", err
 	}
 	state := s.snapshot()
+	if !s.secured() {
+		if err := s.secure(ctx); err != nil {
+			s.log.Warn("cannot keep what it takes to go back to what is deployed", "error", err)
+		}
+	}
 	if state.Wanted == Down {
 		if err := s.stayDown(ctx); err != nil {
 			return Failed, err

@@ -2,12 +2,11 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
-	"syscall"
+
+	"github.com/prometheus/procfs"
 
 	"pgo/worker/compose"
 )
@@ -82,22 +81,37 @@ func sameAddress(a, b string) bool {
 	return a == b || every(a) || every(b)
 }
 
-// listens tells whether some program has the port. What cannot be found out
-// without more rights counts as free: the engine will tell.
+// listening is the state of a TCP socket that waits for connections.
+const listening = 0x0a
+
+// listens tells whether some program of this host has the port. It asks the kernel's
+// tables, since to try would take rights, and the port for a moment. What cannot be
+// found out counts as free: the engine will tell.
 func listens(ip string, port int, protocol string) bool {
-	address := net.JoinHostPort(ip, strconv.Itoa(port))
-	var err error
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return false
+	}
+	has := func(local net.IP, number uint64) bool {
+		return number == uint64(port) && sameAddress(local.String(), ip)
+	}
 	switch protocol {
 	case "tcp":
-		var l net.Listener
-		if l, err = net.Listen("tcp", address); err == nil {
-			_ = l.Close()
+		v4, _ := proc.NetTCP()
+		v6, _ := proc.NetTCP6()
+		for _, socket := range append(v4, v6...) {
+			if socket.St == listening && has(socket.LocalAddr, socket.LocalPort) {
+				return true
+			}
 		}
 	case "udp":
-		var l net.PacketConn
-		if l, err = net.ListenPacket("udp", address); err == nil {
-			_ = l.Close()
+		v4, _ := proc.NetUDP()
+		v6, _ := proc.NetUDP6()
+		for _, socket := range append(v4, v6...) {
+			if socket.RemPort == 0 && has(socket.LocalAddr, socket.LocalPort) {
+				return true
+			}
 		}
 	}
-	return errors.Is(err, syscall.EADDRINUSE)
+	return false
 }

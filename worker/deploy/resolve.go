@@ -42,7 +42,7 @@ func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
 func (c *candidate) reason() string {
 	all := slices.Clone(c.changes)
 	for _, path := range c.contexts {
-		all = append(all, "build context "+printable.Cut(path, maxReason)+" changed")
+		all = append(all, "build context "+brief(path)+" changed")
 	}
 	const most = 3
 	switch {
@@ -280,7 +280,7 @@ func (s *Service) compare(c *candidate) error {
 	}
 	c.changes = append(c.changes, s.whatChanged(state.Deployed, compose.Diff(deployed, c.resolved))...)
 	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
-		c.changes = append(c.changes, printable.Cut(path, maxReason)+" changed")
+		c.changes = append(c.changes, brief(path)+" changed")
 	}
 	c.contexts = different(state.Deployed.Contexts, c.record.Contexts)
 	return nil
@@ -288,6 +288,9 @@ func (s *Service) compare(c *candidate) error {
 
 // maxReason is as much as is told of one key or path that changed.
 const maxReason = 300
+
+// brief is a key or a path of a repository's, fit to be shown.
+func brief(name string) string { return printable.Cut(printable.Line(name), maxReason) }
 
 // whatChanged is what to call the keys in which two models differ.
 func (s *Service) whatChanged(deployed *Record, keys []string) []string {
@@ -297,7 +300,7 @@ func (s *Service) whatChanged(deployed *Record, keys []string) []string {
 		if i == most {
 			return append(changes, fmt.Sprintf("%d more keys changed", len(keys)-most))
 		}
-		changes = append(changes, printable.Cut(key, maxReason)+" changed")
+		changes = append(changes, brief(key)+" changed")
 	}
 	if len(changes) > 0 && deployed.Settings != s.cfg.settings() {
 		changes[0] += " with the service's configuration"

@@ -21,8 +21,8 @@ const (
 	StepSources  Step = "check the sources of"
 	StepUp       Step = "up"
 	StepGate     Step = "gate"
-	StepPin      Step = "pin"
 	StepRecord   Step = "record"
+	StepPin      Step = "pin"
 	StepPrune    Step = "prune after"
 	StepBack     Step = "go back to"
 )
@@ -30,7 +30,7 @@ const (
 // Steps has all steps in their order, for a test to break off each.
 var Steps = []Step{
 	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
-	StepCheckout, StepModel, StepSources, StepUp, StepGate, StepPin, StepRecord, StepPrune, StepBack,
+	StepCheckout, StepModel, StepSources, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,
 }
 
 // enter says that a step begins: to whoever looks at the status, and to a test.

@@ -244,27 +244,16 @@ func (s *Service) inputs(model *compose.Model, service string, r *Record) string
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// finish records the deploy as the one that runs, and as one that can be gone
-// back to.
+// finish records the deploy as the one that runs. Only that can fail: what else
+// there is to do can be done later, and is no reason to touch what is healthy.
 func (s *Service) finish(ctx context.Context, c *candidate) error {
 	r := c.record
-	s.enter(StepPin, c.commit)
-	if err := s.pinImages(ctx, r); err != nil {
-		return &stepError{"keep the images of", short(c.commit), err}
-	}
 	s.enter(StepRecord, c.commit)
 	containers, err := s.engine.Containers(ctx, s.cfg.Name)
 	if err != nil {
-		return err
+		s.log.Warn("cannot see what runs", "error", err)
 	}
 	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit.String()
-	dropped, err := s.history.keep(*r, c.model, r.Number)
-	if err != nil {
-		return err
-	}
-	if err := s.history.add(*r); err != nil {
-		return err
-	}
 	err = s.update(func(st *State) {
 		st.Deployed, st.Switching = r, nil
 		st.Containers = seen(containers, st.Containers.Stopped, c.done)
@@ -278,10 +267,39 @@ func (s *Service) finish(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
-	s.enter(StepPrune, c.commit)
-	s.prune(ctx, dropped)
-	if err := s.keep(); err != nil {
-		s.log.Warn("cannot let go of old commits", "error", err)
+	if err := s.history.add(*r); err != nil {
+		s.log.Warn("a deploy is missing in the history", "error", err)
+	}
+	if err := s.secure(ctx); err != nil {
+		s.log.Warn("cannot keep what it takes to go back to this deploy; it is tried again", "error", err)
 	}
 	return nil
+}
+
+// secure has all be kept that it takes to go back to what is deployed, and lets
+// go of what it took for older deploys. It may be done again at any time.
+func (s *Service) secure(ctx context.Context) error {
+	r := s.snapshot().Deployed
+	commit := hashes([]string{r.Commit})[0]
+	s.enter(StepPin, commit)
+	if err := s.pinImages(ctx, r); err != nil {
+		return fmt.Errorf("cannot keep its images: %w", err)
+	}
+	model, err := s.loadDeployed()
+	if err != nil {
+		return err
+	}
+	dropped, err := s.history.keep(*r, model.Encode(), r.Number)
+	if err != nil {
+		return err
+	}
+	s.enter(StepPrune, commit)
+	s.prune(ctx, dropped)
+	return s.keep()
+}
+
+// secured tells whether what is deployed can be gone back to.
+func (s *Service) secured() bool {
+	state := s.snapshot()
+	return !state.Deployed.good() || state.Switching != nil || s.history.find(state.Deployed.Number) != nil
 }
