@@ -1,0 +1,210 @@
+package test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// way leads to a registry and can be shut.
+type way struct{ shut atomic.Bool }
+
+// through has the registry be reached, and its images be named, by a way that
+// can be shut.
+func through(t *testing.T, registry *rig.Registry) *way {
+	t.Helper()
+	w := &way{}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: registry.Address})
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if w.shut.Load() {
+			http.Error(rw, "shut", http.StatusBadGateway)
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(server.Close)
+	registry.Address = strings.TrimPrefix(server.URL, "http://")
+	return w
+}
+
+// A rollback needs neither git server nor registry: it runs the very images of
+// then, whatever their names mean by now, and the branch is not followed until
+// somebody says so.
+func TestRollbackNeedsNobody(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	server, registry := moodyServer(t, web), r.Registry()
+	toRegistry := through(t, registry)
+	tool := func(version string) string {
+		return registry.Push(r.Image("tool-"+version, "FROM "+r.Busybox()+"\nENV VERSION="+version+"\n"), "tool:latest")
+	}
+	image := tool("1")
+	site := func(text string) rig.Files {
+		f := baked(r, port, text)
+		return f.With("compose.yaml", f["compose.yaml"]+"  tool:\n    image: "+image+"\n    init: true\n    command: [sleep, '86400']\n")
+	}
+	// runs tells the images that run, and reports others than the expected.
+	runs := func(text, version string) (ids []string) {
+		t.Helper()
+		r.Answers(port, text)
+		for _, c := range rig.Containers(t, web.Name) {
+			if c.Service() == "tool" && !slices.Contains(c.Config.Env, "VERSION="+version) {
+				t.Errorf("the tool is not %s: %v", version, c.Config.Env)
+			}
+			ids = append(ids, c.ImageID)
+		}
+		return ids
+	}
+	first := web.Push("first", site("one"))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+	begin := runs("one", "1")
+
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback")).Exits(t, 68).Stderr, "there is no earlier good deploy to go back to; kept are "+first[:7], "[ERROR] Process exited with status 404")
+	says(t, pgod.SSH(web.Key, web.Op("rollback"), "0123abc").Exits(t, 404%256).Stderr, "there is no good deploy of 0123abc to go back to; kept are "+first[:7])
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), "HEAD^").Exits(t, 64).Stderr, "HEAD^")
+
+	second := web.Push("second", site("two"))
+	deployed(t, pgod, web, second)
+	runs("two", "1")
+	tool("2")
+	pgod.Pgoctl(web.Key, web.Op("pull")).Exits(t, 0)
+	pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0)
+	runs("two", "2")
+
+	server.mood.Store(http.StatusBadGateway)
+	toRegistry.shut.Store(true)
+	shows(t, pgod, web, "its server answers 502")
+	back := pgod.Pgoctl(web.Key, web.Op("rollback")).Exits(t, 0)
+	says(t, back.Stderr, "deployed "+second[:7]+" again, and frozen: unfreeze follows the branch again")
+	runs("two", "1")
+	pgod.SSH(web.Key, web.Op("rollback"), first[:5]).Exits(t, 0)
+	if now := runs("one", "1"); !slices.Equal(now, begin) {
+		t.Errorf("it runs the images %v, not those of then: %v", now, begin)
+	}
+	shows(t, pgod, web, "deployed:  "+first[:7], "rollback by anyone: deployed again", "frozen:    by anyone: rollback to "+first[:7])
+	// The name is left where it was: it is the newest build's.
+	if tag := strings.TrimSpace(docker(t, "image", "inspect", "--format", "{{.Id}}", web.Name+"-site")); slices.Contains(begin, tag) {
+		t.Error("the usual name of the built image was moved")
+	}
+
+	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by anyone: rollback to "+first[:7], "say unfreeze", "[ERROR] Process exited with status 409")
+	// Frozen or not, what is gone comes back, also after a restart, as it was.
+	pgod.Restart()
+	docker(t, append([]string{"rm", "--force"}, ids(rig.Containers(t, web.Name))...)...)
+	rig.Until(t, "what was removed to run again", rig.Running(web.Name, 2))
+	if now := runs("one", "1"); !slices.Equal(now, begin) {
+		t.Errorf("it was brought back with the images %v, not with those of then: %v", now, begin)
+	}
+	server.mood.Store(http.StatusOK)
+	shows(t, pgod, web, "deployed:  "+first[:7], "last:      frozen")
+	pgod.SSH(web.Key, web.Op("unfreeze")).Exits(t, 0)
+	deployed(t, pgod, web, second)
+	runs("two", "2")
+	if now := statusOf(t, pgod, web); now.Frozen != nil {
+		t.Errorf("it is still frozen: %+v", now)
+	}
+}
+
+func ids(containers []rig.Container) []string {
+	var all []string
+	for _, c := range containers {
+		all = append(all, c.ID)
+	}
+	return all
+}
+
+// The last three good deploys are kept, images included, and nothing of those
+// before them.
+func TestThreeAreKept(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	var commits, images []string
+	var pgod *rig.Pgod
+	for i, text := range []string{"one", "two", "three", "four"} {
+		commits = append(commits, web.Push(text, baked(r, port, text)))
+		if i == 0 {
+			pgod = r.Start(web)
+		}
+		deployed(t, pgod, web, commits[i])
+		images = append(images, rig.Containers(t, web.Name)[0].ImageID)
+	}
+	kept := func(which ...string) {
+		t.Helper()
+		pins := strings.Fields(docker(t, "image", "ls", "--format", "{{.Tag}}", "--filter", "reference=pgo/"+web.Name))
+		slices.Sort(pins)
+		var want []string
+		for _, commit := range which {
+			i := slices.Index(commits, commit)
+			want = append(want, commit[:7]+"-site-"+strings.TrimPrefix(images[i], "sha256:")[:12])
+		}
+		slices.Sort(want)
+		if !slices.Equal(pins, want) {
+			t.Errorf("kept are the images %v, not %v", pins, want)
+		}
+	}
+	kept(commits[1:]...)
+	if found := docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+web.Name); strings.Contains(found, images[0]) {
+		t.Error("the first image is still there")
+	}
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[0]).Exits(t, 68).Stderr,
+		fmt.Sprintf("kept are %s, %s, %s", commits[3][:7], commits[2][:7], commits[1][:7]))
+
+	// One that is gone back to takes no place from the others.
+	pgod.Pgoctl(web.Key, web.Op("rollback"), commits[1][:8]).Exits(t, 0)
+	r.Answers(port, "two")
+	kept(commits[1:]...)
+	pgod.Pgoctl(web.Key, web.Op("rollback"), commits[3]).Exits(t, 0)
+	r.Answers(port, "four")
+	kept(commits[1:]...)
+
+	// An image that somebody has removed is no way back, and nothing is touched.
+	before := startedAt(t, web)
+	docker(t, "image", "rm", "--force", images[2])
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[2]).Stderr, "the image that site ran then is gone: somebody removed it")
+	stays(t, web, before, "a rollback that cannot be")
+	shows(t, pgod, web, "deployed:  "+commits[3][:7])
+}
+
+// While a service is frozen its branch is fetched and not deployed, over
+// restarts, until somebody follows it again.
+func TestFreeze(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	first := web.Push("first", page(r, port, "one"))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+
+	pgod.Pgoctl(web.Key, "-l", "ada", web.Op("freeze"), "until the fair", "is over").Exits(t, 0)
+	before := startedAt(t, web)
+	second := web.Push("second", page(r, port, "two"))
+	const frozen = "frozen:    by ada: until the fair is over (for "
+	shows(t, pgod, web, frozen, "deployed:  "+first[:7], "head:      "+second[:7], "last:      frozen")
+	if now := statusOf(t, pgod, web); now.Frozen == nil || now.Frozen.Reason != "by ada: until the fair is over" || now.Error != nil {
+		t.Errorf("while it is frozen: %+v", now)
+	}
+	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by ada: until the fair is over; say unfreeze to follow the branch again")
+	pgod.SSH(web.Key, web.Op("up")).Exits(t, 409%256)
+	pgod.Restart()
+	polled(t, pgod, web)
+	shows(t, pgod, web, frozen, "last:      frozen")
+	stays(t, web, before, "a push to what is frozen")
+	pgod.SSH(web.Key, web.Op("restart")).Exits(t, 0) // but what runs can be controlled
+	r.Answers(port, "one")
+
+	pgod.SSH(web.Key, web.Op("unfreeze")).Exits(t, 0)
+	deployed(t, pgod, web, second)
+	r.Answers(port, "two")
+	says(t, pgod.SSH(web.Key, web.Op("unfreeze")).Exits(t, 0).Stderr, "not frozen: there is nothing to do")
+}
