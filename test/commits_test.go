@@ -74,7 +74,7 @@ func TestRepositoryIsNotThereYet(t *testing.T) {
 	pgod.Start()
 	showsTo(t, pgod, operator, web, "the repository was not found; check `repository`")
 	// A key cannot be known yet; an operator is told what the matter is.
-	says(t, pgod.SSH(operator, web.Op("git hash")).Exits(t, 502%256).Stderr, "nothing is fetched yet")
+	says(t, pgod.SSH(operator, web.Op("git hash")).Exits(t, 409%256).Stderr, "nothing is fetched yet")
 
 	server.mood.Store(http.StatusOK)
 	showsTo(t, pgod, operator, web, "it is empty", "push a commit")

@@ -22,13 +22,10 @@ func (w *Worker) follow() {
 	}
 	service := w.service.Load()
 	w.change("the start", func() error { return service.Resume(w.ctx) })
-	w.change("a poll", func() error { return service.Poll(w.ctx) })
-	go w.heal(service)
+	go w.heal(service) // it does not wait for a git server
 	seen := ""
-	for first := true; ; first = false {
-		if !first {
-			w.change("a poll", func() error { return service.Poll(w.ctx) })
-		}
+	for {
+		w.change("a poll", func() error { return service.Poll(w.ctx) })
 		if head := service.Status().Head; head != seen {
 			// Starting, fetching and staging needs much more than looking.
 			debug.FreeOSMemory()

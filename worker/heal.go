@@ -13,6 +13,8 @@ const (
 	// settleTime is how long the engine's events must pause before the
 	// containers are looked at: one docker command leads to several.
 	settleTime = 300 * time.Millisecond
+	// settleMost is how long they are waited for that do not pause.
+	settleMost = 3 * time.Second
 	// engineWait is the time between two tries to reach an engine that is away.
 	engineWait = 2 * time.Second
 )
@@ -31,12 +33,17 @@ func (w *Worker) heal(service *deploy.Service) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	last := ""
+	since := time.Time{} // of the first event that was not looked after yet
 	for {
 		select {
 		case <-happened:
-			timer.Reset(settleTime)
+			if since.IsZero() {
+				since = time.Now()
+			}
+			timer.Reset(min(settleTime, max(time.Until(since.Add(settleMost)), 0)))
 			continue
 		case <-timer.C:
+			since = time.Time{}
 		case <-w.ctx.Done():
 			return
 		case <-w.queue.closed:
@@ -64,25 +71,22 @@ func (w *Worker) healNow(service *deploy.Service) (again time.Duration, err erro
 
 // followEngine listens to the engine, again and again when it was away.
 func (w *Worker) followEngine(service *deploy.Service, nudge func()) {
-	for first := true; w.ctx.Err() == nil; first = false {
-		began := func() {
-			if !first {
-				service.EngineReturned()
-			}
-			nudge()
-		}
-		err := service.FollowEngine(w.ctx, began, func(e compose.Event) {
+	for w.ctx.Err() == nil {
+		err := service.FollowEngine(w.ctx, nudge, func(e compose.Event) {
 			if service.Happened(e) {
 				nudge()
 			}
 		})
+		if w.ctx.Err() != nil {
+			return
+		}
+		service.EngineLeft()
 		w.log.Debug("the engine's events ended", "error", err)
 		timer := time.NewTimer(engineWait)
 		select {
 		case <-timer.C:
 		case <-w.ctx.Done():
 			timer.Stop()
-			return
 		}
 	}
 }

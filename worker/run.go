@@ -161,7 +161,10 @@ func exitOf(err error) *proto.Exit {
 		exit.Status = target.StatusUsage
 	case errors.As(err, new(*deploy.NoCommitError)):
 		exit.Status = target.StatusNotFound
-	case errors.Is(err, errDraining), errors.Is(err, deploy.ErrIsDown), errors.As(err, new(*deploy.FrozenError)):
+	case errors.Is(err, deploy.ErrDamagedState):
+		exit.Status = target.StatusFault
+	case errors.Is(err, errDraining), errors.Is(err, deploy.ErrIsDown), errors.Is(err, deploy.ErrNothingDeployed),
+		errors.Is(err, deploy.ErrNothingFetched), errors.As(err, new(*deploy.FrozenError)):
 		exit.Status = target.StatusConflict
 	case errors.As(err, &program):
 		exit.Status = uint32(program.Status)

@@ -153,6 +153,16 @@ func (m *Model) HostPorts() []HostPort {
 	return ports
 }
 
+// OnHostNetwork tells whether a compose service has the host's own network.
+func (m *Model) OnHostNetwork() bool {
+	for _, service := range m.services() {
+		if service["network_mode"] == "host" {
+			return true
+		}
+	}
+	return false
+}
+
 // Wanted returns how many containers each compose service is to have.
 func (m *Model) Wanted() map[string]int {
 	wanted := map[string]int{}
@@ -162,10 +172,14 @@ func (m *Model) Wanted() map[string]int {
 	return wanted
 }
 
-// defaultGrace is what compose gives a container to stop.
-const defaultGrace = 10 * time.Second
+// What compose gives a container to stop, and what counts of all together.
+const (
+	defaultGrace = 10 * time.Second
+	maxGrace     = 5 * time.Minute
+)
 
-// StopGrace is how long all containers may take to stop, one after the other.
+// StopGrace is how long all containers may take to stop, one after the other; no
+// more than a few minutes.
 func (m *Model) StopGrace() time.Duration {
 	var sum time.Duration
 	for name, service := range m.services() {
@@ -175,7 +189,11 @@ func (m *Model) StopGrace() time.Duration {
 				grace = d
 			}
 		}
-		sum += grace * time.Duration(m.Replicas(name))
+		for range min(m.Replicas(name), int(maxGrace/time.Second)) {
+			if sum += min(grace, maxGrace); sum >= maxGrace {
+				return maxGrace
+			}
+		}
 	}
 	return sum
 }

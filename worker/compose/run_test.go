@@ -136,4 +136,7 @@ func TestStopGrace(t *testing.T) {
 	if got := m.StopGrace(); got != 110*time.Second {
 		t.Errorf("got %s", got)
 	}
+	if got := load(t, `{"services": {"web": {"stop_grace_period": "2000000h", "scale": 2000000000}}}`).StopGrace(); got != maxGrace {
+		t.Errorf("without end: got %s", got)
+	}
 }

@@ -24,6 +24,9 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 	if away := s.engine.Away(ctx); away != nil {
 		return errors.Join(cause, away) // it is begun again when the engine is back
 	}
+	if !isVerdict(cause) && s.faults.outage(c.record.Basis) >= maxOutages {
+		cause = verdict{fmt.Errorf("%w; that was so %d times", cause, maxOutages)}
+	}
 	to := s.lastGood(c)
 	if to == nil || !s.cfg.Rollback {
 		return s.leave(c, cause)
@@ -137,8 +140,10 @@ func (s *Service) recallGood(ctx context.Context, to *Record, o order) (*candida
 		}
 		s.log.Warn("cannot go back", "commit", commit, "error", err)
 		before := s.history.before(to.Number)
-		if err := s.history.forget(to.Number); err != nil {
-			return nil, err
+		if errors.As(err, new(*goneError)) {
+			if err := s.history.forget(to.Number); err != nil {
+				return nil, err
+			}
 		}
 		if before == nil {
 			return nil, err
@@ -147,10 +152,17 @@ func (s *Service) recallGood(ctx context.Context, to *Record, o order) (*candida
 	}
 }
 
-// lostError is a good deploy that cannot be gone back to, and never will be.
-type lostError struct{ error }
+// lostError is a good deploy that cannot be gone back to now; goneError one that
+// never can be again.
+type (
+	lostError struct{ error }
+	goneError struct{ error }
+)
 
 func (e *lostError) Unwrap() error { return e.error }
+func (e *goneError) Unwrap() error { return e.error }
+
+func gone(err error) error { return &lostError{&goneError{err}} }
 
 // recall makes a candidate of an earlier deploy. It needs no network.
 func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
@@ -160,12 +172,14 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	}
 	model, err := s.history.model(to.Number)
 	if err != nil {
-		return nil, &lostError{err}
+		return nil, gone(err)
 	}
 	if err := s.imagesHere(ctx, to); err != nil {
 		return nil, err
 	}
-	if err := s.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) || errors.Is(err, gitrepo.ErrDamaged) {
+	if err := s.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) {
+		return nil, gone(err)
+	} else if errors.Is(err, gitrepo.ErrDamaged) {
 		return nil, &lostError{err}
 	} else if err != nil {
 		return nil, err
@@ -192,7 +206,7 @@ func (s *Service) imagesHere(ctx context.Context, r *Record) error {
 	}
 	for service, id := range ids {
 		if id == "" {
-			return &lostError{fmt.Errorf("the image that %s ran then is gone: somebody removed it", service)}
+			return gone(fmt.Errorf("the image that %s ran then is gone: somebody removed it", service))
 		}
 	}
 	return nil

@@ -17,6 +17,25 @@ type faults struct {
 	err              error
 	delay            time.Duration
 	until            time.Time
+
+	outages struct { // switches that such a fault has undone
+		commit, settings string
+		count            int
+	}
+}
+
+// maxOutages is how often a commit may take down what runs for a fault of the
+// surroundings that shows only then. The last of them is a verdict.
+const maxOutages = 3
+
+// outage counts one more, and returns how many the commit has had.
+func (f *faults) outage(b Basis) int {
+	o := &f.outages
+	if o.commit != b.Commit || o.settings != b.Settings {
+		o.commit, o.settings, o.count = b.Commit, b.Settings, 0
+	}
+	o.count++
+	return o.count
 }
 
 // wait returns the last error while it is too early for another try.
@@ -30,12 +49,12 @@ func (f *faults) wait(commit, settings string) error {
 // note takes what a try came to.
 func (f *faults) note(commit, settings string, err error) {
 	if err == nil || isVerdict(err) {
-		*f = faults{}
+		*f = faults{outages: f.outages}
 		return
 	}
 	delay := firstWait
 	if f.commit == commit && f.settings == settings {
 		delay = min(2*f.delay, lastWait)
 	}
-	*f = faults{commit: commit, settings: settings, err: err, delay: delay, until: time.Now().Add(delay)}
+	*f = faults{commit: commit, settings: settings, err: err, delay: delay, until: time.Now().Add(delay), outages: f.outages}
 }

@@ -284,12 +284,7 @@ func (s *Service) came(ctx context.Context, c *candidate, before map[string]stri
 	if err != nil {
 		return err
 	}
-	for service, id := range now {
-		if id != before[service] {
-			c.brought = append(c.brought, c.images[service])
-		}
-	}
-	return s.bring(c.brought)
+	return s.bring(c, before, now)
 }
 
 // Build builds the images of the fetched commit. What runs stays. It is a

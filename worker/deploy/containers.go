@@ -167,6 +167,13 @@ func (s *Service) look(ctx context.Context) error {
 	}
 	old := s.snapshot().Containers
 	known := seen(containers, old.Stopped, old.Finished)
+	if s.healing.unsettled() {
+		// It is yet to be found out what is lost.
+		for _, name := range old.Running {
+			known.Running = add(known.Running, name)
+		}
+		known.Boot = old.Boot
+	}
 	for _, name := range known.Running {
 		known.Finished = remove(known.Finished, name)
 	}

@@ -88,6 +88,8 @@ func (s *Service) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (
 // so again, if there is such a thing and nobody wants it otherwise.
 func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) error {
 	s.log.Info("deploying", "commit", short(c.commit), "trigger", c.record.Trigger, "reason", c.record.Reason)
+	ctx, cancel := s.unhurried(worker, ctx)
+	defer cancel()
 	err := s.switchTo(ctx, c, o)
 	if err == nil {
 		err = s.gate(ctx, c, o)
@@ -106,6 +108,19 @@ func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) er
 func (s *Service) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, s.cfg.Timeout,
 		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
+}
+
+// switchTime is what a switch may take at least, besides its gate.
+const switchTime = 2 * time.Minute
+
+// unhurried is ctx with a deadline that leaves time for the gate: what pulling and
+// building took is no reason to break off between down and up.
+func (s *Service) unhurried(worker, ctx context.Context) (context.Context, context.CancelFunc) {
+	least := time.Now().Add(s.cfg.Gate + switchTime)
+	if deadline, ok := ctx.Deadline(); !ok || deadline.After(least) {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadlineCause(worker, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
 }
 
 // attempt deploys the commit, and remembers what came of it: for people in the

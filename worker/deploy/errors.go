@@ -27,6 +27,9 @@ var ErrNothingFetched = errors.New("nothing is fetched yet")
 // ErrNothingDeployed means that there is no model to act on.
 var ErrNothingDeployed = errors.New("nothing is deployed yet")
 
+// ErrDamagedState means that what the service was to remember cannot be read.
+var ErrDamagedState = errors.New("is damaged")
+
 // ErrIsDown means that there are no containers, and that this is what somebody
 // wants.
 var ErrIsDown = errors.New("the service is down: say up")

@@ -77,44 +77,40 @@ func (s *Service) healthy(gated, ctx context.Context, c *candidate, overdue erro
 	look := time.NewTicker(gateLook)
 	defer look.Stop()
 	watch := newHealthWatch(s.expected(c))
+	late := time.Time{} // when the gate was found to be over
 	for {
-		containers, err := s.engine.Containers(gated, s.cfg.Name)
-		if err != nil && gated.Err() == nil {
-			return &stepError{"watch", short(c.commit), err}
-		}
-		if err == nil {
-			waiting, failed := watch.judge(containers, time.Now())
-			if failed != nil {
-				return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
-			}
-			if len(waiting) == 0 {
-				return nil
-			}
-		}
 		select {
 		case <-look.C:
-		case <-gated.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if gated.Err() != nil && late.IsZero() {
 			if !errors.Is(context.Cause(gated), overdue) {
 				return context.Cause(gated)
 			}
-			return s.overdue(ctx, c, watch)
+			late = time.Now()
+		}
+		containers, err := s.engine.Containers(ctx, s.cfg.Name)
+		if err != nil {
+			return &stepError{"watch", short(c.commit), err}
+		}
+		waiting, failed := watch.judge(containers, time.Now())
+		switch {
+		case failed != nil:
+			return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+		case len(waiting) == 0:
+			return nil
+		case late.IsZero():
+		case time.Since(late) < steady && !slices.ContainsFunc(waiting, func(h health) bool { return !h.young }):
+			// All that is missing is that they have run for a while.
+		default:
+			return s.stillWaiting(ctx, c, waiting)
 		}
 	}
 }
 
-// overdue is the end of a gate at which something is still not as it should be.
-func (s *Service) overdue(ctx context.Context, c *candidate, watch *healthWatch) error {
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
-	if err != nil {
-		return &stepError{"watch", short(c.commit), err}
-	}
-	waiting, failed := watch.judge(containers, time.Now())
-	if failed != nil {
-		return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
-	}
-	if len(waiting) == 0 {
-		return nil
-	}
+// stillWaiting is the end of a gate at which something is not as it should be.
+func (s *Service) stillWaiting(ctx context.Context, c *candidate, waiting []health) error {
 	var problems []string
 	for _, w := range waiting {
 		problems = append(problems, w.Name+" "+w.problem)
@@ -139,11 +135,7 @@ func blameless(err error) bool {
 // startFailed is a compose that could not start everything.
 func (s *Service) startFailed(ctx context.Context, c *candidate, err, overdue error) error {
 	if errors.Is(err, overdue) {
-		if err := s.overdue(ctx, c, newHealthWatch(s.expected(c))); err != nil {
-			return err
-		}
-		// What runs may be what ran before.
-		return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate+c.grace), "", nil)
+		return s.startOverdue(ctx, c)
 	}
 	if blameless(err) || s.engine.Away(ctx) != nil {
 		return &stepError{"start", short(c.commit), err}
@@ -159,6 +151,23 @@ func (s *Service) startFailed(ctx context.Context, c *candidate, err, overdue er
 		problem = err.Error()
 	}
 	return s.unhealthy(ctx, c, problem, id, err)
+}
+
+// startOverdue is a compose that was still at it when the gate was over. What runs
+// may be what ran before, so that this is no success in any case.
+func (s *Service) startOverdue(ctx context.Context, c *candidate) error {
+	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	if err != nil {
+		return &stepError{"watch", short(c.commit), err}
+	}
+	waiting, failed := newHealthWatch(s.expected(c)).judge(containers, time.Now())
+	switch {
+	case failed != nil:
+		return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+	case len(waiting) > 0:
+		return s.stillWaiting(ctx, c, waiting)
+	}
+	return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate+c.grace), "", nil)
 }
 
 func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
@@ -179,6 +188,7 @@ func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id strin
 type health struct {
 	compose.Container
 	problem string
+	young   bool // it has only not run for long enough yet
 }
 
 // healthWatch remembers what was seen of containers while they become healthy.
@@ -202,13 +212,16 @@ func (w *healthWatch) judge(containers []compose.Container, now time.Time) (wait
 			continue
 		}
 		if hopeless {
-			return nil, &health{c, problem}
+			return nil, &health{Container: c, problem: problem}
 		}
-		waiting = append(waiting, health{c, problem})
+		waiting = append(waiting, health{Container: c, problem: problem, young: problem == justStarted})
 	}
 	for service, n := range w.wanted {
 		if there[service] < n {
-			waiting = append(waiting, health{compose.Container{Name: service, Service: service}, fmt.Sprintf("has %d of %d containers", there[service], n)})
+			waiting = append(waiting, health{
+				Container: compose.Container{Name: service, Service: service},
+				problem:   fmt.Sprintf("has %d of %d containers", there[service], n),
+			})
 		}
 	}
 	slices.SortFunc(waiting, func(a, b health) int { return strings.Compare(a.Name, b.Name) })
@@ -241,6 +254,8 @@ func (w *healthWatch) problem(c compose.Container, now time.Time) (text string, 
 	return "is " + c.State, false
 }
 
+const justStarted = "has only just started"
+
 func (w *healthWatch) running(c compose.Container, now time.Time) (text string, hopeless bool) {
 	run := c.ID + c.Started.String()
 	if _, seen := w.since[run]; !seen {
@@ -259,7 +274,7 @@ func (w *healthWatch) running(c compose.Container, now time.Time) (text string, 
 		if c.Restarts > 0 {
 			return fmt.Sprintf("has restarted %d times", c.Restarts), false
 		}
-		return "has only just started", false
+		return justStarted, false
 	}
 	return "", false
 }

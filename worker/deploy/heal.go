@@ -30,6 +30,7 @@ type healing struct {
 	killed  map[string]bool // containers that were sent a signal to end, by ID
 	stopped map[string]bool // those that ended of that, or were stopped
 	engine  bool            // the engine was away: what ran may not run any more
+	looked  bool            // this worker has looked before
 
 	delay time.Duration // for changes only, as the rest
 	last  time.Time
@@ -67,8 +68,8 @@ func (s *Service) Happened(e compose.Event) bool {
 	return true
 }
 
-// EngineReturned tells that the engine was away, and with it perhaps what ran.
-func (s *Service) EngineReturned() {
+// EngineLeft tells that the engine is away, and with it perhaps what ran.
+func (s *Service) EngineLeft() {
 	s.healing.mu.Lock()
 	defer s.healing.mu.Unlock()
 	s.healing.engine = true
@@ -113,11 +114,18 @@ func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
 	return healFirst, nil // to see that it did
 }
 
-// settled says that the engine was away no longer matters.
+// settled says that it no longer matters what happened before.
 func (h *healing) settled() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.engine = false
+	h.engine, h.looked = false, true
+}
+
+// unsettled tells whether what ran is not known from what runs.
+func (h *healing) unsettled() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.engine || !h.looked
 }
 
 // lost returns the compose services that have a container to be brought back.
@@ -125,6 +133,7 @@ func (s *Service) lost(model *compose.Model, containers []compose.Container, kno
 	s.healing.mu.Lock()
 	defer s.healing.mu.Unlock()
 	ended := s.healing.engine || known.Boot != "" && known.Boot != bootID()
+	missed := !s.healing.looked // what happened before this worker
 	var lost []string
 	for _, name := range model.Services() {
 		if slices.Contains(known.Stopped, name) {
@@ -136,7 +145,7 @@ func (s *Service) lost(model *compose.Model, containers []compose.Container, kno
 				continue
 			}
 			there++
-			if s.isLost(c, slices.Contains(known.Running, name), ended) {
+			if s.isLost(c, slices.Contains(known.Running, name), ended || missed && !c.Done()) {
 				lost = add(lost, name)
 			}
 		}

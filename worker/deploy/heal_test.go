@@ -27,6 +27,7 @@ func TestWhatIsLost(t *testing.T) {
 		name       string
 		events     []compose.Event
 		engine     bool
+		fresh      bool // a worker that has not looked before
 		known      Containers
 		containers []compose.Container
 		want       []string
@@ -44,16 +45,21 @@ func TestWhatIsLost(t *testing.T) {
 		{name: "the host was booted", known: Containers{Boot: "another", Running: []string{"pair", "web"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
 		{name: "the host was booted, and it had ended before", known: Containers{Boot: "another", Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}},
 		{name: "the engine was away", engine: true, known: running, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
+		{name: "ended while there was no worker", fresh: true, known: running, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
+		{name: "done while there was no worker", fresh: true, known: running, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}},
+		{name: "done when the engine was away", engine: true, known: running, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}, want: []string{"web"}},
+		{name: "held back by compose", known: Containers{Boot: bootID(), Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}},
 		{name: "never started", known: running, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}, want: []string{"web"}},
 		{name: "nothing is left", known: running, want: []string{"pair", "web"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &Service{}
+			s.healing.looked = !test.fresh
 			for _, e := range test.events {
 				s.Happened(e)
 			}
 			if test.engine {
-				s.EngineReturned()
+				s.EngineLeft()
 			}
 			if got := s.lost(model, test.containers, test.known); !slices.Equal(got, test.want) {
 				t.Errorf("lost %v, want %v", got, test.want)

@@ -47,12 +47,7 @@ func (s *Service) compareImages(ctx context.Context, c *candidate, o order, befo
 		return err
 	}
 	c.record.Images = now
-	for service, id := range now {
-		if id != before[service] {
-			c.brought = append(c.brought, c.images[service])
-		}
-	}
-	if err := s.bring(c.brought); err != nil {
+	if err := s.bring(c, before, now); err != nil {
 		return err
 	}
 	deployed := s.snapshot().Deployed
@@ -68,21 +63,19 @@ func (s *Service) compareImages(ctx context.Context, c *candidate, o order, befo
 	return nil
 }
 
-// bring remembers images that came to this host for this service: those may be
-// removed one day, and none that somebody else put here.
-func (s *Service) bring(images []string) error {
+// bring remembers the names of images that came to this host for this service:
+// those may be removed one day, and none that somebody else put here.
+func (s *Service) bring(c *candidate, before, now map[string]string) error {
 	state := s.snapshot()
 	brought := slices.Clone(state.Brought)
-	for _, image := range images {
-		image = compose.FullName(image)
-		if !slices.Contains(brought, image) {
-			brought = append(brought, image)
+	for service, id := range now {
+		if id != before[service] && (before[service] == "" || slices.Contains(c.built, service)) {
+			brought = add(brought, compose.FullName(c.images[service]))
 		}
 	}
 	if len(brought) == len(state.Brought) {
 		return nil
 	}
-	slices.Sort(brought)
 	return s.update(func(st *State) { st.Brought = brought })
 }
 
@@ -149,15 +142,15 @@ func (s *Service) pinImages(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// prune lets go of the images that only deploys used which are not kept. That
-// it cannot is no reason to fail a deploy that works.
-func (s *Service) prune(ctx context.Context, dropped []*Record) {
-	if err := s.pruneImages(ctx, dropped); err != nil {
+// prune lets go of the images that no deploy uses which is kept. That it cannot is
+// no reason to fail a deploy that works.
+func (s *Service) prune(ctx context.Context) {
+	if err := s.pruneImages(ctx); err != nil {
 		s.log.Warn("cannot remove old images", "error", err)
 	}
 }
 
-func (s *Service) pruneImages(ctx context.Context, dropped []*Record) error {
+func (s *Service) pruneImages(ctx context.Context) error {
 	wanted, used := map[string]bool{}, map[string]bool{}
 	for _, g := range s.history.kept() {
 		for service, id := range g.Images {
@@ -177,36 +170,38 @@ func (s *Service) pruneImages(ctx context.Context, dropped []*Record) error {
 			}
 		}
 	}
-	for _, r := range dropped {
-		for _, id := range r.Images {
-			if id == "" || used[id] {
-				continue
-			}
-			if err := s.removeBrought(ctx, id); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.removeBrought(ctx, used)
 }
 
-// removeBrought removes an image's names that this service brought here, unless
-// another service keeps the image.
-func (s *Service) removeBrought(ctx context.Context, id string) error {
-	tags, err := s.engine.Tags(ctx, id)
+// removeBrought removes the names of images that this service brought here and no
+// longer uses, unless another service keeps the image.
+func (s *Service) removeBrought(ctx context.Context, used map[string]bool) error {
+	names := map[string]string{}
+	for _, name := range s.snapshot().Brought {
+		names[name] = name
+	}
+	ids, err := s.engine.ImageIDs(ctx, names)
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "pgo/") }) {
-		return nil
-	}
-	brought := s.snapshot().Brought
-	for _, tag := range tags {
-		if slices.Contains(brought, tag) {
-			if err := s.engine.RemoveImage(ctx, tag); err != nil {
-				return err
-			}
+	var left []string
+	for _, name := range slices.Sorted(maps.Keys(ids)) {
+		id := ids[name]
+		if id == "" {
+			continue
+		}
+		tags, err := s.engine.Tags(ctx, id)
+		if err != nil {
+			return err
+		}
+		if used[id] || slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "pgo/") }) {
+			left = append(left, name)
+		} else if err := s.engine.RemoveImage(ctx, name); err != nil {
+			return err
 		}
 	}
-	return nil
+	if len(left) == len(names) {
+		return nil
+	}
+	return s.update(func(st *State) { st.Brought = left })
 }

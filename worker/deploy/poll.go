@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -48,7 +49,10 @@ func (s *Service) Poll(ctx context.Context) error {
 }
 
 func (s *Service) poll(ctx context.Context) (Outcome, error) {
-	head, cannot := s.fetch(ctx)
+	if begun := s.snapshot().Switching; begun != nil && begun.Back != 0 && s.snapshot().Wanted == Up && s.usable() == nil {
+		return s.goOnBack(ctx, begun) // it needs no git server
+	}
+	head, cannot := s.fetchSoon(ctx)
 	if err := s.usable(); err != nil {
 		return "", err
 	}
@@ -103,20 +107,31 @@ func (s *Service) hold(state State) Outcome {
 	return ""
 }
 
+// soon is how long a git server may take to answer while what runs is in between.
+const soon = 20 * time.Second
+
+// fetchSoon fetches the branch. While a switch is to be finished it does not wait
+// for long.
+func (s *Service) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
+	if s.snapshot().Switching != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, soon, fmt.Errorf("%w: the git server did not answer within %s", context.DeadlineExceeded, soon))
+		defer cancel()
+	}
+	return s.fetch(ctx)
+}
+
 // goOn finishes a switch that was broken off: to the head, unless that cannot be
 // had, nobody has asked for it, or it does not work.
 func (s *Service) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
 	state := s.snapshot()
 	begun := state.Switching
 	commit := plumbing.NewHash(begun.Commit)
-	if begun.Back == 0 && cannot == nil && s.hold(state) == "" && !state.condemns(s.basis(head)) {
+	if cannot == nil && s.hold(state) == "" && !state.condemns(s.basis(head)) {
 		commit = head
 	}
 	if wait := s.faults.wait(commit.String(), s.cfg.settings()); wait != nil {
 		return Failed, wait
-	}
-	if begun.Back != 0 {
-		return s.goOnBack(ctx, begun)
 	}
 	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
 	return outcome, err
@@ -124,6 +139,9 @@ func (s *Service) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Ou
 
 // goOnBack finishes going back.
 func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) {
+	if wait := s.faults.wait(begun.Commit, s.cfg.settings()); wait != nil {
+		return Failed, wait
+	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
 	var unwell error
@@ -137,8 +155,8 @@ func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, erro
 	}
 	s.faults.note(begun.Commit, s.cfg.settings(), err)
 	if errors.As(err, new(*lostError)) {
-		// Nothing is left to go back to: whatever the branch has is better.
-		return Failed, errors.Join(err, s.update(func(st *State) { st.Switching, st.Deployed, st.Verdict = nil, nil, nil }))
+		// Nothing is left to go back to.
+		return Failed, errors.Join(err, s.update(func(st *State) { st.Switching, st.Deployed = nil, nil }))
 	}
 	if err == nil {
 		err = unwell

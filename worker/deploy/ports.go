@@ -69,16 +69,35 @@ func (s *Service) taken(port compose.HostPort, n int, published []compose.Publis
 	if s.project.Host != "" && !strings.HasPrefix(s.project.Host, "unix:") {
 		return nil // another host's ports
 	}
+	if s.onHostNetwork() {
+		return nil // it may well be its own
+	}
 	if listens(port.IP, n, port.Protocol) {
 		return fmt.Errorf("port %d is taken by a program of this host; it is tried again", n)
 	}
 	return nil
 }
 
-// sameAddress tells whether two addresses to listen at are in each other's way.
+// onHostNetwork tells whether something that is deployed has the host's own network:
+// its ports are known to nobody.
+func (s *Service) onHostNetwork() bool {
+	deployed, err := s.loadDeployed()
+	return err == nil && deployed.OnHostNetwork()
+}
+
+// sameAddress tells whether two addresses to listen at are in each other's way. An
+// address of IPv4 is not in the way of all of IPv6.
 func sameAddress(a, b string) bool {
 	every := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
-	return a == b || every(a) || every(b)
+	switch {
+	case a == b, every(a) && every(b):
+		return true
+	case every(a):
+		return a == "" || (a == "::") == strings.Contains(b, ":")
+	case every(b):
+		return sameAddress(b, a)
+	}
+	return false
 }
 
 // listening is the state of a TCP socket that waits for connections.

@@ -37,6 +37,20 @@ func TestCollision(t *testing.T) {
 	}
 }
 
+func TestSameAddress(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true}, {"127.0.0.1", "10.0.0.1", false}, {"", "127.0.0.1", true}, {"", "::1", true},
+		{"0.0.0.0", "127.0.0.1", true}, {"0.0.0.0", "::1", false}, {"::", "127.0.0.1", false}, {"::", "::1", true}, {"::", "0.0.0.0", true},
+	} {
+		if got := sameAddress(test.a, test.b); got != test.want || sameAddress(test.b, test.a) != test.want {
+			t.Errorf("%q and %q: %v", test.a, test.b, got)
+		}
+	}
+}
+
 func TestTaken(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +58,7 @@ func TestTaken(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	busy := listener.Addr().(*net.TCPAddr).Port
-	s := &Service{cfg: Config{Name: "web"}, project: &compose.Project{}}
+	s := &Service{cfg: Config{Name: "web", Dir: t.TempDir()}, project: &compose.Project{}}
 	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
 	if err := s.taken(loopback, busy, nil); err == nil || !strings.Contains(err.Error(), "a program of this host") {
 		t.Errorf("a port that is listened on: %v", err)
@@ -53,7 +67,7 @@ func TestTaken(t *testing.T) {
 	if err := s.taken(loopback, busy, own); err != nil {
 		t.Errorf("its own port: %v", err)
 	}
-	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "::", Port: busy, Protocol: "tcp"}}
+	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
 	if err := s.taken(loopback, busy, other); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
 		t.Errorf("another's port: %v", err)
 	}

@@ -153,11 +153,11 @@ func (h *history) set(records, good []*Record) {
 	}
 }
 
-// keep makes a good deploy one that can be gone back to, and returns those that
-// no longer can, apart from the one that runs.
-func (h *history) keep(r Record, model []byte, runs int) (dropped []*Record, err error) {
+// keep makes a good deploy one that can be gone back to, as the last few and the one
+// that runs.
+func (h *history) keep(r Record, model []byte, runs int) error {
 	if err := replaceFile(h.dir, modelFile(r.Number), model); err != nil {
-		return nil, err
+		return err
 	}
 	// What is deployed again takes no place from what is different.
 	all := slices.DeleteFunc(h.kept(), func(g *Record) bool {
@@ -169,15 +169,13 @@ func (h *history) keep(r Record, model []byte, runs int) (dropped []*Record, err
 	for i, g := range all {
 		if i < maxGood || g.Number == runs {
 			good = append(good, g)
-		} else {
-			dropped = append(dropped, g)
 		}
 	}
 	if err := h.save(goodFile, good); err != nil {
-		return nil, err
+		return err
 	}
 	h.set(nil, good)
-	return dropped, h.sweep()
+	return h.sweep()
 }
 
 // amend changes what is kept of a good deploy.

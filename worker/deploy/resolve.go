@@ -25,7 +25,6 @@ type candidate struct {
 	all      func() (*compose.Model, error) // resolved with all profiles
 	images   map[string]string
 	built    []string      // the compose services whose image is built
-	brought  []string      // images that were pulled or built for it
 	done     []string      // jobs that are not run again
 	grace    time.Duration // that what it replaces may take to stop
 	back     int           // the good deploy that it is again; 0: none

@@ -289,12 +289,11 @@ func (s *Service) secure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dropped, err := s.history.keep(*r, model.Encode(), r.Number)
-	if err != nil {
+	if err := s.history.keep(*r, model.Encode(), r.Number); err != nil {
 		return err
 	}
 	s.enter(StepPrune, commit)
-	s.prune(ctx, dropped)
+	s.prune(ctx)
 	return s.keep()
 }
 
