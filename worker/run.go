@@ -161,7 +161,7 @@ func exitOf(err error) *proto.Exit {
 		exit.Status = target.StatusUsage
 	case errors.As(err, new(*deploy.NoCommitError)):
 		exit.Status = target.StatusNotFound
-	case errors.Is(err, deploy.ErrDamagedState):
+	case errors.As(err, new(*deploy.DamagedStateError)):
 		exit.Status = target.StatusFault
 	case errors.Is(err, errDraining), errors.Is(err, deploy.ErrIsDown), errors.Is(err, deploy.ErrNothingDeployed),
 		errors.Is(err, deploy.ErrNothingFetched), errors.As(err, new(*deploy.FrozenError)):

@@ -27,8 +27,12 @@ var ErrNothingFetched = errors.New("nothing is fetched yet")
 // ErrNothingDeployed means that there is no model to act on.
 var ErrNothingDeployed = errors.New("nothing is deployed yet")
 
-// ErrDamagedState means that what the service was to remember cannot be read.
-var ErrDamagedState = errors.New("is damaged")
+// DamagedStateError is what the service was to remember, and cannot be read.
+type DamagedStateError struct{ path string }
+
+func (e *DamagedStateError) Error() string {
+	return e.path + " is damaged: mend it, or remove it to deploy afresh"
+}
 
 // ErrIsDown means that there are no containers, and that this is what somebody
 // wants.

@@ -153,7 +153,7 @@ func loadState(dir string) (State, error) {
 	var s State
 	if err := json.Unmarshal(raw, &s); err != nil || (s.Wanted != Up && s.Wanted != Down) {
 		// Guessing could start what somebody has stopped.
-		return State{}, fmt.Errorf("%s %w: mend it, or remove it to deploy afresh", path, ErrDamagedState)
+		return State{}, &DamagedStateError{path}
 	}
 	return s, nil
 }
