@@ -80,7 +80,6 @@ func (w *Worker) followEngine(service *deploy.Service, nudge func()) {
 		if w.ctx.Err() != nil {
 			return
 		}
-		service.EngineLeft()
 		w.log.Debug("the engine's events ended", "error", err)
 		timer := time.NewTimer(engineWait)
 		select {

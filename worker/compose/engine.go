@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -66,6 +67,25 @@ func (e *Engine) Away(ctx context.Context) error {
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)
 	}
 	return nil
+}
+
+// Boot identifies the run of the host and of its engine that containers live in:
+// when it changes, what ran may not run any more. The engine makes its own bridge
+// anew with each start, unless containers outlive it.
+func (e *Engine) Boot(ctx context.Context) (string, error) {
+	host, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	c, err := e.connect()
+	if err != nil {
+		return "", err
+	}
+	bridge, err := c.NetworkInspect(ctx, "bridge", network.InspectOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return "", fmt.Errorf("cannot inspect the engine's bridge: %w", err)
+	}
+	return strings.TrimSpace(string(host)) + " " + bridge.Created.UTC().Format(time.RFC3339Nano), nil
 }
 
 // ImageIDs returns the ID of each image by the key that it is given under, and

@@ -46,16 +46,14 @@ func (m *Model) Label(service, label, value string) {
 	s["labels"] = labels
 }
 
-// Versions returns what a compose service and the whole file say of their
-// version: x-gpo-version, and x-pgo-version for those who spell it right. They
-// are nothing to compose, and force a deploy.
-func (m *Model) Versions(service string) []string {
+// Versions returns what the file says of its version: x-gpo-version, and
+// x-pgo-version for those who spell it right. They are nothing to compose, and force
+// a deploy. (Those of a single compose service do not get into a model.)
+func (m *Model) Versions() []string {
 	var versions []string
-	for _, object := range []map[string]any{m.root, m.services()[service]} {
-		for _, key := range []string{"x-gpo-version", "x-pgo-version"} {
-			if v, ok := object[key]; ok {
-				versions = append(versions, fmt.Sprint(key, "=", v))
-			}
+	for _, key := range []string{"x-gpo-version", "x-pgo-version"} {
+		if v, ok := m.root[key]; ok {
+			versions = append(versions, fmt.Sprint(key, "=", v))
 		}
 	}
 	return versions

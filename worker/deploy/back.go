@@ -115,13 +115,13 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 	if unwell = s.gate(ctx, c, o); unwell != nil && !isVerdict(unwell) {
 		return "", nil, unwell
 	}
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	boot, containers, err := s.whatRuns(ctx)
 	if err != nil {
 		return "", unwell, err
 	}
 	c.record.Duration = time.Since(c.record.At)
 	return short(plumbing.NewHash(c.record.Commit)), unwell, s.update(func(st *State) {
-		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(containers, st.Containers.Stopped, c.done)
+		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(boot, containers, st.Containers.Stopped, c.done)
 		if c.freeze != nil {
 			st.Frozen = c.freeze
 		}

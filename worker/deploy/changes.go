@@ -226,7 +226,7 @@ func (s *Service) onServices(ctx context.Context, activity string, args target.A
 	defer cancel()
 	s.setActivity(activity)
 	if err = do(ctx, model); err == nil {
-		err = s.look(ctx)
+		err = s.look(ctx, false)
 	}
 	s.idle()
 	return err

@@ -3,10 +3,8 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
-	"strings"
 
 	"pgo/internal/target"
 	"pgo/worker/compose"
@@ -14,8 +12,8 @@ import (
 
 // seen is what is to be remembered of containers: what they are, what somebody has
 // stopped, and the jobs that were done before.
-func seen(containers []compose.Container, stopped, done []string) Containers {
-	known := Containers{Boot: bootID(), Stopped: stopped, Finished: done}
+func seen(boot string, containers []compose.Container, stopped, done []string) Containers {
+	known := Containers{Boot: boot, Stopped: stopped, Finished: done}
 	for _, c := range containers {
 		switch {
 		case c.State == "running" || c.State == "restarting":
@@ -24,16 +22,18 @@ func seen(containers []compose.Container, stopped, done []string) Containers {
 			known.Finished = add(known.Finished, c.Service)
 		}
 	}
+	for _, name := range known.Running {
+		known.Finished = remove(known.Finished, name)
+	}
 	return known
 }
 
-// bootID identifies this boot of the host.
-func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
+// whatRuns asks the engine for its boot and the containers.
+func (s *Service) whatRuns(ctx context.Context) (boot string, containers []compose.Container, err error) {
+	if boot, err = s.engine.Boot(ctx); err == nil {
+		containers, err = s.engine.Containers(ctx, s.cfg.Name)
 	}
-	return strings.TrimSpace(string(id))
+	return boot, containers, err
 }
 
 // add returns the sorted set with one more.
@@ -156,26 +156,23 @@ func (s *Service) startDeployed(ctx context.Context, out compose.Output, service
 			return err
 		}
 	}
-	return s.look(ctx)
+	return s.look(ctx, false)
 }
 
-// look remembers which containers run.
-func (s *Service) look(ctx context.Context) error {
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+// look remembers which containers run. After the engine was away that is not yet
+// what should run: Heal finds that out, and then says that it is settled.
+func (s *Service) look(ctx context.Context, settled bool) error {
+	boot, containers, err := s.whatRuns(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot see what runs: %w", err)
 	}
 	old := s.snapshot().Containers
-	known := seen(containers, old.Stopped, old.Finished)
-	if s.healing.unsettled() {
-		// It is yet to be found out what is lost.
+	known := seen(boot, containers, old.Stopped, old.Finished)
+	if old.Boot != "" && old.Boot != boot && !settled {
+		known.Boot = old.Boot
 		for _, name := range old.Running {
 			known.Running = add(known.Running, name)
 		}
-		known.Boot = old.Boot
-	}
-	for _, name := range known.Running {
-		known.Finished = remove(known.Finished, name)
 	}
 	if reflect.DeepEqual(known, old) {
 		return nil

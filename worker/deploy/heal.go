@@ -29,8 +29,6 @@ type healing struct {
 	mu      sync.Mutex
 	killed  map[string]bool // containers that were sent a signal to end, by ID
 	stopped map[string]bool // those that ended of that, or were stopped
-	engine  bool            // the engine was away: what ran may not run any more
-	looked  bool            // this worker has looked before
 
 	delay time.Duration // for changes only, as the rest
 	last  time.Time
@@ -68,13 +66,6 @@ func (s *Service) Happened(e compose.Event) bool {
 	return true
 }
 
-// EngineLeft tells that the engine is away, and with it perhaps what ran.
-func (s *Service) EngineLeft() {
-	s.healing.mu.Lock()
-	defer s.healing.mu.Unlock()
-	s.healing.engine = true
-}
-
 // Heal looks at the containers, and brings back those that somebody removed or
 // stopped behind pgo's back, or that ended with the host. One that ended by
 // itself is its restart policy's business. It is a change, and returns when to
@@ -92,15 +83,14 @@ func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	boot, containers, err := s.whatRuns(ctx)
 	if err != nil {
 		return healFirst, err
 	}
-	lost := s.lost(model, containers, state.Containers)
+	lost := s.lost(model, boot, containers, state.Containers)
 	if len(lost) == 0 {
 		s.setUnwell(unwell(containers, state.Containers))
-		s.healing.settled()
-		return 0, s.look(ctx)
+		return 0, s.look(ctx, true)
 	}
 	if wait := s.healing.wait(time.Now()); wait > 0 {
 		return wait, nil
@@ -110,30 +100,14 @@ func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
 		s.setUnwell(append(unwell(containers, state.Containers), err.Error()))
 		return s.healing.delay, err
 	}
-	s.healing.settled()
-	return healFirst, nil // to see that it did
-}
-
-// settled says that it no longer matters what happened before.
-func (h *healing) settled() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.engine, h.looked = false, true
-}
-
-// unsettled tells whether what ran is not known from what runs.
-func (h *healing) unsettled() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.engine || !h.looked
+	return healFirst, s.look(ctx, true) // and again, to see that it did
 }
 
 // lost returns the compose services that have a container to be brought back.
-func (s *Service) lost(model *compose.Model, containers []compose.Container, known Containers) []string {
+func (s *Service) lost(model *compose.Model, boot string, containers []compose.Container, known Containers) []string {
 	s.healing.mu.Lock()
 	defer s.healing.mu.Unlock()
-	ended := s.healing.engine || known.Boot != "" && known.Boot != bootID()
-	missed := !s.healing.looked // what happened before this worker
+	ended := known.Boot != "" && known.Boot != boot
 	var lost []string
 	for _, name := range model.Services() {
 		if slices.Contains(known.Stopped, name) {
@@ -145,7 +119,7 @@ func (s *Service) lost(model *compose.Model, containers []compose.Container, kno
 				continue
 			}
 			there++
-			if s.isLost(c, slices.Contains(known.Running, name), ended || missed && !c.Done()) {
+			if s.isLost(c, slices.Contains(known.Running, name), ended) {
 				lost = add(lost, name)
 			}
 		}

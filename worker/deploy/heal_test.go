@@ -22,12 +22,10 @@ func TestWhatIsLost(t *testing.T) {
 	event := func(action, signal string) compose.Event {
 		return compose.Event{Action: action, Container: "w", Service: "web", Signal: signal}
 	}
-	running := Containers{Boot: bootID(), Running: []string{"pair", "web"}, Finished: []string{"job"}}
+	running := Containers{Boot: "this", Running: []string{"pair", "web"}, Finished: []string{"job"}}
 	for _, test := range []struct {
 		name       string
 		events     []compose.Event
-		engine     bool
-		fresh      bool // a worker that has not looked before
 		known      Containers
 		containers []compose.Container
 		want       []string
@@ -41,27 +39,20 @@ func TestWhatIsLost(t *testing.T) {
 		{name: "docker kill", events: []compose.Event{event("kill", "9"), event("die", "")}, known: running, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
 		{name: "a signal that only reloads", events: []compose.Event{event("kill", "1"), event("die", "")}, known: running, containers: []compose.Container{ended, job, p1, p2}},
 		{name: "stopped, started, ended by itself", events: []compose.Event{event("kill", "15"), event("die", ""), event("stop", ""), event("start", ""), event("die", "")}, known: running, containers: []compose.Container{ended, job, p1, p2}},
-		{name: "stopped by an operation", events: []compose.Event{event("kill", "15"), event("die", ""), event("stop", "")}, known: Containers{Boot: bootID(), Stopped: []string{"web"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}},
+		{name: "stopped by an operation", events: []compose.Event{event("kill", "15"), event("die", ""), event("stop", "")}, known: Containers{Boot: "this", Stopped: []string{"web"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}},
 		{name: "the host was booted", known: Containers{Boot: "another", Running: []string{"pair", "web"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
 		{name: "the host was booted, and it had ended before", known: Containers{Boot: "another", Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{ended, job, p1, p2}},
-		{name: "the engine was away", engine: true, known: running, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
-		{name: "ended while there was no worker", fresh: true, known: running, containers: []compose.Container{ended, job, p1, p2}, want: []string{"web"}},
-		{name: "done while there was no worker", fresh: true, known: running, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}},
-		{name: "done when the engine was away", engine: true, known: running, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}, want: []string{"web"}},
-		{name: "held back by compose", known: Containers{Boot: bootID(), Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}},
+		{name: "done when the engine ended", known: Containers{Boot: "another", Running: []string{"pair", "web"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}, want: []string{"web"}},
+		{name: "held back by compose", known: Containers{Boot: "this", Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}},
 		{name: "never started", known: running, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}, want: []string{"web"}},
 		{name: "nothing is left", known: running, want: []string{"pair", "web"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &Service{}
-			s.healing.looked = !test.fresh
 			for _, e := range test.events {
 				s.Happened(e)
 			}
-			if test.engine {
-				s.EngineLeft()
-			}
-			if got := s.lost(model, test.containers, test.known); !slices.Equal(got, test.want) {
+			if got := s.lost(model, "this", test.containers, test.known); !slices.Equal(got, test.want) {
 				t.Errorf("lost %v, want %v", got, test.want)
 			}
 		})

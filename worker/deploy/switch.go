@@ -238,7 +238,7 @@ func (s *Service) inputs(model *compose.Model, service string, r *Record) string
 	for _, path := range model.UsedBy(service, s.checkout()) {
 		fmt.Fprintf(h, "%q %q\n", path, r.Inputs[path])
 	}
-	for _, version := range model.Versions(service) {
+	for _, version := range model.Versions() {
 		fmt.Fprintf(h, "%q\n", version)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
@@ -249,14 +249,14 @@ func (s *Service) inputs(model *compose.Model, service string, r *Record) string
 func (s *Service) finish(ctx context.Context, c *candidate) error {
 	r := c.record
 	s.enter(StepRecord, c.commit)
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	boot, containers, err := s.whatRuns(ctx)
 	if err != nil {
 		s.log.Warn("cannot see what runs", "error", err)
 	}
 	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit.String()
 	err = s.update(func(st *State) {
 		st.Deployed, st.Switching = r, nil
-		st.Containers = seen(containers, st.Containers.Stopped, c.done)
+		st.Containers = seen(boot, containers, st.Containers.Stopped, c.done)
 		if c.back == 0 {
 			st.Verdict = nil
 		}
