@@ -1,6 +1,7 @@
 package test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -44,15 +45,16 @@ func TestPgodIsKilled(t *testing.T) {
 func TestStopWaitsForAChange(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web := r.Service("web").Set("ignore", true)
-	web.Push("first", slowBuild(r, "hello", "4"))
+	web := r.Service("web")
+	files := stubborn(r, "hello")
+	commit := web.Push("first", files.With("compose.yaml", strings.Replace(files["compose.yaml"], "6s", "2s", 1)))
 	pgod := r.Start(web)
-	shows(t, pgod, web, "last:      held")
+	deployed(t, pgod, web, commit)
 
-	up := start(t, pgod.SSHCommand(web.Key, web.Op("up")))
-	composing(t, web, "build")
+	restart := start(t, pgod.SSHCommand(web.Key, web.Op("restart")))
+	composing(t, web, "restart")
 	pgod.Stop()
-	up.ends(t, 0)
+	restart.ends(t, 0)
 	if err := rig.Running(web.Name, 1)(); err != nil {
 		t.Error(err)
 	}

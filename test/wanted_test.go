@@ -63,36 +63,37 @@ func trio(r *rig.Rig) rig.Files {
 `}
 }
 
-// With nothing new, `up` starts what is missing or stopped. It runs no finished
-// job again, and with names it leaves the others alone.
-func TestUpStartsWhatIsMissing(t *testing.T) {
+// With nothing new, `up` starts what is stopped, or has ended by itself. It runs
+// no finished job again, and with names it leaves the others alone.
+func TestUpStartsWhatDoesNotRun(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	web := r.Service("web")
-	commit := web.Push("first", trio(r))
+	commit := web.Push("first", household(r, "hello"))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 	first := byService(t, web)
-	if len(first) != 3 || first["job"].State.Status != "exited" {
+	if len(first) != 5 || first["job"].State.Status != "exited" {
 		t.Fatalf("it begins with %+v", first)
 	}
 
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
-	same(t, "up with nothing to do", first, byService(t, web), "job", "web", "extra")
+	same(t, "up with nothing to do", first, byService(t, web), "job", "web", "side", "always", "mortal")
 
-	docker(t, "stop", first["web"].ID)
-	docker(t, "rm", "--force", first["extra"].ID)
+	pgod.SSH(web.Key, web.Op("stop"), "web", "side").Exits(t, 0)
+	docker(t, "exec", first["mortal"].ID, "touch", "/tmp/end")
+	shows(t, pgod, web, "-mortal-1 exited with 3")
 	pgod.SSH(web.Key, web.Op("up"), "web").Exits(t, 0)
 	second := byService(t, web)
-	same(t, "up web", first, second, "job")
-	if !second["web"].Running() || second["extra"].ID != "" {
+	same(t, "up web", first, second, "job", "always")
+	if !second["web"].Running() || second["side"].Running() || second["mortal"].Running() {
 		t.Errorf("after up web: %+v", second)
 	}
 
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	third := byService(t, web)
-	same(t, "up", second, third, "job", "web")
-	if !third["extra"].Running() {
+	same(t, "up", second, third, "job", "web", "always")
+	if !third["side"].Running() || !third["mortal"].State.StartedAt.After(second["mortal"].State.StartedAt) {
 		t.Errorf("after up: %+v", third)
 	}
 
@@ -119,6 +120,7 @@ func TestUpSomeEndsADown(t *testing.T) {
 	}
 	pgod.Restart()
 	shows(t, pgod, web, "wanted:    up", "next poll")
+	deployed(t, pgod, web, web.Push("words", rig.Files{"README.md": "words"}))
 	same(t, "a restart", before, byService(t, web), "web", "job", "extra")
 }
 

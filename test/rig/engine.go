@@ -307,7 +307,7 @@ func (d *Disk) Resize(size int) {
 	}
 }
 
-// Fill leaves no more room than that many KiB.
+// Fill leaves no more room than that many KiB. It may be called again for less.
 func (d *Disk) Fill(leave int) {
 	d.rig.t.Helper()
 	var s syscall.Statfs_t
@@ -318,12 +318,16 @@ func (d *Disk) Fill(leave int) {
 	if room <= 0 {
 		return
 	}
-	file, err := os.Create(filepath.Join(d.Dir, "filler"))
+	file, err := os.OpenFile(filepath.Join(d.Dir, "filler"), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		d.rig.t.Fatal(err)
 	}
 	defer file.Close()
-	if err := syscall.Fallocate(int(file.Fd()), 0, 0, room); err != nil {
+	info, err := file.Stat()
+	if err == nil {
+		err = syscall.Fallocate(int(file.Fd()), 0, info.Size(), room)
+	}
+	if err != nil {
 		d.rig.t.Fatalf("cannot fill a small disk: %v", err)
 	}
 }
