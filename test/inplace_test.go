@@ -12,15 +12,15 @@ import (
 // street is a repository of three sites, of which two show a mounted file, and a
 // job. Each part of it can be another.
 type street struct {
-	r        *rig.Rig
-	port     int
-	page     string // mounted by left and right
-	env      string // of left
-	image    string // of right
-	version  string // of the whole file
-	versions string // of last
-	config   string // a config of last
-	command  string // of left, after its server has started; empty: none
+	r       *rig.Rig
+	port    int
+	page    string // mounted by left and right
+	env     string // of left
+	image   string // of right
+	version string // of the whole file
+	label   string // of last
+	config  string // a config of last
+	command string // of left, after its server has started; empty: none
 }
 
 func (s street) files() rig.Files {
@@ -45,14 +45,14 @@ services:
     image: %s
     init: true
     command: [sleep, '86400']
-    x-pgo-version: %q
+    labels: {version: %q}
     configs: [config]
   job:
     image: %s
     init: true
     command: [echo, done]
 configs: {config: {file: ./config.txt}}
-`, s.version, left, s.env, s.port, image, s.image, s.r.Busybox(), s.versions, s.r.Busybox()),
+`, s.version, left, s.env, s.port, image, s.image, s.r.Busybox(), s.label, s.r.Busybox()),
 	}
 }
 
@@ -62,7 +62,7 @@ func TestInPlace(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	web := r.Service("web").Set("deploy", "in-place")
-	now := street{r: r, port: r.Port(), page: "one", env: "1", image: r.Busybox(), version: "1", versions: "1", config: "1"}
+	now := street{r: r, port: r.Port(), page: "one", env: "1", image: r.Busybox(), version: "1", label: "1", config: "1"}
 	commit := web.Push("first", now.files())
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
@@ -98,10 +98,10 @@ func TestInPlace(t *testing.T) {
 	next("an image", "right")
 	now.config = "2"
 	next("a config", "last")
-	now.versions = "2"
-	next("x-pgo-version of a service", "last")
+	now.label = "2"
+	next("a label", "last")
 	now.version = "2"
-	next("x-gpo-version of the file", all...)
+	next("the file's version", all...)
 
 	good := now
 	now.page, now.command = "three", "exit 7"

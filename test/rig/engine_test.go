@@ -3,6 +3,7 @@ package rig
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -33,17 +34,49 @@ func TestEngineIsOfItsOwn(t *testing.T) {
 		}
 		e.Docker("start", project)
 	}).isContent(t)
+	nothingIsLeft(t, dir)
+}
+
+func nothingIsLeft(t *testing.T, dir string) {
+	t.Helper()
 	if left, err := engineProcesses(dir); len(left) > 0 || err != nil {
 		t.Errorf("processes that are left: %v, %v", left, err)
 	}
 	if left, err := engineCgroups(dir); len(left) > 0 || err != nil {
 		t.Errorf("cgroups that are left: %v, %v", left, err)
 	}
+	if left, err := mountsBelow(filepath.Dir(dir)); len(left) > 0 || err != nil {
+		t.Errorf("mounts that are left: %v, %v", left, err)
+	}
 	for _, path := range []string{dir, "/run/netns/" + engineName(dir)} {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s is still there: %v", path, err)
 		}
 	}
+}
+
+// The next run removes the engine of one that was killed. The process killed here
+// is this test itself, run as a child.
+func TestEngineOfAKilledRun(t *testing.T) {
+	if testament := os.Getenv("RIG_TESTAMENT"); testament != "" {
+		r := New(t)
+		e := r.EngineOn(&User{GID: 0}, r.Disk("data", 64).Dir)
+		e.Docker("run", "--detach", e.Busybox(), "sleep", "86400")
+		r.write(testament, e.dir, 0o600)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	r := New(t)
+	testament := filepath.Join(r.Dir, "testament")
+	child := exec.Command(os.Args[0], "-test.run", "^"+t.Name()+"$")
+	child.Env = append(os.Environ(), "RIG_TESTAMENT="+testament)
+	said := Run(t, child)
+	dir, err := os.ReadFile(testament)
+	if err != nil {
+		t.Fatalf("%v; the child said: %s", err, said.Stdout)
+	}
+	sweepLocked(t, filepath.Dir(filepath.Dir(string(dir))))
+	nothingIsLeft(t, string(dir))
 }
 
 func TestDiskIsSmall(t *testing.T) {
