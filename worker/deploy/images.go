@@ -30,12 +30,19 @@ func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error
 			return err
 		}
 	}
-	if c.differs() || o.build {
+	if c.differs() || o.build || o.told && s.builtElse(c, before) {
 		if err := s.build(ctx, c, o.out); err != nil {
 			return err
 		}
 	}
 	return s.compareImages(ctx, c, o, before)
+}
+
+// builtElse tells whether the name of a built image means another one than what
+// runs: what was built last may have been another commit.
+func (s *Service) builtElse(c *candidate, now map[string]string) bool {
+	d := s.snapshot().Deployed
+	return d != nil && slices.ContainsFunc(c.built, func(name string) bool { return now[name] != d.Images[name] })
 }
 
 // compareImages finds the images that are others than those that run. That the
