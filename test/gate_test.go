@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"pgo/test/rig"
@@ -60,7 +61,9 @@ func TestUnhealthyCommit(t *testing.T) {
 	}
 	shows(t, pgod, web, words...)
 	r.Answers(port, "one")
+	pgod.Restart() // the verdict outlives the worker
 	polled(t, pgod, web)
+	shows(t, pgod, web, words...)
 	if n := switches(pgod, web, second); n != 1 {
 		t.Errorf("it was tried %d times", n)
 	}
@@ -80,12 +83,13 @@ func TestUnhealthyCommit(t *testing.T) {
 	}
 }
 
-// What cannot become well any more is not waited for either, whatever it is. A
-// job that has done its work is well.
+// What cannot become well any more is not waited for either, whatever it is, and
+// what it said last is told: without the service's secrets, and fit to be shown.
+// A job that has done its work is well.
 func TestHopelessCommits(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web, port := r.Service("web").Set("gate", "9m"), r.Port()
+	web, port := r.Service("web").Set("gate", "9m").Set("env", []string{"SECRET=open-sesame"}), r.Port()
 	good := clinic(r, port, "one", well)
 	migrate := "    depends_on: {job: {condition: service_completed_successfully}}\n"
 	job := "command: [sh, -c, 'echo the job begins; exit %d']\n"
@@ -99,8 +103,8 @@ func TestHopelessCommits(t *testing.T) {
 		files rig.Files
 		words []string
 	}{
-		{"ends", and(r, good, "extra", "command: [sh, -c, 'echo there is no database; exit 1']\n"),
-			[]string{web.Name + "-extra-1 exited with 1", "\n           there is no database\n"}},
+		{"ends", and(r, good, "extra", "command: [sh, -c, 'printf \"no \\033[31mdatabase with %s\\n\" ${SECRET}; exit 1']\n"),
+			[]string{web.Name + "-extra-1 exited with 1", "\n           no \\x1b[31mdatabase with ***\n"}},
 		{"has no such program", and(r, good, "extra", "command: [no-such-program]\n"),
 			[]string{web.Name + "-extra-1 could not be started: ", "no-such-program"}},
 		{"has a job that fails", and(r, good, "job", fmt.Sprintf(job, 3)),
@@ -116,8 +120,21 @@ func TestHopelessCommits(t *testing.T) {
 			t.Errorf("a commit that %s was tried %d times", c.name, n)
 		}
 	}
-	if found := byService(t, web); len(found) != 2 || !found["web"].Running() || found["job"].State.ExitCode != 0 {
-		t.Errorf("what runs in the end: %+v", found)
+	for _, operation := range []string{"status", "history"} {
+		if text := pgod.SSH(web.Key, web.Op(operation), "--json").Exits(t, 0).Stdout; strings.Contains(text, "open-sesame") || strings.Contains(text, "\x1b") {
+			t.Errorf("%s shows what it should not: %q", operation, text)
+		}
+	}
+
+	// A commit that takes it all back restarts nothing.
+	before := byService(t, web)
+	if len(before) != 2 || !before["web"].Running() || before["job"].State.ExitCode != 0 {
+		t.Errorf("what runs in the end: %+v", before)
+	}
+	deployed(t, pgod, web, web.Push("as it was", and(r, good, "job", fmt.Sprintf(job, 0))))
+	same(t, "a revert of what was gone back from", before, byService(t, web), "web", "job")
+	if now := statusOf(t, pgod, web); now.Error != nil || now.Outcome != "deployed" {
+		t.Errorf("after a revert: %+v", now)
 	}
 }
 

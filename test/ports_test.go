@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"testing"
 
 	"pgo/test/rig"
@@ -60,6 +61,9 @@ func TestPortsAndNetworks(t *testing.T) {
 		deployed(t, pgod, web, next)
 		r.Answers(port, text)
 		commit = next
+		if last := history(t, pgod, web)[1]; last.Commit != next || last.Outcome != "failed" || last.Tries < 2 || !strings.Contains(last.Error, why) {
+			t.Errorf("the history tells of what it has waited for: %+v", last)
+		}
 	}
 
 	proxied := fmt.Sprintf("    networks: [proxy]\nnetworks:\n  proxy: {external: true, name: %s-proxy}\n", r.Prefix)

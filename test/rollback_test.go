@@ -132,6 +132,12 @@ func TestThreeAreKept(t *testing.T) {
 	var commits, images []string
 	var pgod *rig.Pgod
 	for i, text := range []string{"one", "two", "three", "four"} {
+		if text == "four" {
+			bad := baked(r, port, "bad")
+			failed := web.Push("bad", bad.With("compose.yaml", bad["compose.yaml"]+"    command: [sh, -c, 'exit 1']\n"))
+			shows(t, pgod, web, failed[:7]+" did not become healthy", "went back to "+commits[i-1][:7])
+			r.Answers(port, "three") // though the name is the bad image's
+		}
 		commits = append(commits, web.Push(text, baked(r, port, text)))
 		if i == 0 {
 			pgod = r.Start(web)
@@ -154,8 +160,10 @@ func TestThreeAreKept(t *testing.T) {
 		}
 	}
 	kept(commits[1:]...)
-	if found := docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+web.Name); strings.Contains(found, images[0]) {
-		t.Error("the first image is still there")
+	left := strings.Fields(docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+web.Name))
+	slices.Sort(left)
+	if left = slices.Compact(left); len(left) != 3 || slices.Contains(left, images[0]) {
+		t.Errorf("there are the images %v of the three %v", left, images[1:])
 	}
 	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[0]).Exits(t, 68).Stderr,
 		fmt.Sprintf("kept are %s, %s, %s", commits[3][:7], commits[2][:7], commits[1][:7]))
@@ -174,6 +182,57 @@ func TestThreeAreKept(t *testing.T) {
 	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[2]).Stderr, "the image that site ran then is gone: somebody removed it")
 	stays(t, web, before, "a rollback that cannot be")
 	shows(t, pgod, web, "deployed:  "+commits[3][:7])
+}
+
+// A revert brings back what runs anyway. The name of the built image means what
+// was built last, which is no reason to run that.
+func TestUpAfterARevert(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web"), r.Port()
+	first := web.Push("first", baked(r, port, "one"))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+	deployed(t, pgod, web, web.Push("second", baked(r, port, "two")))
+	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
+	r.Answers(port, "one")
+	before := startedAt(t, web)
+	revert := web.Push("revert", baked(r, port, "one"))
+	pgod.SSH(web.Key, web.Op("unfreeze")).Exits(t, 0)
+	deployed(t, pgod, web, revert)
+	stays(t, web, before, "a revert to what runs")
+	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
+	r.Answers(port, "one")
+}
+
+// A rollback passes the gate like any deploy, and goes back from what fails. It
+// also ends a down.
+func TestRollbackFails(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, port := r.Service("web").Set("gate", "9m"), r.Port()
+	files := page(r, port, "one")
+	check := "    healthcheck: {test: [CMD-SHELL, '! test -e /data/new'], interval: 1s, retries: 1, timeout: 30s}\n"
+	first := web.Push("first", files.With("compose.yaml", files["compose.yaml"]+check))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, first)
+	second := web.Push("second", page(r, port, "two"))
+	deployed(t, pgod, web, second)
+
+	put(t, checkout(pgod, web, "data/new"), "the first cannot read this", 0o644)
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback")).Exits(t, 76).Stderr, first[:7]+" did not become healthy", "went back to "+second[:7])
+	r.Answers(port, "two")
+	if now := statusOf(t, pgod, web); now.Deployed != second || now.Frozen != nil {
+		t.Errorf("after a rollback that failed: %+v", now)
+	}
+	if last := history(t, pgod, web)[0]; last.Commit != first || last.Outcome != "degraded" || last.Trigger != "rollback by tester" || last.CanGoTo {
+		t.Errorf("the history tells of it: %+v", last)
+	}
+
+	pgod.SSH(web.Key, web.Op("down")).Exits(t, 0)
+	pgod.SSH(web.Key, web.Op("rollback"), second).Exits(t, 0)
+	r.Answers(port, "two")
+	shows(t, pgod, web, "wanted:    up", "deployed:  "+second[:7], "frozen:    by anyone: rollback to "+second[:7])
 }
 
 // While a service is frozen its branch is fetched and not deployed, over
