@@ -61,9 +61,12 @@ networks:
 		fmt.Sprintf(`networks.foreign.name: %s-foreign is refused: only %s_* and %[1]s-proxy (allow = ["network:%[1]s-foreign"])`, r.Prefix, web.Name),
 	}
 	shows(t, pgod, web, append(refusals, "deployed:  "+first[:7], "head:      "+greedy[:7], "last:      refused")...)
-	says(t, pgod.SSH(web.Key, web.Op("check")).Exits(t, 403%256).Stderr, refusals...)
+	check := pgod.SSH(web.Key, web.Op("check")).Exits(t, 403%256)
+	says(t, check.Stdout, refusals[1:]...)
+	says(t, check.Stderr, refusals[0])
 	for _, operation := range []string{"check", "pull", "up"} {
-		says(t, pgod.Pgoctl(web.Key, web.Op(operation)).Exits(t, 78).Stderr, append(refusals, "[ERROR] Process exited with status 403")...)
+		told := pgod.Pgoctl(web.Key, web.Op(operation)).Exits(t, 78)
+		says(t, told.Stdout+told.Stderr, append(refusals, "[ERROR] Process exited with status 403")...)
 	}
 	if now := statusOf(t, pgod, web); now.Pinned != nil || now.Outcome != "refused" || now.Error == nil || len(now.Error.Details) != 7 {
 		t.Errorf("after what is refused: %+v", now)
