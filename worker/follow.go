@@ -25,14 +25,27 @@ func (w *Worker) follow() {
 	go w.heal(service) // it does not wait for a git server
 	seen := ""
 	for {
-		w.change("a poll", func() error { return service.Poll(w.ctx) })
-		if head := service.Status().Head; head != seen {
-			// Starting, fetching and staging needs much more than looking.
-			debug.FreeOSMemory()
-			seen = head
-		}
-		if !w.wait() {
-			return
+		polled := make(chan struct{})
+		go func() {
+			defer close(polled)
+			w.change("a poll", func() error { return service.Poll(w.ctx) })
+			if head := service.Status().Head; head != seen {
+				// Starting, fetching and staging needs much more than looking.
+				debug.FreeOSMemory()
+				seen = head
+			}
+		}()
+		for waiting := true; waiting; {
+			if !w.wait() {
+				return
+			}
+			select {
+			case <-polled:
+				waiting = false
+			default:
+				// Whose keys count must not depend on how long a change takes.
+				service.Refresh(w.ctx)
+			}
 		}
 	}
 }

@@ -24,7 +24,16 @@ func killMarked(marker string) error {
 	if err != nil {
 		return err
 	}
+	own, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return err
+	}
 	for _, path := range environs {
+		// A container's: whoever writes its compose file chooses its environment,
+		// and its user.
+		if ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/pid")); err != nil || ns != own {
+			continue
+		}
 		// Not readable: somebody else's, or gone.
 		env, err := os.ReadFile(path)
 		if err != nil || !hasMarker(env, marker) {

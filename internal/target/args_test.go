@@ -116,3 +116,15 @@ func FuzzParseArgs(f *testing.F) {
 		}
 	})
 }
+
+func TestFormat(t *testing.T) {
+	for value, want := range map[string]bool{
+		"json": true, "table": true, "{{.Name}}": true, "table {{.Name}}\t{{ json .Labels }}": true, "{{.}}": true,
+		"{{$x := pad \"x\" 1 100000}}": false, "{{define \"a\"}}": false, "{{range .Ports}}": false, "{{.Name | printf \"%s\"}}": false,
+		"{{.Label \"x\"}}": false, "{{- .Name}}": false, strings.Repeat("x", 501): false,
+	} {
+		if got := isFormat(value); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+}

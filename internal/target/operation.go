@@ -1,8 +1,10 @@
 package target
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // Scope says what an operation is about.
@@ -75,7 +77,7 @@ var operations = []Operation{
 	{Name: "ps", Summary: "list the containers", Positional: Services, Flags: []Flag{
 		{Long: "--all", Short: "-a"},
 		{Long: "--quiet", Short: "-q"},
-		{Long: "--format", Value: "format"},
+		{Long: "--format", Value: "json|table|template of fields", valid: isFormat},
 		{Long: "--status", Value: "status"},
 		{Long: "--services"},
 	}},
@@ -108,7 +110,7 @@ var operations = []Operation{
 
 var asJSON = Flag{Long: "--json"}
 
-var timeout = Flag{Long: "--timeout", Value: "seconds", valid: isSeconds}
+var timeout = Flag{Long: "--timeout", Value: "seconds, at most 600", valid: isSeconds}
 
 // Operations returns the table, those of a service first.
 func Operations() []Operation { return slices.Clone(operations) }
@@ -126,12 +128,25 @@ func isPullPolicy(value string) bool {
 	return value == "always" || value == "missing" || value == "never"
 }
 
+// field is what a template may have in its braces: a field, as it is or as JSON. A
+// template of Go's can do more: compute, for ever and with all of a host's memory.
+var field = regexp.MustCompile(`\{\{ *(json +)?\.[A-Za-z]{0,32} *\}\}`)
+
+// isFormat takes what docker compose takes as --format, with templates of fields.
+func isFormat(value string) bool {
+	const most = 500
+	return len(value) <= most && !strings.Contains(field.ReplaceAllString(value, ""), "{{")
+}
+
 func isTail(value string) bool {
 	_, err := strconv.ParseUint(value, 10, 31)
 	return err == nil || value == "all"
 }
 
+// maxSeconds bounds how long a container may take to stop: others wait.
+const maxSeconds = 600
+
 func isSeconds(value string) bool {
-	_, err := strconv.ParseUint(value, 10, 31)
-	return err == nil
+	n, err := strconv.ParseUint(value, 10, 31)
+	return err == nil && n <= maxSeconds
 }

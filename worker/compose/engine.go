@@ -177,6 +177,27 @@ func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	return err
 }
 
+// RemoveNameless removes the images that a project's builds have made and that have
+// neither a name nor a container any more.
+func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("dangling", "true"), filters.Arg("label", projectLabel+"="+project),
+	)})
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		if err := e.RemoveImage(ctx, i.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Container is one of a project's containers, as the engine has it.
 type Container struct {
 	ID, Name string
@@ -327,6 +348,35 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 		}
 	}
 	return missing, nil
+}
+
+// Volume is how the engine made a volume, which it keeps whatever a model says.
+type Volume struct {
+	Driver  string
+	Options map[string]string
+}
+
+// Volumes returns those of the named volumes that there are.
+func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume, error) {
+	found := map[string]Volume{}
+	if len(names) == 0 {
+		return found, nil
+	}
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		v, err := c.VolumeInspect(ctx, name)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot inspect volume %s: %w", name, err)
+		}
+		found[name] = Volume{Driver: v.Driver, Options: v.Options}
+	}
+	return found, nil
 }
 
 // Published is a host port that a running container has.

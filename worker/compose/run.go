@@ -119,6 +119,50 @@ func (m *Model) Outside(section string) []string {
 	return names
 }
 
+// VolumeNames returns the names that the model's volumes have in the engine.
+func (m *Model) VolumeNames() []string {
+	var names []string
+	for _, volume := range objects(m.root["volumes"]) {
+		if name, ok := volume["name"].(string); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// WithVolumes is the model as it will be run: volumes that exist are as they were
+// made, whatever it says of them.
+func (m *Model) WithVolumes(made map[string]Volume) *Model {
+	m = m.Clone()
+	for _, volume := range objects(m.root["volumes"]) {
+		name, _ := volume["name"].(string)
+		v, exists := made[name]
+		if !exists {
+			continue
+		}
+		volume["driver"] = v.Driver
+		delete(volume, "driver_opts")
+		if len(v.Options) > 0 {
+			options := map[string]any{}
+			for key, value := range v.Options {
+				options[key] = value
+			}
+			volume["driver_opts"] = options
+		}
+	}
+	return m
+}
+
+// WithoutBuild is the model without what images are built from.
+func (m *Model) WithoutBuild() *Model {
+	m = m.Clone()
+	for _, service := range m.services() {
+		delete(service, "build")
+	}
+	return m
+}
+
 // HostPort is a host port, or a range of them, that a compose service asks for.
 type HostPort struct {
 	Service     string // that asks for it

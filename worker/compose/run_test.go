@@ -137,3 +137,21 @@ func TestStopGrace(t *testing.T) {
 		t.Errorf("without end: got %s", got)
 	}
 }
+
+// What the engine has made counts, whatever a model says of it.
+func TestWithVolumes(t *testing.T) {
+	m := load(t, `{"services": {"web": {"build": {"context": "/s"}}}, "volumes": {
+		"a": {"name": "p_a", "external": true}, "b": {"name": "p_b", "driver_opts": {"type": "tmpfs"}}, "c": {"name": "p_c", "driver": "nfs"}}}`)
+	if got, want := m.VolumeNames(), []string{"p_a", "p_b", "p_c"}; !slices.Equal(got, want) {
+		t.Errorf("names %q", got)
+	}
+	made := m.WithVolumes(map[string]Volume{"p_a": {"local", map[string]string{"o": "bind", "device": "/"}}, "p_b": {"local", nil}})
+	want := load(t, `{"services": {"web": {}}, "volumes": {
+		"a": {"name": "p_a", "external": true, "driver": "local", "driver_opts": {"o": "bind", "device": "/"}}, "b": {"name": "p_b", "driver": "local"}, "c": {"name": "p_c", "driver": "nfs"}}}`)
+	if got := made.WithoutBuild(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %s", got.Text())
+	}
+	if _, changed := m.root["volumes"].(map[string]any)["a"].(map[string]any)["driver"]; changed {
+		t.Error("the original was changed")
+	}
+}

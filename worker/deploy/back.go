@@ -190,7 +190,11 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	s.enter(StepCheck, commit)
 	model.Reroot(s.checkout(), s.stage())
 	// The operator may have other things in mind by now.
-	if err := s.refused(c, policy.Check(s.limits(), model.Document(), policy.Disk{})); err != nil {
+	judged, err := s.asMade(ctx, model)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.refused(c, policy.Check(s.limits(), judged.WithoutBuild().Document(), policy.Disk{})); err != nil {
 		return nil, &lostError{err}
 	}
 	model.Reroot(s.stage(), s.checkout())

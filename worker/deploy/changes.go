@@ -183,7 +183,10 @@ func (s *Service) Start(ctx context.Context, args target.Args, out compose.Outpu
 // Restart stops and starts containers, all or those of some compose services. It
 // is a change.
 func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, _ *compose.Model) error {
+	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
+		if err := s.checkAgain(ctx, model); err != nil {
+			return err
+		}
 		return s.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)
 	})
 }

@@ -142,8 +142,7 @@ func (s *Service) startDeployed(ctx context.Context, out compose.Output, service
 	if err != nil {
 		return err
 	}
-	c := &candidate{commit: hashes([]string{state.Deployed.Commit})[0], record: state.Deployed, resolved: model}
-	if err := s.checkSources(c); err != nil {
+	if err := s.checkAgain(ctx, model); err != nil {
 		return err
 	}
 	if err := s.start(ctx, out, model, state.Deployed, services, flags...); err != nil {
@@ -157,6 +156,13 @@ func (s *Service) startDeployed(ctx context.Context, out compose.Output, service
 		}
 	}
 	return s.look(ctx, false)
+}
+
+// checkAgain holds what is deployed against the policy, before any of it is started
+// again: its sources may lead elsewhere by now.
+func (s *Service) checkAgain(ctx context.Context, model *compose.Model) error {
+	deployed := s.snapshot().Deployed
+	return s.checkSources(ctx, &candidate{commit: hashes([]string{deployed.Commit})[0], record: deployed, resolved: model})
 }
 
 // look remembers which containers run. After the engine was away that is not yet

@@ -177,6 +177,9 @@ func (s *Service) pruneImages(ctx context.Context) error {
 			}
 		}
 	}
+	if err := s.engine.RemoveNameless(ctx, s.cfg.Name); err != nil {
+		return err
+	}
 	return s.removeBrought(ctx, used)
 }
 

@@ -218,6 +218,21 @@ func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
 	return remote, nil
 }
 
+// Refresh fetches the branch for the keys in it, while a change runs and Poll has to
+// wait. What is wrong with that is for the next Poll to tell.
+func (s *Service) Refresh(ctx context.Context) {
+	remote, err := s.repo.Look(ctx)
+	if head, ok := s.repo.Head(); err != nil || ok && head == remote {
+		return
+	}
+	if err := s.repo.Fetch(ctx, remote); err != nil {
+		s.log.Debug("cannot fetch during a change", "error", err)
+		return
+	}
+	s.log.Info("fetched", "commit", short(remote))
+	s.changed()
+}
+
 // fetched is the commit that operations work on: the one that a pull has chosen,
 // or the head.
 func (s *Service) fetched() (gitrepo.Hash, error) {

@@ -214,7 +214,11 @@ func (s *Service) checkVersions(ctx context.Context) error {
 func (s *Service) check(ctx context.Context, c *candidate) error {
 	s.enter(StepCheck, c.commit)
 	limits := s.limits()
-	refusals := policy.Check(limits, c.resolved.Document(), policy.Disk{})
+	judged, err := s.asMade(ctx, c.resolved)
+	if err != nil {
+		return &stepError{"check", short(c.commit), err}
+	}
+	refusals := policy.Check(limits, judged.Document(), policy.Disk{})
 	if all, err := c.all(); err == nil {
 		known := map[policy.Refusal]bool{}
 		for _, refusal := range refusals {
@@ -233,11 +237,25 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 
 // checkSources holds the model against the policy once more, with the files
 // that the containers will mount: symlinks in there may have changed since.
-func (s *Service) checkSources(c *candidate) error {
+func (s *Service) checkSources(ctx context.Context, c *candidate) error {
 	s.enter(StepSources, c.commit)
+	judged, err := s.asMade(ctx, c.resolved)
+	if err != nil {
+		return err
+	}
 	limits := s.limits()
 	limits.Stage = limits.Checkout
-	return s.refused(c, policy.Check(limits, c.resolved.Document(), policy.Disk{}))
+	return s.refused(c, policy.Check(limits, judged.WithoutBuild().Document(), policy.Disk{}))
+}
+
+// asMade is a model with its volumes as the engine has made them: an earlier commit
+// may have said something else of them, and that is what is mounted.
+func (s *Service) asMade(ctx context.Context, model *compose.Model) (*compose.Model, error) {
+	made, err := s.engine.Volumes(ctx, model.VolumeNames())
+	if err != nil {
+		return nil, err
+	}
+	return model.WithVolumes(made), nil
 }
 
 func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {

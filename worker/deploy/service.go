@@ -151,7 +151,8 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	if state.Deployed != nil {
 		s.status.Outcome = Deployed
 	}
-	if v := state.Verdict; v != nil {
+	if head, _ := s.repo.Head(); state.Verdict != nil && (state.Verdict.Commit == head.String() || head.IsZero()) {
+		v := state.Verdict
 		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
 	}
 	return s, nil

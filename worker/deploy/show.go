@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -27,7 +28,11 @@ func (s *Service) Check(ctx context.Context, out compose.Output) error {
 		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
 		return nil
 	}
-	for _, line := range Details(err) {
+	list := Details(err)
+	if refused := new(RefusedError); errors.As(err, &refused) && refused.All == 1 {
+		list = []string{refused.Refusals[0].String()}
+	}
+	for _, line := range list {
 		_, _ = fmt.Fprintln(out.Stdout, printable.Line(line))
 	}
 	return &listedError{err}

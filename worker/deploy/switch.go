@@ -122,7 +122,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {
 		return fmt.Errorf("cannot save the model: %w", err)
 	}
-	if err := s.checkSources(c); err != nil {
+	if err := s.checkSources(ctx, c); err != nil {
 		return &stepError{"start", short(c.commit), err}
 	}
 	return nil

@@ -120,6 +120,9 @@ func (c *checker) buildSecret(at place, ref map[string]any) {
 			c.refuse(at, text, "no comma, no quotation mark and no template in a build's secret", "")
 		}
 	}
+	if file := str(secret["file"]); file != "" {
+		c.read(at.key("source"), file)
+	}
 }
 
 // additionalContext is a further context of a build, by its name.
@@ -149,6 +152,7 @@ func cache(lift string) rule {
 		}
 		for _, dir := range dirs {
 			c.mount(at, dir, false)
+			c.readBoth(at, dir)
 		}
 	}}
 }

@@ -34,15 +34,21 @@ type source struct {
 	at       place
 	path     string
 	mounted  bool // while containers run, and not only to build
+	both     bool // in the checkout it is fine as well
 	writable bool
 }
 
 func (c *checker) mount(at place, path string, writable bool) {
-	c.sources = append(c.sources, source{at, path, true, writable})
+	c.sources = append(c.sources, source{at: at, path: path, mounted: true, writable: writable})
 }
 
 func (c *checker) read(at place, path string) {
 	c.sources = append(c.sources, source{at: at, path: path})
+}
+
+// readBoth is read for what is written with its place in the checkout.
+func (c *checker) readBoth(at place, path string) {
+	c.sources = append(c.sources, source{at: at, path: path, both: true})
 }
 
 // maxLinks is how many symlinks a path may lead through.
@@ -88,9 +94,16 @@ func newRoots(l Limits, disk Links, repo string) *roots {
 	return r
 }
 
-// resolve follows the symlinks of an absolute path, as the kernel does. What is
-// in the checkout is looked up in the tree that is judged.
-func (r *roots) resolve(path string) resolved {
+// resolve follows the symlinks of an absolute path, as the kernel will when a
+// container mounts it: what is in the checkout then is what is in the tree that is
+// judged.
+func (r *roots) resolve(path string) resolved { return r.follow(path, true) }
+
+// resolveNow follows the symlinks as they are now: a build reads them before the
+// checkout is what the tree is.
+func (r *roots) resolveNow(path string) resolved { return r.follow(path, false) }
+
+func (r *roots) follow(path string, later bool) resolved {
 	var to resolved
 	done, rest := "/", strings.Split(path, "/")
 	for len(rest) > 0 {
@@ -119,7 +132,7 @@ func (r *roots) resolve(path string) resolved {
 			if filepath.IsAbs(target) {
 				done = "/"
 			}
-		case done == r.checkout:
+		case later && done == r.checkout:
 			done = r.repo
 		}
 	}
@@ -136,6 +149,9 @@ func (c *checker) judge(r *roots, sources []source) {
 	writable := map[string]place{}
 	for _, s := range sources {
 		end := r.resolve(s.path)
+		if !s.mounted {
+			end = r.resolveNow(s.path)
+		}
 		why, entry := r.complaint(s, end)
 		if why != "" && c.refuse(s.at, r.show(s.path), why, entry) || !s.mounted {
 			continue
@@ -171,7 +187,7 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 			entry = ""
 		}
 		return "this service's user may not look where " + r.show(end.path) + " leads", entry
-	case in(r.repo):
+	case in(r.repo), s.both && in(r.checkout):
 		return "", ""
 	case r.isForbidden(end.path):
 		return why + ", and no entry of allow grants it", ""

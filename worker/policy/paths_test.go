@@ -178,3 +178,21 @@ func TestWarnings(t *testing.T) {
 		t.Errorf("warnings: %s", strings.Join(warnings, "\n"))
 	}
 }
+
+// A build reads what is there now, and not what the checkout will be.
+func TestBuildReadsTheStage(t *testing.T) {
+	model := map[string]any{"services": map[string]any{"web": map[string]any{"build": map[string]any{"context": home.Stage + "/link", "dockerfile": "Dockerfile"}}}}
+	for target, want := range map[string]bool{"app": true, home.Stage + "/app": true, home.Checkout + "/app": false, home.Checkout: false, "/etc": false} {
+		refusals := Check(home, model, tree{home.Stage + "/link": target})
+		if (len(refusals) == 0) != want {
+			t.Errorf("a context that leads to %s: %v", target, refusals)
+		}
+	}
+	model = map[string]any{
+		"services": map[string]any{"web": map[string]any{"build": map[string]any{"context": home.Stage, "secrets": []any{map[string]any{"source": "key"}}}}},
+		"secrets":  map[string]any{"key": map[string]any{"name": "pgo_key", "file": home.Stage + "/link"}},
+	}
+	if refusals := Check(home, model, tree{home.Stage + "/link": home.Checkout + "/key"}); len(refusals) != 1 {
+		t.Errorf("a build's secret in the checkout: %v", refusals)
+	}
+}
