@@ -1,8 +1,6 @@
 package test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"pgo/test/rig"
@@ -28,7 +26,7 @@ func TestVolumeOutlivesItsDefinition(t *testing.T) {
 	before := startedAt(t, web)
 
 	web.Repo.Git("rm", "-r", "--quiet", "data")
-	committedLink(t, web, "data", "/")
+	link(t, web.Repo.Dir, "data", "/")
 	web.Push("the whole host", rig.Files{"compose.yaml": file("{external: true, name: " + web.Name + "_data}")})
 	shows(t, pgod, web, "last:      refused", "volumes.data.driver_opts.device", "which is not in the repository")
 	stays(t, web, before, "a refused commit")
@@ -40,24 +38,16 @@ func TestBuildThroughTheCheckout(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	web := r.Service("web")
-	committedLink(t, web, "foo", "../docker")
+	link(t, web.Repo.Dir, "foo", "../docker")
 	commit := web.Push("a link that nothing uses", r.Idle())
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 
 	web.Repo.Git("rm", "--quiet", "foo")
-	committedLink(t, web, "link", checkout(pgod, web, "foo"))
+	link(t, web.Repo.Dir, "link", checkout(pgod, web, "foo"))
 	web.Push("a context that is a directory only in the new commit", rig.Files{
 		"foo/file":     "x\n",
 		"compose.yaml": "services:\n  idle:\n    build: {context: ./link, dockerfile_inline: \"FROM " + r.Busybox() + "\\nCOPY . /stolen\"}\n    command: [sleep, \"86400\"]\n    init: true\n",
 	})
 	shows(t, pgod, web, "last:      refused", "services.idle.build.context", "which is not in the repository")
-}
-
-// committedLink puts a symbolic link into the service's repository.
-func committedLink(t *testing.T, s *rig.Service, name, target string) {
-	t.Helper()
-	if err := os.Symlink(target, filepath.Join(s.Repo.Dir, name)); err != nil {
-		t.Fatal(err)
-	}
 }
