@@ -159,6 +159,7 @@ func TestThreeAreKept(t *testing.T) {
 			t.Errorf("kept are the images %v, not %v", pins, want)
 		}
 	}
+	isFine(t, pgod, web) // with all that is removed
 	kept(commits[1:]...)
 	left := strings.Fields(docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+web.Name))
 	slices.Sort(left)

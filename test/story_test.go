@@ -114,6 +114,18 @@ func polled(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	}
 }
 
+// isFine waits until nothing is wrong with what is deployed. What has been wrong
+// is shown until all of a deploy has ended, with what it leaves behind.
+func isFine(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
+	t.Helper()
+	rig.Until(t, "nothing to be wrong with "+s.Name, func() error {
+		if now := statusOf(t, pgod, s); now.Error != nil || now.Outcome != "deployed" {
+			return fmt.Errorf("its status is %+v", now)
+		}
+		return nil
+	})
+}
+
 // switches counts how often the commit took the place of what ran, or was to.
 func switches(pgod *rig.Pgod, s *rig.Service, commit string) int {
 	return strings.Count(pgod.Log(), "deploying: service="+s.Name+" commit="+commit[:7]+" ")
