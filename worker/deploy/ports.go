@@ -3,7 +3,6 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/prometheus/procfs"
@@ -18,6 +17,9 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 	if len(asked) == 0 {
 		return nil
 	}
+	if len(asked) > maxPorts {
+		return verdict{fmt.Errorf("it asks for %d host ports: no more than %d are possible", len(asked), maxPorts)}
+	}
 	if err := collision(asked, c.resolved.Wanted()); err != nil {
 		return verdict{err}
 	}
@@ -25,10 +27,11 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
+	listeners := s.listeners()
 	for _, port := range asked {
 		var why error
 		for n := port.First; n <= port.Last; n++ {
-			if why = s.taken(port, n, published); why == nil {
+			if why = taken(s.cfg.Name, port, n, published, listeners); why == nil {
 				break // one of a range is enough
 			}
 		}
@@ -38,6 +41,9 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 	}
 	return nil
 }
+
+// maxPorts bounds how many entries of ports a model may have.
+const maxPorts = 2000
 
 // collision returns an error if a model asks for more than there is of a host
 // port: to start it would fail half-way.
@@ -56,33 +62,23 @@ func collision(asked []compose.HostPort, wanted map[string]int) error {
 	return nil
 }
 
-func (s *Service) taken(port compose.HostPort, n int, published []compose.Published) error {
+// taken tells who has a host port, if it is not the service itself.
+func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []listener) error {
 	for _, p := range published {
 		if p.Port != n || p.Protocol != port.Protocol || !sameAddress(p.IP, port.IP) {
 			continue
 		}
-		if p.Project == s.cfg.Name {
+		if p.Project == service {
 			return nil // its own, which it gives up
 		}
 		return fmt.Errorf("port %d is taken by the container %s; it is tried again", n, p.Container)
 	}
-	if s.project.Host != "" && !strings.HasPrefix(s.project.Host, "unix:") {
-		return nil // another host's ports
-	}
-	if s.onHostNetwork() {
-		return nil // it may well be its own
-	}
-	if listens(port.IP, n, port.Protocol) {
-		return fmt.Errorf("port %d is taken by a program of this host; it is tried again", n)
+	for _, l := range listeners {
+		if l.port == n && l.protocol == port.Protocol && sameAddress(l.ip, port.IP) {
+			return fmt.Errorf("port %d is taken by a program of this host; it is tried again", n)
+		}
 	}
 	return nil
-}
-
-// onHostNetwork tells whether something that is deployed has the host's own network:
-// its ports are known to nobody.
-func (s *Service) onHostNetwork() bool {
-	deployed, err := s.loadDeployed()
-	return err == nil && deployed.OnHostNetwork()
 }
 
 // sameAddress tells whether two addresses to listen at are in each other's way. An
@@ -100,37 +96,46 @@ func sameAddress(a, b string) bool {
 	return false
 }
 
+// listener is a socket of this host that something listens at.
+type listener struct {
+	ip       string
+	port     int
+	protocol string
+}
+
 // listening is the state of a TCP socket that waits for connections.
 const listening = 0x0a
 
-// listens tells whether some program of this host has the port. It asks the kernel's
-// tables, since to try would take rights, and the port for a moment. What cannot be
+// listeners are the sockets that programs of this host listen at. The kernel's tables
+// tell: to try a port would take rights, and the port for a moment. What cannot be
 // found out counts as free: the engine will tell.
-func listens(ip string, port int, protocol string) bool {
+func (s *Service) listeners() []listener {
+	if s.project.Host != "" && !strings.HasPrefix(s.project.Host, "unix:") {
+		return nil // another host's ports
+	}
+	if deployed, err := s.loadDeployed(); err == nil && deployed.OnHostNetwork() {
+		return nil // they may well be its own
+	}
 	proc, err := procfs.NewDefaultFS()
 	if err != nil {
-		return false
+		return nil
 	}
-	has := func(local net.IP, number uint64) bool {
-		return number == uint64(port) && sameAddress(local.String(), ip)
-	}
-	switch protocol {
-	case "tcp":
-		v4, _ := proc.NetTCP()
-		v6, _ := proc.NetTCP6()
-		for _, socket := range append(v4, v6...) {
-			if socket.St == listening && has(socket.LocalAddr, socket.LocalPort) {
-				return true
-			}
-		}
-	case "udp":
-		v4, _ := proc.NetUDP()
-		v6, _ := proc.NetUDP6()
-		for _, socket := range append(v4, v6...) {
-			if socket.RemPort == 0 && has(socket.LocalAddr, socket.LocalPort) {
-				return true
+	var all []listener
+	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
+		sockets, _ := table()
+		for _, socket := range sockets {
+			if socket.St == listening {
+				all = append(all, listener{socket.LocalAddr.String(), int(socket.LocalPort), "tcp"})
 			}
 		}
 	}
-	return false
+	for _, table := range []func() (procfs.NetUDP, error){proc.NetUDP, proc.NetUDP6} {
+		sockets, _ := table()
+		for _, socket := range sockets {
+			if socket.RemPort == 0 {
+				all = append(all, listener{socket.LocalAddr.String(), int(socket.LocalPort), "udp"})
+			}
+		}
+	}
+	return all
 }

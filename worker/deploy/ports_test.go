@@ -60,20 +60,19 @@ func TestTaken(t *testing.T) {
 	busy := listener.Addr().(*net.TCPAddr).Port
 	s := &Service{cfg: Config{Name: "web", Dir: t.TempDir()}, project: &compose.Project{}}
 	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
-	if err := s.taken(loopback, busy, nil); err == nil || !strings.Contains(err.Error(), "a program of this host") {
+	if err := taken("web", loopback, busy, nil, s.listeners()); err == nil || !strings.Contains(err.Error(), "a program of this host") {
 		t.Errorf("a port that is listened on: %v", err)
 	}
 	own := []compose.Published{{Container: "web-1", Project: "web", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
-	if err := s.taken(loopback, busy, own); err != nil {
+	if err := taken("web", loopback, busy, own, s.listeners()); err != nil {
 		t.Errorf("its own port: %v", err)
 	}
 	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
-	if err := s.taken(loopback, busy, other); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
+	if err := taken("web", loopback, busy, other, nil); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
 		t.Errorf("another's port: %v", err)
 	}
 	other[0].Protocol = "udp"
-	_ = listener.Close()
-	if err := s.taken(loopback, busy, other); err != nil {
+	if err := taken("web", loopback, busy, other, nil); err != nil {
 		t.Errorf("another protocol: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"golang.org/x/sys/unix"
 )
 
 // temporary is the name, at the top of a directory, under which a file is
@@ -167,7 +168,13 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 	if !info.Mode().IsRegular() {
 		return false, nil
 	}
-	file, err := c.root.Open(name)
+	// A file may be of any size, and something else by the time it is opened.
+	if size, err := c.store.EncodedObjectSize(e.hash); err != nil {
+		return false, unreadable(c.commit, err)
+	} else if size != info.Size() {
+		return false, nil
+	}
+	file, err := c.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
 		return false, nil // a container's own, under another uid
 	}
@@ -176,7 +183,7 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 	}
 	defer file.Close()
 	hash := plumbing.NewHasher(plumbing.BlobObject, info.Size())
-	_, err = io.Copy(hash, file)
+	_, err = io.Copy(hash, io.LimitReader(file, info.Size()))
 	return hash.Sum() == e.hash, err
 }
 

@@ -51,8 +51,10 @@ func (c *checker) readBoth(at place, path string) {
 	c.sources = append(c.sources, source{at: at, path: path, both: true})
 }
 
-// maxLinks is how many symlinks a path may lead through.
-const maxLinks = 64
+const (
+	maxLinks = 64      // symlinks that a path may lead through
+	maxSteps = 500_000 // parts of paths that are looked up for one model
+)
 
 // resolved is where a path leads.
 type resolved struct {
@@ -69,6 +71,7 @@ type roots struct {
 	checkout  string
 	forbidden []string
 	granted   []string // what `allow = ["bind:…"]` names
+	steps     int      // that were taken so far
 }
 
 func newRoots(l Limits, disk Links, repo string) *roots {
@@ -109,6 +112,9 @@ func (r *roots) follow(path string, later bool) resolved {
 	for len(rest) > 0 {
 		step := rest[0]
 		rest = rest[1:]
+		if r.steps++; r.steps > maxSteps {
+			return resolved{path: path, loop: true}
+		}
 		switch step {
 		case "", ".":
 			continue

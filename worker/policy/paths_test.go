@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -194,5 +195,20 @@ func TestBuildReadsTheStage(t *testing.T) {
 	}
 	if refusals := Check(home, model, tree{home.Stage + "/link": home.Checkout + "/key"}); len(refusals) != 1 {
 		t.Errorf("a build's secret in the checkout: %v", refusals)
+	}
+}
+
+// A repository cannot have paths looked up without end.
+func TestStepsAreBounded(t *testing.T) {
+	disk := tree{}
+	for i := range 60 {
+		disk[fmt.Sprint(home.Stage, "/l", i)] = strings.Repeat("a/../", 800) + fmt.Sprint("l", i+1)
+	}
+	var paths []string
+	for i := range 2000 {
+		paths = append(paths, fmt.Sprint("l0/", i))
+	}
+	if refusals := Check(home, bind(home.Stage, paths...), disk); len(refusals) == 0 {
+		t.Error("nothing is refused")
 	}
 }
