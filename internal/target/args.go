@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"pgo/internal/nearest"
 )
@@ -108,6 +109,9 @@ func (p *argParser) positional(arg string) error {
 		p.args.Text = arg
 		return nil
 	case Reason:
+		if strings.ContainsFunc(arg, unicode.IsControl) {
+			return Usagef("%s takes a reason without control characters", p.operation.Name)
+		}
 		if p.args.Text += " " + arg; len(p.args.Text) > maxReason {
 			return Usagef("%s takes a reason of at most %d bytes", p.operation.Name, maxReason)
 		}

@@ -240,6 +240,19 @@ func (m *Model) Built() []string {
 	return names
 }
 
+// BuiltNames returns all names that a compose service's build gives its image.
+func (m *Model) BuiltNames(project, service string) []string {
+	names := []string{m.Images(project)[service]}
+	build, _ := m.services()[service]["build"].(map[string]any)
+	tags, _ := build["tags"].([]any)
+	for _, tag := range tags {
+		if name, ok := tag.(string); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Pulled returns the compose services whose image is to be pulled, sorted:
 // those that it is not here for by ids, and those that want it pulled each
 // time. Compose's own policy "missing" takes an image with the tag latest for

@@ -194,6 +194,9 @@ func unwell(containers []compose.Container, known Containers) []string {
 const maxUnwell = 50
 
 func (s *Service) setUnwell(unwell []string) {
+	for i, text := range unwell {
+		unwell[i] = s.project.Redact(text)
+	}
 	s.mu.Lock()
 	same := slices.Equal(s.status.Unwell, unwell)
 	s.status.Unwell = unwell

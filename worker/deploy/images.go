@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -115,11 +116,33 @@ func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, f
 		return nil
 	}
 	s.enter(StepBuild, c.commit)
+	if err := s.mayBuild(ctx, c); err != nil {
+		return &stepError{"build", short(c.commit), err}
+	}
 	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
 		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && s.engine.Away(ctx) == nil {
 			err = verdict{err}
 		}
 		return &stepError{"build", short(c.commit), err}
+	}
+	return nil
+}
+
+// mayBuild refuses to build over an image that this service has not built: others may
+// run it, whatever it is called.
+func (s *Service) mayBuild(ctx context.Context, c *candidate) error {
+	allow := s.limits().Allow
+	for _, service := range c.built {
+		for _, name := range c.resolved.BuiltNames(s.cfg.Name, service) {
+			project, exists, err := s.engine.BuiltFor(ctx, name)
+			if err != nil {
+				return err
+			}
+			if exists && project != s.cfg.Name && !slices.Contains(allow, "image:"+name) {
+				return verdict{fmt.Errorf("there is an image %s on this host that %s has not built: give the one of %s another name, or have an operator allow %q",
+					name, s.cfg.Name, service, "image:"+name)}
+			}
+		}
 	}
 	return nil
 }

@@ -263,8 +263,11 @@ func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {
 		return nil
 	}
 	first := refusals[:min(len(refusals), maxRefusals)]
-	for i := range first {
-		first[i].Found = s.project.Redact(first[i].Found)
+	for i, r := range first {
+		first[i].Path, first[i].Found, first[i].Rule = s.project.Redact(r.Path), s.project.Redact(r.Found), s.project.Redact(r.Rule)
+		if s.project.Redact(r.Allow) != r.Allow {
+			first[i].Allow = ""
+		}
 	}
 	return verdict{&RefusedError{Commit: short(c.commit), Refusals: first, All: len(refusals)}}
 }
@@ -317,7 +320,7 @@ func (s *Service) whatChanged(deployed *Record, keys []string) []string {
 		if i == most {
 			return append(changes, fmt.Sprintf("%d more keys changed", len(keys)-most))
 		}
-		changes = append(changes, brief(key)+" changed")
+		changes = append(changes, s.project.Redact(brief(key))+" changed")
 	}
 	if len(changes) > 0 && deployed.Settings != s.cfg.settings() {
 		changes[0] += " with the service's configuration"

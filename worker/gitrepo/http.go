@@ -210,7 +210,7 @@ func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) e
 
 // trusted reports whether the credentials may be sent there.
 func (h *httpRemote) trusted(u *url.URL) bool {
-	return u.Hostname() == h.origin.Hostname() && (u.Scheme == "https" || u.Scheme == h.origin.Scheme)
+	return u.Hostname() == h.origin.Hostname() && u.Port() == h.origin.Port() && (u.Scheme == "https" || u.Scheme == h.origin.Scheme)
 }
 
 func (h *httpRemote) speaksVersion2() bool {

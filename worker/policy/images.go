@@ -38,9 +38,23 @@ func (c *checker) built(at place, image string) {
 		c.refuse(at, image, "not a name that an image may have", "")
 	case c.pinned(image) != "":
 		c.refuse(at, image, "only pgo makes such images, to go back to", "")
-	case !slices.ContainsFunc(components(image), func(part string) bool { return c.owner(part, "") == c.Service }):
+	case !slices.ContainsFunc(components(image), func(part string) bool { return c.names(part) == c.Service }):
 		c.refuse(at, image, "what is built is named after the service, such as "+c.Service+"-web", "image:"+image)
 	}
+}
+
+// names returns the service that a part of an image's name is of: the service's own,
+// or that with more behind a dash, a dot or an underscore. Of several it is the
+// longest.
+func (c *checker) names(part string) string {
+	owner := ""
+	for _, service := range append(slices.Clone(c.Others), c.Service) {
+		rest, found := strings.CutPrefix(part, service)
+		if found && (rest == "" || strings.ContainsAny(rest[:1], "-._")) && len(service) > len(owner) {
+			owner = service
+		}
+	}
+	return owner
 }
 
 // pinned returns the service whose deploys pgo keeps under an image's name,

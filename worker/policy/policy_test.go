@@ -236,3 +236,18 @@ func fixedObjects(n *node, v any) []map[string]any {
 	}
 	return found
 }
+
+// What is built is named after the service, and not only begins like it.
+func TestBuiltNames(t *testing.T) {
+	for image, want := range map[string]bool{
+		"post": true, "post-web:1": true, "post.web": true, "post_web": true, "team/post": true, "registry.example.org/team/post-web": true,
+		"postgres:16": false, "team/postgres": false, "post-shop": false, "web": false,
+	} {
+		limits := home
+		limits.Service, limits.Others = "post", []string{"post-shop"}
+		model := map[string]any{"services": map[string]any{"web": map[string]any{"image": image, "build": map[string]any{"context": limits.Stage}}}}
+		if got := len(Check(limits, model, tree{})) == 0; got != want {
+			t.Errorf("%s: %v", image, got)
+		}
+	}
+}
