@@ -88,8 +88,7 @@ type lane struct {
 	t       *testing.T
 	service *rig.Service
 	mission mission
-	image   string // that is pulled
-	base    string // of the one that is built
+	base    string // of the image that is built
 	good    string // the last good commit
 	n       int
 }
@@ -100,7 +99,6 @@ const untracked = "data/base.db"
 func newLane(t *testing.T, inPlace bool) *lane {
 	r := rig.New(t)
 	l := &lane{t: t, service: r.Service("web"), base: r.Busybox()}
-	l.image = r.Registry().Push(l.base, "tool:1")
 	l.mission = mission{Name: l.service.Name, Dir: filepath.Join(r.Dir, "service"), URL: l.service.Setting("repository").(string), InPlace: inPlace}
 	if err := os.Mkdir(l.mission.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -112,29 +110,32 @@ func newLane(t *testing.T, inPlace bool) *lane {
 	return l
 }
 
-// push makes the next commit. All of it is another than before: the image that
-// is built, the model, a mounted file.
+// push makes the next commit. All of it is another than before: the image, the
+// model, a mounted file.
 func (l *lane) push(command, pull string) (commit string) {
 	l.t.Helper()
 	l.n++
 	return l.service.Push(fmt.Sprint("commit ", l.n), rig.Files{
 		"Dockerfile": fmt.Sprintf("FROM %s\nLABEL n=%d lane=%s\n", l.base, l.n, l.service.Name),
 		"n.txt":      fmt.Sprint(l.n),
+		// Networks are slow to make, and nothing here needs one.
 		"compose.yaml": fmt.Sprintf(`services:
   built:
     build: .
+    pull_policy: %s
     init: true
+    network_mode: none
     command: [sh, -c, %q]
     environment: {N: "%d"}
     volumes: ["./n.txt:/n.txt:ro"]
-  pulled:
+  plain:
     image: %s
-    pull_policy: %s
     init: true
+    network_mode: none
     command: [sleep, "86400"]
     environment: {N: "%d"}
     depends_on: [built]
-`, command, l.n, l.image, pull, l.n),
+`, pull, command, l.n, l.base, l.n),
 	})
 }
 
@@ -185,42 +186,44 @@ func (c cut) String() string {
 	return string(c.step)
 }
 
-// breakOff breaks off a deploy and has the next child see to it.
-func (l *lane) breakOff(c cut) {
+// breakOff breaks off a commit's deploy, and what follows it again at each further
+// cut, and then has a child see to it that nothing breaks off.
+func (l *lane) breakOff(cuts ...cut) {
 	l.t.Helper()
 	before := byService(l.t, l.service)
 	command, pull := "sleep 86400", "missing"
-	if c.bad {
+	if cuts[0].bad {
 		command = "exit 1"
 	}
-	if c.step == deploy.StepPull {
+	if slices.ContainsFunc(cuts, func(c cut) bool { return c.step == deploy.StepPull }) {
 		pull = "always"
 	}
 	commit := l.push(command, pull)
-	m := l.mission
-	m.Kill, m.Back = c.step, c.back
-	said, status := l.child(m)
-	if !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		l.t.Fatalf("%s: the step was never reached:\n%s", c, said)
-	}
-	if i := slices.Index(deploy.Steps, c.step); !c.back && i <= slices.Index(deploy.Steps, deploy.StepDown) {
-		same(l.t, "broken off at "+c.String(), before, byService(l.t, l.service), "built", "pulled")
+	for _, c := range cuts {
+		m := l.mission
+		m.Kill, m.Back = c.step, c.back
+		said, status := l.child(m)
+		if !status.Signaled() || status.Signal() != syscall.SIGKILL {
+			l.t.Fatalf("%s: the step was never reached:\n%s", c, said)
+		}
+		if i := slices.Index(deploy.Steps, c.step); !c.back && i <= slices.Index(deploy.Steps, deploy.StepDown) {
+			same(l.t, "broken off at "+c.String(), before, byService(l.t, l.service), "built", "plain")
+		}
 	}
 
-	url := l.mission.URL
-	if c.step == deploy.StepModel {
+	url, at := l.mission.URL, cuts[len(cuts)-1]
+	if at.step == deploy.StepModel {
 		url = "http://127.0.0.1:1/away.git" // what was begun is ended without
 	}
-	said = l.settle(url)
-	if !c.bad {
+	said := l.settle(url)
+	if !at.bad {
 		l.good = commit
 	} else if state := l.state(); state.Verdict == nil || state.Verdict.Commit != commit || state.Verdict.Outcome != deploy.Degraded {
-		l.t.Errorf("%s: the verdict is %+v; it was said:\n%s", c, state.Verdict, said)
+		l.t.Errorf("%s: the verdict is %+v", at, state.Verdict)
 	}
-	l.whole(c.String())
+	l.whole(at.String())
 	if l.t.Failed() {
-		l.t.Logf("the second child said:\n%s", said)
-		l.t.FailNow()
+		l.t.Fatalf("the last child said:\n%s", said)
 	}
 }
 
@@ -342,19 +345,29 @@ func (l *lane) tidy() {
 	}
 }
 
-// cuts are all of the steps, those of a commit that goes back included.
-func cuts() (all []cut) {
-	for _, step := range deploy.Steps {
-		all = append(all, cut{step: step, bad: step == deploy.StepBack})
+// cuts are all of the steps, each by itself but for those that leave nothing
+// behind; and those that going back takes once more.
+func cuts() [][]cut {
+	all := [][]cut{nil}
+	for i, step := range deploy.Steps {
+		if i <= slices.Index(deploy.Steps, deploy.StepSwitch) {
+			all[0] = append(all[0], cut{step: step})
+		} else {
+			all = append(all, []cut{{step: step, bad: step == deploy.StepBack}})
+		}
 	}
-	// What goes back takes these once more.
-	for _, step := range []deploy.Step{
-		deploy.StepStage, deploy.StepCheck, deploy.StepSwitch, deploy.StepDown, deploy.StepCheckout,
-		deploy.StepModel, deploy.StepSources, deploy.StepUp, deploy.StepGate,
+	all = append(all, []cut{{step: deploy.StepGate, bad: true}})
+	for _, steps := range [][]deploy.Step{
+		{deploy.StepStage, deploy.StepCheck, deploy.StepSwitch},
+		{deploy.StepDown}, {deploy.StepCheckout}, {deploy.StepModel}, {deploy.StepUp}, {deploy.StepGate},
 	} {
-		all = append(all, cut{step: step, bad: true, back: true})
+		var back []cut
+		for _, step := range steps {
+			back = append(back, cut{step: step, bad: true, back: true})
+		}
+		all = append(all, back)
 	}
-	return append(all, cut{step: deploy.StepGate, bad: true})
+	return all
 }
 
 // Wherever a deploy is broken off, the next worker makes it whole: the new
@@ -368,7 +381,7 @@ func TestBrokenOffAtEachStep(t *testing.T) {
 			l := newLane(t, false)
 			for j, c := range cuts() {
 				if j%lanes == i {
-					l.breakOff(c)
+					l.breakOff(c...)
 				}
 			}
 			l.tidy()
@@ -380,15 +393,8 @@ func TestBrokenOffAtEachStep(t *testing.T) {
 func TestBrokenOffInPlace(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, true)
-	for _, c := range []cut{
-		{step: deploy.StepCheckout},
-		{step: deploy.StepModel},
-		{step: deploy.StepUp},
-		{step: deploy.StepRecord},
-		{step: deploy.StepCheckout, bad: true, back: true},
-		{step: deploy.StepUp, bad: true, back: true},
-	} {
-		l.breakOff(c)
-	}
+	l.breakOff(cut{step: deploy.StepCheckout})
+	l.breakOff(cut{step: deploy.StepUp}, cut{step: deploy.StepRecord})
+	l.breakOff(cut{step: deploy.StepCheckout, bad: true, back: true}, cut{step: deploy.StepUp, bad: true, back: true})
 	l.tidy()
 }
