@@ -51,3 +51,28 @@ func TestBuildThroughTheCheckout(t *testing.T) {
 	})
 	shows(t, pgod, web, "last:      refused", "services.idle.build.context", "which is not in the repository")
 }
+
+// In place, a container that is about to be replaced must not be able to lead a
+// mount of the next ones elsewhere: it would do so when it is told to stop, after
+// all checks.
+func TestOldContainerSwapsAMount(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web").Set("deploy", "in-place")
+	commit := web.Push("a container that swaps when it is stopped", rig.Files{
+		"data/sub/f": "x\n",
+		"compose.yaml": "services:\n  w:\n    image: " + r.Busybox() + "\n" +
+			"    command: [sh, -c, \"trap 'rm -rf /d/sub; ln -s / /d/sub; exit 0' TERM; while :; do sleep 0.2; done\"]\n    volumes: [\"./data:/d\"]\n",
+	})
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	web.Push("another that mounts what it can swap", rig.Files{
+		"compose.yaml": "services:\n  b:\n    image: " + r.Busybox() + "\n    command: [sleep, \"86400\"]\n    init: true\n    volumes: [\"./data/sub:/h\"]\n",
+	})
+	shows(t, pgod, web, "services.b.volumes[0].source", "which is not in the repository", "went back to "+commit[:7])
+	for _, c := range rig.Containers(t, web.Name) {
+		if c.Service() == "b" {
+			t.Errorf("it was started: %+v", c)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
@@ -299,6 +301,42 @@ func containerOf(i container.InspectResponse) Container {
 		}
 	}
 	return c
+}
+
+// Writable returns the paths on the host that a project's containers can write to,
+// whatever state they are in.
+func (e *Engine) Writable(ctx context.Context, project string) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var paths, volumes []string
+	for _, summary := range summaries {
+		for _, m := range summary.Mounts {
+			switch {
+			case !m.RW:
+			case m.Type == mount.TypeBind:
+				paths = append(paths, m.Source)
+			case m.Type == mount.TypeVolume:
+				volumes = append(volumes, m.Name)
+			}
+		}
+	}
+	made, err := e.Volumes(ctx, volumes)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range made {
+		if device := v.Options["device"]; filepath.IsAbs(device) {
+			paths = append(paths, device)
+		}
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
 }
 
 // maxLastLines bounds what LastLines reads of a container's output.

@@ -16,6 +16,7 @@ import (
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
 )
 
 // note records a commit that brings nothing new: the checkout follows, what
@@ -98,8 +99,17 @@ func (e *missingError) Error() string {
 // a crash leaves it set, and the next worker finishes the switch.
 func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	s.enter(StepSwitch, c.commit)
-	if s.cfg.InPlace {
-		s.compareRunning(c)
+	inPlace := s.cfg.InPlace
+	if inPlace {
+		unsafe, err := s.swappable(ctx, c)
+		if err != nil {
+			return err
+		}
+		if inPlace = !unsafe; inPlace {
+			s.compareRunning(c)
+		} else {
+			say(o.out, "not in place this time: what runs can write to where the new containers mount from")
+		}
 	}
 	if err := s.update(func(st *State) {
 		st.Switching = &Switching{Commit: c.commit.String(), Back: c.back, Freeze: c.freeze}
@@ -108,7 +118,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	}); err != nil {
 		return err
 	}
-	if !s.cfg.InPlace {
+	if !inPlace {
 		s.enter(StepDown, c.commit)
 		if err := s.clear(ctx, o); err != nil {
 			return &stepError{"take down what runs to deploy", short(c.commit), err}
@@ -137,7 +147,23 @@ func (s *Service) clear(ctx context.Context, o order) error {
 			return nil // compose would warn of that
 		}
 	}
-	return s.onDeployed(ctx, o.out, "down")
+	return s.onDeployed(ctx, o.out, "down", "--remove-orphans")
+}
+
+// swappable tells whether containers that run could lead what the candidate mounts
+// elsewhere, while they are replaced in place: they would do it after the last look
+// at it. So they have to be gone before.
+func (s *Service) swappable(ctx context.Context, c *candidate) (bool, error) {
+	writable, err := s.engine.Writable(ctx, s.cfg.Name)
+	if err != nil {
+		return false, err
+	}
+	limits := s.limits()
+	limits.Stage = limits.Checkout
+	model := c.resolved.WithoutBuild().Document()
+	alone := policy.Check(limits, model, policy.Disk{})
+	limits.Writable = writable
+	return len(policy.Check(limits, model, policy.Disk{})) > len(alone), nil
 }
 
 // compareRunning finds what there is to know of what runs before it is replaced in

@@ -153,6 +153,9 @@ func (r *roots) follow(path string, later bool) resolved {
 func (c *checker) judge(r *roots, sources []source) {
 	ends := map[source]resolved{}
 	writable := map[string]place{}
+	for _, path := range c.Writable {
+		writable[r.resolve(path).path] = place{path: "a container that still runs"}
+	}
 	for _, s := range sources {
 		end := r.resolve(s.path)
 		if !s.mounted {

@@ -28,6 +28,7 @@ type Limits struct {
 	Reserved map[string]string
 
 	Checkout  string   // what containers mount
+	Writable  []string // what containers that still run can write to
 	Stage     string   // where the model's paths are, until the switch
 	Forbidden []string // pgo's own files and directories: of these only the checkout may be mounted
 }
