@@ -70,6 +70,10 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 // propose lays out a commit beside the checkout, has compose resolve it there,
 // holds the model against the policy and compares it with what is deployed.
 func (s *Service) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
+	// Its objects stay here also when the branch moves on meanwhile.
+	if err := s.keep(commit); err != nil {
+		return nil, &stepError{"keep", short(commit), err}
+	}
 	c, err := s.stageAndResolve(ctx, commit, r)
 	if err != nil {
 		return nil, err

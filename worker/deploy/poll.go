@@ -50,7 +50,9 @@ func (s *Service) Poll(ctx context.Context) error {
 
 func (s *Service) poll(ctx context.Context) (Outcome, error) {
 	if begun := s.snapshot().Switching; begun != nil && begun.Back != 0 && s.snapshot().Wanted == Up && s.usable() == nil {
-		return s.goOnBack(ctx, begun) // it needs no git server
+		outcome, err := s.goOnBack(ctx, begun) // it needs no git server
+		s.Refresh(ctx)                         // which has the keys
+		return outcome, err
 	}
 	head, cannot := s.fetchSoon(ctx)
 	if err := s.usable(); err != nil {

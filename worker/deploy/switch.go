@@ -26,10 +26,6 @@ func (s *Service) note(ctx context.Context, c *candidate) error {
 	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil {
 		return nil
 	}
-	// Its objects stay here also when the branch moves on.
-	if err := s.keep(c.commit); err != nil {
-		return &stepError{"keep", short(c.commit), err}
-	}
 	if err := s.moveCheckout(ctx, c.commit); err != nil {
 		return err
 	}
@@ -58,10 +54,6 @@ func (s *Service) holdBack(c *candidate) error {
 
 // prepare finds what would be in the way of a switch, before it begins.
 func (s *Service) prepare(ctx context.Context, c *candidate) error {
-	// Its objects stay here also when the branch moves on meanwhile.
-	if err := s.keep(c.commit); err != nil {
-		return &stepError{"keep", short(c.commit), err}
-	}
 	if err := s.repo.CanSwitch(ctx, hashes(s.snapshot().Checkout), c.commit, s.checkout()); err != nil {
 		return &stepError{"bring the checkout to", short(c.commit), err}
 	}
