@@ -121,6 +121,7 @@ func (s *Service) listeners() []listener {
 		return nil
 	}
 	var all []listener
+	//lint:ignore SA1019 slow where there are very many sockets; what it names instead needs modules of the kernel
 	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
 		sockets, _ := table()
 		for _, socket := range sockets {
