@@ -243,9 +243,7 @@ func (s *Service) checkSources(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
-	limits := s.limits()
-	limits.Stage = limits.Checkout
-	return s.refused(c, policy.Check(limits, judged.WithoutBuild().Document(), policy.Disk{}))
+	return s.refused(c, policy.CheckSources(s.limits(), judged.WithoutBuild().Document(), policy.Disk{}))
 }
 
 // asMade is a model with its volumes as the engine has made them: an earlier commit

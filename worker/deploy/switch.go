@@ -151,11 +151,10 @@ func (s *Service) swappable(ctx context.Context, c *candidate) (bool, error) {
 		return false, err
 	}
 	limits := s.limits()
-	limits.Stage = limits.Checkout
 	model := c.resolved.WithoutBuild().Document()
-	alone := policy.Check(limits, model, policy.Disk{})
+	alone := policy.CheckSources(limits, model, policy.Disk{})
 	limits.Writable = writable
-	return len(policy.Check(limits, model, policy.Disk{})) > len(alone), nil
+	return len(policy.CheckSources(limits, model, policy.Disk{})) > len(alone), nil
 }
 
 // compareRunning finds what there is to know of what runs before it is replaced in

@@ -245,9 +245,3 @@ func within(dir, path string) bool { return path == dir || below(dir, path) }
 func below(dir, path string) bool {
 	return dir != "" && path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
-
-// reachesEngine tells whether a directory is, or holds, an engine's socket.
-func reachesEngine(dir string) bool {
-	base := filepath.Base(dir)
-	return base == "docker.sock" || base == "containerd.sock" || within(dir, "/run/docker.sock") || within(dir, "/var/run/docker.sock")
-}

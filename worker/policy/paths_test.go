@@ -136,19 +136,6 @@ func TestSourcesChange(t *testing.T) {
 	}
 }
 
-// TestCheckSourcesOnlySources leaves out what Check has said already, and what
-// is built from the stage.
-func TestCheckSourcesOnlySources(t *testing.T) {
-	model := bind(home.Checkout, "/etc")
-	web := model["services"].(map[string]any)["web"].(map[string]any)
-	web["privileged"] = true
-	web["build"] = map[string]any{"context": "/srv"}
-	refusals := CheckSources(home, model, tree{})
-	if len(refusals) != 1 || refusals[0].Path != "services.web.volumes[0].source" {
-		t.Errorf("refusals: %v", refusals)
-	}
-}
-
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
@@ -169,14 +156,6 @@ func TestDisk(t *testing.T) {
 	}
 	if _, err := (Disk{}).Readlink(filepath.Join(dir, strings.Repeat("x", 300))); err == nil {
 		t.Error("a name that is too long is taken for one that is not there")
-	}
-}
-
-func TestWarnings(t *testing.T) {
-	limits := Limits{Allow: []string{"bind:/var/run/docker.sock", "bind:/run", "bind:/", "bind:/run/user/1001/docker.sock", "use_api_socket", "privileged", "bind:/srv/data", "cap_add:NET_ADMIN", "bind:/var/runner"}}
-	warnings := Warnings(limits)
-	if len(warnings) != 6 {
-		t.Errorf("warnings: %s", strings.Join(warnings, "\n"))
 	}
 }
 

@@ -65,28 +65,11 @@ func Check(l Limits, model map[string]any, links Links) []Refusal {
 	return c.sorted()
 }
 
-// CheckSources checks again what the model mounts, after its paths were moved
-// into the checkout and right before they are mounted: symlinks may have
-// changed since Check.
+// CheckSources is Check once more for a model whose paths were moved into the
+// checkout, right before they are mounted: symlinks may have changed since.
 func CheckSources(l Limits, model map[string]any, links Links) []Refusal {
-	c := &checker{Limits: l, model: model}
-	c.visit(schema, place{}, model)
-	c.refusals = nil
-	mounted := slices.DeleteFunc(c.sources, func(s source) bool { return !s.mounted })
-	c.judge(newRoots(l, links, l.Checkout), mounted)
-	return c.sorted()
-}
-
-// Warnings returns what the operator should know of the entries in l.Allow.
-func Warnings(l Limits) []string {
-	var warnings []string
-	for _, entry := range l.Allow {
-		dir, bind := strings.CutPrefix(entry, liftBind)
-		if bind && reachesEngine(dir) || entry == liftEngine || entry == liftPrivileged {
-			warnings = append(warnings, "allow = ["+strconv.Quote(entry)+"] makes whoever can push to this repository root on this host")
-		}
-	}
-	return warnings
+	l.Stage = l.Checkout
+	return Check(l, model, links)
 }
 
 // checker is one check of one model.
