@@ -855,6 +855,7 @@ type State struct {
 	PinnedUntil   int64                  `protobuf:"varint,15,opt,name=pinned_until,json=pinnedUntil,proto3" json:"pinned_until,omitempty"` // Unix seconds
 	Trigger       string                 `protobuf:"bytes,16,opt,name=trigger,proto3" json:"trigger,omitempty"`                             // who or what asked for the last deploy
 	Unwell        []string               `protobuf:"bytes,17,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
+	Ports         []*UsedPort            `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1008,11 +1009,90 @@ func (x *State) GetUnwell() []string {
 	return nil
 }
 
+func (x *State) GetPorts() []*UsedPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// UsedPort is a host port that a running container has.
+type UsedPort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"` // the host's address; empty: all
+	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`   // tcp, udp, sctp
+	Container     string                 `protobuf:"bytes,4,opt,name=container,proto3" json:"container,omitempty"` // its name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsedPort) Reset() {
+	*x = UsedPort{}
+	mi := &file_proto_worker_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsedPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsedPort) ProtoMessage() {}
+
+func (x *UsedPort) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsedPort.ProtoReflect.Descriptor instead.
+func (*UsedPort) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *UsedPort) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *UsedPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *UsedPort) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
+func (x *UsedPort) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*RunRequest_Start
+	//	*RunRequest_Stdin
+	//	*RunRequest_Resize
+	//	*RunRequest_Signal
 	Message       isRunRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1020,7 +1100,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1112,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1125,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -1064,6 +1144,33 @@ func (x *RunRequest) GetStart() *Start {
 	return nil
 }
 
+func (x *RunRequest) GetStdin() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*RunRequest_Stdin); ok {
+			return x.Stdin
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetResize() *Window {
+	if x != nil {
+		if x, ok := x.Message.(*RunRequest_Resize); ok {
+			return x.Resize
+		}
+	}
+	return nil
+}
+
+func (x *RunRequest) GetSignal() string {
+	if x != nil {
+		if x, ok := x.Message.(*RunRequest_Signal); ok {
+			return x.Signal
+		}
+	}
+	return ""
+}
+
 type isRunRequest_Message interface {
 	isRunRequest_Message()
 }
@@ -1072,7 +1179,130 @@ type RunRequest_Start struct {
 	Start *Start `protobuf:"bytes,1,opt,name=start,proto3,oneof"`
 }
 
+type RunRequest_Stdin struct {
+	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3,oneof"`
+}
+
+type RunRequest_Resize struct {
+	Resize *Window `protobuf:"bytes,3,opt,name=resize,proto3,oneof"` // the client's terminal has another size now
+}
+
+type RunRequest_Signal struct {
+	Signal string `protobuf:"bytes,4,opt,name=signal,proto3,oneof"` // for the command: INT, TERM, …, as in RFC 4254 section 6.10
+}
+
 func (*RunRequest_Start) isRunRequest_Message() {}
+
+func (*RunRequest_Stdin) isRunRequest_Message() {}
+
+func (*RunRequest_Resize) isRunRequest_Message() {}
+
+func (*RunRequest_Signal) isRunRequest_Message() {}
+
+// Window is the size of a terminal in characters.
+type Window struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Columns       uint32                 `protobuf:"varint,1,opt,name=columns,proto3" json:"columns,omitempty"`
+	Rows          uint32                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Window) Reset() {
+	*x = Window{}
+	mi := &file_proto_worker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Window) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Window) ProtoMessage() {}
+
+func (x *Window) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Window.ProtoReflect.Descriptor instead.
+func (*Window) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Window) GetColumns() uint32 {
+	if x != nil {
+		return x.Columns
+	}
+	return 0
+}
+
+func (x *Window) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+type Terminal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"` // TERM
+	Window        *Window                `protobuf:"bytes,2,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Terminal) Reset() {
+	*x = Terminal{}
+	mi := &file_proto_worker_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Terminal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Terminal) ProtoMessage() {}
+
+func (x *Terminal) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
+func (*Terminal) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Terminal) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Terminal) GetWindow() *Window {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
 
 type Start struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1081,13 +1311,15 @@ type Start struct {
 	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`               // the client's login name, to log and to record
 	Fingerprint   string                 `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // of the client's key
 	Operator      bool                   `protobuf:"varint,5,opt,name=operator,proto3" json:"operator,omitempty"`
+	Terminal      *Terminal              `protobuf:"bytes,6,opt,name=terminal,proto3" json:"terminal,omitempty"` // the client's, if it has one and the operation is to use it
+	Color         bool                   `protobuf:"varint,7,opt,name=color,proto3" json:"color,omitempty"`      // the client shows colours
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1099,7 +1331,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1112,7 +1344,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Start) GetOperation() string {
@@ -1150,6 +1382,20 @@ func (x *Start) GetOperator() bool {
 	return false
 }
 
+func (x *Start) GetTerminal() *Terminal {
+	if x != nil {
+		return x.Terminal
+	}
+	return nil
+}
+
+func (x *Start) GetColor() bool {
+	if x != nil {
+		return x.Color
+	}
+	return false
+}
+
 type RunReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -1164,7 +1410,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1422,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1435,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -1252,13 +1498,14 @@ type Exit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`  // a program's own, 0 to 255, or pgo's, 400 and up
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // what pgo has to say about a status of its own
+	Signal        string                 `protobuf:"bytes,3,opt,name=signal,proto3" json:"signal,omitempty"`   // that ended the program, as in RFC 4254 section 6.10: then there is no status
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1517,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1530,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -1300,6 +1547,194 @@ func (x *Exit) GetMessage() string {
 	return ""
 }
 
+func (x *Exit) GetSignal() string {
+	if x != nil {
+		return x.Signal
+	}
+	return ""
+}
+
+type UsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRequest) Reset() {
+	*x = UsageRequest{}
+	mi := &file_proto_worker_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRequest) ProtoMessage() {}
+
+func (x *UsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
+func (*UsageRequest) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+}
+
+type UsageReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtNs          int64                  `protobuf:"varint,1,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"` // of the reading, in ns of a clock that only goes forward
+	Containers    []*ContainerUsage      `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`  // stopped ones too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageReply) Reset() {
+	*x = UsageReply{}
+	mi := &file_proto_worker_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReply) ProtoMessage() {}
+
+func (x *UsageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
+func (*UsageReply) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UsageReply) GetAtNs() int64 {
+	if x != nil {
+		return x.AtNs
+	}
+	return 0
+}
+
+func (x *UsageReply) GetContainers() []*ContainerUsage {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+// ContainerUsage is what a container uses.
+type ContainerUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`           // the compose service
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`               // running, exited, …
+	Health        string                 `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`             // starting, healthy, unhealthy; empty: it has no health check
+	CpuNs         uint64                 `protobuf:"varint,5,opt,name=cpu_ns,json=cpuNs,proto3" json:"cpu_ns,omitempty"` // of all cores, since its start
+	Memory        uint64                 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`            // bytes, without what the kernel can drop
+	Restarts      uint32                 `protobuf:"varint,7,opt,name=restarts,proto3" json:"restarts,omitempty"`        // by its restart policy
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerUsage) Reset() {
+	*x = ContainerUsage{}
+	mi := &file_proto_worker_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerUsage) ProtoMessage() {}
+
+func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
+func (*ContainerUsage) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ContainerUsage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerUsage) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ContainerUsage) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ContainerUsage) GetHealth() string {
+	if x != nil {
+		return x.Health
+	}
+	return ""
+}
+
+func (x *ContainerUsage) GetCpuNs() uint64 {
+	if x != nil {
+		return x.CpuNs
+	}
+	return 0
+}
+
+func (x *ContainerUsage) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *ContainerUsage) GetRestarts() uint32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
 type PingRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1308,7 +1743,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1755,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1768,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
 }
 
 type PingReply struct {
@@ -1344,7 +1779,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1791,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1804,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
 type DrainRequest struct {
@@ -1380,7 +1815,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1827,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1840,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
 type DrainReply struct {
@@ -1416,7 +1851,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1863,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1876,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -1521,7 +1956,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"-\n" +
 	"\x03Key\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\fR\x04blob\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\xd4\x03\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"\x83\x04\n" +
 	"\x05State\x12\x16\n" +
 	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
@@ -1542,36 +1977,70 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x06pinned\x18\x0e \x01(\tR\x06pinned\x12!\n" +
 	"\fpinned_until\x18\x0f \x01(\x03R\vpinnedUntil\x12\x18\n" +
 	"\atrigger\x18\x10 \x01(\tR\atrigger\x12\x16\n" +
-	"\x06unwell\x18\x11 \x03(\tR\x06unwell\"E\n" +
+	"\x06unwell\x18\x11 \x03(\tR\x06unwell\x12-\n" +
+	"\x05ports\x18\x12 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\"h\n" +
+	"\bUsedPort\x12\x0e\n" +
+	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1c\n" +
+	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"\xa8\x01\n" +
 	"\n" +
 	"RunRequest\x12,\n" +
-	"\x05start\x18\x01 \x01(\v2\x14.pgo.worker.v1.StartH\x00R\x05startB\t\n" +
-	"\amessage\"\x8b\x01\n" +
+	"\x05start\x18\x01 \x01(\v2\x14.pgo.worker.v1.StartH\x00R\x05start\x12\x16\n" +
+	"\x05stdin\x18\x02 \x01(\fH\x00R\x05stdin\x12/\n" +
+	"\x06resize\x18\x03 \x01(\v2\x15.pgo.worker.v1.WindowH\x00R\x06resize\x12\x18\n" +
+	"\x06signal\x18\x04 \x01(\tH\x00R\x06signalB\t\n" +
+	"\amessage\"6\n" +
+	"\x06Window\x12\x18\n" +
+	"\acolumns\x18\x01 \x01(\rR\acolumns\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\rR\x04rows\"M\n" +
+	"\bTerminal\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12-\n" +
+	"\x06window\x18\x02 \x01(\v2\x15.pgo.worker.v1.WindowR\x06window\"\xd6\x01\n" +
 	"\x05Start\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x12\n" +
 	"\x04user\x18\x03 \x01(\tR\x04user\x12 \n" +
 	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint\x12\x1a\n" +
-	"\boperator\x18\x05 \x01(\bR\boperator\"t\n" +
+	"\boperator\x18\x05 \x01(\bR\boperator\x123\n" +
+	"\bterminal\x18\x06 \x01(\v2\x17.pgo.worker.v1.TerminalR\bterminal\x12\x14\n" +
+	"\x05color\x18\a \x01(\bR\x05color\"t\n" +
 	"\bRunReply\x12\x18\n" +
 	"\x06stdout\x18\x01 \x01(\fH\x00R\x06stdout\x12\x18\n" +
 	"\x06stderr\x18\x02 \x01(\fH\x00R\x06stderr\x12)\n" +
 	"\x04exit\x18\x03 \x01(\v2\x13.pgo.worker.v1.ExitH\x00R\x04exitB\t\n" +
-	"\amessage\"8\n" +
+	"\amessage\"P\n" +
 	"\x04Exit\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x18\n" +
-	"\amessage\x18\x02 \x01(\tR\amessage\"\r\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
+	"\x06signal\x18\x03 \x01(\tR\x06signal\"\x0e\n" +
+	"\fUsageRequest\"`\n" +
+	"\n" +
+	"UsageReply\x12\x13\n" +
+	"\x05at_ns\x18\x01 \x01(\x03R\x04atNs\x12=\n" +
+	"\n" +
+	"containers\x18\x02 \x03(\v2\x1d.pgo.worker.v1.ContainerUsageR\n" +
+	"containers\"\xb7\x01\n" +
+	"\x0eContainerUsage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06health\x18\x04 \x01(\tR\x06health\x12\x15\n" +
+	"\x06cpu_ns\x18\x05 \x01(\x04R\x05cpuNs\x12\x16\n" +
+	"\x06memory\x18\x06 \x01(\x04R\x06memory\x12\x1a\n" +
+	"\brestarts\x18\a \x01(\rR\brestarts\"\r\n" +
 	"\vPingRequest\"\v\n" +
 	"\tPingReply\"\x0e\n" +
 	"\fDrainRequest\"\f\n" +
 	"\n" +
-	"DrainReply2\xde\x03\n" +
+	"DrainReply2\x9f\x04\n" +
 	"\x06Worker\x12?\n" +
 	"\x05Hello\x12\x1b.pgo.worker.v1.HelloRequest\x1a\x19.pgo.worker.v1.HelloReply\x12K\n" +
 	"\tConfigure\x12\x1f.pgo.worker.v1.ConfigureRequest\x1a\x1d.pgo.worker.v1.ConfigureReply\x12B\n" +
 	"\x06Adjust\x12\x1c.pgo.worker.v1.AdjustRequest\x1a\x1a.pgo.worker.v1.AdjustReply\x12D\n" +
 	"\x06Report\x12\x1c.pgo.worker.v1.ReportRequest\x1a\x1a.pgo.worker.v1.ReportReply0\x01\x12=\n" +
-	"\x03Run\x12\x19.pgo.worker.v1.RunRequest\x1a\x17.pgo.worker.v1.RunReply(\x010\x01\x12<\n" +
+	"\x03Run\x12\x19.pgo.worker.v1.RunRequest\x1a\x17.pgo.worker.v1.RunReply(\x010\x01\x12?\n" +
+	"\x05Usage\x12\x1b.pgo.worker.v1.UsageRequest\x1a\x19.pgo.worker.v1.UsageReply\x12<\n" +
 	"\x04Ping\x12\x1a.pgo.worker.v1.PingRequest\x1a\x18.pgo.worker.v1.PingReply\x12?\n" +
 	"\x05Drain\x12\x1b.pgo.worker.v1.DrainRequest\x1a\x19.pgo.worker.v1.DrainReplyB\vZ\tpgo/protob\x06proto3"
 
@@ -1587,7 +2056,7 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 	return file_proto_worker_proto_rawDescData
 }
 
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_proto_worker_proto_goTypes = []any{
 	(*HelloRequest)(nil),     // 0: pgo.worker.v1.HelloRequest
 	(*HelloReply)(nil),       // 1: pgo.worker.v1.HelloReply
@@ -1603,15 +2072,21 @@ var file_proto_worker_proto_goTypes = []any{
 	(*ReportReply)(nil),      // 11: pgo.worker.v1.ReportReply
 	(*Key)(nil),              // 12: pgo.worker.v1.Key
 	(*State)(nil),            // 13: pgo.worker.v1.State
-	(*RunRequest)(nil),       // 14: pgo.worker.v1.RunRequest
-	(*Start)(nil),            // 15: pgo.worker.v1.Start
-	(*RunReply)(nil),         // 16: pgo.worker.v1.RunReply
-	(*Exit)(nil),             // 17: pgo.worker.v1.Exit
-	(*PingRequest)(nil),      // 18: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),        // 19: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),     // 20: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),       // 21: pgo.worker.v1.DrainReply
-	nil,                      // 22: pgo.worker.v1.Neighbours.ReservedEntry
+	(*UsedPort)(nil),         // 14: pgo.worker.v1.UsedPort
+	(*RunRequest)(nil),       // 15: pgo.worker.v1.RunRequest
+	(*Window)(nil),           // 16: pgo.worker.v1.Window
+	(*Terminal)(nil),         // 17: pgo.worker.v1.Terminal
+	(*Start)(nil),            // 18: pgo.worker.v1.Start
+	(*RunReply)(nil),         // 19: pgo.worker.v1.RunReply
+	(*Exit)(nil),             // 20: pgo.worker.v1.Exit
+	(*UsageRequest)(nil),     // 21: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),       // 22: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),   // 23: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),      // 24: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),        // 25: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),     // 26: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),       // 27: pgo.worker.v1.DrainReply
+	nil,                      // 28: pgo.worker.v1.Neighbours.ReservedEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
 	8,  // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
@@ -1619,31 +2094,38 @@ var file_proto_worker_proto_depIdxs = []int32{
 	5,  // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
 	4,  // 3: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
 	4,  // 4: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	22, // 5: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	28, // 5: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
 	5,  // 6: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
 	12, // 7: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
 	13, // 8: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	15, // 9: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	17, // 10: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	0,  // 11: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	2,  // 12: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	6,  // 13: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	10, // 14: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	14, // 15: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	18, // 16: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	20, // 17: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	1,  // 18: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	9,  // 19: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	7,  // 20: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	11, // 21: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	16, // 22: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	19, // 23: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	21, // 24: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	18, // [18:25] is the sub-list for method output_type
-	11, // [11:18] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 9: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	18, // 10: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	16, // 11: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	16, // 12: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	17, // 13: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	20, // 14: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	23, // 15: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	0,  // 16: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	2,  // 17: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	6,  // 18: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	10, // 19: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	15, // 20: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	21, // 21: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	24, // 22: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	26, // 23: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	1,  // 24: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	9,  // 25: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	7,  // 26: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	11, // 27: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	19, // 28: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	22, // 29: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	25, // 30: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	27, // 31: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	24, // [24:32] is the sub-list for method output_type
+	16, // [16:24] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -1651,10 +2133,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[14].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[15].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
+		(*RunRequest_Stdin)(nil),
+		(*RunRequest_Resize)(nil),
+		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[16].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -1665,7 +2150,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

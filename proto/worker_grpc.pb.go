@@ -27,6 +27,7 @@ const (
 	Worker_Adjust_FullMethodName    = "/pgo.worker.v1.Worker/Adjust"
 	Worker_Report_FullMethodName    = "/pgo.worker.v1.Worker/Report"
 	Worker_Run_FullMethodName       = "/pgo.worker.v1.Worker/Run"
+	Worker_Usage_FullMethodName     = "/pgo.worker.v1.Worker/Usage"
 	Worker_Ping_FullMethodName      = "/pgo.worker.v1.Worker/Ping"
 	Worker_Drain_FullMethodName     = "/pgo.worker.v1.Worker/Drain"
 )
@@ -50,10 +51,14 @@ type WorkerClient interface {
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
-	// Run carries out one operation: one request, start, and replies of which
-	// the last is exit. Cancelling the call ends an operation that waits or only
-	// reads; a change that has begun runs to its end.
+	// Run carries out one operation. The first request is start; others follow for
+	// an operation that takes the client's input, whose end is that of the requests.
+	// Of the replies the last is exit. Either side is slowed down by the other one's
+	// reading. Cancelling the call ends an operation that waits or only reads; a
+	// change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
+	// Usage tells what the service's containers use of the host at this moment.
+	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error)
 	// Ping is the heartbeat.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingReply, error)
 	// Drain refuses further changes and returns when the running one has ended.
@@ -130,6 +135,16 @@ func (c *workerClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.B
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Worker_RunClient = grpc.BidiStreamingClient[RunRequest, RunReply]
 
+func (c *workerClient) Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UsageReply)
+	err := c.cc.Invoke(ctx, Worker_Usage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerClient) Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PingReply)
@@ -169,10 +184,14 @@ type WorkerServer interface {
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
-	// Run carries out one operation: one request, start, and replies of which
-	// the last is exit. Cancelling the call ends an operation that waits or only
-	// reads; a change that has begun runs to its end.
+	// Run carries out one operation. The first request is start; others follow for
+	// an operation that takes the client's input, whose end is that of the requests.
+	// Of the replies the last is exit. Either side is slowed down by the other one's
+	// reading. Cancelling the call ends an operation that waits or only reads; a
+	// change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error
+	// Usage tells what the service's containers use of the host at this moment.
+	Usage(context.Context, *UsageRequest) (*UsageReply, error)
 	// Ping is the heartbeat.
 	Ping(context.Context, *PingRequest) (*PingReply, error)
 	// Drain refuses further changes and returns when the running one has ended.
@@ -201,6 +220,9 @@ func (UnimplementedWorkerServer) Report(*ReportRequest, grpc.ServerStreamingServ
 }
 func (UnimplementedWorkerServer) Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedWorkerServer) Usage(context.Context, *UsageRequest) (*UsageReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Usage not implemented")
 }
 func (UnimplementedWorkerServer) Ping(context.Context, *PingRequest) (*PingReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ping not implemented")
@@ -301,6 +323,24 @@ func _Worker_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Worker_RunServer = grpc.BidiStreamingServer[RunRequest, RunReply]
 
+func _Worker_Usage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServer).Usage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Worker_Usage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServer).Usage(ctx, req.(*UsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Worker_Ping_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(PingRequest)
 	if err := dec(in); err != nil {
@@ -355,6 +395,10 @@ var Worker_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Adjust",
 			Handler:    _Worker_Adjust_Handler,
+		},
+		{
+			MethodName: "Usage",
+			Handler:    _Worker_Usage_Handler,
 		},
 		{
 			MethodName: "Ping",

@@ -77,6 +77,7 @@ func TestKeysFollowTheBranch(t *testing.T) {
 
 	// Bob follows the logs when his key goes, and Ada's line gets a restriction
 	// that pgo cannot enforce.
+	rig.Until(t, "containers to follow", rig.Running(web.Name, 1))
 	follow := start(t, pgod.SSHCommand(bob, web.Op("logs"), "-f"))
 	following := composing(t, web, "logs")
 	web.Push("bob leaves", rig.Files{"ssh/team.pub": `from="10.0.0.1" ` + ada.Public})

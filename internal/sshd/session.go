@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,14 +16,23 @@ import (
 
 const noShell = "pgo has no shell: write service//operation after the host, for example ssh -p 2222 host -- pgo//ps"
 
+// colorVariable is the environment variable by which a client without a terminal of its own
+// here asks for colours.
+const colorVariable = "PGO_COLOR"
+
 // session is one channel, which carries at most one command.
 type session struct {
 	*connection
-	channel ssh.Channel
-	ctx     context.Context // the command's
-	cancel  context.CancelCauseFunc
-	started bool
-	running sync.WaitGroup // the command, and what takes the client's input
+	channel  ssh.Channel
+	ctx      context.Context // the command's
+	cancel   context.CancelCauseFunc
+	started  bool
+	terminal *Terminal // nil: the client has asked for none
+	color    bool
+	running  sync.WaitGroup // the command, and what takes the client's input
+
+	mu      sync.Mutex  // guards signals
+	signals chan string // nil: a signal ends the command
 }
 
 // signalled is why a command's context ended: the client sent it a signal.
@@ -34,9 +44,6 @@ func (s signalled) Error() string { return "the client sent SIG" + string(s) }
 func (c *connection) session(ctx context.Context, channel ssh.Channel, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &session{connection: c, channel: channel, ctx: ctx, cancel: cancel}
-	// No command reads anything, but a client must not block on what it sends. That its
-	// input ends says nothing: a stock client without a terminal may have none.
-	s.running.Go(func() { _, _ = io.Copy(io.Discard, channel) })
 	s.running.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) })
 	for r := range requests {
 		s.answer(r)
@@ -45,8 +52,8 @@ func (c *connection) session(ctx context.Context, channel ssh.Channel, requests 
 	s.running.Wait()
 }
 
-// answer replies to one request. What is not named here (variables, terminals, subsystems,
-// forwarding of agents and displays) is refused, and so is a second command.
+// answer replies to one request. What is not named here (subsystems, forwarding of agents
+// and displays) is refused, and so is a second command.
 func (s *session) answer(r *ssh.Request) {
 	var command func() Exit
 	value, isString := stringPayload(r.Payload)
@@ -58,8 +65,20 @@ func (s *session) answer(r *ssh.Request) {
 		}
 	case "shell":
 		if ok = !s.started; ok {
-			command = func() Exit { return Exit{target.StatusUsage, noShell} }
+			s.ignoreInput()
+			command = func() Exit { return Exit{Status: target.StatusUsage, Message: noShell} }
 		}
+	case "pty-req":
+		if !s.started && s.terminal == nil {
+			s.terminal, ok = parseTerminal(r.Payload)
+		}
+	case "window-change":
+		var w Window
+		if w, ok = parseWindow(r.Payload); ok && s.terminal != nil {
+			s.terminal.resize(w)
+		}
+	case "env":
+		ok = !s.started && s.variable(r.Payload)
 	case "signal":
 		ok = isString && s.started && s.signal(value)
 	}
@@ -71,11 +90,22 @@ func (s *session) answer(r *ssh.Request) {
 	}
 }
 
+// variable takes the one environment variable that there is. What others say stays with
+// the client.
+func (s *session) variable(payload []byte) bool {
+	var p struct{ Name, Value string }
+	if ssh.Unmarshal(payload, &p) != nil || p.Name != colorVariable {
+		return false
+	}
+	s.color = p.Value != "" && p.Value != "never"
+	return true
+}
+
 // carryOut does what was asked for and says how it ended.
 func (s *session) carryOut(do func() Exit) {
 	defer s.idle.end()
 	if !s.server.addCommand() {
-		s.finish(Exit{target.StatusUnavailable, "pgod is stopping; try again when it is back"})
+		s.finish(Exit{Status: target.StatusUnavailable, Message: "pgod is stopping; try again when it is back"})
 		return
 	}
 	// Not before the client has been told: Shutdown waits for this.
@@ -83,13 +113,44 @@ func (s *session) carryOut(do func() Exit) {
 	s.finish(do())
 }
 
-// signal ends the command if that is what the signal is for.
+// forwardable are the signals that a command can get: those of RFC 4254 section 6.10.
+var forwardable = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
+
+// signal passes a signal on to a command that takes input. Another one ends with what asks
+// for an end, and knows nothing of others.
 func (s *session) signal(name string) bool {
-	if name != string(ssh.SIGINT) && name != string(ssh.SIGTERM) {
+	s.mu.Lock()
+	signals := s.signals
+	s.mu.Unlock()
+	if signals != nil {
+		if !slices.Contains(forwardable, name) {
+			return false
+		}
+		select {
+		case signals <- name:
+			return true
+		default: // it does not take those it got before
+			return false
+		}
+	}
+	if name != string(ssh.SIGINT) && name != string(ssh.SIGTERM) && name != string(ssh.SIGHUP) {
 		return false
 	}
 	s.cancel(signalled(name))
 	return true
+}
+
+// ignoreInput takes what the client sends to a command that does not read it: the client
+// must not block on that. That its input ends says nothing: a stock client without a
+// terminal may have none.
+func (s *session) ignoreInput() {
+	s.running.Go(func() {
+		discard(s.channel, func() {
+			if s.terminal != nil {
+				s.cancel(signalled(ssh.SIGINT))
+			}
+		})
+	})
 }
 
 // run carries out one command line.
@@ -99,23 +160,55 @@ func (s *session) run(line string) (exit Exit) {
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.server.logFault("a session", fault)
-			exit = Exit{target.StatusFault, "pgod has a fault; its log says more"}
+			exit = Exit{Status: target.StatusFault, Message: "pgod has a fault; its log says more"}
 		}
 		s.logExit(command, exit, time.Since(begun))
 	}()
-	if len(line) > s.server.limits.Line {
-		return Exit{target.StatusUsage, fmt.Sprintf("the command is longer than %d KiB", s.server.limits.Line>>10)}
-	}
-	command, err := target.ParseCommand(line)
+	command, err := s.parse(line)
 	if err != nil {
-		return Exit{target.StatusUsage, err.Error()}
+		s.ignoreInput()
+		return Exit{Status: target.StatusUsage, Message: err.Error()}
 	}
-	return s.server.backend.Run(s.ctx, Session{
+	return s.server.backend.Run(s.ctx, s.request(command))
+}
+
+func (s *session) parse(line string) (target.Command, error) {
+	if len(line) > s.server.limits.Line {
+		return target.Command{}, fmt.Errorf("the command is longer than %d KiB", s.server.limits.Line>>10)
+	}
+	return target.ParseCommand(line)
+}
+
+// request is the command with what of the client's it is to have.
+func (s *session) request(command target.Command) Session {
+	request := Session{
 		Identity: s.identity,
 		Command:  command,
 		Stdout:   s.channel,
 		Stderr:   s.channel.Stderr(),
-	})
+		Terminal: s.terminal,
+		Color:    s.color || s.terminal != nil,
+	}
+	operation, _ := target.Lookup(command.Scope(), command.Operation)
+	if !operation.Input {
+		s.ignoreInput()
+		return request.WithoutTerminal()
+	}
+	signals := make(chan string, 8)
+	s.mu.Lock()
+	s.signals = signals
+	s.mu.Unlock()
+	request.Signals, request.Stdin = signals, s.channel
+	return request
+}
+
+// WithoutTerminal is the session for a command that uses none, whether or not the client
+// has one.
+func (s Session) WithoutTerminal() Session {
+	if s.Terminal != nil {
+		s.Stdout, s.Stderr, s.Terminal = &lines{out: s.Stdout}, &lines{out: s.Stderr}, nil
+	}
+	return s
 }
 
 func (s *session) logExit(c target.Command, exit Exit, took time.Duration) {
@@ -131,15 +224,22 @@ func (s *session) logExit(c target.Command, exit Exit, took time.Duration) {
 func (s *session) finish(exit Exit) {
 	// Each of these fails only when the client is gone, and then so do the following.
 	if exit.Message != "" {
-		_, _ = io.WriteString(s.channel.Stderr(), exit.Message+"\n")
+		var out io.Writer = s.channel.Stderr()
+		if s.terminal != nil {
+			out = &lines{out: out}
+		}
+		_, _ = io.WriteString(out, exit.Message+"\n")
 	}
 	if signal := signalled(""); errors.As(context.Cause(s.ctx), &signal) {
+		exit.Signal = string(signal)
+	}
+	if exit.Signal != "" {
 		payload := struct {
 			Signal     string
 			CoreDumped bool
 			Message    string
 			Language   string
-		}{Signal: string(signal)}
+		}{Signal: exit.Signal}
 		_, _ = s.channel.SendRequest("exit-signal", false, ssh.Marshal(payload))
 	} else {
 		_, _ = s.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{exit.Status}))

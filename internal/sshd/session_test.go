@@ -236,7 +236,7 @@ func TestFaultInACommand(t *testing.T) {
 
 func TestUnauthorizedCommandsAreLogged(t *testing.T) {
 	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
-		return Exit{target.StatusUnauthorized, target.Unauthorized(s.Identity.User, s.Command.Service)}
+		return Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, s.Command.Service)}
 	}})
 	r := run(t, h.mustDial(t), "pgo//ps")
 	if r.status(t) != target.StatusUnauthorized || r.stderr != "Unauthorized: Key for user \"miek\" does not match any for name pgo\n" {

@@ -1,6 +1,7 @@
 // Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session
-// and hands it to a Backend. It knows nothing of services and workers, and offers nothing
-// else that SSH can do: no shell, no terminal, no forwarding.
+// and hands it to a Backend, with the client's input and terminal where the command takes
+// them. It knows nothing of services and workers, and offers nothing else that SSH can do:
+// no shell, no forwarding.
 package sshd
 
 import (
@@ -34,12 +35,21 @@ type Session struct {
 	// Stdout and Stderr go to the client as they are written. One goroutine may write to
 	// each of them, until Run returns.
 	Stdout, Stderr io.Writer
+	// Stdin is what the client sends; it may be read beyond the end of Run. It and Signals
+	// are nil for a command that takes no input.
+	Stdin io.Reader
+	// Signals are what the client wants the command to get: INT, TERM, …, as in RFC 4254
+	// section 6.10. Without it, a signal ends the command's context.
+	Signals  <-chan string
+	Terminal *Terminal // the client's; nil: it has none, or the command does not use it
+	Color    bool      // the client shows colours
 }
 
 // Exit is how a command ended.
 type Exit struct {
 	Status  uint32 // the program's own, 0 to 255, or one of target's
 	Message string // if not empty, written to stderr as a line of its own before the status
+	Signal  string // if not empty, what ended the program: INT, TERM, …; there is no status then
 }
 
 // Backend carries out what clients ask for.

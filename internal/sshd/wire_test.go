@@ -88,7 +88,7 @@ func TestOrderOnTheWire(t *testing.T) {
 			[]string{"stdout out", "stderr err", "exit-status \x00\x00\x00\x01", "EOF", "close"},
 		},
 		{
-			"a status with a message", []ssh.Request{stringRequest("exec", "pgo//ps")}, Exit{target.StatusUnauthorized, "no"},
+			"a status with a message", []ssh.Request{stringRequest("exec", "pgo//ps")}, Exit{Status: target.StatusUnauthorized, Message: "no"},
 			[]string{"stdout out", "stderr err", "stderr no\n", "exit-status \x00\x00\x01\x91", "EOF", "close"},
 		},
 		{

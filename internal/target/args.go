@@ -3,6 +3,7 @@ package target
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -13,7 +14,8 @@ import (
 type Args struct {
 	Given    []Given  // the flags, in the order they were typed
 	Services []string // compose services
-	Text     string   // a commit, or a reason
+	Text     string   // a commit, a reason, or a container's port
+	Command  []string // for a container: the program and its arguments
 }
 
 // Given is one flag that somebody gave.
@@ -77,7 +79,22 @@ func (o Operation) ParseArgs(args []string, operator bool) (Args, error) {
 			return Args{}, err
 		}
 	}
-	return p.args, nil
+	return p.args, p.complete()
+}
+
+// complete reports what is missing.
+func (p *argParser) complete() error {
+	switch p.operation.Positional {
+	case ServiceAndCommand:
+		if len(p.args.Command) == 0 {
+			return Usagef("%s needs a compose service and a command: %s [flags] SERVICE COMMAND [args…]", p.operation.Name, p.operation.Name)
+		}
+	case ServiceAndPort:
+		if p.args.Text == "" {
+			return Usagef("%s needs a compose service and a port of its containers: %s SERVICE PORT", p.operation.Name, p.operation.Name)
+		}
+	}
+	return nil
 }
 
 // maxReason bounds the words of a person that are kept.
@@ -117,12 +134,30 @@ func (p *argParser) positional(arg string) error {
 		}
 		p.args.Text = strings.TrimSpace(p.args.Text)
 		return nil
-	case Services:
+	case ServiceAndPort:
+		if len(p.args.Services) == 1 {
+			return p.port(arg)
+		}
+	case Services, ServiceAndCommand:
 	}
 	if !composeService.MatchString(arg) {
 		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", quote(arg))
 	}
 	p.args.Services = append(p.args.Services, arg)
+	if p.operation.Positional == ServiceAndCommand {
+		p.args.Command, p.rest = p.rest, nil
+	}
+	return nil
+}
+
+func (p *argParser) port(arg string) error {
+	if p.args.Text != "" {
+		return Usagef("%s takes one compose service and one port", p.operation.Name)
+	}
+	if n, err := strconv.ParseUint(arg, 10, 16); err != nil || n == 0 {
+		return Usagef("%s is no port: a number from 1 to 65535", quote(arg))
+	}
+	p.args.Text = arg
 	return nil
 }
 

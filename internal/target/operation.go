@@ -29,6 +29,11 @@ const (
 	Commit
 	// Reason: words of a person, which may be left out.
 	Reason
+	// ServiceAndCommand: one compose service, and all that follows is a command for it,
+	// flags included.
+	ServiceAndCommand
+	// ServiceAndPort: one compose service and a port of its containers.
+	ServiceAndPort
 )
 
 // Operation is one row of the table of all there is to ask for.
@@ -39,7 +44,9 @@ type Operation struct {
 	OperatorOnly bool
 	Change       bool // waits its turn in the service's queue of changes; all others are answered at once
 	Positional   Positional
-	Flags        []Flag // an allowlist: nothing else reaches compose
+	Input        bool     // reads what the client sends, and uses its terminal
+	JSON         []string // the arguments that have it print JSON; nil: it cannot
+	Flags        []Flag   // an allowlist: nothing else reaches compose
 }
 
 // Flag is one that an operation takes.
@@ -74,10 +81,10 @@ var operations = []Operation{
 	{Name: "stop", Summary: "stop containers until start or up", Change: true, Positional: Services, Flags: []Flag{timeout}},
 	{Name: "start", Summary: "start containers that are stopped", Change: true, Positional: Services},
 	{Name: "restart", Summary: "stop containers and start them again", Change: true, Positional: Services, Flags: []Flag{timeout}},
-	{Name: "ps", Summary: "list the containers", Positional: Services, Flags: []Flag{
+	{Name: "ps", Summary: "list the containers", Positional: Services, JSON: formatJSON, Flags: []Flag{
 		{Long: "--all", Short: "-a"},
 		{Long: "--quiet", Short: "-q"},
-		{Long: "--format", Value: "json|table|template of fields", valid: isFormat},
+		format,
 		{Long: "--status", Value: "status"},
 		{Long: "--services"},
 	}},
@@ -90,25 +97,65 @@ var operations = []Operation{
 		{Long: "--no-log-prefix"},
 		{Long: "--no-color"},
 	}},
+	{Name: "exec", Summary: "run a command in a container", Positional: ServiceAndCommand, Input: true, Flags: []Flag{
+		{Long: "--no-tty", Short: "-T"},
+		{Long: "--tty", Short: "-t"},
+		{Long: "--interactive", Short: "-i"},
+		{Long: "--detach", Short: "-d"},
+		{Long: "--user", Short: "-u", Value: "user[:group]"},
+		{Long: "--workdir", Short: "-w", Value: "directory"},
+		{Long: "--env", Short: "-e", Value: "NAME=value", valid: isVariable},
+		index,
+	}},
+	{Name: "top", Summary: "list the processes in the containers", Positional: Services},
+	{Name: "images", Summary: "list the images that the containers are made of", Positional: Services, JSON: formatJSON, Flags: []Flag{
+		{Long: "--quiet", Short: "-q"},
+		{Long: "--format", Value: "json|table", valid: isJSONOrTable},
+	}},
+	{Name: "port", Summary: "print the host's address and port for a port of a container", Positional: ServiceAndPort, Flags: []Flag{
+		{Long: "--protocol", Value: "tcp|udp", valid: isProtocol},
+		index,
+	}},
+	{Name: "stats", Summary: "show what the containers use, and follow", Positional: Services, JSON: formatJSON, Flags: []Flag{
+		{Long: "--no-stream"},
+		format,
+	}},
 	{Name: "check", Summary: "hold the fetched commit against the policy", Change: true},
 	{Name: "load", Summary: "the same as check", Change: true},
 	{Name: "diff", Summary: "show what up would change", Change: true},
-	{Name: "history", Summary: "list the deploys", Flags: []Flag{asJSON}},
+	{Name: "history", Summary: "list the deploys", JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "rollback", Summary: "deploy an earlier good deploy again, and freeze", Change: true, Positional: Commit},
 	{Name: "freeze", Summary: "stop following the branch", Change: true, Positional: Reason},
 	{Name: "unfreeze", Summary: "follow the branch again", Change: true},
 	{Name: "watch", Summary: "show the output of the deploy that runs, or ran last, and follow"},
 	{Name: "git pull", Summary: "fetch the branch", Change: true},
 	{Name: "git hash", Summary: "print the fetched commit"},
-	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last", Flags: []Flag{asJSON}},
+	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last", JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},
 	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
 	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},
 	{Name: "ping", Summary: "say pong!: pgod answers", Scope: Host, OperatorOnly: true},
+	{Name: "status", Summary: "list all services", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{asJSON}},
+	{Name: "ports", Summary: "list who owns which host port, and who uses it", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{asJSON}},
+	{Name: "top", Summary: "show what all services do and use, and follow", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{
+		asJSON,
+		{Long: "--no-stream"},
+	}},
+	{Name: "reload", Summary: "read the configuration again", Scope: Host, OperatorOnly: true},
+	{Name: "metrics", Summary: "print metrics for Prometheus", Scope: Host, OperatorOnly: true},
 	{Name: "version", Summary: "print pgod's version", Scope: Host, OperatorOnly: true},
 }
 
-var asJSON = Flag{Long: "--json"}
+var (
+	asJSON   = Flag{Long: "--json"}
+	justJSON = []string{"--json"}
+
+	format     = Flag{Long: "--format", Value: "json|table|template of fields", valid: isFormat}
+	formatJSON = []string{"--format", "json"}
+)
+
+// index chooses one of a compose service's containers.
+var index = Flag{Long: "--index", Value: "number from 1", valid: isIndex}
 
 var timeout = Flag{Long: "--timeout", Value: "seconds, at most 600", valid: isSeconds}
 
@@ -137,6 +184,19 @@ func isFormat(value string) bool {
 	const most = 500
 	return len(value) <= most && !strings.Contains(field.ReplaceAllString(value, ""), "{{")
 }
+
+func isJSONOrTable(value string) bool { return value == "json" || value == "table" }
+
+func isProtocol(value string) bool { return value == "tcp" || value == "udp" }
+
+func isIndex(value string) bool {
+	n, err := strconv.ParseUint(value, 10, 31)
+	return err == nil && n > 0
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+func isVariable(value string) bool { return variable.MatchString(value) }
 
 func isTail(value string) bool {
 	_, err := strconv.ParseUint(value, 10, 31)

@@ -100,7 +100,7 @@ func TestParseCommandSaysWhatIsWrong(t *testing.T) {
 		"pgo//ps \xff":             "is not text",
 		"pgo//ps a\x00b":           "is not text",
 		"-x//ps":                   "is not the name of a service",
-		"pgo//exec web sh":         "no operation",
+		"pgo//attach web sh":       "no operation",
 		strings.Repeat("x", 1<<16): "…",
 	} {
 		_, err := ParseCommand(line)
