@@ -1,0 +1,67 @@
+package hoststat
+
+// State is how a service is doing, in one word.
+type State string
+
+// The states, the most pressing first: a service is in the first one that is true of it.
+const (
+	Crashloop State = "crashloop" // its worker ends again and again
+	NoWorker  State = "no-worker" // its worker is down, and will be started again
+	Deploying State = "deploying" // a commit is being deployed, or something else is changed
+	Unwell    State = "unwell"    // a container is not as it should be
+	Degraded  State = "degraded"  // a commit did not become healthy
+	Failed    State = "failed"    // a commit could not be deployed, or nothing could ever be fetched
+	Refused   State = "refused"   // the policy refuses a commit: what ran runs on
+	Down      State = "down"      // somebody said down
+	Frozen    State = "frozen"    // somebody said freeze: the branch is not followed
+	Held      State = "held"      // there is a newer commit, and nobody has said up
+	Stale     State = "stale"     // it runs, but whether there is something newer cannot be found out
+	Running   State = "running"   // the branch's head runs
+	Starting  State = "starting"  // nothing is known yet
+)
+
+// Level is how much of somebody's attention something wants.
+type Level int
+
+// The levels, and the colours in which they are shown.
+const (
+	Plain  Level = iota // no colour
+	Fine                // green
+	Notice              // yellow: as somebody wants it, or it passes
+	Bad                 // red: somebody should look
+)
+
+// Level is the state's. One that this build does not know has none.
+func (s State) Level() Level {
+	switch s {
+	case Running:
+		return Fine
+	case Starting, Deploying, Down, Frozen, Held, Stale:
+		return Notice
+	case Crashloop, NoWorker, Unwell, Degraded, Failed, Refused:
+		return Bad
+	}
+	return Plain
+}
+
+// Level is the worker's.
+func (w Worker) Level() Level {
+	switch {
+	case w.Crashloop:
+		return Bad
+	case w.State == "ready":
+		return Fine
+	case w.State == "starting", w.State == "draining":
+		return Notice
+	}
+	return Bad
+}
+
+// Paint returns the text in the level's colour, for a terminal.
+func (l Level) Paint(text string) string {
+	code := map[Level]string{Fine: "32", Notice: "33", Bad: "31"}[l]
+	if code == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
