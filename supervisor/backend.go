@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"golang.org/x/crypto/ssh"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 	"pgo/internal/version"
-	"pgo/proto"
 )
 
 // Knows tells whether any service or the operators' list has the key. While
@@ -63,13 +59,57 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 	if err != nil {
 		return usage(err)
 	}
-	if instance == nil {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if s.revoked(ctx, session.Identity.Key, instance) {
+			cancel(errRevoked)
+		}
+	}()
+	exit = s.carryOut(ctx, instance, session, args, operator)
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		return unauthorized(session)
+	}
+	return exit
+}
+
+func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Session, args target.Args, operator bool) sshd.Exit {
+	if i == nil {
 		return runOnHost(session)
 	}
-	if local, ok := local[command.Operation]; ok {
-		return local(instance, session, args)
+	if local, ok := local[session.Command.Operation]; ok {
+		return local(i, session, args)
 	}
-	return instance.forward(ctx, session, operator)
+	if args.Has("--no-tty") || args.Has("--detach") {
+		session = session.WithoutTerminal()
+	}
+	return i.forward(ctx, session, operator)
+}
+
+// errRevoked is why a command ends whose key may not run it any more.
+var errRevoked = errors.New("the key was removed")
+
+// revoked waits until the key may use neither the service, nil for the host, nor
+// everything, and returns false if ctx ends before.
+func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance) bool {
+	for {
+		s.mu.Lock()
+		operator, reappointed := s.operators[string(key.Marshal())], s.reappointed
+		s.mu.Unlock()
+		has, rekeyed := false, (<-chan struct{})(nil)
+		if i != nil {
+			has, rekeyed = i.view.hasNow(key)
+		}
+		if !operator && !has {
+			return true
+		}
+		select {
+		case <-reappointed:
+		case <-rekeyed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // authorize returns the instance that the command is about, nil for the host,
@@ -77,13 +117,9 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 // service exists.
 func (s *Supervisor) authorize(session sshd.Session, operation target.Operation, operator bool) (*instance, sshd.Exit) {
 	name := session.Command.Service
-	unauthorized := sshd.Exit{
-		Status:  target.StatusUnauthorized,
-		Message: target.Unauthorized(session.Identity.User, name),
-	}
 	if name == "" {
 		if !operator {
-			return nil, unauthorized
+			return nil, unauthorized(session)
 		}
 		return nil, sshd.Exit{}
 	}
@@ -92,14 +128,14 @@ func (s *Supervisor) authorize(session sshd.Session, operation target.Operation,
 	case i == nil && operator:
 		return nil, sshd.Exit{Status: target.StatusNotFound, Message: "no service " + name + " is configured"}
 	case i == nil:
-		return nil, unauthorized
+		return nil, unauthorized(session)
 	case operator:
 		return i, sshd.Exit{}
 	case !i.view.get().keysKnown:
 		// Nobody can tell yet whose keys it has.
 		return nil, unavailable(i)
 	case !i.view.has(session.Identity.Key):
-		return nil, unauthorized
+		return nil, unauthorized(session)
 	case operation.OperatorOnly:
 		return nil, sshd.Exit{
 			Status:  target.StatusUnauthorized,
@@ -107,6 +143,14 @@ func (s *Supervisor) authorize(session sshd.Session, operation target.Operation,
 		}
 	}
 	return i, sshd.Exit{}
+}
+
+// unauthorized is told to whoever may not use what the session is about.
+func unauthorized(session sshd.Session) sshd.Exit {
+	return sshd.Exit{
+		Status:  target.StatusUnauthorized,
+		Message: target.Unauthorized(session.Identity.User, session.Command.Service),
+	}
 }
 
 func usage(err error) sshd.Exit {
@@ -140,70 +184,4 @@ func runOnHost(session sshd.Session) sshd.Exit {
 	}
 	_, _ = fmt.Fprintln(session.Stdout, text)
 	return sshd.Exit{}
-}
-
-// errRevoked is why a command ends whose key has left the repository.
-var errRevoked = errors.New("the key was removed")
-
-// forward has the worker carry out the command. Output goes on as it comes: a
-// client that reads slowly slows its own command.
-func (i *instance) forward(ctx context.Context, session sshd.Session, operator bool) sshd.Exit {
-	v := i.view.get()
-	if v.state != ready && v.state != draining {
-		return unavailable(i)
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if !operator {
-		go func() {
-			if i.view.revoked(ctx, session.Identity.Key) {
-				cancel(errRevoked)
-			}
-		}()
-	}
-	stream, err := v.process.rpc.Run(ctx)
-	if err == nil {
-		err = stream.Send(&proto.RunRequest{Message: &proto.RunRequest_Start{Start: &proto.Start{
-			Operation:   session.Command.Operation,
-			Args:        session.Command.Args,
-			User:        printable.Line(session.Identity.User),
-			Fingerprint: session.Identity.Fingerprint,
-			Operator:    operator,
-		}}})
-	}
-	for err == nil {
-		var reply *proto.RunReply
-		if reply, err = stream.Recv(); err != nil {
-			break
-		}
-		switch m := reply.GetMessage().(type) {
-		case *proto.RunReply_Stdout:
-			_, err = session.Stdout.Write(m.Stdout)
-		case *proto.RunReply_Stderr:
-			_, err = session.Stderr.Write(m.Stderr)
-		case *proto.RunReply_Exit:
-			return sshd.Exit{Status: m.Exit.GetStatus(), Message: printable.Text(m.Exit.GetMessage())}
-		}
-	}
-	return i.broken(ctx, session, err)
-}
-
-// broken is the exit of a command whose worker did not bring it to an end.
-func (i *instance) broken(ctx context.Context, session sshd.Session, err error) sshd.Exit {
-	switch {
-	case errors.Is(context.Cause(ctx), errRevoked):
-		return sshd.Exit{
-			Status:  target.StatusUnauthorized,
-			Message: target.Unauthorized(session.Identity.User, i.service.Name),
-		}
-	case ctx.Err() != nil:
-		return sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
-	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):
-		return sshd.Exit{
-			Status:  target.StatusUnavailable,
-			Message: fmt.Sprintf("the worker of %s ended before the command did; a new one is being started", i.service.Name),
-		}
-	default:
-		return sshd.Exit{Status: target.StatusFault, Message: printable.Text(err.Error())}
-	}
 }

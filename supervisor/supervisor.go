@@ -43,11 +43,12 @@ type Supervisor struct {
 
 	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
 
-	mu        sync.Mutex // guards what follows
-	instances map[string]*instance
-	leaving   map[string]*instance // not configured any more; the worker may still be there
-	operators map[string]bool      // public keys by wire form
-	closing   bool
+	mu          sync.Mutex // guards what follows
+	instances   map[string]*instance
+	leaving     map[string]*instance // not configured any more; the worker may still be there
+	operators   map[string]bool      // public keys by wire form
+	reappointed chan struct{}        // closed when operators is replaced
+	closing     bool
 }
 
 // New makes the directories and takes them for this process alone.
@@ -66,7 +67,7 @@ func New(opts Options) (*Supervisor, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}}, nil
+	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}, reappointed: make(chan struct{})}, nil
 }
 
 // checkDir refuses a directory in which somebody else could replace the host
@@ -128,6 +129,8 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 	for _, key := range operators {
 		s.operators[string(key.Marshal())] = true
 	}
+	close(s.reappointed)
+	s.reappointed = make(chan struct{})
 	configured := map[string]bool{}
 	for _, service := range services {
 		configured[service.Name] = true

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -69,22 +68,11 @@ func (v *view) has(key ssh.PublicKey) bool {
 	return v.keys[string(key.Marshal())]
 }
 
-// revoked waits until the key may not use the service, and returns false if ctx
-// ends before.
-func (v *view) revoked(ctx context.Context, key ssh.PublicKey) bool {
-	for {
-		v.mu.Lock()
-		has, rekeyed := v.keys[string(key.Marshal())], v.rekeyed
-		v.mu.Unlock()
-		if !has {
-			return true
-		}
-		select {
-		case <-rekeyed:
-		case <-ctx.Done():
-			return false
-		}
-	}
+// hasNow tells whether the key may use the service, and when to ask again.
+func (v *view) hasNow(key ssh.PublicKey) (has bool, rekeyed <-chan struct{}) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.keys[string(key.Marshal())], v.rekeyed
 }
 
 func (v *view) enter(s state, p *process, r restartCount) {

@@ -25,6 +25,20 @@ type call struct {
 	by      string // the client's login name, only to be shown
 	args    target.Args
 	out     compose.Output
+
+	input    compose.Input     // of an operation that takes any
+	terminal *compose.Terminal // likewise; nil: the client has none
+}
+
+// shown passes an operation on to compose, on the deployed model.
+func shown(name string) func(call) error {
+	return func(c call) error {
+		words := append([]string{name}, c.args.Words()...)
+		if c.args.Text != "" {
+			words = append(words, c.args.Text)
+		}
+		return c.service.Show(c.ctx, c.out, words...)
+	}
 }
 
 // readers are the operations that are answered at once, also during a change.
@@ -36,9 +50,14 @@ var readers = map[string]func(call) error{
 		}
 		return err
 	},
-	"ps": func(c call) error { return c.service.Show(c.ctx, c.out, append([]string{"ps"}, c.args.Words()...)...) },
-	"logs": func(c call) error {
-		return c.service.Show(c.ctx, c.out, append([]string{"logs"}, c.args.Words()...)...)
+	"ps":     shown("ps"),
+	"logs":   shown("logs"),
+	"top":    shown("top"),
+	"images": shown("images"),
+	"port":   shown("port"),
+	"stats":  shown("stats"),
+	"exec": func(c call) error {
+		return c.service.Exec(c.ctx, c.args, c.terminal, c.input, c.out)
 	},
 	"history": func(c call) error { return c.service.History(c.args, c.out) },
 	"watch":   func(c call) error { return c.service.Watch(c.ctx, c.out) },
@@ -84,14 +103,22 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 	if start == nil {
 		return status.Error(codes.InvalidArgument, "the first request is not start")
 	}
-	replies := &replies{stream: stream}
-	err = w.carryOut(start, replies, call{
-		ctx:     stream.Context(),
-		service: w.service.Load(),
-		by:      start.GetUser(),
-		out:     output(replies.send),
-	})
-	if err != nil && stream.Context().Err() == nil {
+	replies, in := &replies{stream: stream}, newInput()
+	c := call{
+		ctx:      stream.Context(),
+		service:  w.service.Load(),
+		by:       start.GetUser(),
+		out:      output(replies.send),
+		input:    in.Input,
+		terminal: terminal(start.GetTerminal()),
+	}
+	c.out.Color = start.GetColor()
+	if operation, _ := target.Lookup(target.Service, start.GetOperation()); operation.Input {
+		go in.receive(stream)
+		defer in.stop()
+	}
+	err = w.carryOut(start, replies, c)
+	if err != nil && stream.Context().Err() == nil && !errors.As(err, new(*compose.ExitError)) {
 		w.log.Warn("operation ended with an error", "operation", start.GetOperation(), "user", start.GetUser(), "error", err)
 	}
 	return replies.exit(exitOf(err))
@@ -154,6 +181,7 @@ func exitOf(err error) *proto.Exit {
 	}
 	exit := &proto.Exit{Status: target.StatusFailed, Message: text(message)}
 	var program *compose.ExitError
+	var killed *compose.KilledError
 	switch {
 	case errors.As(err, new(*deploy.RefusedError)):
 		exit.Status = target.StatusRefused
@@ -171,6 +199,8 @@ func exitOf(err error) *proto.Exit {
 		if !deploy.SaysMore(err) {
 			exit.Message = ""
 		}
+	case errors.As(err, &killed):
+		exit.Signal = killed.Signal()
 	case errors.Is(err, context.DeadlineExceeded):
 		exit.Status = target.StatusDeadline
 	}

@@ -113,8 +113,11 @@ func (s *session) carryOut(do func() Exit) {
 	s.finish(do())
 }
 
-// forwardable are the signals that a command can get: those of RFC 4254 section 6.10.
-var forwardable = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
+// signalNames are those of RFC 4254 section 6.10.
+var signalNames = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
+
+// IsSignal tells whether SSH has a signal of that name.
+func IsSignal(name string) bool { return slices.Contains(signalNames, name) }
 
 // signal passes a signal on to a command that takes input. Another one ends with what asks
 // for an end, and knows nothing of others.
@@ -123,7 +126,7 @@ func (s *session) signal(name string) bool {
 	signals := s.signals
 	s.mu.Unlock()
 	if signals != nil {
-		if !slices.Contains(forwardable, name) {
+		if !IsSignal(name) {
 			return false
 		}
 		select {

@@ -93,14 +93,13 @@ func TestSessionHasNothingButCommands(t *testing.T) {
 	session := newSession(t, client)
 	for name, request := range map[string]func() error{
 		"env":       func() error { return session.Setenv("LD_PRELOAD", "x") },
-		"pty":       func() error { return session.RequestPty("xterm", 24, 80, nil) },
 		"subsystem": func() error { return session.RequestSubsystem("sftp") },
 	} {
 		if err := request(); err == nil {
 			t.Errorf("the server grants %s", name)
 		}
 	}
-	for _, name := range []string{"auth-agent-req@openssh.com", "x11-req", "window-change", "signal", "break"} {
+	for _, name := range []string{"auth-agent-req@openssh.com", "x11-req", "pty-req", "window-change", "signal", "break"} {
 		if ok, err := session.SendRequest(name, true, ssh.Marshal(struct{ S string }{"INT"})); ok || err != nil {
 			t.Errorf("the server grants %s, %v", name, err)
 		}

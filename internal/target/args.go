@@ -28,13 +28,22 @@ func (a Args) Has(long string) bool {
 
 // Value returns a flag's value, the last one if there are several, and "" if there is none.
 func (a Args) Value(long string) string {
-	value := ""
+	values := a.Values(long)
+	if len(values) == 0 {
+		return ""
+	}
+	return values[len(values)-1]
+}
+
+// Values returns all values of a flag that may be given several times.
+func (a Args) Values(long string) []string {
+	var values []string
 	for _, g := range a.Given {
 		if g.Flag == long {
-			value = g.Value
+			values = append(values, g.Value)
 		}
 	}
-	return value
+	return values
 }
 
 // Words spells the arguments out for compose. Each flag is one word with its long name, so

@@ -17,7 +17,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pgo/internal/procgroup"
 )
@@ -63,6 +66,7 @@ type Project struct {
 // writer does not end the command.
 type Output struct {
 	Stdout, Stderr io.Writer
+	Color          bool // it is shown to somebody who sees colours
 }
 
 // ExitError is a compose that ended with a status of its own.
@@ -81,6 +85,21 @@ func (e *ExitError) Error() string {
 	return text
 }
 
+// KilledError is a compose that somebody else has ended by a signal.
+type KilledError struct {
+	Command string
+	err     *exec.ExitError
+}
+
+func (e *KilledError) Error() string { return fmt.Sprintf("docker compose %s: %v", e.Command, e.err) }
+func (e *KilledError) Unwrap() error { return e.err }
+
+// Signal is what ended it: KILL, TERM, …
+func (e *KilledError) Signal() string {
+	how, _ := e.err.Sys().(syscall.WaitStatus)
+	return strings.TrimPrefix(unix.SignalName(how.Signal()), "SIG")
+}
+
 // Run runs a compose command on a model file, in the directory that the
 // model's paths are about. Without a model compose acts on what it finds by
 // the project's name. A status other than 0 is an ExitError. When ctx ends
@@ -91,6 +110,9 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	global := []string{"--env-file", os.DevNull}
 	if model != "" {
 		global = append(global, "-f", model)
+	}
+	if out.Color {
+		global = append(global, "--ansi", "always")
 	}
 	cmd, err := p.command(dir, append(global, args...))
 	if err != nil {
@@ -138,6 +160,8 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		return &ExitError{Command: name, Status: exit.ExitCode(), Output: p.Redact(last.String())}
+	case exit != nil:
+		return &KilledError{Command: name, err: exit}
 	default:
 		return fmt.Errorf("docker compose %s: %w", name, err)
 	}

@@ -24,7 +24,7 @@ func script(t *testing.T, text string) *Project {
 func TestStatusAndStreams(t *testing.T) {
 	p := script(t, "echo out; echo warn >&2; exit 7")
 	var stdout, stderr bytes.Buffer
-	err := p.Run(context.Background(), "m.json", p.Checkout, Output{&stdout, &stderr}, "up")
+	err := p.Run(context.Background(), "m.json", p.Checkout, Output{Stdout: &stdout, Stderr: &stderr}, "up")
 	var exit *ExitError
 	if !errors.As(err, &exit) || exit.Status != 7 || exit.Command != "up" || exit.Output != "warn" {
 		t.Errorf("error %#v", err)
@@ -86,7 +86,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 func TestBrokenClientDoesNotBreakCompose(t *testing.T) {
 	p := script(t, "for i in 1 2 3; do echo $i; done; echo done >&2")
 	broken := writerFunc(func([]byte) (int, error) { return 0, errors.New("gone") })
-	if err := p.Run(context.Background(), "", p.Checkout, Output{broken, broken}, "up"); err != nil {
+	if err := p.Run(context.Background(), "", p.Checkout, Output{Stdout: broken, Stderr: broken}, "up"); err != nil {
 		t.Error(err)
 	}
 }

@@ -31,7 +31,7 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 	cmd.Env = append(cmd.Env, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
 	sandbox.Confine(cmd, stage, env)
 	words := &limited{max: maxWords}
-	err := p.run(ctx, cmd, Output{stdout, words}, "config")
+	err := p.run(ctx, cmd, Output{Stdout: stdout, Stderr: words}, "config")
 
 	var exit *ExitError
 	var killed *exec.ExitError

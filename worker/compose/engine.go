@@ -279,10 +279,6 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 	return all, nil
 }
 
-func ofProject(project string) filters.Args {
-	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", oneoffLabel+"=False"))
-}
-
 func containerOf(i container.InspectResponse) Container {
 	c := Container{
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Image: i.Image,

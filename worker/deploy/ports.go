@@ -3,10 +3,10 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/prometheus/procfs"
-
+	"pgo/internal/sockets"
 	"pgo/worker/compose"
 )
 
@@ -53,7 +53,7 @@ func collision(asked []compose.HostPort, wanted map[string]int) error {
 			return fmt.Errorf("%d containers of %s cannot share the host port %d: publish a range, or have one container", n, p.Service, p.First)
 		}
 		for _, q := range asked[:i] {
-			if p.First == p.Last && q.First == q.Last && p.First == q.First && p.Protocol == q.Protocol && sameAddress(p.IP, q.IP) &&
+			if p.First == p.Last && q.First == q.Last && p.First == q.First && p.Protocol == q.Protocol && sockets.Overlap(p.IP, q.IP) &&
 				wanted[p.Service] > 0 && wanted[q.Service] > 0 {
 				return fmt.Errorf("%s and %s cannot both have the host port %d", q.Service, p.Service, p.First)
 			}
@@ -63,9 +63,9 @@ func collision(asked []compose.HostPort, wanted map[string]int) error {
 }
 
 // taken tells who has a host port, if it is not the service itself.
-func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []listener) error {
+func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []sockets.Socket) error {
 	for _, p := range published {
-		if p.Port != n || p.Protocol != port.Protocol || !sameAddress(p.IP, port.IP) {
+		if p.Port != n || p.Protocol != port.Protocol || !sockets.Overlap(p.IP, port.IP) {
 			continue
 		}
 		if p.Project == service {
@@ -74,69 +74,50 @@ func taken(service string, port compose.HostPort, n int, published []compose.Pub
 		return fmt.Errorf("port %d is taken by the container %s; it is tried again", n, p.Container)
 	}
 	for _, l := range listeners {
-		if l.port == n && l.protocol == port.Protocol && sameAddress(l.ip, port.IP) {
+		if l.Port == n && l.Protocol == port.Protocol && sockets.Overlap(l.IP, port.IP) {
 			return fmt.Errorf("port %d is taken by a program of this host; it is tried again", n)
 		}
 	}
 	return nil
 }
 
-// sameAddress tells whether two addresses to listen at are in each other's way. An
-// address of IPv4 is not in the way of all of IPv6.
-func sameAddress(a, b string) bool {
-	every := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
-	switch {
-	case a == b, every(a) && every(b):
-		return true
-	case every(a):
-		return a == "" || (a == "::") == strings.Contains(b, ":")
-	case every(b):
-		return sameAddress(b, a)
-	}
-	return false
-}
-
-// listener is a socket of this host that something listens at.
-type listener struct {
-	ip       string
-	port     int
-	protocol string
-}
-
-// listening is the state of a TCP socket that waits for connections.
-const listening = 0x0a
-
-// listeners are the sockets that programs of this host listen at. The kernel's tables
-// tell: to try a port would take rights, and the port for a moment. What cannot be
-// found out counts as free: the engine will tell.
-func (s *Service) listeners() []listener {
-	if s.project.Host != "" && !strings.HasPrefix(s.project.Host, "unix:") {
-		return nil // another host's ports
+// listeners are the sockets that programs of this host listen at. What cannot be found
+// out counts as free: the engine will tell.
+func (s *Service) listeners() []sockets.Socket {
+	if !s.onThisHost() {
+		return nil
 	}
 	if deployed, err := s.loadDeployed(); err == nil && deployed.OnHostNetwork() {
 		return nil // they may well be its own
 	}
-	proc, err := procfs.NewDefaultFS()
-	if err != nil {
+	return sockets.Listening()
+}
+
+// onThisHost tells whether the ports of the service's engine are those of this host.
+func (s *Service) onThisHost() bool {
+	return s.project.Host == "" || strings.HasPrefix(s.project.Host, "unix:")
+}
+
+// maxUsed bounds how many host ports are told of.
+const maxUsed = 1000
+
+// LookAtPorts finds out which host ports the service's running containers have. It
+// only reads, and needs no turn among the changes.
+func (s *Service) LookAtPorts(ctx context.Context) error {
+	if !s.onThisHost() {
 		return nil
 	}
-	var all []listener
-	//lint:ignore SA1019 slow where there are very many sockets; what it names instead needs modules of the kernel
-	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
-		sockets, _ := table()
-		for _, socket := range sockets {
-			if socket.St == listening {
-				all = append(all, listener{socket.LocalAddr.String(), int(socket.LocalPort), "tcp"})
-			}
-		}
+	ports, err := s.engine.PortsOf(ctx, s.cfg.Name)
+	if err != nil {
+		return err
 	}
-	for _, table := range []func() (procfs.NetUDP, error){proc.NetUDP, proc.NetUDP6} {
-		sockets, _ := table()
-		for _, socket := range sockets {
-			if socket.RemPort == 0 {
-				all = append(all, listener{socket.LocalAddr.String(), int(socket.LocalPort), "udp"})
-			}
-		}
+	ports = ports[:min(len(ports), maxUsed)]
+	s.mu.Lock()
+	same := slices.Equal(s.status.Ports, ports)
+	s.status.Ports = ports
+	s.mu.Unlock()
+	if !same {
+		s.changed()
 	}
-	return all
+	return nil
 }

@@ -1,0 +1,157 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/printable"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+	"pgo/proto"
+)
+
+// forward has the worker carry out the command. Output goes on as it comes, and
+// input likewise: whichever end reads slowly slows the other one, and nobody else.
+func (i *instance) forward(ctx context.Context, session sshd.Session, operator bool) sshd.Exit {
+	v := i.view.get()
+	if v.state != ready && v.state != draining {
+		return unavailable(i)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := v.process.rpc.Run(ctx)
+	if err != nil {
+		return i.broken(ctx, err)
+	}
+	requests := &requests{stream: stream}
+	if err := requests.send(&proto.RunRequest{Message: &proto.RunRequest_Start{Start: start(session, operator)}}); err != nil {
+		return i.broken(ctx, err)
+	}
+	if session.Stdin != nil {
+		go requests.copy(session.Stdin)
+		go requests.follow(ctx, session)
+	}
+	for err == nil {
+		var reply *proto.RunReply
+		if reply, err = stream.Recv(); err != nil {
+			break
+		}
+		switch m := reply.GetMessage().(type) {
+		case *proto.RunReply_Stdout:
+			_, err = session.Stdout.Write(m.Stdout)
+		case *proto.RunReply_Stderr:
+			_, err = session.Stderr.Write(m.Stderr)
+		case *proto.RunReply_Exit:
+			return exitOf(m.Exit)
+		}
+	}
+	return i.broken(ctx, err)
+}
+
+func start(session sshd.Session, operator bool) *proto.Start {
+	s := &proto.Start{
+		Operation:   session.Command.Operation,
+		Args:        session.Command.Args,
+		User:        printable.Line(session.Identity.User),
+		Fingerprint: session.Identity.Fingerprint,
+		Operator:    operator,
+		Color:       session.Color,
+	}
+	if t := session.Terminal; t != nil {
+		s.Terminal = &proto.Terminal{Type: t.Type, Window: windowOf(t)}
+	}
+	return s
+}
+
+func windowOf(t *sshd.Terminal) *proto.Window {
+	w := t.Window()
+	return &proto.Window{Columns: w.Columns, Rows: w.Rows}
+}
+
+// exitOf is how a worker says that a command ended.
+func exitOf(e *proto.Exit) sshd.Exit {
+	exit := sshd.Exit{Status: e.GetStatus(), Message: printable.Text(e.GetMessage())}
+	if sshd.IsSignal(e.GetSignal()) {
+		exit.Signal = e.GetSignal()
+	}
+	return exit
+}
+
+// requests sends what the client sends: gRPC wants one sender at a time.
+type requests struct {
+	mu     sync.Mutex
+	stream proto.Worker_RunClient
+}
+
+func (r *requests) send(request *proto.RunRequest) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stream.Send(request)
+}
+
+// inputPiece is how much of a client's input is passed on at a time.
+const inputPiece = 32 << 10
+
+// copy passes on a client's input to its end, which is told, or to that of the
+// command.
+func (r *requests) copy(stdin io.Reader) {
+	buf := make([]byte, inputPiece)
+	for {
+		n, err := stdin.Read(buf)
+		if n > 0 && r.send(&proto.RunRequest{Message: &proto.RunRequest_Stdin{Stdin: buf[:n]}}) != nil {
+			// Nobody reads it any more; but the client must not block on sending it.
+			_, _ = io.Copy(io.Discard, stdin)
+			return
+		}
+		if err != nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			_ = r.stream.CloseSend()
+			return
+		}
+	}
+}
+
+// follow passes on what happens to a client's terminal, and its signals, until ctx
+// ends.
+func (r *requests) follow(ctx context.Context, session sshd.Session) {
+	var resized <-chan struct{}
+	if session.Terminal != nil {
+		resized = session.Terminal.Resized()
+	}
+	for {
+		var request *proto.RunRequest
+		select {
+		case <-resized:
+			request = &proto.RunRequest{Message: &proto.RunRequest_Resize{Resize: windowOf(session.Terminal)}}
+		case signal := <-session.Signals:
+			request = &proto.RunRequest{Message: &proto.RunRequest_Signal{Signal: signal}}
+		case <-ctx.Done():
+			return
+		}
+		if r.send(request) != nil {
+			return
+		}
+	}
+}
+
+// broken is the exit of a command whose worker did not bring it to an end.
+func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
+	switch {
+	case ctx.Err() != nil:
+		return sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
+	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):
+		return sshd.Exit{
+			Status:  target.StatusUnavailable,
+			Message: fmt.Sprintf("the worker of %s ended before the command did; a new one is being started", i.service.Name),
+		}
+	default:
+		return sshd.Exit{Status: target.StatusFault, Message: printable.Text(err.Error())}
+	}
+}

@@ -1,0 +1,241 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/stdcopy"
+
+	"pgo/internal/nearest"
+)
+
+const numberLabel = "com.docker.compose.container-number"
+
+// Command is a program to run in one of a compose service's containers.
+type Command struct {
+	Service  string // the compose service
+	Index    int    // which of its containers, from 1; 0: the first that runs
+	Words    []string
+	User     string // empty: the container's own
+	Dir      string // empty: the container's own
+	Env      []string
+	Terminal *Terminal // nil: it gets none, and stdout and stderr stay apart
+}
+
+// Terminal is one that a program is to have.
+type Terminal struct {
+	Type   string // TERM
+	Window Window
+}
+
+// Window is the size of a terminal, in characters.
+type Window struct{ Columns, Rows uint }
+
+// Input is what comes from the one who runs a program.
+type Input struct {
+	Stdin   io.Reader // its end is the program's end of file
+	Resized <-chan Window
+	Signals <-chan string // INT, TERM, …
+}
+
+// execution is a program that runs in a container.
+type execution struct {
+	client    *client.Client
+	container string
+	user      string
+	id        string
+	terminal  bool
+}
+
+// Exec runs a program and returns its status. When ctx ends it gets SIGHUP, as if
+// its terminal had been closed, and the error is ctx's cause.
+func (e *Engine) Exec(ctx context.Context, project string, command Command, in Input, out Output) (int, error) {
+	x, err := e.prepare(ctx, project, command, true)
+	if err != nil {
+		return 0, err
+	}
+	stream, err := x.client.ContainerExecAttach(ctx, x.id, container.ExecAttachOptions{Tty: x.terminal})
+	if err != nil {
+		return 0, fmt.Errorf("cannot run %s: %w", command.Words[0], err)
+	}
+	defer stream.Close()
+	running, ended := context.WithCancel(ctx)
+	defer ended()
+	if command.Terminal != nil {
+		go x.follow(running, command.Terminal.Window, in.Resized)
+	}
+	go x.pass(running, in.Signals)
+	go func() {
+		_, _ = io.Copy(stream.Conn, in.Stdin) // fails when the program reads no more
+		_ = stream.CloseWrite()
+	}()
+	copied := make(chan error, 1)
+	go func() { copied <- x.copyOutput(stream, out) }()
+	status := 0
+	select {
+	case err = <-copied:
+		if err == nil {
+			status, err = x.ended(ctx)
+		}
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return 0, errors.Join(context.Cause(ctx), x.hangUp(ctx))
+	}
+	return status, err
+}
+
+// ExecDetached starts a program that nobody waits for.
+func (e *Engine) ExecDetached(ctx context.Context, project string, command Command) error {
+	x, err := e.prepare(ctx, project, command, false)
+	if err != nil {
+		return err
+	}
+	if err := x.client.ContainerExecStart(ctx, x.id, container.ExecStartOptions{Detach: true}); err != nil {
+		return fmt.Errorf("cannot run %s: %w", command.Words[0], err)
+	}
+	return nil
+}
+
+// prepare has the engine make everything ready to run the program.
+func (e *Engine) prepare(ctx context.Context, project string, command Command, attached bool) (*execution, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	id, err := find(ctx, c, project, command.Service, command.Index)
+	if err != nil {
+		return nil, err
+	}
+	options := container.ExecOptions{
+		User: command.User, WorkingDir: command.Dir, Env: command.Env, Cmd: command.Words,
+		Tty: command.Terminal != nil, AttachStdin: attached, AttachStdout: attached, AttachStderr: attached,
+	}
+	if t := command.Terminal; t != nil {
+		options.Env = slices.Insert(slices.Clone(options.Env), 0, "TERM="+t.Type) // one that is given comes after
+	}
+	created, err := c.ContainerExecCreate(ctx, id, options)
+	if err != nil {
+		return nil, fmt.Errorf("cannot run %s: %w", command.Words[0], err)
+	}
+	return &execution{client: c, container: id, user: command.User, id: created.ID, terminal: options.Tty}, nil
+}
+
+// NoContainerError says that a program has no container to run in.
+type NoContainerError struct{ Text string }
+
+func (e *NoContainerError) Error() string { return e.Text }
+
+// find returns the ID of the container to run a program in.
+func find(ctx context.Context, c *client.Client, project, service string, index int) (string, error) {
+	filter := ofProject(project)
+	if index > 0 {
+		filter.Add("label", numberLabel+"="+strconv.Itoa(index))
+	}
+	all, err := c.ContainerList(ctx, container.ListOptions{Filters: filter})
+	if err != nil {
+		return "", fmt.Errorf("cannot list the containers: %w", err)
+	}
+	slices.SortFunc(all, func(a, b container.Summary) int { return number(a) - number(b) })
+	var others []string
+	for _, summary := range all {
+		name := summary.Labels[serviceLabel]
+		if name == service {
+			return summary.ID, nil
+		}
+		others = append(others, name)
+	}
+	text := fmt.Sprintf("service %q is not running", service)
+	if index > 0 {
+		text = fmt.Sprintf("service %q has no container %d that is running", service, index)
+	}
+	if near, ok := nearest.Word(service, others); ok {
+		text += fmt.Sprintf("; did you mean %s?", near)
+	}
+	return "", &NoContainerError{text}
+}
+
+func number(s container.Summary) int {
+	n, _ := strconv.Atoi(s.Labels[numberLabel])
+	return n
+}
+
+func (x *execution) copyOutput(stream types.HijackedResponse, out Output) error {
+	if x.terminal {
+		_, err := io.Copy(out.Stdout, stream.Reader)
+		return err
+	}
+	_, err := stdcopy.StdCopy(out.Stdout, out.Stderr, stream.Reader)
+	return err
+}
+
+// follow gives the program's terminal the size of the client's. The engine takes
+// one only when the program has started, and does not tell when that is.
+func (x *execution) follow(ctx context.Context, w Window, resized <-chan Window) {
+	for {
+		size := container.ResizeOptions{Width: w.Columns, Height: w.Rows}
+		if size.Width > 0 && size.Height > 0 {
+			retry(ctx, func() bool { return x.client.ContainerExecResize(ctx, x.id, size) == nil })
+		}
+		select {
+		case w = <-resized:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Pauses between two looks at what the engine does not tell by itself.
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = 500 * time.Millisecond
+)
+
+// retry calls f until it returns true, or ctx ends.
+func retry(ctx context.Context, f func() bool) {
+	for pause := firstPause; !f(); pause = min(2*pause, longestPause) {
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// ended waits for the program's end, which may come after that of its output, and
+// returns its status.
+func (x *execution) ended(ctx context.Context) (int, error) {
+	var inspect container.ExecInspect
+	var err error
+	retry(ctx, func() bool {
+		inspect, err = x.client.ContainerExecInspect(ctx, x.id)
+		return err != nil || !inspect.Running
+	})
+	switch {
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx)
+	case errdefs.IsNotFound(err):
+		return 0, errors.New("the container was removed while the program ran")
+	case err != nil:
+		return 0, fmt.Errorf("cannot tell how the program ended: %w", err)
+	}
+	return inspect.ExitCode, nil
+}
+
+// ofProject is what a project's containers have in common. Those of `compose run`
+// are none of them.
+func ofProject(project string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", oneoffLabel+"=False"))
+}

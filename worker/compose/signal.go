@@ -1,0 +1,136 @@
+package compose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// hangUpTimeout bounds how long it may take to end a program that was left alone.
+const hangUpTimeout = 5 * time.Second
+
+// hangUp tells the program that the one who ran it has left. The engine does not:
+// it would let the program run on for ever.
+func (x *execution) hangUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+	defer cancel()
+	if err := x.signal(ctx, "HUP"); err != nil {
+		return fmt.Errorf("the program may run on in the container: %w", err)
+	}
+	return nil
+}
+
+// pass sends the program the signals that the client wants it to get.
+func (x *execution) pass(ctx context.Context, signals <-chan string) {
+	for {
+		select {
+		case name := <-signals:
+			_ = x.signal(ctx, name) // nobody waits to hear of it
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// signal sends the program and what it has started a signal. The engine cannot, and
+// the worker is not the program's user: it takes another program in the container.
+func (x *execution) signal(ctx context.Context, name string) error {
+	if !isSignal(name) {
+		return fmt.Errorf("%q is no signal", name)
+	}
+	inspect, err := x.client.ContainerExecInspect(ctx, x.id)
+	if err != nil || !inspect.Running {
+		return err
+	}
+	target, err := insidePid(inspect.Pid, x.container)
+	if err != nil {
+		return err
+	}
+	for _, words := range [][]string{
+		{"kill", "-" + name, target},
+		{"sh", "-c", "kill -" + name + " " + target},
+	} {
+		if err = x.beside(ctx, words); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// beside runs a short program in the same container as the same user.
+func (x *execution) beside(ctx context.Context, words []string) error {
+	created, err := x.client.ContainerExecCreate(ctx, x.container, container.ExecOptions{
+		User: x.user, Cmd: words, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return err
+	}
+	stream, err := x.client.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, stream.Close)
+	defer stop()
+	defer stream.Close()
+	_, _ = io.Copy(io.Discard, stream.Reader)
+	status, err := (&execution{client: x.client, id: created.ID}).ended(ctx)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("%s in the container ended with status %d", words[0], status)
+	}
+	return err
+}
+
+// isSignal tells whether a name needs no quoting.
+func isSignal(name string) bool {
+	return name != "" && len(name) <= 8 && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
+}
+
+// insidePid is what a process is called inside its container, as kill takes it: all of
+// its group where it leads one. That it belongs to the container is made sure of: an
+// engine may count processes otherwise than this host.
+func insidePid(pid int, id string) (string, error) {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	groups, err := os.ReadFile(proc + "cgroup")
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(string(groups), id) {
+		return "", errors.New("the engine counts processes otherwise than this host")
+	}
+	status, err := os.ReadFile(proc + "status")
+	if err != nil {
+		return "", err
+	}
+	inside, group := lastField(status, "NSpid:"), lastField(status, "NSpgid:")
+	switch {
+	case inside == "":
+		return "", errors.New("the kernel does not tell what the process is called in its container")
+	case inside == group:
+		return "-" + inside, nil
+	default:
+		return inside, nil
+	}
+}
+
+// lastField is the number in a line of /proc/PID/status that is about the innermost
+// namespace; empty: there is none.
+func lastField(status []byte, name string) string {
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			fields := strings.Fields(rest)
+			if len(fields) > 0 {
+				if _, err := strconv.Atoi(fields[len(fields)-1]); err == nil {
+					return fields[len(fields)-1]
+				}
+			}
+		}
+	}
+	return ""
+}

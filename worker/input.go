@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"pgo/proto"
+	"pgo/worker/compose"
+)
+
+// input is what the client sends while its operation runs.
+type input struct {
+	compose.Input
+
+	reader  *io.PipeReader
+	stdin   *io.PipeWriter
+	resized chan compose.Window
+	signals chan string
+}
+
+func newInput() *input {
+	reader, writer := io.Pipe()
+	in := &input{reader: reader, stdin: writer, resized: make(chan compose.Window, 1), signals: make(chan string)}
+	in.Input = compose.Input{Stdin: reader, Resized: in.resized, Signals: in.signals}
+	return in
+}
+
+// stop has receive pass on nothing more.
+func (in *input) stop() { _ = in.reader.Close() }
+
+// receive passes on what comes, as fast as it is taken: a program that reads slowly
+// slows its client. It returns when the client has left or the operation has ended.
+func (in *input) receive(stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]) {
+	for {
+		request, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			err = nil // the end of the input
+		}
+		if err != nil || request == nil {
+			_ = in.stdin.CloseWithError(err)
+			return
+		}
+		in.take(stream.Context(), request)
+	}
+}
+
+func (in *input) take(ctx context.Context, request *proto.RunRequest) {
+	switch m := request.GetMessage().(type) {
+	case *proto.RunRequest_Stdin:
+		_, _ = in.stdin.Write(m.Stdin) // fails when nobody reads it any more
+	case *proto.RunRequest_Resize:
+		select { // only the last size is of interest
+		case <-in.resized:
+		default:
+		}
+		in.resized <- window(m.Resize)
+	case *proto.RunRequest_Signal:
+		select {
+		case in.signals <- m.Signal:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func window(w *proto.Window) compose.Window {
+	return compose.Window{Columns: uint(w.GetColumns()), Rows: uint(w.GetRows())}
+}
+
+// terminal is the client's; nil: it has none.
+func terminal(t *proto.Terminal) *compose.Terminal {
+	if t == nil {
+		return nil
+	}
+	return &compose.Terminal{Type: t.GetType(), Window: window(t.GetWindow())}
+}
