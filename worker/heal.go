@@ -49,6 +49,10 @@ func (w *Worker) heal(service *deploy.Service) {
 		case <-w.queue.closed:
 			return
 		}
+		// Nothing is changed by that: it need not wait for its turn.
+		if err := service.LookAtPorts(w.ctx); err != nil {
+			w.log.Debug("cannot see which host ports are in use", "error", err)
+		}
 		again, err := w.healNow(service)
 		if text := fmt.Sprint(err); err != nil && text != last && w.ctx.Err() == nil {
 			w.log.Error("cannot look after the containers", "error", err)

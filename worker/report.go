@@ -10,6 +10,7 @@ import (
 
 	"pgo/internal/printable"
 	"pgo/proto"
+	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
 
@@ -89,6 +90,7 @@ func (w *Worker) report() {
 			ErrorSince: seconds(status.ErrorSince),
 			DeployedAt: seconds(status.DeployedAt),
 			NextPoll:   r.State.NextPoll,
+			Ports:      usedPorts(status.Ports),
 		}
 		if status.Frozen != nil {
 			r.State.FrozenSince = seconds(status.Frozen.At)
@@ -103,6 +105,14 @@ func protoKeys(keys []gitrepo.Key) []*proto.Key {
 	var all []*proto.Key
 	for _, key := range keys {
 		all = append(all, &proto.Key{Blob: key.Blob, File: text(key.File)})
+	}
+	return all
+}
+
+func usedPorts(ports []compose.Published) []*proto.UsedPort {
+	var all []*proto.UsedPort
+	for _, p := range ports {
+		all = append(all, &proto.UsedPort{Ip: text(p.IP), Port: uint32(p.Port), Protocol: text(p.Protocol), Container: text(p.Container)})
 	}
 	return all
 }

@@ -28,6 +28,7 @@ type Worker struct {
 	log    hclog.Logger
 	queue  *queue
 	board  *board
+	meter  *meter
 
 	once       sync.Once
 	configured chan struct{}           // closed when cfg is set
@@ -48,6 +49,7 @@ func New(log hclog.Logger) *Worker {
 		log:        log,
 		queue:      newQueue(),
 		board:      newBoard(),
+		meter:      newMeter(),
 		configured: make(chan struct{}),
 	}
 }

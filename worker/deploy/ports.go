@@ -107,6 +107,8 @@ func (s *Service) LookAtPorts(ctx context.Context) error {
 	if !s.onThisHost() {
 		return nil
 	}
+	ctx, cancel := s.deadline(ctx)
+	defer cancel()
 	ports, err := s.engine.PortsOf(ctx, s.cfg.Name)
 	if err != nil {
 		return err
@@ -120,4 +122,9 @@ func (s *Service) LookAtPorts(ctx context.Context) error {
 		s.changed()
 	}
 	return nil
+}
+
+// Usage measures the service's containers. It only reads.
+func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
+	return s.engine.Usage(ctx, s.cfg.Name)
 }

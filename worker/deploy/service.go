@@ -94,7 +94,8 @@ type Status struct {
 	ErrorSince time.Time
 	Frozen     *Frozen
 	Pin        *Pin
-	Unwell     []string // containers that are not as they should be, and how
+	Unwell     []string            // containers that are not as they should be, and how
+	Ports      []compose.Published // host ports that its running containers have
 }
 
 // Idle is the activity between two changes.

@@ -1,0 +1,102 @@
+// Package sockets tells at which ports of this host programs listen, and which programs
+// that are. The kernel's tables have it: to try a port would take rights, and the port for
+// a moment.
+package sockets
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/procfs"
+)
+
+// Socket is one that a program of this host listens at.
+type Socket struct {
+	IP       string // "0.0.0.0" and "::": all addresses
+	Port     int
+	Protocol string // tcp, udp
+
+	inode uint64
+}
+
+// listening is the state of a TCP socket that waits for connections.
+const listening = 0x0a
+
+// Listening returns the sockets that programs listen at, in the network namespace of this
+// process. A table that cannot be read counts as empty.
+func Listening() []Socket {
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return nil
+	}
+	var all []Socket
+	//lint:ignore SA1019 slow where there are very many sockets; what it names instead needs modules of the kernel
+	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
+		sockets, _ := table()
+		for _, s := range sockets {
+			if s.St == listening {
+				all = append(all, Socket{s.LocalAddr.String(), int(s.LocalPort), "tcp", s.Inode})
+			}
+		}
+	}
+	for _, table := range []func() (procfs.NetUDP, error){proc.NetUDP, proc.NetUDP6} {
+		sockets, _ := table()
+		for _, s := range sockets {
+			if s.RemPort == 0 {
+				all = append(all, Socket{s.LocalAddr.String(), int(s.LocalPort), "udp", s.Inode})
+			}
+		}
+	}
+	return all
+}
+
+// Overlap tells whether two addresses to listen at are in each other's way; an empty one
+// is all of both families. An address of IPv4 is not in the way of all of IPv6.
+func Overlap(a, b string) bool {
+	every := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+	switch {
+	case a == b, every(a) && every(b):
+		return true
+	case every(a):
+		return a == "" || (a == "::") == strings.Contains(b, ":")
+	case every(b):
+		return Overlap(b, a)
+	}
+	return false
+}
+
+// Program is a process of this host.
+type Program struct {
+	PID  int
+	Name string // what it calls itself: any bytes
+}
+
+// Programs finds the programs that have the sockets, as far as this process may see them.
+// Of those that share one, it is the first.
+func Programs(of []Socket) map[Socket]Program {
+	found := map[Socket]Program{}
+	if len(of) == 0 {
+		return found
+	}
+	wanted := map[string][]Socket{}
+	for _, s := range of {
+		name := "socket:[" + strconv.FormatUint(s.inode, 10) + "]"
+		wanted[name] = append(wanted[name], s)
+	}
+	processes, err := procfs.AllProcs()
+	if err != nil {
+		return found
+	}
+	for _, process := range processes {
+		files, _ := process.FileDescriptorTargets() // it may be gone by now
+		for _, file := range files {
+			for _, s := range wanted[file] {
+				if _, known := found[s]; !known {
+					name, _ := process.Comm()
+					found[s] = Program{process.PID, name}
+				}
+			}
+		}
+	}
+	return found
+}

@@ -1,0 +1,62 @@
+package sockets
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestListening(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tcp.Close() }()
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = udp.Close() }()
+	connected, err := net.Dial("tcp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connected.Close() }()
+
+	for protocol, port := range map[string]int{"tcp": tcp.Addr().(*net.TCPAddr).Port, "udp": udp.LocalAddr().(*net.UDPAddr).Port} {
+		var found []Socket
+		for _, s := range Listening() {
+			if s.Port == port && s.Protocol == protocol {
+				found = append(found, s)
+			}
+		}
+		if len(found) != 1 || found[0].IP != "127.0.0.1" {
+			t.Fatalf("at port %d of %s listen %v", port, protocol, found)
+		}
+		program := Programs(found)[found[0]]
+		if program.PID != os.Getpid() || !strings.HasPrefix("sockets.test", program.Name) {
+			t.Errorf("the socket of %s is that of %+v", protocol, program)
+		}
+	}
+	local := connected.LocalAddr().(*net.TCPAddr).Port
+	for _, s := range Listening() {
+		if s.Port == local && s.Protocol == "tcp" {
+			t.Errorf("a connection is told to listen: %v", s)
+		}
+	}
+}
+
+func TestOverlap(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"127.0.0.1", "127.0.0.1", true}, {"127.0.0.1", "10.0.0.1", false}, {"", "127.0.0.1", true}, {"", "::1", true},
+		{"0.0.0.0", "127.0.0.1", true}, {"0.0.0.0", "::1", false}, {"::", "127.0.0.1", false}, {"::", "::1", true}, {"::", "0.0.0.0", true},
+	} {
+		if got := Overlap(test.a, test.b); got != test.want || Overlap(test.b, test.a) != test.want {
+			t.Errorf("%q and %q: %v", test.a, test.b, got)
+		}
+	}
+}

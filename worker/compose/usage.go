@@ -1,0 +1,138 @@
+package compose
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+)
+
+// Usage is what a container uses.
+type Usage struct {
+	Container
+	CPU    uint64 // of all cores, since its start: nanoseconds
+	Memory uint64 // bytes, without what the kernel can drop
+}
+
+const (
+	// maxUsages bounds how many containers are measured.
+	maxUsages = 200
+	// usagesAtOnce bounds how many are at the same time: the engine has other work.
+	usagesAtOnce = 8
+)
+
+// Usage measures a project's containers, stopped ones too, by name. Of very many it
+// measures the first.
+func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	summaries = summaries[:min(len(summaries), maxUsages)]
+	usages, errs := make([]Usage, len(summaries)), make([]error, len(summaries))
+	turns := make(chan struct{}, usagesAtOnce)
+	var measuring sync.WaitGroup
+	for i, s := range summaries {
+		measuring.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			usages[i], errs[i] = measure(ctx, c, s.ID)
+		})
+	}
+	measuring.Wait()
+	var all []Usage
+	for i, err := range errs {
+		switch {
+		case errdefs.IsNotFound(err):
+			// Removed since.
+		case err != nil:
+			return nil, fmt.Errorf("cannot measure container %s: %w", summaries[i].ID, err)
+		default:
+			all = append(all, usages[i])
+		}
+	}
+	slices.SortFunc(all, func(a, b Usage) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// measure measures one container.
+func measure(ctx context.Context, c *client.Client, id string) (Usage, error) {
+	inspect, err := c.ContainerInspect(ctx, id)
+	if err != nil {
+		return Usage{}, err
+	}
+	u := Usage{Container: containerOf(inspect)}
+	if inspect.State == nil || !inspect.State.Running {
+		return u, nil
+	}
+	// Once, and not as `docker stats` does: that takes the engine a second.
+	reader, err := c.ContainerStatsOneShot(ctx, id)
+	if err != nil {
+		return Usage{}, err
+	}
+	defer func() { _ = reader.Body.Close() }()
+	var stats container.StatsResponse
+	if err := json.NewDecoder(reader.Body).Decode(&stats); err != nil {
+		return Usage{}, err
+	}
+	u.CPU, u.Memory = stats.CPUStats.CPUUsage.TotalUsage, memory(stats.MemoryStats)
+	return u, nil
+}
+
+// memory is what a container has of it without the files that the kernel keeps only for
+// want of something better, as `docker stats` counts.
+func memory(s container.MemoryStats) uint64 {
+	droppable, version1 := s.Stats["total_inactive_file"]
+	if !version1 { // of cgroups
+		droppable = s.Stats["inactive_file"]
+	}
+	if droppable >= s.Usage {
+		return s.Usage
+	}
+	return s.Usage - droppable
+}
+
+// PortsOf returns the host ports that a project's running containers have, by port.
+func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{Filters: ofProject(project)})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	ports := published(summaries)
+	slices.SortFunc(ports, func(a, b Published) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.IP, b.IP), cmp.Compare(a.Container, b.Container))
+	})
+	return ports, nil
+}
+
+// published are the host ports of containers.
+func published(summaries []container.Summary) []Published {
+	var all []Published
+	for _, s := range summaries {
+		name := s.ID[:min(len(s.ID), 12)]
+		if len(s.Names) > 0 {
+			name = strings.TrimPrefix(s.Names[0], "/")
+		}
+		for _, p := range s.Ports {
+			if p.PublicPort != 0 {
+				all = append(all, Published{Container: name, Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,81 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/proto"
+	"pgo/worker/compose"
+)
+
+// usageFresh is how long a reading is given to others who ask as well: a host may have
+// several who look on, and the engine has other work.
+const usageFresh = 500 * time.Millisecond
+
+// usageTimeout bounds a reading.
+const usageTimeout = 10 * time.Second
+
+// meter reads what the containers use, one reading at a time.
+type meter struct {
+	turn chan struct{} // held by whoever reads; guards last
+	last *proto.UsageReply
+}
+
+func newMeter() *meter { return &meter{turn: make(chan struct{}, 1)} }
+
+// read returns what measure measures, or what it has measured a moment ago.
+func (m *meter) read(ctx context.Context, measure func(context.Context) ([]compose.Usage, error)) (*proto.UsageReply, error) {
+	select {
+	case m.turn <- struct{}{}:
+		defer func() { <-m.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	begun, err := clock()
+	if err != nil {
+		return nil, err
+	}
+	if m.last != nil && begun-m.last.GetAtNs() < usageFresh.Nanoseconds() {
+		return m.last, nil
+	}
+	usages, err := measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m.last = &proto.UsageReply{AtNs: begun}
+	for _, u := range usages {
+		m.last.Containers = append(m.last.Containers, &proto.ContainerUsage{
+			Name: text(u.Name), Service: text(u.Service), State: text(u.State), Health: text(u.Health),
+			CpuNs: u.CPU, Memory: u.Memory, Restarts: uint32(u.Restarts),
+		})
+	}
+	return m.last, nil
+}
+
+// clock is the host's clock that only goes forward.
+func clock() (int64, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return now.Nano(), err
+}
+
+// Usage tells what the containers use. It waits for no change.
+func (w *Worker) Usage(ctx context.Context, _ *proto.UsageRequest) (*proto.UsageReply, error) {
+	service := w.service.Load()
+	if service == nil {
+		return nil, status.Error(codes.FailedPrecondition, "the service could not be opened")
+	}
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	defer cancel()
+	reply, err := w.meter.read(ctx, service.Usage)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		w.log.Debug("cannot measure the containers", "error", err)
+		err = status.Error(codes.Unavailable, text(err.Error()))
+	}
+	return reply, err
+}
