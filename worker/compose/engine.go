@@ -451,20 +451,7 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	var all []Published
-	for _, s := range summaries {
-		for _, p := range s.Ports {
-			if p.PublicPort == 0 {
-				continue
-			}
-			name := s.ID[:12]
-			if len(s.Names) > 0 {
-				name = strings.TrimPrefix(s.Names[0], "/")
-			}
-			all = append(all, Published{Container: name, Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
-		}
-	}
-	return all, nil
+	return published(summaries), nil
 }
 
 var errStreamEnded = errors.New("the engine's events ended")
