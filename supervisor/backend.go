@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
-	"pgo/internal/version"
 )
 
 // Knows tells whether any service or the operators' list has the key. While
@@ -75,7 +73,7 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 
 func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Session, args target.Args, operator bool) sshd.Exit {
 	if i == nil {
-		return runOnHost(session)
+		return s.runOnHost(ctx, session, args)
 	}
 	if local, ok := local[session.Command.Operation]; ok {
 		return local(i, session, args)
@@ -167,21 +165,4 @@ func unavailable(i *instance) sshd.Exit {
 		}
 	}
 	return sshd.Exit{Status: target.StatusUnavailable, Message: printable.Text(message)}
-}
-
-// runOnHost carries out an operation without a service.
-func runOnHost(session sshd.Session) sshd.Exit {
-	var text string
-	switch session.Command.Operation {
-	case "ping":
-		host, err := os.Hostname()
-		if err != nil {
-			return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
-		}
-		text = "pong! " + host
-	case "version":
-		text = "pgod " + version.String()
-	}
-	_, _ = fmt.Fprintln(session.Stdout, text)
-	return sshd.Exit{}
 }

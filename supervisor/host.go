@@ -1,0 +1,65 @@
+package supervisor
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"pgo/internal/config"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+	"pgo/internal/version"
+)
+
+// onHost are the operations without a service. All of them are for operators, and
+// none asks a worker for more than it has reported, but top.
+var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.Args) sshd.Exit{
+	"ping":    (*Supervisor).pingHost,
+	"version": (*Supervisor).showVersion,
+}
+
+// runOnHost carries out an operation without a service.
+func (s *Supervisor) runOnHost(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
+	run, ok := onHost[session.Command.Operation]
+	if !ok {
+		return sshd.Exit{Status: target.StatusFault, Message: "pgod does not know this operation"}
+	}
+	return run(s, ctx, session, args)
+}
+
+func (s *Supervisor) pingHost(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	host, err := os.Hostname()
+	if err != nil {
+		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
+	}
+	return print(session, "pong! "+host+"\n")
+}
+
+func (s *Supervisor) showVersion(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	return print(session, "pgod "+version.String()+"\n")
+}
+
+// print is the whole output of an operation. That the client has left is no error
+// of pgod's.
+func print(session sshd.Session, text string) sshd.Exit {
+	_, _ = io.WriteString(session.Stdout, text)
+	return sshd.Exit{}
+}
+
+// seen is a service as everybody may see it at one moment.
+type seen struct {
+	service config.Service
+	snapshot
+}
+
+// overview is all services by name.
+func (s *Supervisor) overview() []seen {
+	s.mu.Lock()
+	instances := s.all()
+	s.mu.Unlock()
+	all := make([]seen, len(instances))
+	for n, i := range instances {
+		all[n] = seen{i.service, i.view.get()}
+	}
+	return all
+}
