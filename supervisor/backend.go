@@ -12,20 +12,18 @@ import (
 	"pgo/internal/target"
 )
 
-// Knows tells whether any service or the operators' list has the key. While
-// workers have yet to tell their keys it waits for them, but not for one that
-// has failed: a stranger learns nothing by that.
-func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) bool {
+// Knows tells whether any service or the operators' list has the key, and which
+// do. While workers have yet to tell their keys it waits for them, but not for
+// one that has failed: a stranger learns nothing by that.
+func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, bool) {
 	if s.isOperator(key) {
-		return true
+		return sshd.Party{Operator: true}, true
 	}
 	s.mu.Lock()
 	instances := s.all()
 	s.mu.Unlock()
-	for _, i := range instances {
-		if i.view.has(key) {
-			return true
-		}
+	if services := having(instances, key); len(services) > 0 {
+		return sshd.Party{Services: services}, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
@@ -35,10 +33,21 @@ func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) bool {
 		case <-ctx.Done():
 		}
 		if i.view.has(key) {
-			return true
+			return sshd.Party{Services: having(instances, key)}, true
 		}
 	}
-	return false
+	return sshd.Party{}, false
+}
+
+// having returns the names of the services that have the key.
+func having(instances []*instance, key ssh.PublicKey) []string {
+	var names []string
+	for _, i := range instances {
+		if i.view.has(key) {
+			names = append(names, i.service.Name)
+		}
+	}
+	return names
 }
 
 // Run carries out one command, if the session's key may.

@@ -171,7 +171,9 @@ func (h *testHost) await(ts *testscript.TestScript, c <-chan struct{}) {
 	}
 }
 
-func (h *testHost) Knows(_ context.Context, key ssh.PublicKey) bool { return h.may(key, "*") }
+func (h *testHost) Knows(_ context.Context, key ssh.PublicKey) (sshd.Party, bool) {
+	return sshd.Party{}, h.may(key, "*")
+}
 
 func (h *testHost) may(key ssh.PublicKey, service string) bool {
 	files, _ := filepath.Glob(filepath.Join(h.dir, service, "*.pub"))

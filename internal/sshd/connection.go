@@ -2,8 +2,6 @@ package sshd
 
 import (
 	"context"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -13,23 +11,23 @@ import (
 	"pgo/internal/printable"
 )
 
-const tooMany = "too many sessions are open with this key or in all; try again when some have ended"
+const tooMany = "too many sessions are open with this key, of its service or in all; try again when some have ended"
 
 // connection is one client that has logged in.
 type connection struct {
 	server   *Server
 	ssh      *ssh.ServerConn
 	identity Identity
+	party    Party
 	log      hclog.Logger // says who, in every line
 	idle     *idleTimer
+	refused  int // sessions
 }
 
 // handle serves a connection from the first byte to the last.
-func (s *Server) handle(ctx context.Context, conn net.Conn, source netip.Prefix) {
-	loggedIn := sync.OnceFunc(func() { s.logins.release(source) })
-	defer loggedIn()
-	sc, channels, requests, err := s.login(ctx, conn)
-	if err != nil {
+func (s *Server) handle(ctx context.Context, v *visitor) {
+	sc, channels, requests, ok := s.admit(ctx, v)
+	if !ok {
 		return
 	}
 	identity := sc.Permissions.ExtraData[identityKey{}].(Identity)
@@ -37,22 +35,31 @@ func (s *Server) handle(ctx context.Context, conn net.Conn, source netip.Prefix)
 		server:   s,
 		ssh:      sc,
 		identity: identity,
+		party:    sc.Permissions.ExtraData[partyKey{}].(Party),
 		log:      s.log.With("source", identity.Remote, "user", printable.Line(identity.User), "fingerprint", identity.Fingerprint),
 	}
-	if !s.connections.take(identity.Fingerprint) {
-		c.log.Warn("refused connection: too many are open")
-		_ = conn.SetDeadline(time.Now().Add(s.limits.Handshake))
+	release := s.connections.take(c.party, identity.Fingerprint)
+	if release == nil {
+		c.logOverdraft()
+		_ = v.conn.SetDeadline(time.Now().Add(s.limits.Handshake))
 		refuseChannels(channels, requests)
 		return
 	}
-	defer s.connections.release(identity.Fingerprint)
-	loggedIn()
+	defer release()
+	s.lobby.leave(v)
 	c.idle = newIdleTimer(s.limits.Idle, func() {
 		c.log.Debug("closing a connection that runs nothing")
 		sc.Close()
 	})
 	defer c.idle.timer.Stop()
 	c.serve(ctx, channels, requests)
+}
+
+func (c *connection) logOverdraft() {
+	s := c.server
+	if s.overdrafts.allows(func(n int) { s.log.Warn("refused more connections: too many are open", "connections", n) }) {
+		c.log.Warn("refused connection: too many are open")
+	}
 }
 
 // refuseChannels tells a client why it cannot do anything, until it leaves.
@@ -76,6 +83,9 @@ func (c *connection) serve(ctx context.Context, channels <-chan ssh.NewChannel, 
 	}
 	cancel()
 	running.Wait()
+	if c.refused > 1 {
+		c.log.Warn("refused more sessions: too many were open", "sessions", c.refused-1)
+	}
 }
 
 // open accepts a channel if it is of the kind that carries commands, and returns what serves
@@ -85,18 +95,22 @@ func (c *connection) open(ctx context.Context, asked ssh.NewChannel) func() {
 		_ = asked.Reject(ssh.Prohibited, "pgo runs commands and forwards nothing")
 		return nil
 	}
-	if !c.server.sessions.take(c.identity.Fingerprint) {
-		c.log.Warn("refused session: too many are open")
+	release := c.server.sessions.take(c.party, c.identity.Fingerprint)
+	if release == nil {
+		if c.refused++; c.refused == 1 { // serve logs how many followed
+			c.log.Warn("refused session: too many are open")
+		}
 		_ = asked.Reject(ssh.ResourceShortage, tooMany)
 		return nil
 	}
 	channel, requests, err := asked.Accept()
 	if err != nil { // the client is gone already
-		c.server.sessions.release(c.identity.Fingerprint)
+		release()
 		return nil
 	}
 	return func() {
-		defer c.server.sessions.release(c.identity.Fingerprint)
+		defer release()
+		defer c.server.contain("a session")
 		c.session(ctx, channel, requests)
 	}
 }

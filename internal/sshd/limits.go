@@ -9,76 +9,68 @@ import (
 
 // Limits bound what clients can use up.
 type Limits struct {
-	Handshake       time.Duration // for key exchange and authentication together
-	Tries           int           // keys that may be refused before the connection is closed
-	Logins          int           // connections that have not authenticated yet
-	LoginsPerSource int           // of these, from one IPv4 address or IPv6 /64
-	Sessions        int           // connections, and channels, that have
-	SessionsPerKey  int
-	Idle            time.Duration // how long a connection may stay without running a command
-	Keepalive       time.Duration // between two questions whether the client is still there
-	KeepaliveMisses int           // unanswered for so many times Keepalive, it is not
-	Line            int           // bytes of a command
+	Handshake        time.Duration // for key exchange and authentication together
+	LoginBytes       int           // that a client may send until it has logged in
+	Tries            int           // keys that may be refused before the connection is closed
+	Logins           int           // connections that have not authenticated yet
+	LoginsPerSource  int           // of these, from one IPv4 address or IPv6 /64
+	Waiting          int           // connections that wait because their source has all its LoginsPerSource
+	WaitingPerSource int
+	Wait             time.Duration // how long one of them may wait
+	Failures         int           // logins in a row that may fail before their source is slowed down
+	FirstDelay       time.Duration // what the next one waits; each that fails doubles it
+	LastDelay        time.Duration // what it does not exceed
+	Forget           time.Duration // after so long a time, one failure of a source is forgotten
+
+	Sessions            int // connections, and channels, that have authenticated
+	SessionsPerKey      int
+	SessionsPerService  int           // with keys of one service, however many there are
+	SessionsOfOperators int           // of Sessions, those that only operators get
+	Idle                time.Duration // how long a connection may stay without running a command
+	Keepalive           time.Duration // between two questions whether the client is still there
+	KeepaliveMisses     int           // unanswered for so many times Keepalive, it is not
+	Line                int           // bytes of a command
 }
 
 // DefaultLimits are those of the manual.
 func DefaultLimits() Limits {
 	return Limits{
-		Handshake:       20 * time.Second,
-		Tries:           10,
-		Logins:          64,
-		LoginsPerSource: 8,
-		Sessions:        256,
-		SessionsPerKey:  16,
-		Idle:            60 * time.Second,
-		Keepalive:       15 * time.Second,
-		KeepaliveMisses: 3,
-		Line:            64 << 10,
+		Handshake:        20 * time.Second,
+		LoginBytes:       128 << 10,
+		Tries:            10,
+		Logins:           64,
+		LoginsPerSource:  8,
+		Waiting:          128,
+		WaitingPerSource: 32,
+		Wait:             5 * time.Second,
+		Failures:         5,
+		FirstDelay:       100 * time.Millisecond,
+		LastDelay:        10 * time.Second,
+		Forget:           time.Minute,
+
+		Sessions:            256,
+		SessionsPerKey:      16,
+		SessionsPerService:  64,
+		SessionsOfOperators: 16,
+		Idle:                60 * time.Second,
+		Keepalive:           15 * time.Second,
+		KeepaliveMisses:     3,
+		Line:                64 << 10,
 	}
 }
 
-// quota counts what is in use, in all and by each user of it.
-type quota[K comparable] struct {
-	all, each int // set by newQuota, then immutable
-
-	mu   sync.Mutex // guards what follows
-	used int
-	by   map[K]int
-}
-
-func newQuota[K comparable](all, each int) *quota[K] {
-	return &quota[K]{all: all, each: each, by: map[K]int{}}
-}
-
-// take reports whether user may have one more. If so, it is given back with release.
-func (q *quota[K]) take(user K) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.used >= q.all || q.by[user] >= q.each {
-		return false
+// addressOf returns the address of a client, the zero value where it has none.
+func addressOf(remote net.Addr) netip.Addr {
+	tcp, ok := remote.(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	q.used++
-	q.by[user]++
-	return true
-}
-
-func (q *quota[K]) release(user K) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.used--
-	if q.by[user]--; q.by[user] == 0 {
-		delete(q.by, user)
-	}
+	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
 // sourceOf returns what one client is likely to own: an IPv4 address, or an IPv6 /64.
 // Addresses that are neither count as one source.
-func sourceOf(remote net.Addr) netip.Prefix {
-	tcp, ok := remote.(*net.TCPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+func sourceOf(ip netip.Addr) netip.Prefix {
 	bits := 32
 	if ip.Is6() {
 		bits = 64

@@ -9,28 +9,6 @@ import (
 	"time"
 )
 
-func TestQuota(t *testing.T) {
-	q := newQuota[string](3, 2)
-	for i := range 3 {
-		if got := q.take("a"); got != (i < 2) {
-			t.Errorf("one user takes for the %dth time: %v", i+1, got)
-		}
-	}
-	if !q.take("b") || q.take("c") {
-		t.Error("all together have more than there is, or less")
-	}
-	q.release("a")
-	if !q.take("c") {
-		t.Error("what is released cannot be taken")
-	}
-	for _, user := range []string{"a", "b", "c"} {
-		q.release(user)
-	}
-	if q.used != 0 || len(q.by) != 0 {
-		t.Errorf("in the end %d are in use, %v", q.used, q.by)
-	}
-}
-
 func TestSourceOf(t *testing.T) {
 	for remote, want := range map[string]string{
 		"192.0.2.7:1":               "192.0.2.7/32",
@@ -39,11 +17,11 @@ func TestSourceOf(t *testing.T) {
 		"[fe80::1%1]:99":            "fe80::/64",
 	} {
 		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(remote))
-		if got := sourceOf(addr); got != netip.MustParsePrefix(want) {
+		if got := sourceOf(addressOf(addr)); got != netip.MustParsePrefix(want) {
 			t.Errorf("the source of %s is %s, want %s", remote, got, want)
 		}
 	}
-	if got := sourceOf(&net.UnixAddr{}); got != (netip.Prefix{}) {
+	if got := sourceOf(addressOf(&net.UnixAddr{})); got != (netip.Prefix{}) {
 		t.Errorf("the source of a socket is %s", got)
 	}
 }

@@ -5,9 +5,10 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -26,24 +27,30 @@ const (
 // are checked before anything can be said about the key, and so each one costs.
 const maxOversized = 2
 
-// maxUser is how much of a login name is kept.
-const maxUser = 64
+// How much is kept of a login name, and logged of an error that may quote the client.
+const (
+	maxUser  = 64
+	maxError = 512
+)
 
 var (
 	errUnknownKey  = errors.New("nobody knows this key")
 	errCertificate = errors.New("certificates are not accepted")
 )
 
-// identityKey is where the identity is in a connection's permissions. It travels there and
-// nowhere else: a client may offer any number of keys that are not its own.
-type identityKey struct{}
+// identityKey and partyKey are where these are in a connection's permissions. They travel
+// there and nowhere else: a client may offer any number of keys that are not its own.
+type (
+	identityKey struct{}
+	partyKey    struct{}
+)
 
 // login is one connection's way through authentication. All its methods run in the
 // goroutine of the handshake.
 type login struct {
-	server *Server
-	ctx    context.Context // ends with the time for the handshake
-	conn   net.Conn
+	server  *Server
+	ctx     context.Context // ends with the time for the handshake
+	visitor *visitor
 
 	tried     bool     // a method, be it "none", was refused or granted
 	user      string   // the last one the client called itself
@@ -51,24 +58,71 @@ type login struct {
 	oversized int
 }
 
-// login does the handshake with a client.
-func (s *Server) login(ctx context.Context, conn net.Conn) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	deadline := time.Now().Add(s.limits.Handshake)
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	_ = conn.SetDeadline(deadline) // fails if it is closed already, as all else will
-	l := &login{server: s, ctx: ctx, conn: conn}
-	sc, channels, requests, err := ssh.NewServerConn(conn, l.config())
-	switch {
-	case err == nil:
-		_ = conn.SetDeadline(time.Time{})
-	case l.tried || len(l.offered) > 0:
-		s.log.Warn("refused login", "source", conn.RemoteAddr(), "user", printable.Line(boundUser(l.user)),
-			"fingerprint", strings.Join(l.offered, " "), "error", printable.Line(err.Error()))
-	default:
-		s.log.Debug("connection ended before a login", "source", conn.RemoteAddr(), "error", printable.Line(err.Error()))
+// admit takes a connection through the lobby, where it may have to wait for its turn and for
+// what others of its source have done, and logs it in.
+func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, bool) {
+	if err := v.await(ctx, s.limits.Wait); err != nil {
+		if errors.Is(err, errNoTurn) {
+			s.logRefusal(v)
+		}
+		return nil, nil, nil, false
 	}
-	return sc, channels, requests, err
+	if !s.trusts(v.addr) {
+		wait(ctx, s.penalties.delay(v.source))
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.limits.Handshake)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	_ = v.conn.SetDeadline(deadline) // fails if it is closed already, as all else will
+	l := &login{server: s, ctx: ctx, visitor: v}
+	conn := &strangerConn{Conn: v.conn, visitor: v, most: s.limits.LoginBytes}
+	sc, channels, requests, err := ssh.NewServerConn(conn, l.config())
+	if err != nil {
+		l.failed(err)
+		return nil, nil, nil, false
+	}
+	conn.loggedIn.Store(true)
+	_ = v.conn.SetDeadline(time.Time{})
+	s.penalties.forgive(v.source)
+	return sc, channels, requests, true
+}
+
+// failed logs the end of a login that did not work, and has its source pay for it where it
+// is to blame. A client that has tried no key may be a port scan, a health check or somebody
+// who does not like the host's key: that is no failure when it leaves by itself.
+func (l *login) failed(err error) {
+	s, source := l.server, l.visitor.conn.RemoteAddr()
+	says := printable.Line(printable.Cut(err.Error(), maxError))
+	attempt := l.tried || len(l.offered) > 0
+	if attempt {
+		s.log.Warn("refused login", "source", source, "user", printable.Line(boundUser(l.user)),
+			"fingerprint", strings.Join(l.offered, " "), "error", says)
+	} else {
+		s.log.Debug("connection ended before a login", "source", source, "error", says)
+	}
+	ours := context.Cause(l.ctx)
+	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && left(err) || s.trusts(l.visitor.addr) {
+		return
+	}
+	if delay := s.penalties.fail(l.visitor.source); delay == s.limits.FirstDelay {
+		s.logSlowdown(l.visitor)
+	}
+}
+
+func (s *Server) logSlowdown(v *visitor) {
+	if s.slowdowns.allows(func(n int) { s.log.Warn("slowing down more sources whose logins fail", "sources", n) }) {
+		s.log.Warn("slowing down a source whose logins fail; trusted_networks exempts some", "source", v.source)
+	}
+}
+
+// left tells whether a handshake ended because the client went away.
+func left(err error) bool {
+	if auth := new(ssh.ServerAuthError); errors.As(err, &auth) {
+		return len(auth.Errors) == 0 // the library's word for an end before the first method
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+		strings.HasPrefix(err.Error(), "ssh: disconnect, ") // the library does not export its type
 }
 
 func (l *login) config() *ssh.ServerConfig {
@@ -103,7 +157,7 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 	bits := rsaBits(key)
 	if bits > maxRSABits {
 		if l.oversized++; l.oversized >= maxOversized {
-			l.conn.Close()
+			l.visitor.conn.Close()
 		}
 		return nil, fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
 	}
@@ -113,20 +167,22 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 	if _, ok := key.(*ssh.Certificate); ok {
 		return nil, errCertificate
 	}
-	if !l.server.backend.Knows(l.ctx, key) {
+	party, known := l.server.backend.Knows(l.ctx, key)
+	if !known {
 		return nil, errUnknownKey
 	}
-	return &ssh.Permissions{}, nil
+	return &ssh.Permissions{ExtraData: map[any]any{partyKey{}: party}}, nil
 }
 
 // prove is called when the client has shown that it has the key.
-func (l *login) prove(meta ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
-	return &ssh.Permissions{ExtraData: map[any]any{identityKey{}: Identity{
+func (l *login) prove(meta ssh.ConnMetadata, key ssh.PublicKey, offered *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	identity := Identity{
 		User:        boundUser(meta.User()),
 		Fingerprint: ssh.FingerprintSHA256(key),
 		Key:         key,
 		Remote:      meta.RemoteAddr(),
-	}}}, nil
+	}
+	return &ssh.Permissions{ExtraData: map[any]any{identityKey{}: identity, partyKey{}: offered.ExtraData[partyKey{}]}}, nil
 }
 
 func (l *login) note(meta ssh.ConnMetadata, _ string, _ error) {

@@ -21,12 +21,13 @@ const patience = 20 * time.Second
 
 // backend is a Backend made of functions.
 type backend struct {
+	party Party                                             // whose all keys are
 	knows func(ctx context.Context, key ssh.PublicKey) bool // nil: every key
 	run   func(ctx context.Context, s Session) Exit         // nil: status 0
 }
 
-func (b backend) Knows(ctx context.Context, key ssh.PublicKey) bool {
-	return b.knows == nil || b.knows(ctx, key)
+func (b backend) Knows(ctx context.Context, key ssh.PublicKey) (Party, bool) {
+	return b.party, b.knows == nil || b.knows(ctx, key)
 }
 
 func (b backend) Run(ctx context.Context, s Session) Exit {

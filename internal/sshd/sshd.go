@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,9 +56,9 @@ type Exit struct {
 
 // Backend carries out what clients ask for.
 type Backend interface {
-	// Knows reports whether the key may log in at all. It may wait for an answer to be
-	// known, but not beyond ctx. It is asked for keys that are merely offered.
-	Knows(ctx context.Context, key ssh.PublicKey) bool
+	// Knows reports whether the key may log in at all, and whose it is. It may wait for an
+	// answer to be known, but not beyond ctx. It is asked for keys that are merely offered.
+	Knows(ctx context.Context, key ssh.PublicKey) (Party, bool)
 	// Run carries out one command. Whether this key may is its first question. ctx ends
 	// when the client leaves, interrupts, or pgod stops.
 	Run(ctx context.Context, s Session) Exit
@@ -78,9 +80,14 @@ type Server struct {
 	log     hclog.Logger
 	limits  Limits
 
-	logins      *quota[netip.Prefix] // connections that have not authenticated yet, by source
-	connections *quota[string]       // connections that have, by fingerprint
-	sessions    *quota[string]       // channels, by fingerprint
+	lobby       *lobby     // connections that have not authenticated yet
+	penalties   *penalties // where logins failed
+	connections *shares    // connections that have authenticated
+	sessions    *shares    // their channels
+
+	trusted atomic.Pointer[[]netip.Prefix] // networks that are never slowed down
+
+	refusals, evictions, overdrafts, slowdowns ration // of log lines
 
 	handlers sync.WaitGroup // one for each connection
 	commands sync.WaitGroup // running; added to only under mu while not closing
@@ -88,7 +95,7 @@ type Server struct {
 	mu        sync.Mutex // guards what follows
 	closing   bool
 	listeners map[net.Listener]struct{}
-	open      map[net.Conn]struct{}
+	open      map[net.Conn]context.CancelCauseFunc
 }
 
 // New returns a Server that does nothing until Serve is called.
@@ -101,12 +108,22 @@ func New(o Options) *Server {
 		backend:     o.Backend,
 		log:         o.Logger,
 		limits:      o.Limits,
-		logins:      newQuota[netip.Prefix](o.Limits.Logins, o.Limits.LoginsPerSource),
-		connections: newQuota[string](o.Limits.Sessions, o.Limits.SessionsPerKey),
-		sessions:    newQuota[string](o.Limits.Sessions, o.Limits.SessionsPerKey),
+		lobby:       newLobby(o.Limits),
+		penalties:   newPenalties(o.Limits),
+		connections: newShares(o.Limits),
+		sessions:    newShares(o.Limits),
 		listeners:   map[net.Listener]struct{}{},
-		open:        map[net.Conn]struct{}{},
+		open:        map[net.Conn]context.CancelCauseFunc{},
 	}
+}
+
+// Trust names the networks whose logins are never slowed down, however many of them fail. It
+// may be called at any time, and replaces what it was told before.
+func (s *Server) Trust(networks []netip.Prefix) { s.trusted.Store(&networks) }
+
+func (s *Server) trusts(addr netip.Addr) bool {
+	networks := s.trusted.Load()
+	return networks != nil && slices.ContainsFunc(*networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
 // ErrClosed is returned by Serve on a Server that was shut down before.
@@ -155,16 +172,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// accept starts to serve a connection, unless there are too many that only knock.
+// accept starts to serve a connection, or ends it or another one where there are too many
+// that only knock.
 func (s *Server) accept(ctx context.Context, conn net.Conn) {
-	source := sourceOf(conn.RemoteAddr())
-	if !s.logins.take(source) {
-		s.log.Warn("refused connection: too many are logging in", "source", conn.RemoteAddr())
+	ctx, end := context.WithCancelCause(ctx)
+	v := newVisitor(conn, end)
+	gone, ok := s.lobby.enter(v)
+	if gone != nil {
+		s.logEviction(gone)
+	}
+	if !ok {
+		s.logRefusal(v)
+		end(errNoTurn)
 		conn.Close()
 		return
 	}
-	if !s.addConn(conn) {
-		s.logins.release(source)
+	if !s.addConn(conn, end) {
+		s.lobby.leave(v)
+		end(ErrClosed)
 		conn.Close()
 		return
 	}
@@ -172,8 +197,23 @@ func (s *Server) accept(ctx context.Context, conn net.Conn) {
 		defer s.handlers.Done()
 		defer s.removeConn(conn)
 		defer s.contain("a connection")
-		s.handle(ctx, conn, source)
+		defer s.lobby.leave(v)
+		s.handle(ctx, v)
 	}()
+}
+
+func (s *Server) logRefusal(v *visitor) {
+	if s.refusals.allows(func(n int) { s.log.Warn("refused more connections: too many are logging in", "connections", n) }) {
+		s.log.Warn("refused connection: too many are logging in", "source", v.conn.RemoteAddr())
+	}
+}
+
+func (s *Server) logEviction(v *visitor) {
+	if s.evictions.allows(func(n int) {
+		s.log.Warn("ended more connections that had not logged in, to make room", "connections", n)
+	}) {
+		s.log.Warn("ended a connection that had not logged in, to make room", "source", v.conn.RemoteAddr())
+	}
 }
 
 // contain keeps a fault in one connection from ending pgod, and with it all others.
@@ -197,13 +237,13 @@ func (s *Server) addListener(l net.Listener) bool {
 	return true
 }
 
-func (s *Server) addConn(c net.Conn) bool {
+func (s *Server) addConn(c net.Conn, end context.CancelCauseFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
 		return false
 	}
-	s.open[c] = struct{}{}
+	s.open[c] = end
 	s.handlers.Add(1)
 	return true
 }
@@ -211,6 +251,7 @@ func (s *Server) addConn(c net.Conn) bool {
 func (s *Server) removeConn(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open[c](nil)
 	delete(s.open, c)
 	c.Close()
 }
@@ -240,7 +281,8 @@ func (s *Server) close() {
 	s.stopListening()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := range s.open {
+	for c, end := range s.open {
+		end(ErrClosed)
 		c.Close()
 	}
 }
