@@ -48,6 +48,24 @@ func parseHost(text string) (string, error) {
 	return strings.ToLower(text), nil
 }
 
+// parseTrusted takes a network of IPv4 or IPv6 addresses.
+func parseTrusted(text string) (netip.Prefix, error) {
+	network, err := netip.ParsePrefix(text)
+	meant := network.Masked()
+	if address, notOne := netip.ParseAddr(text); notOne == nil && address.Zone() == "" {
+		meant, _ = address.Unmap().Prefix(address.Unmap().BitLen())
+	} else if err == nil && network.Addr().Is4In6() && network.Bits() >= 96 {
+		meant, _ = network.Addr().Unmap().Prefix(network.Bits() - 96)
+	}
+	switch {
+	case !meant.IsValid() || meant.Addr().Is4In6():
+		return meant, wrong(`write an address and how many bits of it count, such as "10.0.0.0/8" or "fd00::/8"`, "%s is no network", quote(text))
+	case network != meant:
+		return meant, wrong("did you mean "+quote(meant.String())+"?", "%s is not how a network is written", quote(text))
+	}
+	return meant, nil
+}
+
 // parsePortRange takes n, n-m, or n/x for n up to and including n+x.
 func parsePortRange(text string) (PortRange, error) {
 	separator := strings.IndexAny(text, "-/")

@@ -3,16 +3,18 @@
 package config
 
 import (
+	"net/netip"
 	"reflect"
 	"time"
 )
 
 // Config is what the configuration files say, for this machine.
 type Config struct {
-	OperatorKeys string      // path of an authorized_keys file; empty: there are no operators
-	Notify       []SecretURL // where every service's results go
-	Services     []Service   // those of this machine, in the order of the files
-	Warnings     Problems    // what works but should be changed
+	OperatorKeys    string         // path of an authorized_keys file; empty: there are no operators
+	Notify          []SecretURL    // where every service's results go
+	TrustedNetworks []netip.Prefix // whose failed logins slow nobody down
+	Services        []Service      // those of this machine, in the order of the files
+	Warnings        Problems       // what works but should be changed
 }
 
 // Service is one [[services]] entry.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,6 +18,7 @@ const everyKey = `
 [pgod]
 operator_keys = "/etc/pgo/../pgo/operator_keys"
 notify = ["https://hooks.example.org/S3CRET"]
+trusted_networks = ["10.0.0.0/8", "FD00::/8"]
 
 [[services]]
 name = "web"
@@ -53,8 +55,9 @@ func TestEveryKey(t *testing.T) {
 	}
 	secret := NewSecret
 	want := &Config{
-		OperatorKeys: "/etc/pgo/operator_keys",
-		Notify:       []SecretURL{{"https://hooks.example.org/***", secret("https://hooks.example.org/S3CRET")}},
+		OperatorKeys:    "/etc/pgo/operator_keys",
+		Notify:          []SecretURL{{"https://hooks.example.org/***", secret("https://hooks.example.org/S3CRET")}},
+		TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		Services: []Service{{
 			Name:       "web",
 			User:       "alice",

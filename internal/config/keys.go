@@ -11,6 +11,7 @@ var rootKeys = []key[reader]{
 var pgodKeys = []key[Config]{
 	{name: "operator_keys", read: func(c *Config, v value) { c.OperatorKeys = read(v, parseAbsolutePath) }},
 	{name: "notify", read: func(c *Config, v value) { c.Notify = readList(v, parseNotify) }},
+	{name: "trusted_networks", read: func(c *Config, v value) { c.TrustedNetworks = readList(v, parseTrusted) }},
 }
 
 var serviceKeys = []key[Service]{
