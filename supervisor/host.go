@@ -15,6 +15,9 @@ import (
 // none asks a worker for more than it has reported, but top.
 var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.Args) sshd.Exit{
 	"ping":    (*Supervisor).pingHost,
+	"status":  (*Supervisor).showHostStatus,
+	"ports":   (*Supervisor).showPorts,
+	"reload":  (*Supervisor).runReload,
 	"version": (*Supervisor).showVersion,
 }
 

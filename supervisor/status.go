@@ -35,22 +35,31 @@ func (i *instance) endWorker(session sshd.Session, politely bool) sshd.Exit {
 	return sshd.Exit{}
 }
 
-// rows are the lines of a status: a name and a value each. One without a name
-// goes on with what the row before it says.
-type rows [][2]string
-
-func (r *rows) add(name, format string, args ...any) {
-	*r = append(*r, [2]string{name, printable.Line(fmt.Sprintf(format, args...))})
+// row is one line of a status: a name and a value. A row without a name goes on with
+// what the one before it says.
+type row struct {
+	name  string
+	word  cell // what the value begins with, if that has a colour
+	value string
 }
 
-func (r rows) write(w io.Writer) {
+type rows []row
+
+func (r *rows) add(name, format string, args ...any) {
+	*r = append(*r, row{name: name, value: printable.Line(fmt.Sprintf(format, args...))})
+}
+
+func (r rows) write(w io.Writer, color bool) {
 	var b strings.Builder
 	for _, row := range r {
-		name := row[0]
+		name, word := row.name, row.word.text
 		if name != "" {
 			name += ":"
 		}
-		fmt.Fprintf(&b, "%-10s %s\n", name, row[1])
+		if color {
+			word = row.word.level.Paint(word)
+		}
+		fmt.Fprintf(&b, "%-10s %s\n", name, word+row.value)
 	}
 	_, _ = io.WriteString(w, b.String())
 }
@@ -58,9 +67,9 @@ func (r rows) write(w io.Writer) {
 func (i *instance) showStatus(session sshd.Session, args target.Args) sshd.Exit {
 	v, now := i.view.get(), time.Now()
 	if args.Has("--json") {
-		_, _ = io.WriteString(session.Stdout, encode(i.statusJSON(v, now)))
+		_, _ = io.WriteString(session.Stdout, encode(v.statusJSON(i.service, now)))
 	} else {
-		i.status(v, now).write(session.Stdout)
+		i.status(v, now).write(session.Stdout, session.Color)
 	}
 	return sshd.Exit{}
 }
@@ -70,6 +79,8 @@ func (i *instance) status(v snapshot, now time.Time) rows {
 	state := v.report
 	var r rows
 	r.add("service", "%s", i.service.Name)
+	condition := v.condition(now)
+	r = append(r, row{name: "state", word: cell{string(condition), condition.Level()}})
 	r.add("wanted", "%s", orNone(state.GetWanted()))
 	r.add("deployed", "%s", deployedLine(state, now))
 	r.add("head", "%s", orNone(short(state.GetHead())))
@@ -85,7 +96,7 @@ func (i *instance) status(v snapshot, now time.Time) rows {
 		activity += fmt.Sprintf(", next poll in %s", left(now, next))
 	}
 	r.add("now", "%s", activity)
-	r.add("worker", "%s", v.worker(now))
+	r = append(r, v.workerRow(now))
 	r.list("unwell", state.GetUnwell())
 	if text := state.GetError(); text != "" {
 		r.add("error", "%s (for %s)", text, since(now, state.GetErrorSince()))
@@ -107,14 +118,14 @@ func (i *instance) showWorker(session sshd.Session, _ target.Args) sshd.Exit {
 	var r rows
 	r.add("service", "%s", i.service.Name)
 	r.add("user", "%s", i.service.User)
-	r.add("worker", "%s", v.worker(now))
-	r.write(session.Stdout)
+	r = append(r, v.workerRow(now))
+	r.write(session.Stdout, session.Color)
 	return sshd.Exit{}
 }
 
-// worker is the worker's process in one line.
-func (s snapshot) worker(now time.Time) string {
-	text := string(s.state)
+// workerRow is the worker's process in one line.
+func (s snapshot) workerRow(now time.Time) row {
+	level, text := s.hostWorker(now).Level(), ""
 	if s.restarts.crashloop(now) {
 		text += ", crashloop"
 	}
@@ -125,7 +136,7 @@ func (s snapshot) worker(now time.Time) string {
 	if s.state == backoff {
 		text += fmt.Sprintf(", started again in %s: %v", until(s.retry), s.err)
 	}
-	return text
+	return row{name: "worker", word: cell{string(s.state), level}, value: printable.Line(text)}
 }
 
 // deployedLine is what runs, since when and why.

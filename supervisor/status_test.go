@@ -30,6 +30,7 @@ var statuses = []struct {
 		snapshot: snapshot{state: starting, report: &proto.State{}},
 		text: `
 service:   web
+state:     starting
 wanted:    -
 deployed:  -
 head:      -
@@ -37,7 +38,7 @@ last:      -
 now:       -
 worker:    starting, restarts: 0
 `,
-		json: `{"service":"web","user":"alice","worker":{"state":"starting","restarts":0,"crashloop":false}}`,
+		json: `{"service":"web","user":"alice","state":"starting","worker":{"state":"starting","restarts":0,"crashloop":false}}`,
 	},
 	{
 		name: "all is well",
@@ -47,6 +48,7 @@ worker:    starting, restarts: 0
 		}},
 		text: `
 service:   web
+state:     running
 wanted:    up
 deployed:  aaaaaaa, 3s ago, poll: first deploy
 head:      aaaaaaa
@@ -54,7 +56,7 @@ last:      deployed
 now:       idle, next poll in 48s
 worker:    ready, restarts: 1
 `,
-		json: `{"service":"web","user":"alice","wanted":"up","head":"aaaaaaaaaaaaaaaa","deployed":"aaaaaaaaaaaaaaaa",` +
+		json: `{"service":"web","user":"alice","state":"running","wanted":"up","head":"aaaaaaaaaaaaaaaa","deployed":"aaaaaaaaaaaaaaaa",` +
 			`"deployed_at":"2026-05-04T11:59:57Z","trigger":"poll","reason":"first deploy","outcome":"deployed","activity":"idle",` +
 			`"next_poll":"2026-05-04T12:00:48Z","worker":{"state":"ready","restarts":1,"crashloop":false}}`,
 	},
@@ -69,6 +71,7 @@ worker:    ready, restarts: 1
 		}},
 		text: `
 service:   web
+state:     unwell
 wanted:    down
 deployed:  aaaaaaa, 1h0m0s ago, up by ada (taken down)
 head:      bbbbbbb
@@ -83,7 +86,7 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
            services.web.privileged: true is refused (allow = ["privileged"])
            \x1b[2J\u009bforged\nerror: none
 `,
-		json: `{"service":"web","user":"alice","wanted":"down","head":"bbbbbbbbbbbbbbbb","deployed":"aaaaaaaaaaaaaaaa",` +
+		json: `{"service":"web","user":"alice","state":"unwell","wanted":"down","head":"bbbbbbbbbbbbbbbb","deployed":"aaaaaaaaaaaaaaaa",` +
 			`"deployed_at":"2026-05-04T11:00:00Z","reason":"up by ada","outcome":"refused",` +
 			`"frozen":{"reason":"ada: <holidays>","since":"2026-05-04T11:59:00Z"},"pinned":{"commit":"cccccccccccccccc","until":"2026-05-04T12:29:00Z"},` +
 			`"worker":{"state":"ready","restarts":0,"crashloop":false},` +
@@ -97,7 +100,7 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
 		snapshot: snapshot{state: ready, report: &proto.State{
 			Wanted: "up\n", Deployed: "a", DeployedAt: -1 << 62, NextPoll: 1 << 62, Error: "x", ErrorSince: 1 << 62,
 		}},
-		json: `{"service":"web","user":"alice","wanted":"up\\n","deployed":"a",` +
+		json: `{"service":"web","user":"alice","state":"stale","wanted":"up\\n","deployed":"a",` +
 			`"worker":{"state":"ready","restarts":0,"crashloop":false},"error":{"text":"x"}}`,
 	},
 	{
@@ -106,7 +109,7 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
 			state: backoff, err: errors.New("the worker ended: exit status 2"), retry: statusNow.Add(1500 * time.Millisecond), report: &proto.State{},
 			restarts: restartCount{total: 9, recent: []time.Time{statusNow, statusNow, statusNow, statusNow, statusNow}},
 		},
-		json: `{"service":"web","user":"alice","worker":{"state":"backoff","restarts":9,"crashloop":true,` +
+		json: `{"service":"web","user":"alice","state":"crashloop","worker":{"state":"backoff","restarts":9,"crashloop":true,` +
 			`"error":"the worker ended: exit status 2","retry_at":"2026-05-04T12:00:01.5Z"}}`,
 	},
 }
@@ -116,7 +119,7 @@ func TestStatus(t *testing.T) {
 	for _, test := range statuses {
 		t.Run(test.name, func(t *testing.T) {
 			var text bytes.Buffer
-			i.status(test.snapshot, statusNow).write(&text)
+			i.status(test.snapshot, statusNow).write(&text, false)
 			if want := strings.TrimPrefix(test.text, "\n"); want != "" && text.String() != want {
 				t.Errorf("got\n%s\nwant\n%s", text.String(), want)
 			}
@@ -125,10 +128,10 @@ func TestStatus(t *testing.T) {
 }
 
 func TestStatusJSON(t *testing.T) {
-	i := &instance{service: config.Service{Name: "web", User: "alice"}}
+	web := config.Service{Name: "web", User: "alice"}
 	for _, test := range statuses {
 		t.Run(test.name, func(t *testing.T) {
-			if got := encode(i.statusJSON(test.snapshot, statusNow)); got != test.json+"\n" {
+			if got := encode(test.snapshot.statusJSON(web, statusNow)); got != test.json+"\n" {
 				t.Errorf("got\n%s\nwant\n%s", got, test.json)
 			}
 		})

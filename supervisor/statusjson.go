@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"pgo/internal/config"
 	"pgo/internal/printable"
 )
 
@@ -15,6 +16,7 @@ import (
 type statusJSON struct {
 	Service    string      `json:"service"`
 	User       string      `json:"user"`
+	State      string      `json:"state"`
 	Wanted     string      `json:"wanted,omitempty"`
 	Head       string      `json:"head,omitempty"`
 	Deployed   string      `json:"deployed,omitempty"`
@@ -57,20 +59,21 @@ type errorJSON struct {
 	Details []string  `json:"details,omitempty"`
 }
 
-// encode writes a status as one line.
-func encode(s statusJSON) string {
+// encode writes a value as JSON on one line.
+func encode(value any) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // none of its types can fail: moment sees to the times
+	_ = e.Encode(value) // none of the types here can fail: moment sees to the times
 	return b.String()
 }
 
-func (i *instance) statusJSON(v snapshot, now time.Time) statusJSON {
+func (v snapshot) statusJSON(service config.Service, now time.Time) statusJSON {
 	state := v.report
 	s := statusJSON{
-		Service:    i.service.Name,
-		User:       i.service.User,
+		Service:    service.Name,
+		User:       service.User,
+		State:      string(v.condition(now)),
 		Wanted:     printable.Line(state.GetWanted()),
 		Head:       printable.Line(state.GetHead()),
 		Deployed:   printable.Line(state.GetDeployed()),

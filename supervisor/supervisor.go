@@ -43,11 +43,15 @@ type Supervisor struct {
 
 	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
 
+	reloads reloads
+	ending  chan struct{} // closed when Close begins
+
 	mu          sync.Mutex // guards what follows
 	instances   map[string]*instance
 	leaving     map[string]*instance // not configured any more; the worker may still be there
 	operators   map[string]bool      // public keys by wire form
 	reappointed chan struct{}        // closed when operators is replaced
+	sshPort     int                  // what pgod listens at; 0: not known yet
 	closing     bool
 }
 
@@ -67,7 +71,7 @@ func New(opts Options) (*Supervisor, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}, reappointed: make(chan struct{})}, nil
+	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}, reappointed: make(chan struct{}), ending: make(chan struct{})}, nil
 }
 
 // checkDir refuses a directory in which somebody else could replace the host
@@ -118,13 +122,16 @@ func makeSocketDir(dir string) error {
 // Apply makes the configuration's services the ones that run, and the operator
 // keys the ones that count. A service whose entry is the same keeps its worker,
 // which is told what has changed beside it; one whose entry changed gets a new
-// worker. Containers are not touched. sshPort is what pgod listens at.
-func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) {
+// worker. Containers are not touched. sshPort is what pgod listens at. While pgod is
+// stopping nothing changes.
+func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var changes Changes
 	if s.closing {
-		return
+		return changes
 	}
+	s.sshPort = sshPort
 	s.operators = map[string]bool{}
 	for _, key := range operators {
 		s.operators[string(key.Marshal())] = true
@@ -138,8 +145,10 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		old := s.instances[service.Name]
 		if old != nil && old.service.Equal(service) {
 			old.neighbours.set(neighbours)
+			changes.Unchanged = append(changes.Unchanged, service.Name)
 			continue
 		}
+		changes.replaced(service.Name, old != nil)
 		if old == nil { // two workers must never share a directory
 			old = s.leaving[service.Name]
 			delete(s.leaving, service.Name)
@@ -156,8 +165,12 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 			delete(s.instances, name)
 			s.leaving[name] = old
 			s.replace(old, nil)
+			changes.Removed = append(changes.Removed, name)
 		}
 	}
+	changes.sort()
+	s.reloads.accepted()
+	return changes
 }
 
 // replace ends the old instance, if there is one, and then begins the new one,
@@ -192,6 +205,9 @@ func (s *Supervisor) left(old *instance) {
 // are not touched.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.mu.Lock()
+	if !s.closing {
+		close(s.ending)
+	}
 	s.closing = true
 	instances := s.all()
 	s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
+	"pgo/internal/sshd"
 	"pgo/supervisor"
 )
 
@@ -24,9 +26,12 @@ type reloader struct {
 	flags   flags
 	options config.Options
 	workers *supervisor.Supervisor
+	server  *sshd.Server
 	sshPort int // what the listener got, also where options say 0
 	log     hclog.Logger
 	hup     <-chan os.Signal
+
+	one sync.Mutex // held while the configuration is read and applied
 }
 
 // catchHangup is to be called before anybody may send one: it would end pgod.
@@ -39,7 +44,7 @@ func catchHangup() <-chan os.Signal {
 
 // watch reloads on SIGHUP, and with --restart when a file changed, until ctx
 // ends.
-func (r reloader) watch(ctx context.Context) {
+func (r *reloader) watch(ctx context.Context) {
 	changes := r.changes()
 	timer := time.NewTimer(settle)
 	timer.Stop()
@@ -48,11 +53,11 @@ func (r reloader) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.hup:
-			r.reload()
+			_, _ = r.reload() // its error is logged
 		case <-changes:
 			timer.Reset(settle)
 		case <-timer.C:
-			r.reload()
+			_, _ = r.reload()
 		}
 	}
 }
@@ -60,7 +65,7 @@ func (r reloader) watch(ctx context.Context) {
 // changes yields something when the configuration may have changed. The
 // directories that hold it are watched, since a file that is replaced is another
 // file.
-func (r reloader) changes() <-chan struct{} {
+func (r *reloader) changes() <-chan struct{} {
 	if !r.flags.reload {
 		return nil
 	}
@@ -95,20 +100,28 @@ func (r reloader) changes() <-chan struct{} {
 	return changes
 }
 
-// reload applies the configuration as it is now. A bad one changes nothing.
-func (r reloader) reload() {
+// reload applies the configuration as it is now. A bad one changes nothing. It may be
+// called by several at once.
+func (r *reloader) reload() (supervisor.Reloaded, error) {
+	r.one.Lock()
+	defer r.one.Unlock()
 	cfg, err := load(r.flags, r.options)
 	if err != nil {
 		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
-		return
+		r.workers.Rejected(err)
+		return supervisor.Reloaded{}, err
 	}
 	r.log.Info("reloaded the configuration", "services", len(cfg.Services))
-	r.apply(cfg)
+	return r.apply(cfg), nil
 }
 
-func (r reloader) apply(cfg loaded) {
+func (r *reloader) apply(cfg loaded) supervisor.Reloaded {
+	var reloaded supervisor.Reloaded
 	for _, warning := range cfg.Warnings {
 		r.log.Warn("the configuration could be better", "at", warning.String())
+		reloaded.Warnings = append(reloaded.Warnings, warning.String())
 	}
-	r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
+	r.server.Trust(cfg.TrustedNetworks)
+	reloaded.Changes = r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
+	return reloaded
 }

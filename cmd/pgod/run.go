@@ -86,8 +86,12 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	log.Info("listening", "address", listener.Addr().String(), "version", version.String(), "services", len(cfg.Services))
-	r := reloader{f, options, workers, listener.Addr().(*net.TCPAddr).Port, log, hup}
+	r := &reloader{
+		flags: f, options: options, workers: workers, server: server,
+		sshPort: listener.Addr().(*net.TCPAddr).Port, log: log, hup: hup,
+	}
 	r.apply(cfg)
+	workers.OnReload(r.reload)
 	return serve(ctx, server, listener, workers, r)
 }
 
@@ -105,7 +109,7 @@ func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.
 
 // serve answers clients until ctx ends, and then stops in order: no new
 // sessions, what runs may end, then the workers.
-func serve(ctx context.Context, server *sshd.Server, listener net.Listener, workers *supervisor.Supervisor, r reloader) error {
+func serve(ctx context.Context, server *sshd.Server, listener net.Listener, workers *supervisor.Supervisor, r *reloader) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(context.Background(), listener) }()
 	watched, stopWatching := context.WithCancel(ctx)

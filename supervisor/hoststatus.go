@@ -1,0 +1,109 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+// maxTrouble is as much of an error as has room in a table.
+const maxTrouble = 100
+
+// maxShown bounds how many mistakes of the configuration stand below a table.
+const maxShown = 10
+
+// hostStatusJSON is what `//status --json` prints: an interface of pgo. Its services
+// are what `status --json` prints of each.
+type hostStatusJSON struct {
+	Services    []statusJSON `json:"services"`
+	ConfigError *errorJSON   `json:"config_error,omitempty"`
+}
+
+func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+	services, now := s.overview(), time.Now()
+	_, bad := s.reloads.get()
+	if args.Has("--json") {
+		all := hostStatusJSON{Services: []statusJSON{}, ConfigError: bad.json()}
+		for _, s := range services {
+			all.Services = append(all.Services, s.statusJSON(s.service, now))
+		}
+		return print(session, encode(all))
+	}
+	statusTable(services, now).write(session.Stdout, session.Color)
+	bad.write(session.Stdout, now)
+	return sshd.Exit{}
+}
+
+// statusTable has all services in a line each.
+func statusTable(services []seen, now time.Time) table {
+	t := table{texts("SERVICE", "STATE", "DEPLOYED", "AGE", "HEAD", "LAST", "WORKER", "PID", "RESTARTS", "ERROR")}
+	for _, s := range services {
+		report, worker, condition := s.report, s.hostWorker(now), s.condition(now)
+		t = append(t, []cell{
+			{text: s.service.Name},
+			{string(condition), condition.Level()},
+			{text: printable.Line(short(report.GetDeployed()))},
+			{text: age(report.GetDeployedAt(), now)},
+			{text: printable.Line(short(report.GetHead()))},
+			{text: printable.Line(report.GetOutcome())},
+			workerCell(worker),
+			{text: pid(worker)},
+			{text: strconv.Itoa(worker.Restarts)},
+			{text: printable.Cut(s.trouble(), maxTrouble)},
+		})
+	}
+	return t
+}
+
+// workerCell is the state of a worker's process.
+func workerCell(w hoststat.Worker) cell {
+	text := w.State
+	if w.Crashloop {
+		text += ", crashloop"
+	}
+	return cell{text, w.Level()}
+}
+
+func pid(w hoststat.Worker) string {
+	if w.PID == 0 {
+		return ""
+	}
+	return strconv.Itoa(w.PID)
+}
+
+// age is how long ago something was that a worker told in Unix seconds.
+func age(unix int64, now time.Time) string {
+	at := moment(unix)
+	if at.IsZero() {
+		return ""
+	}
+	return hoststat.Age(now.Sub(at))
+}
+
+// write tells what is wrong with the configuration on disk, if anything is.
+func (c *configError) write(w io.Writer, now time.Time) {
+	if c == nil {
+		return
+	}
+	lines := c.lines
+	if more := len(lines) - maxShown; more > 0 {
+		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: pgod --check lists them all", more))
+	}
+	_, _ = fmt.Fprintf(w, "\nThe configuration on disk is bad (for %s); the old one stays in force:\n  %s\n",
+		hoststat.Age(now.Sub(c.since)), strings.Join(lines, "\n  "))
+}
+
+func (c *configError) json() *errorJSON {
+	if c == nil {
+		return nil
+	}
+	return &errorJSON{Text: c.lines[0], Since: c.since.UTC().Truncate(time.Second), Details: c.lines}
+}

@@ -1,0 +1,243 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pgo/internal/config"
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
+	"pgo/internal/sockets"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+// ownPort stands for pgod where the owner of a port is a service otherwise: no service
+// can have this name.
+const ownPort = "(pgod)"
+
+// maxUsedPorts bounds how many host ports of one service count.
+const maxUsedPorts = 1000
+
+// portJSON is one row of `//ports`, and one element of what `//ports --json` prints:
+// an interface of pgo. Its ports are granted to one, or to nobody, and used by one, or
+// by nobody.
+type portJSON struct {
+	First     int      `json:"first"`
+	Last      int      `json:"last"`                 // the same as first, unless nobody uses these
+	Granted   string   `json:"granted_to,omitempty"` // a service, or (pgod)
+	Protocol  string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
+	Addresses []string `json:"addresses,omitempty"`  // of the host, that it is used at
+	Service   string   `json:"used_by,omitempty"`    // a service, or (pgod)
+	Container string   `json:"container,omitempty"`  // of that service
+	Program   string   `json:"program,omitempty"`    // that uses it, and is no service's
+	PID       int      `json:"pid,omitempty"`        // of the program
+	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
+}
+
+func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+	services := s.overview()
+	s.mu.Lock()
+	sshPort := s.sshPort
+	s.mu.Unlock()
+	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
+	if args.Has("--json") {
+		return print(session, encode(struct {
+			Ports []portJSON `json:"ports"`
+		}{all}))
+	}
+	portsTable(all).write(session.Stdout, session.Color)
+	return sshd.Exit{}
+}
+
+// ports is who owns which host port: what the configuration grants, beside what is in
+// use. A listener that is no service's counts where the port is granted.
+func ports(services []seen, sshPort int, listeners []sockets.Socket, programs func([]sockets.Socket) map[sockets.Socket]sockets.Program) []portJSON {
+	grants := grantsOf(services, sshPort)
+	uses := containerUses(services)
+	var others []sockets.Socket
+	for _, l := range listeners {
+		if _, granted := grants.of(l.Port); granted && !slices.ContainsFunc(uses, func(u portJSON) bool { return u.serves(l) }) {
+			others = append(others, l)
+		}
+	}
+	owners := programs(others)
+	for _, l := range others {
+		uses = append(uses, programUse(l, owners[l], sshPort))
+	}
+	uses = merge(uses)
+	for n := range uses {
+		uses[n].Granted, _ = grants.of(uses[n].First)
+		uses[n].Conflict = conflict(uses[n], services)
+	}
+	all := append(uses, grants.unused(uses)...)
+	if all == nil {
+		return []portJSON{}
+	}
+	slices.SortStableFunc(all, func(a, b portJSON) int { return cmp.Compare(a.First, b.First) })
+	return all
+}
+
+// grant is a range of host ports, and whose it is.
+type grant struct {
+	config.PortRange
+	owner string
+}
+
+type grants []grant
+
+func grantsOf(services []seen, sshPort int) grants {
+	var all grants
+	if sshPort != 0 {
+		all = append(all, grant{config.PortRange{First: sshPort, Last: sshPort}, ownPort})
+	}
+	for _, s := range services {
+		for _, r := range s.service.Ports {
+			all = append(all, grant{r, s.service.Name})
+		}
+	}
+	return all
+}
+
+func (g grants) of(port int) (owner string, granted bool) {
+	for _, one := range g {
+		if one.First <= port && port <= one.Last {
+			return one.owner, true
+		}
+	}
+	return "", false
+}
+
+// unused are the parts of the grants that nobody uses.
+func (g grants) unused(uses []portJSON) []portJSON {
+	used := map[int]bool{}
+	for _, u := range uses {
+		used[u.First] = true
+	}
+	var all []portJSON
+	for _, one := range g {
+		open := false // the last of all goes on
+		for port := one.First; port <= one.Last; port++ {
+			switch {
+			case used[port]:
+				open = false
+			case open:
+				all[len(all)-1].Last = port
+			default:
+				all, open = append(all, portJSON{First: port, Last: port, Granted: one.owner}), true
+			}
+		}
+	}
+	return all
+}
+
+// containerUses are the host ports that the services' containers have, as the workers
+// have reported them.
+func containerUses(services []seen) []portJSON {
+	var uses []portJSON
+	for _, s := range services {
+		reported := s.report.GetPorts()
+		for _, p := range reported[:min(len(reported), maxUsedPorts)] {
+			if p.GetPort() == 0 || p.GetPort() > 65535 {
+				continue
+			}
+			uses = append(uses, portJSON{
+				First: int(p.GetPort()), Last: int(p.GetPort()),
+				Protocol: brief(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
+				Service: s.service.Name, Container: brief(p.GetContainer()),
+			})
+		}
+	}
+	return uses
+}
+
+// brief is a name that a worker has told: there may be very many.
+func brief(name string) string { return printable.Line(printable.Cut(name, 256)) }
+
+// serves tells whether the listener is the engine's for this use.
+func (p portJSON) serves(l sockets.Socket) bool {
+	return p.First == l.Port && p.Protocol == l.Protocol && sockets.Overlap(p.Addresses[0], l.IP)
+}
+
+// programUse is the use of a port by a program that is no service's.
+func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
+	use := portJSON{First: l.Port, Last: l.Port, Protocol: l.Protocol, Addresses: []string{l.IP}}
+	if l.Port == sshPort && l.Protocol == "tcp" && by.PID == os.Getpid() {
+		use.Service = ownPort
+		return use
+	}
+	use.Program, use.PID = printable.Line(by.Name), by.PID
+	return use
+}
+
+// merge makes one of the uses that differ in their addresses alone: the engine has one
+// for each family.
+func merge(uses []portJSON) []portJSON {
+	type key struct {
+		port, pid                    int
+		protocol, service, container string
+	}
+	var merged []portJSON
+	known := map[key]int{}
+	for _, u := range uses {
+		k := key{u.First, u.PID, u.Protocol, u.Service, u.Container}
+		n, found := known[k]
+		if !found {
+			known[k] = len(merged)
+			merged = append(merged, u)
+		} else if !slices.Contains(merged[n].Addresses, u.Addresses[0]) {
+			merged[n].Addresses = append(merged[n].Addresses, u.Addresses[0])
+		}
+	}
+	return merged
+}
+
+// conflict says what is wrong with a use; empty: nothing is.
+func conflict(use portJSON, services []seen) string {
+	switch {
+	case use.Granted == "":
+		// A service without ports may have all that are granted to nobody.
+		limited := slices.ContainsFunc(services, func(s seen) bool { return s.service.Name == use.Service && len(s.service.Ports) > 0 })
+		if limited {
+			return "not granted to " + use.Service
+		}
+		return ""
+	case use.Granted == use.Service:
+		return ""
+	case use.Service != "":
+		return fmt.Sprintf("granted to %s, used by %s", use.Granted, use.Service)
+	}
+	return fmt.Sprintf("granted to %s, used by another program", use.Granted)
+}
+
+// portsTable shows the rows. Where something is wrong it is the last column that says so.
+func portsTable(all []portJSON) table {
+	t := table{texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
+	for _, p := range all {
+		port := strconv.Itoa(p.First)
+		if p.Last != p.First {
+			port += fmt.Sprintf("-%d", p.Last)
+		}
+		row := texts(port, p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		t = append(t, append(row, cell{p.Conflict, hoststat.Bad}))
+	}
+	return t
+}
+
+// by is what has the port: a container, or a program.
+func (p portJSON) by() string {
+	switch {
+	case p.Container != "":
+		return p.Container
+	case p.PID != 0:
+		return fmt.Sprintf("%s (pid %d)", p.Program, p.PID)
+	case p.Protocol != "" && p.Service == "":
+		return "a program"
+	}
+	return ""
+}

@@ -1,0 +1,104 @@
+package supervisor
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"pgo/internal/config"
+	"pgo/internal/sockets"
+	"pgo/proto"
+)
+
+func granted(name string, ports ...config.PortRange) seen {
+	return seen{config.Service{Name: name, Ports: ports}, snapshot{state: ready, report: &proto.State{}}}
+}
+
+func (s seen) uses(ports ...*proto.UsedPort) seen {
+	s.report = &proto.State{Ports: ports}
+	return s
+}
+
+func used(ip string, port int, protocol, container string) *proto.UsedPort {
+	return &proto.UsedPort{Ip: ip, Port: uint32(port), Protocol: protocol, Container: container}
+}
+
+func TestPorts(t *testing.T) {
+	services := []seen{
+		granted("db", config.PortRange{First: 5432, Last: 5432}, config.PortRange{First: 9000, Last: 9005}).uses(
+			used("127.0.0.1", 5432, "tcp", "db-1"),
+			used("", 7000, "tcp", "db-1"),
+			used("0.0.0.0", 8081, "tcp", "db-1"),
+			used("0.0.0.0", 9002, "tcp", "db-\x1b[2J"), used("::", 9002, "tcp", "db-\x1b[2J"),
+			used("0.0.0.0", 70000, "tcp", "no port"), used("0.0.0.0", 0, "tcp", "no port"),
+		),
+		granted("free").uses(used("0.0.0.0", 6000, "udp", "free-1")),
+		granted("web", config.PortRange{First: 8080, Last: 8082}),
+	}
+	listeners := []sockets.Socket{
+		{IP: "127.0.0.1", Port: 2222, Protocol: "tcp"}, // pgod
+		{IP: "10.0.0.1", Port: 2222, Protocol: "tcp"},  // not pgod
+		{IP: "127.0.0.1", Port: 5432, Protocol: "tcp"}, // the engine's
+		{IP: "0.0.0.0", Port: 9002, Protocol: "tcp"},   // likewise
+		{IP: "::", Port: 8080, Protocol: "tcp"},
+		{IP: "0.0.0.0", Port: 8080, Protocol: "tcp"},
+		{IP: "0.0.0.0", Port: 8082, Protocol: "udp"},
+		{IP: "0.0.0.0", Port: 22, Protocol: "tcp"}, // granted to nobody
+	}
+	programs := func(of []sockets.Socket) map[sockets.Socket]sockets.Program {
+		return map[sockets.Socket]sockets.Program{
+			listeners[0]: {PID: os.Getpid(), Name: "pgod"},
+			listeners[1]: {PID: 7, Name: "sshd"},
+			listeners[4]: {PID: 8, Name: "nginx\n"}, listeners[5]: {PID: 8, Name: "nginx\n"},
+		}
+	}
+	all := ports(services, 2222, listeners, programs)
+	var text bytes.Buffer
+	portsTable(all).write(&text, false)
+	want := `
+PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLICT
+2222       (pgod)   (pgod)   tcp       127.0.0.1   -                     -
+2222       (pgod)   -        tcp       10.0.0.1    sshd (pid 7)          granted to (pgod), used by another program
+5432       db       db       tcp       127.0.0.1   db-1                  -
+6000       -        free     udp       0.0.0.0     free-1                -
+7000       -        db       tcp       ::          db-1                  not granted to db
+8080       web      -        tcp       ::,0.0.0.0  nginx\n (pid 8)       granted to web, used by another program
+8081       web      db       tcp       0.0.0.0     db-1                  granted to web, used by db
+8082       web      -        udp       0.0.0.0     a program             granted to web, used by another program
+9000-9001  db       -        -         -           -                     -
+9002       db       db       tcp       0.0.0.0,::  db-\x1b[2J            -
+9003-9005  db       -        -         -           -                     -
+`
+	if got := "\n" + text.String(); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	row, err := json.Marshal(all[5])
+	if want := `{"first":8080,"last":8080,"granted_to":"web","protocol":"tcp","addresses":["::","0.0.0.0"],"program":"nginx\\n","pid":8,` +
+		`"conflict":"granted to web, used by another program"}`; err != nil || string(row) != want {
+		t.Errorf("got  %s\nwant %s", row, want)
+	}
+}
+
+// Nothing granted, nothing used: an empty list, and not null.
+func TestNoPorts(t *testing.T) {
+	if got := encode(ports(nil, 0, nil, sockets.Programs)); got != "[]\n" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// What a worker tells is bounded.
+func TestPortsAreBounded(t *testing.T) {
+	var many []*proto.UsedPort
+	for n := range 5 * maxUsedPorts {
+		many = append(many, used("0.0.0.0", 1+n, "tcp", strings.Repeat("x", 1000)))
+	}
+	all := ports([]seen{granted("web").uses(many...)}, 0, nil, sockets.Programs)
+	if len(all) != maxUsedPorts {
+		t.Errorf("%d ports are shown", len(all))
+	}
+	if got := len(all[0].Container); got > 300 {
+		t.Errorf("a name of %d bytes is shown", got)
+	}
+}

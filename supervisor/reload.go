@@ -1,0 +1,143 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+// Changes are the services that another configuration has made others, by name.
+type Changes struct{ Added, Changed, Removed, Unchanged []string }
+
+func (c *Changes) replaced(name string, before bool) {
+	if before {
+		c.Changed = append(c.Changed, name)
+	} else {
+		c.Added = append(c.Added, name)
+	}
+}
+
+func (c *Changes) sort() {
+	for _, names := range [][]string{c.Added, c.Changed, c.Removed, c.Unchanged} {
+		slices.Sort(names)
+	}
+}
+
+// Reloaded is what came of reading a configuration that is fine.
+type Reloaded struct {
+	Changes
+	Warnings []string // what works but should be changed
+}
+
+// reloads is what is known of the configuration on disk.
+type reloads struct {
+	mu      sync.Mutex               // guards what follows
+	reload  func() (Reloaded, error) // nil: nobody can
+	applied time.Time                // when the one in force was read
+	bad     error                    // what is wrong with the one on disk; nil: it is in force
+	since   time.Time                // of bad
+}
+
+// OnReload has the host's operation call reload, which reads the configuration again
+// and applies it. It may be called by several at once.
+func (s *Supervisor) OnReload(reload func() (Reloaded, error)) {
+	s.reloads.mu.Lock()
+	defer s.reloads.mu.Unlock()
+	s.reloads.reload = reload
+}
+
+// Rejected notes that the configuration on disk is bad: that is shown until another
+// one is applied.
+func (s *Supervisor) Rejected(err error) {
+	r := &s.reloads
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bad == nil {
+		r.since = time.Now()
+	}
+	r.bad = err
+}
+
+// accepted notes that a configuration is in force.
+func (r *reloads) accepted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.applied, r.bad, r.since = time.Now(), nil, time.Time{}
+}
+
+// configError is what is wrong with the configuration on disk.
+type configError struct {
+	lines []string // fit to be shown
+	since time.Time
+}
+
+// maxProblems bounds how many mistakes are shown.
+const maxProblems = 100
+
+// get returns when the configuration in force was read, and what is wrong with the
+// one on disk, or nil.
+func (r *reloads) get() (applied time.Time, bad *configError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bad != nil {
+		bad = &configError{problems(r.bad), r.since}
+	}
+	return r.applied, bad
+}
+
+// problems are the lines of an error.
+func problems(err error) []string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
+	if more := len(lines) - maxProblems; more > 0 {
+		lines = append(lines[:maxProblems:maxProblems], fmt.Sprintf("%d more", more))
+	}
+	return printableLines(lines)
+}
+
+// runReload reads the configuration and tells what came of it.
+func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	s.reloads.mu.Lock()
+	reload := s.reloads.reload
+	s.reloads.mu.Unlock()
+	if reload == nil {
+		return sshd.Exit{Status: target.StatusFault, Message: "this pgod cannot read its configuration again: restart it"}
+	}
+	reloaded, err := reload()
+	if err != nil {
+		for _, line := range problems(err) {
+			_, _ = fmt.Fprintln(session.Stderr, line)
+		}
+		return sshd.Exit{Status: target.StatusUsage, Message: "cannot reload the configuration: the old one stays in force, mend it and try again"}
+	}
+	if s.isEnding() {
+		return stopping
+	}
+	for _, warning := range printableLines(reloaded.Warnings) {
+		_, _ = fmt.Fprintln(session.Stderr, "warning: "+warning)
+	}
+	var r rows
+	r.add("added", "%s", orNone(strings.Join(reloaded.Added, ", ")))
+	r.add("changed", "%s", orNone(strings.Join(reloaded.Changed, ", ")))
+	r.add("removed", "%s", orNone(strings.Join(reloaded.Removed, ", ")))
+	r.add("unchanged", "%s", orNone(strings.Join(reloaded.Unchanged, ", ")))
+	r.write(session.Stdout, false)
+	return sshd.Exit{}
+}
+
+// stopping is the exit of what could not be done any more.
+var stopping = sshd.Exit{Status: target.StatusUnavailable, Message: "pgod is stopping; try again when it is back"}
+
+func (s *Supervisor) isEnding() bool {
+	select {
+	case <-s.ending:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,75 @@
+package supervisor
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+func TestReload(t *testing.T) {
+	s := newSupervisor(t)
+	run := func() (stdout, stderr string, exit sshd.Exit) {
+		var out, errs bytes.Buffer
+		exit = s.runReload(t.Context(), sshd.Session{Stdout: &out, Stderr: &errs}, target.Args{})
+		return out.String(), errs.String(), exit
+	}
+	if _, _, exit := run(); exit.Status != target.StatusFault {
+		t.Errorf("nobody can reload: %+v", exit)
+	}
+
+	s.OnReload(func() (Reloaded, error) {
+		return Reloaded{Changes{Added: []string{"a", "b"}, Unchanged: []string{"c"}}, []string{"pgo.toml:7: allow\n"}}, nil
+	})
+	stdout, stderr, exit := run()
+	if want := "added:     a, b\nchanged:   -\nremoved:   -\nunchanged: c\n"; stdout != want || exit != (sshd.Exit{}) {
+		t.Errorf("got %s %+v", stdout, exit)
+	}
+	if stderr != "warning: pgo.toml:7: allow\\n\n" {
+		t.Errorf("got %s", stderr)
+	}
+
+	s.OnReload(func() (Reloaded, error) { return Reloaded{}, errors.New("pgo.toml:3: a\npgo.toml:4: b") })
+	stdout, stderr, exit = run()
+	if stdout != "" || stderr != "pgo.toml:3: a\npgo.toml:4: b\n" || exit.Status != target.StatusUsage || !strings.Contains(exit.Message, "the old one stays in force") {
+		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	var c Changes
+	c.replaced("b", false)
+	c.replaced("a", false)
+	c.replaced("c", true)
+	c.Removed = []string{"e", "d"}
+	c.sort()
+	if got := fmt.Sprint(c); got != "{[a b] [c] [d e] []}" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// The time of a mistake is that of the first, and very many are not shown.
+func TestMistakesAreBounded(t *testing.T) {
+	s := newSupervisor(t)
+	s.Rejected(errors.New("first"))
+	_, before := s.reloads.get()
+	s.Rejected(errors.New(strings.Repeat("again\n", 5*maxProblems)))
+	_, bad := s.reloads.get()
+	if !bad.since.Equal(before.since) {
+		t.Errorf("it is bad since %s, not %s", bad.since, before.since)
+	}
+	if len(bad.lines) != maxProblems+1 || !slices.Contains(bad.lines, "400 more") {
+		t.Errorf("%d lines", len(bad.lines))
+	}
+	var out bytes.Buffer
+	bad.write(&out, time.Now())
+	if !strings.HasSuffix(out.String(), "  and 91 more: pgod --check lists them all\n") {
+		t.Errorf("got %s", out.String())
+	}
+}
