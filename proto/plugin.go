@@ -13,6 +13,13 @@ const PluginName = "worker"
 // MaxMessage bounds each message between pgod and a worker, in bytes.
 const MaxMessage = 4 << 20
 
+// How much may be on its way in either direction of a connection, in bytes: of one
+// call, which is what a client that does not read can have waiting in pgod, and of all.
+const (
+	StreamWindow = 256 << 10
+	ConnWindow   = 1 << 20
+)
+
 // Handshake tells a worker that pgod started it. It is no secret and no
 // protection: that is mutual TLS and the socket's directory.
 var Handshake = plugin.HandshakeConfig{

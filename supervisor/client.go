@@ -68,7 +68,10 @@ func (s *Supervisor) launch(ctx context.Context, service config.Service, neighbo
 		StartTimeout:     readyTimeout,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.opts.SocketDir},
-		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage))},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
+			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),
+		},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socket string) (goplugin.Runner, error) {
 			p.runner.socket, p.runner.env = socket, spec.Env
 			return p.runner, nil

@@ -96,7 +96,7 @@ func (r *requests) send(request *proto.RunRequest) error {
 }
 
 // inputPiece is how much of a client's input is passed on at a time.
-const inputPiece = 32 << 10
+const inputPiece = 128 << 10
 
 // copy passes on a client's input to its end, which is told, or to that of the
 // command.

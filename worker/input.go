@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
+	"sync"
 
 	"google.golang.org/grpc"
 
@@ -26,6 +28,35 @@ func newInput() *input {
 	in := &input{reader: reader, stdin: writer, resized: make(chan compose.Window, 1), signals: make(chan string)}
 	in.Input = compose.Input{Stdin: reader, Resized: in.resized, Signals: in.signals}
 	return in
+}
+
+// What the collector lets the heap grow by, in percent: idle, where memory counts,
+// and while a client sends, which leaves a lot behind.
+const (
+	IdleGC   = 25
+	streamGC = 200
+)
+
+var (
+	streamsMu sync.Mutex
+	streams   int // that run
+)
+
+// streaming has the collector run less often until the result is called.
+func streaming() (done func()) {
+	count := func(change int) {
+		streamsMu.Lock()
+		defer streamsMu.Unlock()
+		switch before := streams; {
+		case before == 0:
+			debug.SetGCPercent(streamGC)
+		case before+change == 0:
+			debug.SetGCPercent(IdleGC)
+		}
+		streams += change
+	}
+	count(1)
+	return func() { count(-1) }
 }
 
 // stop has receive pass on nothing more.

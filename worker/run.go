@@ -114,6 +114,7 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 	}
 	c.out.Color = start.GetColor()
 	if operation, _ := target.Lookup(target.Service, start.GetOperation()); operation.Input {
+		defer streaming()()
 		go in.receive(stream)
 		defer in.stop()
 	}
@@ -139,6 +140,11 @@ func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 		return err
 	}
 	if read, ok := readers[name]; ok {
+		pieces := newPieces(replies.send)
+		defer pieces.close()
+		color := c.out.Color
+		c.out = pieces.output()
+		c.out.Color = color
 		return read(c)
 	}
 	change, ok := changes[name]

@@ -42,7 +42,7 @@ func main() {
 func serve() {
 	// A worker is idle most of its life, and there are many: memory counts for
 	// more than the time to collect it.
-	debug.SetGCPercent(25)
+	debug.SetGCPercent(worker.IdleGC)
 	// What it does itself is little, and one thing at a time: a second thread
 	// costs memory, and a look a third more of CPU.
 	runtime.GOMAXPROCS(1)
@@ -63,7 +63,8 @@ func serve() {
 		HandshakeConfig: proto.Handshake,
 		Plugins:         plugin.PluginSet{proto.PluginName: &proto.Plugin{Worker: w}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(proto.MaxMessage))...)
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(proto.MaxMessage),
+				grpc.InitialWindowSize(proto.StreamWindow), grpc.InitialConnWindowSize(proto.ConnWindow))...)
 		},
 		Logger: hclog.NewNullLogger(),
 	})

@@ -48,6 +48,9 @@ type Input struct {
 	Signals <-chan string // INT, TERM, …
 }
 
+// inputBuffer is how much of a program's input is passed on at a time.
+const inputBuffer = 128 << 10
+
 // execution is a program that runs in a container.
 type execution struct {
 	client    *client.Client
@@ -76,7 +79,9 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 	}
 	go x.pass(running, in.Signals)
 	go func() {
-		_, _ = io.Copy(stream.Conn, in.Stdin) // fails when the program reads no more
+		// Fails when the program reads no more. Bare, the connection would bring a
+		// smaller buffer of its own.
+		_, _ = io.CopyBuffer(struct{ io.Writer }{stream.Conn}, in.Stdin, make([]byte, inputBuffer))
 		_ = stream.CloseWrite()
 	}()
 	copied := make(chan error, 1)

@@ -1,0 +1,106 @@
+package worker
+
+import (
+	"io"
+	"sync"
+
+	"pgo/proto"
+	"pgo/worker/compose"
+)
+
+// pieceSize is how much output may wait while the piece before is on its way.
+const pieceSize = 128 << 10
+
+// pieces passes a reader's output on to its client in pieces as large as they come
+// together while the one before is sent: a message for each line would cost more
+// than what it holds. Nothing waits for a piece to be full. A client that reads
+// slowly slows the one who writes.
+type pieces struct {
+	send func(*proto.RunReply) error
+	done chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	changed *sync.Cond
+	next    []byte // the piece that is being filled
+	stderr  bool   // which stream it belongs to
+	closed  bool   // nothing more comes
+	err     error  // the client is gone
+}
+
+func newPieces(send func(*proto.RunReply) error) *pieces {
+	p := &pieces{send: send, done: make(chan struct{})}
+	p.changed = sync.NewCond(&p.mu)
+	go p.run()
+	return p
+}
+
+// output may be written to by one goroutine for each stream.
+func (p *pieces) output() compose.Output {
+	writer := func(stderr bool) io.Writer {
+		return writerFunc(func(b []byte) (int, error) { return p.write(stderr, b) })
+	}
+	return compose.Output{Stdout: writer(false), Stderr: writer(true)}
+}
+
+func (p *pieces) write(stderr bool, b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.err == nil && len(p.next) > 0 && (p.stderr != stderr || len(p.next)+len(b) > pieceSize) {
+		p.changed.Wait()
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	p.next, p.stderr = append(p.next, b...), stderr
+	p.changed.Broadcast()
+	return len(b), nil
+}
+
+// run sends piece after piece, until close was called or the client is gone.
+func (p *pieces) run() {
+	defer close(p.done)
+	var sent []byte // the piece before, to be filled again
+	for {
+		piece, stderr := p.take(sent[:0])
+		if len(piece) == 0 {
+			return
+		}
+		reply := toStdout(piece)
+		if stderr {
+			reply = toStderr(piece)
+		}
+		if err := p.send(reply); err != nil {
+			p.fail(err)
+			return
+		}
+		sent = piece // gRPC has made a copy
+	}
+}
+
+// take waits for a piece and leaves an empty one to be filled.
+func (p *pieces) take(empty []byte) (piece []byte, stderr bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.next) == 0 && !p.closed {
+		p.changed.Wait()
+	}
+	piece, p.next = p.next, empty
+	p.changed.Broadcast()
+	return piece, p.stderr
+}
+
+func (p *pieces) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
+	p.changed.Broadcast()
+}
+
+// close waits until the client has all that was written. Nothing is written any more.
+func (p *pieces) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.changed.Broadcast()
+	p.mu.Unlock()
+	<-p.done
+}
