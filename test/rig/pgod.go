@@ -84,6 +84,13 @@ func (p *Pgod) Operators(keys ...*Key) {
 	p.Configure()
 }
 
+// NoOperators takes the list of operators away.
+func (p *Pgod) NoOperators() {
+	p.rig.t.Helper()
+	p.operators = nil
+	p.Configure()
+}
+
 // Configure writes the configuration anew, after a service's settings were
 // changed. With arguments these are the services from now on.
 func (p *Pgod) Configure(services ...*Service) {

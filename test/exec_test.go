@@ -1,0 +1,300 @@
+package test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"pgo/test/rig"
+)
+
+// clients are pgoctl and a stock ssh, each with its way to spell an exit status.
+func clients(pgod *rig.Pgod) map[string]func(*rig.Key, ...string) *exec.Cmd {
+	return map[string]func(*rig.Key, ...string) *exec.Cmd{"pgoctl": pgod.PgoctlCommand, "ssh": pgod.SSHCommand}
+}
+
+// A program in a container has its own streams and its own status, and what the
+// flags say of it.
+func TestExec(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	const missing = `"nobody" is not running`
+	for _, c := range []struct {
+		words          []string
+		code           int
+		stdout, stderr string
+	}{
+		{[]string{"talker", "sh", "-c", "echo out; echo err >&2; exit 3"}, 3, "out\n", "err\n"},
+		{[]string{"-T", "talker", "sh", "-c", `printf '%s|' "$@"`, "sh", "a b", "", "$HOME", "--x", "'"}, 0, "a b||$HOME|--x|'|", ""},
+		{[]string{"-w", "/tmp", "talker", "pwd"}, 0, "/tmp\n", ""},
+		{[]string{"--user", "7:8", "talker", "id", "-u"}, 0, "7\n", ""},
+		{[]string{"-e", "A=1", "--env=B=2 3", "talker", "sh", "-c", "echo $A $B"}, 0, "1 2 3\n", ""},
+		{[]string{"-iT", "--index", "1", "talker", "echo", "-n", "one"}, 0, "one", ""},
+		{[]string{"talker", "sh", "-c", "kill -KILL $$"}, 137, "", ""},
+		{[]string{"talker", "no-such-program"}, 126, "no-such-program", ""},
+		{[]string{"nobody", "true"}, 1, "", missing},
+		{[]string{"takler", "true"}, 1, "", "did you mean talker?"},
+		{[]string{"--index", "2", "talker", "true"}, 1, "", `has no container 2`},
+		{[]string{"talker"}, 400, "", "exec needs a compose service and a command"},
+		{[]string{"--privileged", "talker", "id"}, 400, "", `exec does not take "--privileged"`},
+		{[]string{"-e", "A", "talker", "id"}, 400, "", "-e NAME=value"},
+		{[]string{"--tty", "talker", "id"}, 400, "", "needs a terminal"},
+	} {
+		for client, command := range clients(pgod) {
+			words := c.words
+			if client == "ssh" {
+				words = quoted(words)
+			}
+			got := rig.Run(t, command(web.Key, append([]string{web.Op("exec")}, words...)...))
+			code := c.code
+			if code == 400 {
+				code = map[string]int{"ssh": 400 % 256, "pgoctl": 64}[client]
+			}
+			if got.Code != code || !fits(got.Stdout, c.stdout) || c.stderr != "" && !strings.Contains(got.Stderr, c.stderr) {
+				t.Errorf("%s exec %q: %+v\nexpected %d, %q, %q", client, c.words, got, code, c.stdout, c.stderr)
+			}
+		}
+	}
+
+	pgod.SSH(web.Key, web.Op("exec"), "-d", "talker", "touch", "/tmp/detached").Exits(t, 0)
+	rig.Until(t, "the detached program to have run", func() error {
+		got := pgod.SSH(web.Key, web.Op("exec"), "talker", "ls", "/tmp")
+		return has(got.Stdout, "detached")
+	})
+}
+
+// Input arrives byte for byte, its end too, and no stdin is an empty one.
+func TestExecInput(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	data := make([]byte, 8<<20)
+	_, _ = rand.Read(data)
+	for client, command := range clients(pgod) {
+		cat := command(web.Key, web.Op("exec"), "-T", "talker", "cat")
+		var stdout bytes.Buffer
+		cat.Stdin, cat.Stdout = bytes.NewReader(data), &stdout
+		if err := cat.Run(); err != nil {
+			t.Errorf("%s exec cat: %v", client, err)
+		}
+		if !bytes.Equal(stdout.Bytes(), data) {
+			t.Errorf("%s exec cat: %d bytes came back of %d, or others", client, stdout.Len(), len(data))
+		}
+		none := rig.Run(t, command(web.Key, web.Op("exec"), "talker", "cat")) // its stdin is /dev/null
+		if none.Exits(t, 0).Stdout != "" {
+			t.Errorf("%s exec cat without input printed %q", client, none.Stdout)
+		}
+		// A program that ends without having read all of its input ends its client.
+		early := command(web.Key, web.Op("exec"), "-T", "talker", "false")
+		early.Stdin = bytes.NewReader(data)
+		if got := rig.Run(t, early); got.Code != 1 {
+			t.Errorf("%s exec false: %+v", client, got)
+		}
+	}
+}
+
+// A gigabyte passes through, and neither pgod nor the worker grows by it.
+func TestExecGigabyte(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	pgod.SSH(web.Key, web.Op("exec"), "-T", "talker", "true").Exits(t, 0)
+	pids := map[string]int{"pgod": pgod.PID(), "pgo-worker": pgod.WorkerPID(web)}
+	before := map[string]int{}
+	for name, pid := range pids {
+		before[name] = peak(t, pid)
+	}
+	const size = 1 << 30
+	sum := sha256.New()
+	zeros := io.TeeReader(io.LimitReader(zero{}, size), sum)
+	cmd := pgod.SSHCommand(web.Key, web.Op("exec"), "-T", "talker", "busybox", "sha256sum")
+	cmd.Stdin = zeros
+	got, err := cmd.Output()
+	if want := hex.EncodeToString(sum.Sum(nil)); err != nil || !strings.HasPrefix(string(got), want) {
+		t.Errorf("a gigabyte arrived as %q, not %s: %v", got, want, err)
+	}
+	for name, pid := range pids {
+		const most = 64 << 10 // KiB
+		if grown := peak(t, pid) - before[name]; grown > most {
+			t.Errorf("%s has grown by %d KiB, more than %d", name, grown, most)
+		}
+	}
+}
+
+// zero is an endless file of zeros that costs its reader nothing.
+type zero struct{}
+
+func (zero) Read(b []byte) (int, error) { return len(b), nil }
+
+// peak is the most memory that a process has had, in KiB.
+func peak(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(strings.Fields(line)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// dial connects as Go's own client does.
+func dial(t *testing.T, pgod *rig.Pgod, key *rig.Key) *ssh.Client {
+	t.Helper()
+	text, err := os.ReadFile(key.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := ssh.Dial("tcp", pgod.Address, &ssh.ClientConfig{
+		User:            "anyone",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback: ssh.FixedHostKey(pgod.HostKey()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// inside tells which processes of the talker's container have the words.
+func inside(pgod *rig.Pgod, web *rig.Service, words string) func() error {
+	return func() error { return has(pgod.SSH(web.Key, web.Op("top")).Stdout, words) }
+}
+
+func notInside(pgod *rig.Pgod, web *rig.Service, words string) func() error {
+	return func() error {
+		if inside(pgod, web, words)() == nil {
+			return errors.New(words + " still runs")
+		}
+		return nil
+	}
+}
+
+// Who leaves ends what runs in the container: the engine would let it run for ever.
+func TestExecEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	r, pgod, web := runningTalker(t)
+	for n, leave := range map[string]func(*exec.Cmd){
+		"4001": func(c *exec.Cmd) { _ = c.Process.Kill() },
+		"4002": func(c *exec.Cmd) { _ = c.Process.Signal(syscall.SIGTERM) },
+	} {
+		cmd := pgod.SSHCommand(web.Key, web.Op("exec"), "-T", "talker", "sh", "-c", `"sleep `+n+`; echo"`)
+		follow := start(t, cmd)
+		rig.Until(t, "the program to run", inside(pgod, web, "sleep "+n))
+		leave(cmd)
+		_ = follow.Wait()
+		rig.Until(t, "the program to end", notInside(pgod, web, "sleep "+n))
+	}
+
+	// The same when the key goes: an operator's with the operators' list.
+	operator := r.Key("operator")
+	pgod.Operators(operator)
+	rig.Until(t, "the operator to be known", func() error { return ping(pgod, web, operator) })
+	follow := start(t, pgod.SSHCommand(operator, web.Op("exec"), "-T", "talker", "sleep", "4003"))
+	rig.Until(t, "the program to run", inside(pgod, web, "sleep 4003"))
+	pgod.NoOperators()
+	follow.ends(t, 401%256)
+	says(t, follow.stderr.String(), unauthorized("anyone", web.Name))
+	rig.Until(t, "the program to end", notInside(pgod, web, "sleep 4003"))
+}
+
+// Signals reach the program, which may do with them what it likes.
+func TestExecSignals(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	client := dial(t, pgod, web.Key)
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	stdout, err := session.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := `trap 'echo got one' USR1; trap 'echo bye; exit 9' INT; echo ready; while :; do sleep 0.1; done`
+	if err := session.Start(web.Op("exec") + " talker sh -c " + quoted([]string{script})[0]); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	hears(t, lines, "ready")
+	for _, c := range []struct {
+		signal ssh.Signal
+		line   string
+	}{{ssh.SIGUSR1, "got one"}, {ssh.SIGINT, "bye"}} {
+		if err := session.Signal(c.signal); err != nil {
+			t.Error(err)
+		}
+		hears(t, lines, c.line)
+	}
+	if exit := new(ssh.ExitError); !errors.As(session.Wait(), &exit) || exit.ExitStatus() != 9 {
+		t.Errorf("it ended with %v, not 9", exit)
+	}
+}
+
+// A client that reads nothing holds up its own program only, and pgod keeps nothing
+// for it.
+func TestExecSlowReader(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	before := peak(t, pgod.PID()) + peak(t, pgod.WorkerPID(web))
+	client := dial(t, pgod, web.Key)
+	for range 8 {
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close()
+		if _, err := session.StdoutPipe(); err != nil { // and nobody reads it
+			t.Fatal(err)
+		}
+		if err := session.Start(web.Op("exec") + " talker busybox yes"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rig.Until(t, "all programs to run", func() error {
+		if n := strings.Count(pgod.SSH(web.Key, web.Op("top")).Stdout, "busybox yes"); n != 8 {
+			return fmt.Errorf("%d run", n)
+		}
+		return nil
+	})
+	for range 20 {
+		pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	}
+	const most = 64 << 10 // KiB
+	if grown := peak(t, pgod.PID()) + peak(t, pgod.WorkerPID(web)) - before; grown > most {
+		t.Errorf("pgod and the worker have grown by %d KiB, more than %d", grown, most)
+	}
+	client.Close()
+	rig.Until(t, "all programs to end", notInside(pgod, web, "busybox yes"))
+}
+
+// A compose that somebody kills is a signal for its client.
+func TestKilledCompose(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	follow := start(t, pgod.PgoctlCommand(web.Key, web.Op("logs"), "-f"))
+	kill(t, composing(t, web, "logs").PID)
+	follow.ends(t, 128+int(syscall.SIGKILL))
+	says(t, follow.stderr.String(), "[ERROR] Process exited with signal KILL")
+}
