@@ -1180,7 +1180,7 @@ type RunRequest_Start struct {
 }
 
 type RunRequest_Stdin struct {
-	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3,oneof"`
+	Stdin []byte `protobuf:"bytes,2,opt,name=stdin,proto3,oneof"` // empty: its end
 }
 
 type RunRequest_Resize struct {

@@ -52,8 +52,7 @@ type WorkerClient interface {
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input, whose end is that of the requests.
-	// Of the replies the last is exit. Either side is slowed down by the other one's
+	// an operation that takes the client's input. Of the replies the last is exit. Either side is slowed down by the other one's
 	// reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
@@ -185,8 +184,7 @@ type WorkerServer interface {
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input, whose end is that of the requests.
-	// Of the replies the last is exit. Either side is slowed down by the other one's
+	// an operation that takes the client's input. Of the replies the last is exit. Either side is slowed down by the other one's
 	// reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error

@@ -104,18 +104,20 @@ func (r *requests) copy(stdin io.Reader) {
 	buf := make([]byte, inputPiece)
 	for {
 		n, err := stdin.Read(buf)
-		if n > 0 && r.send(&proto.RunRequest{Message: &proto.RunRequest_Stdin{Stdin: buf[:n]}}) != nil {
+		if n > 0 && r.sendInput(buf[:n]) != nil {
 			// Nobody reads it any more; but the client must not block on sending it.
 			_, _ = io.Copy(io.Discard, stdin)
 			return
 		}
 		if err != nil {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			_ = r.stream.CloseSend()
+			_ = r.sendInput(nil)
 			return
 		}
 	}
+}
+
+func (r *requests) sendInput(piece []byte) error {
+	return r.send(&proto.RunRequest{Message: &proto.RunRequest_Stdin{Stdin: piece}})
 }
 
 // follow passes on what happens to a client's terminal, and its signals, until ctx

@@ -50,7 +50,7 @@ func TestExec(t *testing.T) {
 		{[]string{"--index", "2", "talker", "true"}, 1, "", `has no container 2`},
 		{[]string{"talker"}, 400, "", "exec needs a compose service and a command"},
 		{[]string{"--privileged", "talker", "id"}, 400, "", `exec does not take "--privileged"`},
-		{[]string{"-e", "A", "talker", "id"}, 400, "", "-e NAME=value"},
+		{[]string{"-e", "A", "talker", "id"}, 400, "", "--env NAME=value"},
 		{[]string{"--tty", "talker", "id"}, 400, "", "needs a terminal"},
 	} {
 		for client, command := range clients(pgod) {

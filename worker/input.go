@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"runtime/debug"
 	"sync"
@@ -67,10 +66,7 @@ func (in *input) stop() { _ = in.reader.Close() }
 func (in *input) receive(stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]) {
 	for {
 		request, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			err = nil // the end of the input
-		}
-		if err != nil || request == nil {
+		if err != nil {
 			_ = in.stdin.CloseWithError(err)
 			return
 		}
@@ -81,6 +77,10 @@ func (in *input) receive(stream grpc.BidiStreamingServer[proto.RunRequest, proto
 func (in *input) take(ctx context.Context, request *proto.RunRequest) {
 	switch m := request.GetMessage().(type) {
 	case *proto.RunRequest_Stdin:
+		if len(m.Stdin) == 0 {
+			_ = in.stdin.Close()
+			return
+		}
 		_, _ = in.stdin.Write(m.Stdin) // fails when nobody reads it any more
 	case *proto.RunRequest_Resize:
 		select { // only the last size is of interest
