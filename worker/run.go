@@ -55,7 +55,12 @@ var readers = map[string]func(call) error{
 	"top":    shown("top"),
 	"images": shown("images"),
 	"port":   shown("port"),
-	"stats":  shown("stats"),
+	"stats": func(c call) error {
+		if !c.out.Color { // compose itself does not ask who reads it
+			c.out.Stdout = &plain{out: c.out.Stdout}
+		}
+		return shown("stats")(c)
+	},
 	"exec": func(c call) error {
 		return c.service.Exec(c.ctx, c.args, c.terminal, c.input, c.out)
 	},
