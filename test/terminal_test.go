@@ -128,7 +128,9 @@ func TestExecTerminal(t *testing.T) {
 			rig.Until(t, "sleep to run", inside(pgod, web, "sleep 5001"))
 			s.types("\x03") // Ctrl-C
 			rig.Until(t, "sleep to end", notInside(pgod, web, "sleep 5001"))
-			s.types("cat\rhello\r")
+			s.types("cat -u\r")
+			rig.Until(t, "cat to run", inside(pgod, web, "cat -u"))
+			s.types("hello\r")
 			s.shows(`hello\r\nhello\r\n`)
 			s.types("\x04") // Ctrl-D ends cat
 			s.types("echo still $((40+2))\r")

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -111,10 +112,7 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	if model != "" {
 		global = append(global, "-f", model)
 	}
-	if out.Color {
-		global = append(global, "--ansi", "always")
-	}
-	cmd, err := p.command(dir, append(global, args...))
+	cmd, err := p.command(dir, out.Color, append(global, args...))
 	if err != nil {
 		return err
 	}
@@ -122,7 +120,7 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 }
 
 // command is compose with args, in dir.
-func (p *Project) command(dir string, args []string) (*exec.Cmd, error) {
+func (p *Project) command(dir string, color bool, args []string) (*exec.Cmd, error) {
 	plugin := p.Plugin
 	if plugin == "" {
 		var err error
@@ -130,7 +128,11 @@ func (p *Project) command(dir string, args []string) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	args = append([]string{"--ansi", "never", "--progress", "plain", "-p", p.Name, "--project-directory", dir}, args...)
+	look := []string{"--ansi", "never", "--progress", "plain"}
+	if color {
+		look = []string{"--ansi", "always"}
+	}
+	args = slices.Concat(look, []string{"-p", p.Name, "--project-directory", dir}, args)
 	cmd := exec.Command(plugin, args...)
 	cmd.Dir = dir
 	cmd.Env = p.environment()

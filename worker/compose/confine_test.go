@@ -260,7 +260,7 @@ func BenchmarkResolve(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var cpu time.Duration
 			for b.Loop() {
-				cmd, err := p.command(stage, args)
+				cmd, err := p.command(stage, false, args)
 				if err == nil {
 					err = run(cmd)
 				}

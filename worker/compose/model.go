@@ -60,7 +60,7 @@ func (p *Project) resolve(ctx context.Context, stage, file string, profiles []st
 	}
 	args = append(args, "config", "--format", "json")
 	stdout := &limited{max: maxModel}
-	cmd, err := p.command(filepath.Join(stage, dir), args)
+	cmd, err := p.command(filepath.Join(stage, dir), false, args)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ const (
 
 // CheckVersion returns an error if compose is too old, or cannot be asked.
 func (p *Project) CheckVersion(ctx context.Context) error {
-	cmd, err := p.command(p.Home, []string{"version", "--short"})
+	cmd, err := p.command(p.Home, false, []string{"version", "--short"})
 	if err != nil {
 		return err
 	}
