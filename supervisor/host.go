@@ -18,6 +18,7 @@ var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.
 	"status":  (*Supervisor).showHostStatus,
 	"ports":   (*Supervisor).showPorts,
 	"reload":  (*Supervisor).runReload,
+	"top":     (*Supervisor).runTop,
 	"version": (*Supervisor).showVersion,
 }
 
@@ -35,16 +36,16 @@ func (s *Supervisor) pingHost(_ context.Context, session sshd.Session, _ target.
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
 	}
-	return print(session, "pong! "+host+"\n")
+	return say(session, "pong! "+host+"\n")
 }
 
 func (s *Supervisor) showVersion(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
-	return print(session, "pgod "+version.String()+"\n")
+	return say(session, "pgod "+version.String()+"\n")
 }
 
-// print is the whole output of an operation. That the client has left is no error
+// say is the whole output of an operation. That the client has left is no error
 // of pgod's.
-func print(session sshd.Session, text string) sshd.Exit {
+func say(session sshd.Session, text string) sshd.Exit {
 	_, _ = io.WriteString(session.Stdout, text)
 	return sshd.Exit{}
 }

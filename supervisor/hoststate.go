@@ -53,18 +53,19 @@ func (s snapshot) condition(now time.Time) hoststat.State {
 	return hoststat.Starting
 }
 
-// trouble is why the condition is as it is, on one line; empty: all is well.
-func (s snapshot) trouble() string {
+// trouble is why the condition is as it is, on one line, and since when as far as
+// that is known; empty: all is well.
+func (s snapshot) trouble() (text string, since time.Time) {
 	if s.err != nil {
-		return "the worker is down: " + printable.Line(s.err.Error())
+		return "the worker is down: " + printable.Line(s.err.Error()), time.Time{}
 	}
 	if text := s.report.GetError(); text != "" {
-		return printable.Line(text)
+		return printable.Line(text), moment(s.report.GetErrorSince())
 	}
 	if unwell := s.report.GetUnwell(); len(unwell) > 0 {
-		return printable.Line(unwell[0])
+		return printable.Line(unwell[0]), time.Time{}
 	}
-	return ""
+	return "", time.Time{}
 }
 
 // hostWorker is the worker's process, for the host's tables.

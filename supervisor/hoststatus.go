@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -35,11 +34,9 @@ func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, arg
 		for _, s := range services {
 			all.Services = append(all.Services, s.statusJSON(s.service, now))
 		}
-		return print(session, encode(all))
+		return say(session, encode(all))
 	}
-	statusTable(services, now).write(session.Stdout, session.Color)
-	bad.write(session.Stdout, now)
-	return sshd.Exit{}
+	return say(session, statusTable(services, now).text(session.Color)+bad.text(now))
 }
 
 // statusTable has all services in a line each.
@@ -47,6 +44,7 @@ func statusTable(services []seen, now time.Time) table {
 	t := table{texts("SERVICE", "STATE", "DEPLOYED", "AGE", "HEAD", "LAST", "WORKER", "PID", "RESTARTS", "ERROR")}
 	for _, s := range services {
 		report, worker, condition := s.report, s.hostWorker(now), s.condition(now)
+		trouble, _ := s.trouble()
 		t = append(t, []cell{
 			{text: s.service.Name},
 			{string(condition), condition.Level()},
@@ -57,7 +55,7 @@ func statusTable(services []seen, now time.Time) table {
 			workerCell(worker),
 			{text: pid(worker)},
 			{text: strconv.Itoa(worker.Restarts)},
-			{text: printable.Cut(s.trouble(), maxTrouble)},
+			{text: printable.Cut(trouble, maxTrouble)},
 		})
 	}
 	return t
@@ -88,16 +86,16 @@ func age(unix int64, now time.Time) string {
 	return hoststat.Age(now.Sub(at))
 }
 
-// write tells what is wrong with the configuration on disk, if anything is.
-func (c *configError) write(w io.Writer, now time.Time) {
+// text tells what is wrong with the configuration on disk, if anything is.
+func (c *configError) text(now time.Time) string {
 	if c == nil {
-		return
+		return ""
 	}
 	lines := c.lines
 	if more := len(lines) - maxShown; more > 0 {
 		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: pgod --check lists them all", more))
 	}
-	_, _ = fmt.Fprintf(w, "\nThe configuration on disk is bad (for %s); the old one stays in force:\n  %s\n",
+	return fmt.Sprintf("\nThe configuration on disk is bad (for %s); the old one stays in force:\n  %s\n",
 		hoststat.Age(now.Sub(c.since)), strings.Join(lines, "\n  "))
 }
 

@@ -71,27 +71,25 @@ func someServices() []seen {
 }
 
 func TestStatusTable(t *testing.T) {
-	var plain, colored bytes.Buffer
-	statusTable(someServices(), statusNow).write(&plain, false)
+	plain, colored := statusTable(someServices(), statusNow).text(false), statusTable(someServices(), statusNow).text(true)
 	want := `
 SERVICE      STATE      DEPLOYED  AGE    HEAD     LAST      WORKER   PID  RESTARTS  ERROR
 a-long-name  running    aaaaaaa   3m00s  aaaaaaa  deployed  ready    -    0         -
 b            refused    bbbbbbb   2d     ccccccc  refused   ready    -    2         cannot start\n\x1b[2J ccccccc ` + strings.Repeat("é", 35) + `…
 c            no-worker  -         -      -        -         backoff  -    0         the worker is down: there is no user c
 `
-	if got := "\n" + plain.String(); got != want {
+	if got := "\n" + plain; got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	statusTable(someServices(), statusNow).write(&colored, true)
 	for _, part := range []string{"\x1b[32mrunning\x1b[0m    a", "\x1b[31mrefused\x1b[0m    b", "\x1b[32mready\x1b[0m    -", "\x1b[31mbackoff\x1b[0m  -"} {
-		if !strings.Contains(colored.String(), part) {
-			t.Errorf("there is no %q in %q", part, colored.String())
+		if !strings.Contains(colored, part) {
+			t.Errorf("there is no %q in %q", part, colored)
 		}
 	}
 	// But for the colours it is the same.
-	bare := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(colored.String())
-	if bare != plain.String() {
-		t.Errorf("without colours it is\n%s\nnot\n%s", bare, plain.String())
+	bare := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(colored)
+	if bare != plain {
+		t.Errorf("without colours it is\n%s\nnot\n%s", bare, plain)
 	}
 }
 

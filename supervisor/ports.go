@@ -47,12 +47,11 @@ func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args tar
 	s.mu.Unlock()
 	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
 	if args.Has("--json") {
-		return print(session, encode(struct {
+		return say(session, encode(struct {
 			Ports []portJSON `json:"ports"`
 		}{all}))
 	}
-	portsTable(all).write(session.Stdout, session.Color)
-	return sshd.Exit{}
+	return say(session, portsTable(all).text(session.Color))
 }
 
 // ports is who owns which host port: what the configuration grants, beside what is in

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -55,8 +54,6 @@ func TestPorts(t *testing.T) {
 		}
 	}
 	all := ports(services, 2222, listeners, programs)
-	var text bytes.Buffer
-	portsTable(all).write(&text, false)
 	want := `
 PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLICT
 2222       (pgod)   (pgod)   tcp       127.0.0.1   -                     -
@@ -71,7 +68,7 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLIC
 9002       db       db       tcp       0.0.0.0,::  db-\x1b[2J            -
 9003-9005  db       -        -         -           -                     -
 `
-	if got := "\n" + text.String(); got != want {
+	if got := "\n" + portsTable(all).text(false); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	row, err := json.Marshal(all[5])

@@ -67,9 +67,7 @@ func TestMistakesAreBounded(t *testing.T) {
 	if len(bad.lines) != maxProblems+1 || !slices.Contains(bad.lines, "400 more") {
 		t.Errorf("%d lines", len(bad.lines))
 	}
-	var out bytes.Buffer
-	bad.write(&out, time.Now())
-	if !strings.HasSuffix(out.String(), "  and 91 more: pgod --check lists them all\n") {
-		t.Errorf("got %s", out.String())
+	if got := bad.text(time.Now()); !strings.HasSuffix(got, "  and 91 more: pgod --check lists them all\n") {
+		t.Errorf("got %s", got)
 	}
 }

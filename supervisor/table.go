@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -26,7 +25,7 @@ func texts(all ...string) []cell {
 	return cells
 }
 
-func (t table) write(w io.Writer, color bool) {
+func (t table) text(color bool) string {
 	widths := map[int]int{}
 	for _, row := range t {
 		for n, c := range row {
@@ -48,5 +47,5 @@ func (t table) write(w io.Writer, color bool) {
 		}
 		b.WriteByte('\n')
 	}
-	_, _ = io.WriteString(w, b.String())
+	return b.String()
 }

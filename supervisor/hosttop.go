@@ -1,0 +1,148 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+	"pgo/internal/version"
+)
+
+// onceAfter is the time between the two readings of a snapshot that is the only one.
+const onceAfter = time.Second
+
+// home makes a terminal empty: what follows stands at its top.
+const home = "\x1b[H\x1b[2J"
+
+// runTop shows what all services do and use, again and again until the client leaves. A
+// client that reads slowly gets fewer snapshots.
+func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
+	once := args.Has("--no-stream")
+	interval := hoststat.Interval
+	if once {
+		interval = onceAfter
+	}
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	var before readings // nil: the first reading
+	for {
+		services := s.overview()
+		now := readUsages(ctx, services)
+		if before != nil || !once {
+			shown := s.look(services, before, now)
+			if _, err := io.WriteString(session.Stdout, topText(shown, args.Has("--json"), session.Color, once)); err != nil || once {
+				return sshd.Exit{}
+			}
+		}
+		before = now
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return sshd.Exit{}
+		case <-s.ending:
+			return stopping
+		}
+	}
+}
+
+// topText is one snapshot as it is sent.
+func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
+	if asJSON {
+		return encode(s)
+	}
+	text := topTable(s).text(color)
+	if s.ConfigError != "" {
+		text += "\nThe configuration on disk is bad; the old one stays in force: " + s.ConfigError + "\n"
+	}
+	if once {
+		return text
+	}
+	text = fmt.Sprintf("%s, %s, load %.2f\n\n%s", s.Host.Name, s.Time.Format(time.RFC3339), s.Host.Load, text)
+	if color {
+		return home + text
+	}
+	return text + "\n"
+}
+
+// look is what all services do and use.
+func (s *Supervisor) look(services []seen, before, now readings) hoststat.Snapshot {
+	at := time.Now()
+	all := hoststat.Snapshot{Time: at.UTC().Truncate(time.Millisecond), Host: thisHost(), Services: []hoststat.Service{}}
+	if _, bad := s.reloads.get(); bad != nil {
+		all.ConfigError = bad.lines[0]
+	}
+	for _, s := range services {
+		one := s.hoststat(at)
+		one.Usage = now.usage(before, one.Name)
+		all.Services = append(all.Services, one)
+	}
+	return all
+}
+
+// hoststat is the service at that moment, but for what it uses.
+func (s seen) hoststat(now time.Time) hoststat.Service {
+	report := s.report
+	trouble, since := s.trouble()
+	return hoststat.Service{
+		Name:       s.service.Name,
+		State:      s.condition(now),
+		Activity:   printable.Line(report.GetActivity()),
+		Head:       printable.Line(report.GetHead()),
+		Deployed:   printable.Line(report.GetDeployed()),
+		DeployedAt: moment(report.GetDeployedAt()),
+		Outcome:    printable.Line(report.GetOutcome()),
+		Error:      trouble,
+		ErrorSince: since,
+		Frozen:     printable.Line(report.GetFrozen()),
+		Unwell:     printableLines(report.GetUnwell()),
+		Worker:     s.hostWorker(now),
+	}
+}
+
+// thisHost is what there is to know of the machine. What cannot be read is left out.
+func thisHost() hoststat.Host {
+	host := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
+	host.Name, _ = os.Hostname()
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return host
+	}
+	if memory, err := proc.Meminfo(); err == nil && memory.MemTotalBytes != nil {
+		host.Memory = *memory.MemTotalBytes
+	}
+	if load, err := proc.LoadAvg(); err == nil {
+		host.Load = load.Load1
+	}
+	return host
+}
+
+// topTable has all services in a line each.
+func topTable(s hoststat.Snapshot) table {
+	t := table{texts("SERVICE", "STATE", "COMMIT", "AGE", "CPU", "MEMORY", "RUNNING", "RESTARTS", "WORKER", "ERROR")}
+	for _, one := range s.Services {
+		age, cpu, memory, running, restarts := "", "", "", "", ""
+		if !one.DeployedAt.IsZero() {
+			age = hoststat.Age(s.Time.Sub(one.DeployedAt))
+		}
+		if u := one.Usage; u != nil {
+			cpu, memory = hoststat.Percent(u.CPU), hoststat.Bytes(u.Memory)
+			running, restarts = fmt.Sprintf("%d/%d", u.Running, len(u.Containers)), strconv.Itoa(u.Restarts)
+		}
+		t = append(t, []cell{
+			{text: one.Name}, {string(one.State), one.State.Level()}, {text: short(one.Deployed)}, {text: age},
+			{text: cpu}, {text: memory}, {text: running}, {text: restarts},
+			workerCell(one.Worker), {text: printable.Cut(one.Error, maxTrouble)},
+		})
+	}
+	return t
+}

@@ -1,0 +1,106 @@
+package supervisor
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"pgo/internal/hoststat"
+	"pgo/proto"
+)
+
+const (
+	// usageTimeout is how long a worker has to tell what its containers use. It is less
+	// than the time between two snapshots: one that hangs holds nobody up.
+	usageTimeout = hoststat.Interval * 3 / 4
+	// maxUsages bounds how many containers of one service count.
+	maxUsages = 200
+)
+
+// reading is what one worker has told at one moment.
+type reading struct {
+	process *process // who told it: another one has another clock
+	reply   *proto.UsageReply
+}
+
+// readings are those of all services that have told, by name.
+type readings map[string]reading
+
+// readUsages asks all workers at the same time, and returns what they have told when
+// the last one has, or the time is up.
+func readUsages(ctx context.Context, services []seen) readings {
+	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+	defer cancel()
+	told := readings{}
+	var mu sync.Mutex // guards told
+	var asking sync.WaitGroup
+	for _, s := range services {
+		if s.process == nil || s.state != ready && s.state != draining {
+			continue
+		}
+		asking.Go(func() {
+			reply, err := s.process.rpc.Usage(ctx, &proto.UsageRequest{})
+			if err != nil {
+				return // that is shown as not known
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			told[s.service.Name] = reading{s.process, reply}
+		})
+	}
+	asking.Wait()
+	return told
+}
+
+// usage is what the containers of a service use, by this reading and the one before;
+// nil: it was not told.
+func (r readings) usage(before readings, service string) *hoststat.Usage {
+	now, told := r[service]
+	if !told {
+		return nil
+	}
+	then, elapsed := before[service], time.Duration(0)
+	if then.process == now.process {
+		elapsed = time.Duration(now.reply.GetAtNs() - then.reply.GetAtNs())
+	}
+	spent := map[string]uint64{}
+	for _, c := range then.reply.GetContainers() {
+		spent[c.GetName()] = c.GetCpuNs()
+	}
+	u := &hoststat.Usage{Containers: []hoststat.Container{}}
+	if elapsed > 0 {
+		u.CPU = new(float64)
+	}
+	containers := now.reply.GetContainers()
+	for _, c := range containers[:min(len(containers), maxUsages)] {
+		one := container(c)
+		if elapsed > 0 {
+			one.CPU = new(share(c.GetCpuNs(), spent[c.GetName()], elapsed))
+			*u.CPU += *one.CPU
+		}
+		if one.State == "running" {
+			u.Running++
+		}
+		u.Memory += one.Memory
+		u.Restarts += one.Restarts
+		u.Containers = append(u.Containers, one)
+	}
+	return u
+}
+
+func container(c *proto.ContainerUsage) hoststat.Container {
+	return hoststat.Container{
+		Name: brief(c.GetName()), Service: brief(c.GetService()), State: brief(c.GetState()), Health: brief(c.GetHealth()),
+		Memory: c.GetMemory(), Restarts: int(c.GetRestarts()),
+	}
+}
+
+// share is how much of one core was used within the time, in percent. A counter that
+// has gone back is that of a container which was started since.
+func share(now, before uint64, elapsed time.Duration) float64 {
+	if now >= before {
+		now -= before
+	}
+	return min(100*float64(now)/float64(elapsed), 100*float64(runtime.NumCPU()))
+}
