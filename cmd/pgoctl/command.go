@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/user"
 	"strings"
-	"syscall"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -20,9 +20,21 @@ import (
 
 // client is one run of pgoctl.
 type client struct {
-	env            func(string) string
-	stdout, stderr io.Writer
+	console
+	env   func(string) string
+	stdin io.Reader
+	flags flags
 
+	stop    context.CancelCauseFunc // ends the run
+	signals signals
+	raw     rawMode
+	keys    keyring
+
+	remembering sync.Mutex // a new host, in a file
+}
+
+// flags are pgoctl's own.
+type flags struct {
 	identities  []string
 	login       string
 	port        uint16
@@ -30,31 +42,21 @@ type client struct {
 	acceptNew   bool
 	fingerprint string
 	timeout     time.Duration
-	quiet       bool
+	tty, noTTY  bool
 }
-
-// statusError is what the host says of a command that did not go well.
-type statusError struct {
-	status  int
-	signal  string // not empty: this is what ended the command, and status is 128 and its number
-	message []byte // from stderr, not shown yet
-}
-
-func (e *statusError) Error() string {
-	if e.signal != "" {
-		return "Process exited with signal " + e.signal
-	}
-	return fmt.Sprintf("Process exited with status %d", e.status)
-}
-
-// interrupted is why a context ends: somebody wants pgoctl to stop.
-type interrupted syscall.Signal
-
-func (i interrupted) Error() string { return syscall.Signal(i).String() }
 
 // run is pgoctl. It returns the exit code, an interface that scripts rely on.
-func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
-	c := &client{env: env, stdout: stdout, stderr: stderr}
+func run(received <-chan os.Signal, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := context.WithCancelCause(context.Background())
+	c := &client{
+		console: console{stdout: stdout, stderr: stderr, red: showsColors(stderr, env)},
+		env:     env,
+		stdin:   stdin,
+		stop:    stop,
+	}
+	c.signals.stop, c.signals.die = stop, c.die
+	defer c.raw.leave()
+	go c.signals.serve(received)
 	command := c.command()
 	command.SetArgs(args)
 	command.SetOut(stdout)
@@ -62,37 +64,10 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	return c.report(command.ExecuteContext(ctx))
 }
 
-// report says what went wrong, if anything did, and returns the exit code for it.
-func (c *client) report(err error) int {
-	var status *statusError
-	var usage *target.UsageError
-	var signal interrupted
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		_, _ = c.stderr.Write(status.message)
-		if !c.quiet {
-			c.sayf("[ERROR] %v", status)
-		}
-		if status.signal != "" {
-			return status.status
-		}
-		return target.ExitCode(status.status)
-	case errors.As(err, &signal):
-		return 128 + int(signal) // as a shell has it
-	case errors.As(err, &usage):
-		c.sayf("pgoctl: %v", err)
-		return target.ExitCode(target.StatusUsage)
-	default:
-		c.sayf("pgoctl: %v", err)
-		return target.ExitNoConnection
-	}
-}
-
-// sayf prints a line to stderr. When that fails there is nobody left to tell.
-func (c *client) sayf(format string, args ...any) {
-	fmt.Fprintf(c.stderr, format+"\n", args...)
+// die ends pgoctl at once.
+func (c *client) die(code int) {
+	c.raw.leave()
+	os.Exit(code)
 }
 
 func (c *client) command() *cobra.Command {
@@ -121,13 +96,15 @@ func (c *client) command() *cobra.Command {
 	flags := command.Flags()
 	flags.SetInterspersed(false) // what follows the target is the operation's
 	flags.SortFlags = false
-	flags.StringArrayVarP(&c.identities, "identity", "i", nil, "private key `FILE`; may be repeated (default: PGOCTL_ID, the SSH agent's, ~/.ssh/id_*)")
-	flags.StringVarP(&c.login, "login", "l", c.localUser(), "login `NAME`, which is only shown and logged")
-	flags.Uint16VarP(&c.port, "port", "p", 2222, "`PORT` that pgod listens on")
-	flags.StringVar(&c.knownHosts, "known-hosts", "", "`FILE` with the keys of known hosts (default: ~/.config/pgo/known_hosts and ~/.ssh/known_hosts)")
-	flags.BoolVar(&c.acceptNew, "accept-new", false, "remember the key of a host that is not known yet")
-	flags.StringVar(&c.fingerprint, "fingerprint", "", "accept the host key with this `DIGEST`, written SHA256:…, and no other")
-	flags.DurationVar(&c.timeout, "timeout", 30*time.Second, "longest `TIME` to connect and log in")
+	flags.StringArrayVarP(&c.flags.identities, "identity", "i", nil, "private key `FILE`; may be repeated (default: PGOCTL_ID, the SSH agent's, ~/.ssh/id_*)")
+	flags.StringVarP(&c.flags.login, "login", "l", c.localUser(), "login `NAME`, which is only shown and logged")
+	flags.Uint16VarP(&c.flags.port, "port", "p", 2222, "`PORT` that pgod listens on")
+	flags.StringVar(&c.flags.knownHosts, "known-hosts", "", "`FILE` with the keys of known hosts (default: ~/.config/pgo/known_hosts and ~/.ssh/known_hosts)")
+	flags.BoolVar(&c.flags.acceptNew, "accept-new", false, "remember the key of a host that is not known yet")
+	flags.StringVar(&c.flags.fingerprint, "fingerprint", "", "accept the host key with this `DIGEST`, written SHA256:…, and no other")
+	flags.DurationVar(&c.flags.timeout, "timeout", 30*time.Second, "longest `TIME` to connect and log in")
+	flags.BoolVarP(&c.flags.tty, "tty", "t", false, "give the command a terminal on the host, wherever its input comes from")
+	flags.BoolVarP(&c.flags.noTTY, "no-tty", "T", false, "give it none, also if pgoctl is used from one")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but what the host prints, and errors")
 	flags.BoolP("version", "v", false, "print the version")
 	return command
@@ -135,15 +112,62 @@ func (c *client) command() *cobra.Command {
 
 // check reads what was typed, as far as that goes without a connection.
 func (c *client) check(words []string) (target.Target, error) {
-	if c.timeout <= 0 {
-		return target.Target{}, target.Usagef("--timeout %v is no time to wait; write for example 30s", c.timeout)
+	if c.flags.timeout <= 0 {
+		return target.Target{}, target.Usagef("--timeout %v is no time to wait; write for example 30s", c.flags.timeout)
 	}
-	if digest, ok := strings.CutPrefix(c.fingerprint, "SHA256:"); c.fingerprint != "" {
+	if digest, ok := strings.CutPrefix(c.flags.fingerprint, "SHA256:"); c.flags.fingerprint != "" {
 		if sum, err := base64.RawStdEncoding.DecodeString(digest); !ok || err != nil || len(sum) != 32 {
 			return target.Target{}, target.Usagef("--fingerprint is SHA256: and 43 characters, as ssh-keygen -l prints it")
 		}
 	}
-	return target.ParseTarget(words)
+	if c.flags.tty && c.flags.noTTY {
+		return target.Target{}, target.Usagef("--tty and --no-tty exclude each other")
+	}
+	t, err := target.ParseTarget(words)
+	if err != nil {
+		return target.Target{}, err
+	}
+	if o, _ := target.Lookup(t.Scope(), t.Operation); c.flags.tty && !o.Input {
+		return target.Target{}, target.Usagef("%s uses no terminal: --tty is for operations that take input: %s", o.Name, named(func(o target.Operation) bool { return o.Input }))
+	}
+	return t, nil
+}
+
+// named lists the operations that are of a kind.
+func named(of func(target.Operation) bool) string {
+	var names []string
+	for _, o := range target.Operations() {
+		if of(o) {
+			names = append(names, typedName(o))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// typedName is an operation's name with the slashes that set those on the host apart.
+func typedName(o target.Operation) string {
+	if o.Scope == target.Host {
+		return "//" + o.Name
+	}
+	return o.Name
+}
+
+// do carries out what was asked for.
+func (c *client) do(ctx context.Context, t target.Target) error {
+	return c.job(t.Hosts[0], t.Command).do(ctx)
+}
+
+// job is the command on one host.
+func (c *client) job(host string, command target.Command) *job {
+	j := &job{client: c, console: c.console, place: c.place(host), command: command, colors: showsColors(c.stdout, c.env)}
+	o, _ := target.Lookup(command.Scope(), command.Operation)
+	if !o.Input {
+		return j
+	}
+	args, _ := o.ParseArgs(command.Args, true) // of which the host says what is wrong
+	j.input = !args.Has("--detach")
+	j.tty = c.wantsTerminal(args)
+	return j
 }
 
 func (c *client) localUser() string {
@@ -162,14 +186,11 @@ func operations() string {
 	text.WriteString("Operations, written host:service//operation (host://operation for those on the host):\n")
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, o := range target.Operations() {
-		name, summary := o.Name, o.Summary
-		if o.Scope == target.Host {
-			name = "//" + name
-		}
+		summary := o.Summary
 		if o.OperatorOnly {
 			summary += " (operators)"
 		}
-		fmt.Fprintf(table, "  %s\t%s\n", name, summary)
+		fmt.Fprintf(table, "  %s\t%s\n", typedName(o), summary)
 	}
 	_ = table.Flush() // into memory, which cannot fail
 	return strings.TrimSuffix(text.String(), "\n")

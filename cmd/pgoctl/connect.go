@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -18,13 +17,13 @@ import (
 var errNoKeyKnown = errors.New("the host knows none of the keys")
 
 // connect logs in with the first of the keys that the host knows, and returns which it was.
-func (c *client) connect(ctx context.Context, host string, keys []*key) (*ssh.Client, int, error) {
-	address := net.JoinHostPort(host, strconv.Itoa(int(c.port)))
-	hosts, err := c.loadHosts()
+func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error) {
+	address, timeout := j.address(), j.flags.timeout
+	hosts, err := j.loadKnownHosts()
 	if err != nil {
 		return nil, 0, err
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, c.timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, timeout))
 	defer cancel()
 	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
 	if err != nil {
@@ -32,15 +31,16 @@ func (c *client) connect(ctx context.Context, host string, keys []*key) (*ssh.Cl
 	}
 	stop := context.AfterFunc(bounded, func() { raw.Close() })
 	defer stop()
+	offers := make([]*offer, len(keys))
 	signers := make([]ssh.Signer, len(keys))
 	for i, k := range keys {
-		k.used = false
-		signers[i] = k
+		offers[i] = &offer{key: k}
+		signers[i] = offers[i]
 	}
 	algorithms := ssh.SupportedAlgorithms()
 	sc, channels, requests, err := ssh.NewClientConn(raw, address, &ssh.ClientConfig{
 		Config:            ssh.Config{KeyExchanges: algorithms.KeyExchanges, Ciphers: algorithms.Ciphers, MACs: algorithms.MACs},
-		User:              c.login,
+		User:              j.login,
 		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signers...)},
 		ClientVersion:     "SSH-2.0-pgoctl",
 		HostKeyCallback:   hosts.check,
@@ -49,7 +49,7 @@ func (c *client) connect(ctx context.Context, host string, keys []*key) (*ssh.Cl
 	switch {
 	case err == nil:
 		conn := ssh.NewClient(sc, channels, requests)
-		used := slices.IndexFunc(keys, func(k *key) bool { return k.used })
+		used := slices.IndexFunc(offers, func(o *offer) bool { return o.used })
 		if used < 0 {
 			return nil, 0, errors.Join(fmt.Errorf("%s lets anybody in: it is no pgod", address), conn.Close())
 		}

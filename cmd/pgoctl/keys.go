@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,26 +16,38 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
-	"golang.org/x/term"
 )
 
 // key is a private key to log in with. One with a passphrase is unlocked when the host has
 // said that it knows the key.
 type key struct {
 	public ssh.PublicKey
-	unlock func() (ssh.Signer, error)
-	used   bool // it was asked to sign
+	unlock func() (ssh.Signer, error) // safe for use by several goroutines
 }
 
-func (k *key) PublicKey() ssh.PublicKey { return k.public }
-
-func (k *key) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
-	return k.SignWithAlgorithm(rand, data, "")
+func (k *key) same(other *key) bool {
+	return bytes.Equal(k.public.Marshal(), other.public.Marshal())
 }
 
-func (k *key) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	k.used = true
-	signer, err := k.unlock()
+func keyOf(signer ssh.Signer) *key {
+	return &key{public: signer.PublicKey(), unlock: func() (ssh.Signer, error) { return signer, nil }}
+}
+
+// offer is a key as one connection offers it.
+type offer struct {
+	*key
+	used bool // the host knows it, and wants to see a signature
+}
+
+func (o *offer) PublicKey() ssh.PublicKey { return o.public }
+
+func (o *offer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return o.SignWithAlgorithm(rand, data, "")
+}
+
+func (o *offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	o.used = true
+	signer, err := o.unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -46,12 +57,29 @@ func (k *key) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (
 	return signer.Sign(rand, data)
 }
 
-func (k *key) same(other *key) bool {
-	return bytes.Equal(k.public.Marshal(), other.public.Marshal())
+// keyring is the keys that were loaded already. Each is loaded, and its passphrase asked
+// for, once, however many hosts it is for.
+type keyring struct {
+	mu     sync.Mutex // held while somebody is asked
+	loaded map[string][]*key
 }
 
-func keyOf(signer ssh.Signer) *key {
-	return &key{public: signer.PublicKey(), unlock: func() (ssh.Signer, error) { return signer, nil }}
+// keysFor returns the keys to try on a host.
+func (c *client) keysFor(ctx context.Context, p place) ([]*key, error) {
+	c.keys.mu.Lock()
+	defer c.keys.mu.Unlock()
+	names := strings.Join(p.identities, "\x00")
+	if keys, ok := c.keys.loaded[names]; ok {
+		return keys, nil
+	}
+	keys, err := c.loadKeys(ctx, p.identities)
+	if err == nil {
+		if c.keys.loaded == nil {
+			c.keys.loaded = map[string][]*key{}
+		}
+		c.keys.loaded[names] = keys
+	}
+	return keys, err
 }
 
 // keyLoader finds keys to log in with.
@@ -63,10 +91,10 @@ type keyLoader struct {
 
 // loadKeys returns the keys to try, in this order: those given by -i and no others, or that
 // of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
-func (c *client) loadKeys(ctx context.Context) ([]*key, error) {
+func (c *client) loadKeys(ctx context.Context, identities []string) ([]*key, error) {
 	l := &keyLoader{ctx: ctx, env: c.env}
 	l.agents = sync.OnceValues(l.askAgent)
-	if len(c.identities) == 0 {
+	if len(identities) == 0 {
 		if id := c.env("PGOCTL_ID"); id != "" {
 			k, err := l.environment(id)
 			return []*key{k}, err
@@ -74,7 +102,7 @@ func (c *client) loadKeys(ctx context.Context) ([]*key, error) {
 		return l.usual()
 	}
 	var keys []*key
-	for _, file := range c.identities {
+	for _, file := range identities {
 		k, err := l.file(file)
 		if err != nil {
 			return nil, err
@@ -157,9 +185,9 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 		}
 		return keyOf(signer), nil
 	}
-	locked := &key{public: public, unlock: func() (ssh.Signer, error) {
+	locked := &key{public: public, unlock: sync.OnceValues(func() (ssh.Signer, error) {
 		return askPassphrase(l.ctx, name, text)
-	}}
+	})}
 	// Where the agent has it, nobody needs to type anything.
 	agents, _ := l.agents()
 	if i := slices.IndexFunc(agents, locked.same); i >= 0 {
@@ -179,55 +207,6 @@ func publicHalf(file string) ssh.PublicKey {
 		return nil
 	}
 	return public
-}
-
-// askPassphrase unlocks a key with what somebody types, on the terminal even if input and
-// output are redirected.
-func askPassphrase(ctx context.Context, name string, text []byte) (ssh.Signer, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
-	if err != nil {
-		return nil, localErrorf("%s has a passphrase, and there is no terminal to ask for it: load the key into an SSH agent, or use one without", name)
-	}
-	defer tty.Close()
-	for range 3 {
-		passphrase, err := readPassphrase(ctx, tty, "Passphrase for "+name+": ")
-		if err != nil {
-			return nil, localErrorf("cannot read the passphrase for %s: %w", name, err)
-		}
-		signer, err := ssh.ParsePrivateKeyWithPassphrase(text, passphrase)
-		if !errors.Is(err, x509.IncorrectPasswordError) {
-			return signer, err
-		}
-	}
-	return nil, localErrorf("that is not the passphrase for %s", name)
-}
-
-// readPassphrase returns when ctx ends, with the terminal as it was.
-func readPassphrase(ctx context.Context, tty *os.File, prompt string) ([]byte, error) {
-	if _, err := io.WriteString(tty, prompt); err != nil {
-		return nil, err
-	}
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, err
-	}
-	type answer struct {
-		passphrase []byte
-		err        error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		passphrase, err := term.ReadPassword(fd)
-		answers <- answer{passphrase, err}
-	}()
-	select {
-	case a := <-answers:
-		_, _ = io.WriteString(tty, "\n") // the one that was typed is not shown
-		return a.passphrase, a.err
-	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))
-	}
 }
 
 // askAgent returns the keys of the SSH agent, or why there are none.

@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -12,17 +9,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/pflag"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
+	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 )
@@ -38,18 +36,19 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("USER", "miek")
-			h := &testHost{dir: filepath.Join(e.WorkDir, "ssh"), running: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+			h := newTestHost(filepath.Join(e.WorkDir, "ssh"))
 			e.Values[hostKey{}] = h
 			e.Defer(h.stop)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"host":    cmdHost,
-			"silent":  cmdSilent,
-			"agent":   cmdAgent,
-			"exits":   cmdExits,
-			"running": func(ts *testscript.TestScript, _ bool, _ []string) { hostOf(ts).await(ts, hostOf(ts).running) },
-			"ended":   func(ts *testscript.TestScript, _ bool, _ []string) { hostOf(ts).await(ts, hostOf(ts).ended) },
+			"host":      cmdHost,
+			"silent":    cmdSilent,
+			"agent":     cmdAgent,
+			"exits":     cmdExits,
+			"terminate": cmdTerminate,
+			"running":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).running)) },
+			"ended":     func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).ended)) },
 		},
 	})
 }
@@ -75,7 +74,8 @@ func cmdHost(ts *testscript.TestScript, _ bool, args []string) {
 		limits.SessionsPerKey, err = strconv.Atoi(args[0])
 		ts.Check(err)
 	}
-	key := h.start(ts, listener, limits)
+	key, err := h.start(listener, limits)
+	ts.Check(err)
 	_, port, err = net.SplitHostPort(listener.Addr().String())
 	ts.Check(err)
 	ts.Setenv("PORT", port)
@@ -121,6 +121,12 @@ func cmdAgent(ts *testscript.TestScript, _ bool, files []string) {
 	ts.Setenv("SSH_AUTH_SOCK", listener.Addr().String())
 }
 
+// cmdTerminate asks the last background program to end.
+func cmdTerminate(ts *testscript.TestScript, _ bool, _ []string) {
+	programs := ts.BackgroundCmds()
+	ts.Check(programs[len(programs)-1].Process.Signal(syscall.SIGTERM))
+}
+
 // cmdExits runs a program and wants this exit code of it.
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
@@ -138,98 +144,58 @@ func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// testHost is what pgod is without services: its listener, and a backend that does as if.
-type testHost struct {
-	dir            string // the public keys of a service are in <dir>/<service>/*.pub
-	server         *sshd.Server
-	running, ended chan struct{} // `logs -f`
-}
-
-func (h *testHost) start(ts *testscript.TestScript, listener net.Listener, limits sshd.Limits) ssh.PublicKey {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	ts.Check(err)
-	signer, err := ssh.NewSignerFromKey(private)
-	ts.Check(err)
-	h.server = sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
-	go func() { ts.Check(h.server.Serve(context.Background(), listener)) }()
-	return signer.PublicKey()
-}
-
-func (h *testHost) stop() {
-	if h.server != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = h.server.Shutdown(ctx) // at once, whatever runs
+// A second signal ends pgoctl, whatever it waits for.
+func TestSignals(t *testing.T) {
+	var got []string
+	s := &signals{
+		stop: func(cause error) { got = append(got, "stop "+cause.Error()) },
+		die:  func(code int) { got = append(got, fmt.Sprint("die ", code)) },
 	}
-}
-
-func (h *testHost) await(ts *testscript.TestScript, c <-chan struct{}) {
-	select {
-	case <-c:
-	case <-time.After(20 * time.Second):
-		ts.Fatalf("waited in vain")
+	taken := make(chan syscall.Signal, 1)
+	back := s.divert(func(number syscall.Signal) { taken <- number })
+	s.next(syscall.SIGINT)
+	if number := <-taken; number != syscall.SIGINT {
+		t.Errorf("the command gets %v", number)
 	}
-}
-
-func (h *testHost) Knows(_ context.Context, key ssh.PublicKey) (sshd.Party, bool) {
-	return sshd.Party{}, h.may(key, "*")
-}
-
-func (h *testHost) may(key ssh.PublicKey, service string) bool {
-	files, _ := filepath.Glob(filepath.Join(h.dir, service, "*.pub"))
-	for _, file := range files {
-		text, _ := os.ReadFile(file)
-		if k, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil && bytes.Equal(k.Marshal(), key.Marshal()) {
-			return true
-		}
+	s.next(syscall.SIGTERM)
+	s.next(syscall.SIGINT)
+	if want := []string{"stop terminated", "die 130"}; !slices.Equal(got, want) {
+		t.Errorf("the second and third signal lead to %q", got)
 	}
-	return false
-}
-
-func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
-	c := s.Command
-	if !h.may(s.Identity.Key, c.Service) {
-		return sshd.Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, c.Service)}
+	s.divert(func(syscall.Signal) { t.Error("a command that has ended gets a signal") })
+	back()
+	s.next(syscall.SIGQUIT)
+	if got[2] != "die 131" {
+		t.Errorf("then %q", got[2])
 	}
-	switch c.Operation {
-	case "ping":
-		fmt.Fprintln(s.Stdout, "pong!")
-	case "ps":
-		fmt.Fprintf(s.Stdout, "%q\n", c.Args)
-		fmt.Fprint(s.Stderr, "Unauthorized: says the container, and then\nmore\n")
-	case "down": // ends as it is told
-		status, _ := strconv.Atoi(c.Args[1])
-		message := ""
-		if status >= 400 {
-			message = "the host says " + c.Args[1]
-		}
-		return sshd.Exit{Status: uint32(status), Message: message}
-	case "logs":
-		fmt.Fprintln(s.Stdout, "following")
-		h.running <- struct{}{}
-		<-ctx.Done()
-		h.ended <- struct{}{}
-	}
-	return sshd.Exit{}
 }
 
 func TestInterruptedRunsExitAsShellsDo(t *testing.T) {
 	for signal, want := range map[interrupted]int{2: 130, 15: 143, 1: 129} {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		cancel(signal)
+		received := make(chan os.Signal, 1)
+		received <- syscall.Signal(signal)
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		target := fmt.Sprintf("--port=%d", silent.Addr().(*net.TCPAddr).Port)
 		env := func(name string) string { return map[string]string{"PGOCTL_ID": newKey(t), "HOME": t.TempDir()}[name] }
 		var stdout, stderr bytes.Buffer
-		if got := run(ctx, []string{"localhost:pgo//ps"}, env, &stdout, &stderr); got != want || stdout.Len()+stderr.Len() > 0 {
+		if got := run(received, []string{target, "127.0.0.1:pgo//ps"}, env, nil, &stdout, &stderr); got != want || stdout.Len()+stderr.Len() > 0 {
 			t.Errorf("after signal %d it exits %d and prints %q, %q", signal, got, &stdout, &stderr)
 		}
 	}
 }
 
 func TestCommandsThatASignalEnds(t *testing.T) {
-	var stderr bytes.Buffer
-	c := &client{stderr: &stderr}
-	if code := c.report(&statusError{status: 143, signal: "TERM"}); code != 143 || stderr.String() != "[ERROR] Process exited with signal TERM\n" {
-		t.Errorf("it exits %d and prints %q", code, &stderr)
+	for signal, want := range map[string]int{"TERM": 143, "USR1": 138, "\x1b[2J": 128} {
+		var stderr bytes.Buffer
+		c := &console{stderr: &stderr}
+		said := "[ERROR] Process exited with signal " + printable.Line(signal) + "\n"
+		if code := c.report(&statusError{status: 128, signal: signal}); code != want || stderr.String() != said {
+			t.Errorf("after %q it exits %d and prints %q", signal, code, &stderr)
+		}
 	}
 }
 

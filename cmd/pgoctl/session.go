@@ -17,20 +17,39 @@ import (
 // it does not know, without a word about the others.
 const maxOffered = 9
 
+// job is one command on one host.
+type job struct {
+	*client
+	console // of this host
+	place
+	command target.Command
+	input   bool // the command gets pgoctl's
+	tty     bool // and a terminal
+	colors  bool // somebody sees the colours of what it prints
+}
+
 // do carries out the command with the first key that may.
-func (c *client) do(ctx context.Context, t target.Target) error {
-	keys, err := c.loadKeys(ctx)
+func (j *job) do(ctx context.Context) error {
+	return j.withKeys(ctx, func(conn *ssh.Client, otherKeys bool) error {
+		return j.carryOut(ctx, conn, otherKeys)
+	})
+}
+
+// withKeys logs in with one key after the other, until f ends with something else than the
+// host's refusal of the key. f is told whether there is another one to try.
+func (j *job) withKeys(ctx context.Context, f func(conn *ssh.Client, otherKeys bool) error) error {
+	keys, err := j.keysFor(ctx, j.place)
 	if err != nil {
 		return err
 	}
 	// Said when no key logs in. pgod says it itself to a key that may use other services only.
 	var refusal error = &statusError{
 		status:  target.StatusUnauthorized,
-		message: []byte(target.Unauthorized(c.login, t.Service) + "\n"),
+		message: []byte(target.Unauthorized(j.login, j.command.Service) + "\n"),
 	}
 	for len(keys) > 0 {
 		batch := keys[:min(len(keys), maxOffered)]
-		conn, used, err := c.connect(ctx, t.Host, batch)
+		conn, used, err := j.connect(ctx, batch)
 		if errors.Is(err, errNoKeyKnown) {
 			keys = keys[len(batch):]
 			continue
@@ -39,8 +58,7 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 			return err
 		}
 		keys = keys[used+1:]
-		err = c.carryOut(ctx, conn, t.Command, len(keys) > 0)
-		if status := new(statusError); !errors.As(err, &status) || status.status != target.StatusUnauthorized {
+		if err = f(conn, len(keys) > 0); !isUnauthorized(err) {
 			return err
 		}
 		refusal = err
@@ -48,23 +66,44 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	return refusal
 }
 
-// carryOut runs a command and passes on what it prints. With another key to try, a refusal
+func isUnauthorized(err error) bool {
+	status := new(statusError)
+	return errors.As(err, &status) && status.status == target.StatusUnauthorized
+}
+
+// carryOut runs the command and passes on what it prints. With another key to try, a refusal
 // of this one is kept back.
-func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.Command, otherKeys bool) error {
+func (j *job) carryOut(ctx context.Context, conn *ssh.Client, otherKeys bool) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	stop := context.AfterFunc(ctx, func() { conn.Close() }) // which ends the command, too
 	defer stop()
 	defer conn.Close()
-	stderr := &refusalFilter{out: c.stderr, done: !otherKeys}
-	err := runCommand(conn, command.Line(), c.stdout, stderr)
+	if j.input && otherKeys {
+		// What this key's command has read would be lost for the next one's.
+		if err := j.ask(conn); isUnauthorized(err) {
+			return err
+		}
+		otherKeys = false
+	}
+	stdout := &outlet{out: j.stdout, fail: j.stop}
+	stderr := &refusalFilter{out: &outlet{out: j.stderr, fail: j.stop}, done: !otherKeys}
+	err := j.converse(ctx, conn, stdout, stderr, fail)
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), stderr.flush())
 	}
+	if err == nil {
+		return stderr.flush()
+	}
+	return explain(err, stderr.held.Bytes())
+}
+
+// explain is why a command did not end well. The message is what it has printed of it.
+func explain(err error, message []byte) error {
 	exit, refused, lost := new(ssh.ExitError), new(ssh.OpenChannelError), new(ssh.ExitMissingError)
 	switch {
-	case err == nil:
-		return stderr.flush()
 	case errors.As(err, &exit):
-		return &statusError{status: exit.ExitStatus(), signal: exit.Signal(), message: stderr.held.Bytes()}
+		return &statusError{status: exit.ExitStatus(), signal: exit.Signal(), message: message}
 	case errors.As(err, &refused):
 		return &statusError{status: target.StatusUnavailable, message: []byte(refused.Message + "\n")}
 	case errors.As(err, &lost), errors.Is(err, io.EOF):
@@ -74,14 +113,74 @@ func (c *client) carryOut(ctx context.Context, conn *ssh.Client, command target.
 	}
 }
 
-func runCommand(conn *ssh.Client, line string, stdout, stderr io.Writer) error {
+// ask finds out whether the key may use the service at all.
+func (j *job) ask(conn *ssh.Client) error {
+	session, err := conn.NewSession()
+	if err != nil {
+		return explain(err, nil)
+	}
+	defer session.Close()
+	var stderr bytes.Buffer
+	session.Stderr = &stderr
+	if err := session.Run(target.Command{Service: j.command.Service, Operation: "ping"}.Line()); err != nil {
+		return explain(err, stderr.Bytes())
+	}
+	return nil
+}
+
+// converse runs the command, with the input and the terminal that it is to have. fail ends
+// it with a reason of our own.
+func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.Writer, fail context.CancelCauseFunc) error {
 	session, err := conn.NewSession()
 	if err != nil {
 		return err
 	}
 	defer session.Close()
 	session.Stdout, session.Stderr = stdout, stderr
-	return session.Run(line)
+	if j.colors {
+		// Nobody waits for an answer: a host that knows no colours shows none.
+		variable := struct{ Name, Value string }{"PGO_COLOR", "always"}
+		if _, err := session.SendRequest("env", false, ssh.Marshal(variable)); err != nil {
+			return err
+		}
+	}
+	if j.tty {
+		restore, err := j.lendTerminal(session)
+		if err != nil {
+			return err
+		}
+		defer restore()
+	}
+	if !j.input {
+		return session.Run(j.command.Line())
+	}
+	stdin, err := session.StdinPipe()
+	if err != nil {
+		return err
+	}
+	runs := make(chan struct{})
+	defer j.passSignals(ctx, session, runs)()
+	if err := session.Start(j.command.Line()); err != nil {
+		return err
+	}
+	close(runs)
+	go j.passInput(stdin, fail)
+	return session.Wait()
+}
+
+// outlet passes on what a host prints. When that fails, nobody needs any more of it.
+type outlet struct {
+	out  io.Writer
+	fail context.CancelCauseFunc
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.out.Write(p)
+	if err != nil {
+		err = &outputError{fmt.Errorf("cannot write what the host prints: %w", err)}
+		o.fail(err)
+	}
+	return n, err
 }
 
 // refusalFilter passes on what is written, but keeps what may be the host's refusal of a key.

@@ -4,8 +4,10 @@
 package target
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -14,7 +16,7 @@ import (
 
 // Target is what pgoctl is asked to do, and where.
 type Target struct {
-	Host string // a name or an address, an IPv6 one without its brackets; never empty
+	Hosts []string // names or addresses, IPv6 ones without their brackets; at least one, and none twice
 	Command
 }
 
@@ -44,30 +46,92 @@ func (c Command) Line() string {
 	return line.String()
 }
 
+// form is what a target looks like.
+const form = "write host:service//operation"
+
 // ParseTarget reads pgoctl's positional arguments: host:service//operation and what follows.
+// There may be several hosts, with commas between them.
 func ParseTarget(words []string) (Target, error) {
 	if len(words) == 0 {
-		return Target{}, Usagef("no target: write host:service//operation, for example localhost:pgo//ps")
+		return Target{}, Usagef("no target: %s, for example localhost:pgo//ps", form)
 	}
 	place, operation, ok := strings.Cut(words[0], "//")
 	if !ok {
-		return Target{}, Usagef("%s is no target: write host:service//operation, for example localhost:pgo//ps", quote(words[0]))
+		return Target{}, noTarget(words)
 	}
-	host, service, ok := cutHost(place)
+	list, service, ok := cutHost(place)
 	if !ok {
-		return Target{}, Usagef("%s does not name a host: write host:service//operation, for example localhost:pgo//ps", quote(words[0]))
+		return Target{}, noHost(words[0], place, operation)
 	}
-	if err := checkHost(host); err != nil {
+	hosts, err := splitHosts(list)
+	if err != nil {
 		return Target{}, err
 	}
 	if strings.Contains(service, ":") {
-		return Target{}, Usagef("%s names more than host and service: give the port as -p, write host:service//operation", quote(words[0]))
+		return Target{}, Usagef("%s names more than host and service: give the port as -p, %s", quote(words[0]), form)
 	}
 	command, err := newCommand(service, operation, words[1:])
 	if err != nil {
 		return Target{}, err
 	}
-	return Target{Host: strings.Trim(host, "[]"), Command: command}, nil
+	return Target{Hosts: hosts, Command: command}, nil
+}
+
+// noTarget is told words without a //.
+func noTarget(words []string) error {
+	word := words[0]
+	text := fmt.Sprintf("%s is no target: %s", quote(word), form)
+	host, service, ok := cutHost(word)
+	const most = 100 // of what is repeated as it was typed
+	if len(word) > most {
+		return Usagef("%s, for example localhost:pgo//ps", text)
+	}
+	if strings.Contains(word, "/") {
+		meant := strings.Replace(word, "/", "//", 1)
+		if _, err := ParseTarget(append([]string{meant}, words[1:]...)); err == nil {
+			return Usagef("%s; did you mean %s?", text, meant)
+		}
+	}
+	if ok && checkHost(host) == nil && serviceName.MatchString(service) {
+		return Usagef("%s names no operation: %s, for example %s//ps", quote(word), form, word)
+	}
+	return Usagef("%s, for example localhost:pgo//ps", text)
+}
+
+// noHost is told a target without a colon before the //.
+func noHost(word, place, operation string) error {
+	text := fmt.Sprintf("%s does not name a host: %s", quote(word), form)
+	if !serviceName.MatchString(place) || len(operation) > len("worker restart") || !utf8.ValidString(operation) {
+		return Usagef("%s, for example localhost:pgo//ps", text)
+	}
+	service, _ := newCommand(place, operation, nil)
+	host, _ := newCommand("", operation, nil)
+	switch {
+	case service.Operation != "" && host.Operation != "":
+		return Usagef("%s; of a service that is host:%s, of a host itself %s:%s", text, service.Line(), place, host.Line())
+	case host.Operation != "":
+		return Usagef("%s; of a host itself that is %s:%s", text, place, host.Line())
+	case service.Operation != "":
+		return Usagef("%s; that is host:%s or %s:service//%s", text, service.Line(), place, operation)
+	}
+	return Usagef("%s, for example localhost:pgo//ps", text)
+}
+
+// splitHosts reads host,host,…
+func splitHosts(list string) ([]string, error) {
+	var hosts []string
+	for host := range strings.SplitSeq(list, ",") {
+		if host == "" {
+			return nil, Usagef("%s has a comma too many: write host,host", quote(list))
+		}
+		if err := checkHost(host); err != nil {
+			return nil, err
+		}
+		if host = strings.Trim(host, "[]"); !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts, nil
 }
 
 // ParseCommand reads an SSH exec line: service//operation and its arguments, split into

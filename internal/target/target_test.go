@@ -12,15 +12,17 @@ func TestParseTarget(t *testing.T) {
 		words []string
 		want  Target
 	}{
-		{[]string{"localhost:pgo//ps"}, Target{"localhost", Command{"pgo", "ps", nil}}},
-		{[]string{"h.example.org:pgo-2//logs", "-f", "--tail", "5"}, Target{"h.example.org", Command{"pgo-2", "logs", []string{"-f", "--tail", "5"}}}},
-		{[]string{"[::1]:pgo//up"}, Target{"::1", Command{"pgo", "up", nil}}},
-		{[]string{"[fe80::1%eth0]:pgo//up"}, Target{"fe80::1%eth0", Command{"pgo", "up", nil}}},
-		{[]string{"10.0.0.1:pgo//git pull"}, Target{"10.0.0.1", Command{"pgo", "git pull", nil}}},
-		{[]string{"host:pgo//git", "pull"}, Target{"host", Command{"pgo", "git pull", nil}}},
-		{[]string{"host:pgo//worker", "restart"}, Target{"host", Command{"pgo", "worker restart", nil}}},
-		{[]string{"host://version"}, Target{"host", Command{"", "version", nil}}},
-		{[]string{"host:pgo//up", "with space", ""}, Target{"host", Command{"pgo", "up", []string{"with space", ""}}}},
+		{[]string{"localhost:pgo//ps"}, Target{[]string{"localhost"}, Command{"pgo", "ps", nil}}},
+		{[]string{"h.example.org:pgo-2//logs", "-f", "--tail", "5"}, Target{[]string{"h.example.org"}, Command{"pgo-2", "logs", []string{"-f", "--tail", "5"}}}},
+		{[]string{"[::1]:pgo//up"}, Target{[]string{"::1"}, Command{"pgo", "up", nil}}},
+		{[]string{"[fe80::1%eth0]:pgo//up"}, Target{[]string{"fe80::1%eth0"}, Command{"pgo", "up", nil}}},
+		{[]string{"10.0.0.1:pgo//git pull"}, Target{[]string{"10.0.0.1"}, Command{"pgo", "git pull", nil}}},
+		{[]string{"host:pgo//git", "pull"}, Target{[]string{"host"}, Command{"pgo", "git pull", nil}}},
+		{[]string{"host:pgo//worker", "restart"}, Target{[]string{"host"}, Command{"pgo", "worker restart", nil}}},
+		{[]string{"host://version"}, Target{[]string{"host"}, Command{"", "version", nil}}},
+		{[]string{"web1,10.0.0.1,[::1],web1:pgo//ps"}, Target{[]string{"web1", "10.0.0.1", "::1"}, Command{"pgo", "ps", nil}}},
+		{[]string{"[::1],web1://version"}, Target{[]string{"::1", "web1"}, Command{"", "version", nil}}},
+		{[]string{"host:pgo//up", "with space", ""}, Target{[]string{"host"}, Command{"pgo", "up", []string{"with space", ""}}}},
 	} {
 		got, err := ParseTarget(c.words)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -32,7 +34,18 @@ func TestParseTarget(t *testing.T) {
 func TestParseTargetSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ typed, says string }{
 		{"", "is no target: write host:service//operation"},
-		{"localhost:pgo/ps", "write host:service//operation"},
+		{"localhost:pgo/ps", "write host:service//operation; did you mean localhost:pgo//ps?"},
+		{"localhost:/version", "did you mean localhost://version?"},
+		{"localhost:pgo/x", "for example localhost:pgo//ps"},
+		{"web1:pgo", "names no operation: write host:service//operation, for example web1:pgo//ps"},
+		{"web1:", "is no target"},
+		{"web1//ps", "; that is host:web1//ps or web1:service//ps"},
+		{"web1//version", "; of a host itself that is web1://version"},
+		{"web1//status", "; of a service that is host:web1//status, of a host itself web1://status"},
+		{"web1,,web2:pgo//ps", "a comma too many"},
+		{"web1,:pgo//ps", "a comma too many"},
+		{",web1:pgo//ps", "a comma too many"},
+		{"web1, web2:pgo//ps", "neither the name of a host nor its address"},
 		{"pgo//ps", "does not name a host"},
 		{":pgo//ps", "does not name a host"},
 		{"//ps", "does not name a host"},
@@ -198,7 +211,7 @@ func FuzzLine(f *testing.F) {
 }
 
 func FuzzParseTarget(f *testing.F) {
-	for _, s := range []string{"localhost:pgo//ps", "[::1]:pgo//git pull", "host://version", "a@b:c//ps", ":::://", "]:pgo//ps"} {
+	for _, s := range []string{"localhost:pgo//ps", "[::1]:pgo//git pull", "a,b:pgo//ps", "a:b/ps", "a//status", "host://version", "a@b:c//ps", ":::://", "]:pgo//ps"} {
 		f.Add(s, "-f")
 	}
 	f.Fuzz(func(t *testing.T, first, second string) {
@@ -207,8 +220,10 @@ func FuzzParseTarget(f *testing.F) {
 			mustSay(t, first, err, "")
 			return
 		}
-		if target.Host == "" || strings.HasPrefix(target.Host, "-") || strings.ContainsAny(target.Host, "@/ []") {
-			t.Fatalf("%q names the host %q", first, target.Host)
+		for _, host := range target.Hosts {
+			if host == "" || strings.HasPrefix(host, "-") || strings.ContainsAny(host, "@/ [],") {
+				t.Fatalf("%q names the host %q", first, host)
+			}
 		}
 	})
 }

@@ -16,25 +16,17 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hosts knows the keys of hosts.
-type hosts struct {
-	client *client
-	own    string // the file that new keys are written to
-	known  ssh.HostKeyCallback
+// knownHosts knows the keys of hosts.
+type knownHosts struct {
+	job   *job
+	own   string // the file that new keys are written to
+	known ssh.HostKeyCallback
 }
 
-// loadHosts reads the files of known hosts, those that there are. OpenSSH's is only read.
-func (c *client) loadHosts() (*hosts, error) {
-	h := &hosts{client: c, own: c.knownHosts}
-	files := []string{c.knownHosts}
-	if h.own == "" {
-		config := c.env("XDG_CONFIG_HOME")
-		if config == "" {
-			config = filepath.Join(c.env("HOME"), ".config")
-		}
-		h.own = filepath.Join(config, "pgo", "known_hosts")
-		files = []string{h.own, filepath.Join(c.env("HOME"), ".ssh", "known_hosts")}
-	}
+// loadKnownHosts reads the files of known hosts, those that there are. OpenSSH's is only read.
+func (j *job) loadKnownHosts() (*knownHosts, error) {
+	files := j.knownHostsFiles(j.place)
+	h := &knownHosts{job: j, own: files[0]}
 	files = slices.DeleteFunc(files, func(file string) bool {
 		_, err := os.Stat(file)
 		return errors.Is(err, fs.ErrNotExist)
@@ -46,10 +38,27 @@ func (c *client) loadHosts() (*hosts, error) {
 	return h, nil
 }
 
+// knownHostsFiles are those that count for a host; new keys are written to the first.
+func (c *client) knownHostsFiles(p place) []string {
+	if p.knownHosts != "" {
+		return []string{p.knownHosts}
+	}
+	return []string{filepath.Join(c.configDir(), "known_hosts"), filepath.Join(c.env("HOME"), ".ssh", "known_hosts")}
+}
+
+// configDir is where a user's files for pgo are.
+func (c *client) configDir() string {
+	dir := c.env("XDG_CONFIG_HOME")
+	if dir == "" {
+		dir = filepath.Join(c.env("HOME"), ".config")
+	}
+	return filepath.Join(dir, "pgo")
+}
+
 // check is asked whether a host's key is right.
-func (h *hosts) check(address string, remote net.Addr, key ssh.PublicKey) error {
+func (h *knownHosts) check(address string, remote net.Addr, key ssh.PublicKey) error {
 	got := ssh.FingerprintSHA256(key)
-	if want := h.client.fingerprint; want != "" {
+	if want := h.job.fingerprint; want != "" {
 		if got != want {
 			return localErrorf("the host key of %s is not the one given as --fingerprint:\n  given    %s\n  the host %s", address, want, got)
 		}
@@ -64,7 +73,7 @@ func (h *hosts) check(address string, remote net.Addr, key ssh.PublicKey) error 
 		return err
 	case len(unknown.Want) > 0:
 		return changedError(address, got, unknown.Want)
-	case !h.client.acceptNew:
+	case !h.job.flags.acceptNew:
 		return localErrorf("the host key of %s is not known yet: %s %s\n"+
 			"If the host's operator confirms it, go on with --accept-new, which remembers it, or with\n"+
 			"--fingerprint %s", address, key.Type(), got, got)
@@ -84,17 +93,19 @@ func changedError(address, got string, known []knownhosts.KnownKey) error {
 }
 
 // remember adds a host to the file of known ones.
-func (h *hosts) remember(address string, key ssh.PublicKey) error {
+func (h *knownHosts) remember(address string, key ssh.PublicKey) error {
+	h.job.remembering.Lock() // several hosts may be new
+	defer h.job.remembering.Unlock()
 	if err := h.append(knownhosts.Line([]string{address}, key) + "\n"); err != nil {
 		return localErrorf("cannot remember the host key of %s: %v", address, err)
 	}
-	if !h.client.quiet {
-		h.client.sayf("pgoctl: the host key of %s is now known: %s", address, ssh.FingerprintSHA256(key))
+	if !h.job.quiet {
+		h.job.sayf("pgoctl: the host key of %s is now known: %s", address, ssh.FingerprintSHA256(key))
 	}
 	return nil
 }
 
-func (h *hosts) append(line string) error {
+func (h *knownHosts) append(line string) error {
 	if err := os.MkdirAll(filepath.Dir(h.own), 0o700); err != nil {
 		return err
 	}
@@ -116,7 +127,7 @@ func (h *hosts) append(line string) error {
 // algorithms puts those first that belong to the keys known for the host, so that it shows
 // one of these keys if it has several. The library does not tell them but as what it wanted
 // instead of a key that cannot be right.
-func (h *hosts) algorithms(address string, all []string) []string {
+func (h *knownHosts) algorithms(address string, all []string) []string {
 	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {
 		return all

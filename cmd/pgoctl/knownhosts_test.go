@@ -27,7 +27,7 @@ func TestKnownKindsOfHostKeysComeFirst(t *testing.T) {
 	if err := os.WriteFile(file, []byte(knownhosts.Line([]string{"[host]:2222"}, public)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hosts, err := (&client{env: os.Getenv, knownHosts: file}).loadHosts()
+	hosts, err := (&job{client: &client{env: os.Getenv}, place: place{knownHosts: file}}).loadKnownHosts()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+)
+
+// testHost is what pgod is without services: its listener, and a backend that does as if.
+type testHost struct {
+	dir            string // the public keys of a service are in <dir>/<service>/*.pub
+	server         *sshd.Server
+	running, ended chan struct{} // `logs -f`
+}
+
+func newTestHost(dir string) *testHost {
+	return &testHost{dir: dir, running: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+}
+
+// start serves on the listener with a new host key, and returns that.
+func (h *testHost) start(listener net.Listener, limits sshd.Limits) (ssh.PublicKey, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		return nil, err
+	}
+	h.server = sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
+	go func() { _ = h.server.Serve(context.Background(), listener) }()
+	return signer.PublicKey(), nil
+}
+
+func (h *testHost) stop() {
+	if h.server != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = h.server.Shutdown(ctx) // at once, whatever runs
+	}
+}
+
+// patience is how long a test waits for what it knows will happen.
+const patience = 30 * time.Second
+
+func await(c <-chan struct{}) error {
+	select {
+	case <-c:
+		return nil
+	case <-time.After(patience):
+		return errors.New("waited in vain")
+	}
+}
+
+func (h *testHost) Knows(_ context.Context, key ssh.PublicKey) (sshd.Party, bool) {
+	return sshd.Party{}, h.may(key, "*")
+}
+
+func (h *testHost) may(key ssh.PublicKey, service string) bool {
+	files, _ := filepath.Glob(filepath.Join(h.dir, service, "*.pub"))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		if k, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil && bytes.Equal(k.Marshal(), key.Marshal()) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
+	c := s.Command
+	if !h.may(s.Identity.Key, c.Service) {
+		return sshd.Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, c.Service)}
+	}
+	switch c.Operation {
+	case "ping":
+		fmt.Fprintln(s.Stdout, "pong!")
+	case "ps":
+		fmt.Fprintf(s.Stdout, "%q\n", c.Args)
+		fmt.Fprint(s.Stderr, "Unauthorized: says the container, and then\nmore\n")
+	case "down": // ends as it is told
+		status, _ := strconv.Atoi(c.Args[1])
+		message := ""
+		if status >= 400 {
+			message = "the host says " + c.Args[1]
+		}
+		return sshd.Exit{Status: uint32(status), Message: message}
+	case "exec":
+		return h.exec(ctx, s)
+	case "logs":
+		fmt.Fprintln(s.Stdout, "following")
+		h.running <- struct{}{}
+		<-ctx.Done()
+		h.ended <- struct{}{}
+	}
+	return sshd.Exit{}
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+)
+
+// On a terminal exec has one as well: with its type and size, also when that changes.
+func TestExecHasTheTerminalsSize(t *testing.T) {
+	w := newWorld(t)
+	s := sit(t, w.command(at("pgo", "exec", "web", "tty")...))
+	s.sees("xterm 100x30\r\n")
+	w.must(pty.Setsize(s.File, &pty.Winsize{Cols: 132, Rows: 43}))
+	s.sees("xterm 132x43\r\n")
+	s.types("\x04") // which is a byte: the input goes on
+	w.must(pty.Setsize(s.File, &pty.Winsize{Cols: 80, Rows: 24}))
+	s.sees("xterm 80x24\r\n")
+	w.must(s.program.Process.Signal(syscall.SIGTERM))
+	s.exits(143)
+}
+
+// Ctrl-C, Ctrl-D, Ctrl-Z and the others are keys like any, and nothing is echoed here.
+func TestExecGetsEachKey(t *testing.T) {
+	s := sit(t, newWorld(t).command(at("pgo", "exec", "web", "keys")...))
+	before := s.settings()
+	s.sees("ready\r\n")
+	for key, shown := range map[string]string{"\x03": `'\x03'`, "\x04": `'\x04'`, "\x1a": `'\x1a'`, "\x1c": `'\x1c'`, "\r": `'\r'`, "x": "'x'"} {
+		s.types(key)
+		s.sees(shown + "\r\n")
+	}
+	if raw := s.settings(); raw.Lflag&(unix.ECHO|unix.ICANON|unix.ISIG) != 0 {
+		t.Errorf("the terminal is not raw: %+v", raw)
+	}
+	s.types("q")
+	s.exits(3)
+	if !strings.HasSuffix(s.all(), "[ERROR] Process exited with status 3\x1b[0m\r\n") {
+		t.Errorf("in the end it shows %q", s.all())
+	}
+	if after := s.settings(); after != before {
+		t.Errorf("the terminal was %+v and is %+v", before, after)
+	}
+}
+
+// However pgoctl ends, the terminal is what it was.
+func TestTerminalIsRestored(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(*world, *terminal)
+		exit int
+	}{
+		"SIGTERM": {func(w *world, s *terminal) { w.must(s.program.Process.Signal(syscall.SIGTERM)) }, 143},
+		"SIGINT":  {func(w *world, s *terminal) { w.must(s.program.Process.Signal(syscall.SIGINT)) }, 130},
+		"SIGHUP":  {func(w *world, s *terminal) { w.must(s.program.Process.Signal(syscall.SIGHUP)) }, 129},
+		"SIGQUIT": {func(w *world, s *terminal) { w.must(s.program.Process.Signal(syscall.SIGQUIT)) }, 131},
+		"host":    {func(w *world, _ *terminal) { w.host.stop() }, 255},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			s := sit(t, w.command(at("pgo", "exec", "web", "keys")...))
+			before := s.settings()
+			s.sees("ready\r\n")
+			c.end(w, s)
+			s.exits(c.exit)
+			if after := s.settings(); after != before {
+				t.Errorf("the terminal was %+v and is %+v", before, after)
+			}
+		})
+	}
+}
+
+// A fault in pgoctl does not leave the terminal raw.
+func TestFaultsLeaveRawMode(t *testing.T) {
+	master, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer tty.Close()
+	s := &terminal{File: tty, t: t}
+	before := s.settings()
+	var raw rawMode
+	defer func() {
+		if recover() == nil {
+			t.Error("the fault is not seen any more")
+		}
+		if after := s.settings(); after != before {
+			t.Errorf("the terminal was %+v and is %+v", before, after)
+		}
+	}()
+	defer raw.guard()
+	if err := raw.enter(tty); err != nil || !raw.entered() || s.settings() == before {
+		t.Errorf("the terminal is not raw: %v", err)
+	}
+	panic("a fault")
+}
+
+// A key that may not use the service leaves nothing behind, nor does -T take the terminal.
+func TestExecWithoutATerminal(t *testing.T) {
+	w := newWorld(t)
+	s := sit(t, w.command(append([]string{"-T"}, at("pgo", "exec", "web", "tty")...)...))
+	before := s.settings()
+	s.sees("not a tty, colours: true\r\n")
+	s.exits(0)
+	s = sit(t, w.command(at("other", "exec", "web", "tty")...))
+	s.exits(77)
+	if after := s.settings(); after != before {
+		t.Errorf("the terminal was %+v and is %+v", before, after)
+	}
+	// What is typed goes on line by line; Ctrl-D is its end.
+	s = sit(t, w.command(at("pgo", "exec", "-T", "web", "cat")...))
+	s.types("hello\n")
+	s.sees("hello\r\nhello\r\n")
+	s.types("\x04")
+	s.exits(0)
+}
