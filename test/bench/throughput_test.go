@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"io"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgo/test/rig"
+)
+
+// What passes through in one measurement.
+const (
+	execMiB  = 512
+	logLines = 1_000_000
+	logLine  = "the quick brown fox jumps over the lazy dog, and then over another" // 66 bytes, and the line's end
+)
+
+// BenchmarkThroughput is how fast output comes out of a container and input gets
+// into it, with a stock ssh client through pgod, and beside it with bare docker
+// compose on the host itself.
+func BenchmarkThroughput(b *testing.B) {
+	r := rig.New(b)
+	web := r.Service("web")
+	commit := web.Push("first", rig.Files{"compose.yaml": `services:
+  printer:
+    image: ` + r.Busybox() + `
+    init: true
+    command: [sh, -c, "busybox yes '` + logLine + `' | busybox head -n ` + strconv.Itoa(logLines) + `; exec sleep 86400"]
+`})
+	pgod := r.Start(web)
+	deployed(b, pgod, web, commit)
+	bare := func(args ...string) *exec.Cmd {
+		return exec.Command("docker", append([]string{"compose", "-p", web.Name}, args...)...)
+	}
+	rig.Until(b, "all lines to be printed", func() error {
+		out, err := bare("exec", "-T", "printer", "busybox", "pgrep", "yes").CombinedOutput()
+		if err == nil || len(out) > 0 {
+			return io.ErrNoProgress
+		}
+		return nil
+	})
+	count := strconv.Itoa(execMiB)
+	dd := []string{"-T", "printer", "busybox", "dd", "if=/dev/zero", "bs=1M", "count=" + count}
+	sink := []string{"-T", "printer", "busybox", "dd", "of=/dev/null", "bs=1M"}
+	for b.Loop() {
+		var out, bareOut, in, bareIn, logs, bareLogs sample
+		for range 3 { // in turns, so that a busy moment is everybody's
+			out = append(out, rate(b, pgod.SSHCommand(web.Key, append([]string{web.Op("exec")}, dd...)...), 0))
+			bareOut = append(bareOut, rate(b, bare(append([]string{"exec"}, dd...)...), 0))
+			in = append(in, rate(b, pgod.SSHCommand(web.Key, append([]string{web.Op("exec")}, sink...)...), execMiB<<20))
+			bareIn = append(bareIn, rate(b, bare(append([]string{"exec"}, sink...)...), execMiB<<20))
+			logs = append(logs, rate(b, pgod.SSHCommand(web.Key, web.Op("logs")), 0))
+			bareLogs = append(bareLogs, rate(b, bare("logs"), 0))
+		}
+		compare(b, "MB/s", "exec-out", out, "compose-exec-out", bareOut)
+		compare(b, "MB/s", "exec-in", in, "compose-exec-in", bareIn)
+		compare(b, "MB/s", "logs", logs, "compose-logs", bareLogs)
+	}
+}
+
+// rate is how many megabytes a second a command prints, or takes if it is to be
+// given some.
+func rate(b *testing.B, cmd *exec.Cmd, input int64) float64 {
+	b.Helper()
+	if input > 0 {
+		cmd.Stdin = io.LimitReader(zeros{}, input)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	moved, err := io.Copy(io.Discard, stdout)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		b.Fatalf("%v: %v", cmd.Args, err)
+	}
+	return float64(max(moved, input)) / 1e6 / time.Since(begun).Seconds()
+}
+
+// zeros is an endless file of zeros that costs its reader nothing.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
