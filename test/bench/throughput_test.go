@@ -12,8 +12,8 @@ import (
 
 // What passes through in one measurement.
 const (
-	execMiB  = 512
-	logLines = 1_000_000
+	execMiB  = 256
+	logLines = 150_000
 	logLine  = "the quick brown fox jumps over the lazy dog, and then over another" // 66 bytes, and the line's end
 )
 
