@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -22,15 +23,22 @@ import (
 type client struct {
 	console
 	env   func(string) string
-	stdin io.Reader
+	own   streams
 	flags flags
 
-	stop    context.CancelCauseFunc // ends the run
-	signals signals
-	raw     rawMode
-	keys    keyring
+	stop     context.CancelCauseFunc // ends the run
+	progress progress
+	signals  signals
+	raw      rawMode
+	keys     keyring
 
 	remembering sync.Mutex // a new host, in a file
+}
+
+// streams are what pgoctl itself reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
 }
 
 // flags are pgoctl's own.
@@ -43,17 +51,23 @@ type flags struct {
 	fingerprint string
 	timeout     time.Duration
 	tty, noTTY  bool
+	json        bool
 }
 
 // run is pgoctl. It returns the exit code, an interface that scripts rely on.
 func run(received <-chan os.Signal, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	c := &client{
-		console: console{stdout: stdout, stderr: stderr, red: showsColors(stderr, env)},
-		env:     env,
-		stdin:   stdin,
-		stop:    stop,
+		env:  env,
+		own:  streams{stdin, stdout, stderr},
+		stop: stop,
 	}
+	c.console = console{
+		stdout: c.progress.before(stdout),
+		stderr: c.progress.before(stderr),
+		red:    showsColors(stderr, env),
+	}
+	defer c.progress.stop()
 	c.signals.stop, c.signals.die = stop, c.die
 	defer c.raw.leave()
 	go c.signals.serve(received)
@@ -66,6 +80,7 @@ func run(received <-chan os.Signal, args []string, env func(string) string, stdi
 
 // die ends pgoctl at once.
 func (c *client) die(code int) {
+	c.progress.stop()
 	c.raw.leave()
 	os.Exit(code)
 }
@@ -86,6 +101,9 @@ func (c *client) command() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if file, ok := c.own.err.(*os.File); ok && isTerminal(file) && !c.quiet {
+				c.progress.out = file
+			}
 			return c.do(command.Context(), t)
 		},
 	}
@@ -105,6 +123,7 @@ func (c *client) command() *cobra.Command {
 	flags.DurationVar(&c.flags.timeout, "timeout", 30*time.Second, "longest `TIME` to connect and log in")
 	flags.BoolVarP(&c.flags.tty, "tty", "t", false, "give the command a terminal on the host, wherever its input comes from")
 	flags.BoolVarP(&c.flags.noTTY, "no-tty", "T", false, "give it none, also if pgoctl is used from one")
+	flags.BoolVar(&c.flags.json, "json", false, "have the operation print JSON")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but what the host prints, and errors")
 	flags.BoolP("version", "v", false, "print the version")
 	return command
@@ -127,10 +146,26 @@ func (c *client) check(words []string) (target.Target, error) {
 	if err != nil {
 		return target.Target{}, err
 	}
-	if o, _ := target.Lookup(t.Scope(), t.Operation); c.flags.tty && !o.Input {
-		return target.Target{}, target.Usagef("%s uses no terminal: --tty is for operations that take input: %s", o.Name, named(func(o target.Operation) bool { return o.Input }))
+	o, _ := target.Lookup(t.Scope(), t.Operation)
+	if c.flags.tty && !o.Input {
+		return target.Target{}, target.Usagef("%s uses no terminal: --tty is for operations that take input: %s", typedName(o), named(func(o target.Operation) bool { return o.Input }))
 	}
-	return t, nil
+	if c.flags.json {
+		t.Args, err = withJSON(o, t.Args)
+	}
+	return t, err
+}
+
+// withJSON adds the arguments with which the operation prints JSON.
+func withJSON(o target.Operation, args []string) ([]string, error) {
+	if o.JSON == nil {
+		return nil, target.Usagef("%s prints no JSON: --json is for %s", typedName(o), named(func(o target.Operation) bool { return o.JSON != nil }))
+	}
+	given, _ := o.ParseArgs(args, true) // of which the host says what is wrong
+	if format := given.Value("--format"); format != "" && format != "json" {
+		return nil, target.Usagef("--json and --format %s exclude each other", format)
+	}
+	return slices.Concat(o.JSON, args), nil
 }
 
 // named lists the operations that are of a kind.
@@ -159,7 +194,7 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 
 // job is the command on one host.
 func (c *client) job(host string, command target.Command) *job {
-	j := &job{client: c, console: c.console, place: c.place(host), command: command, colors: showsColors(c.stdout, c.env)}
+	j := &job{client: c, console: c.console, place: c.place(host), command: command, colors: showsColors(c.own.out, c.env)}
 	o, _ := target.Lookup(command.Scope(), command.Operation)
 	if !o.Input {
 		return j

@@ -25,6 +25,7 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	}
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, timeout))
 	defer cancel()
+	j.progress.say("connecting to " + j.name + "…")
 	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
 	if err != nil {
 		return nil, 0, connectError(bounded, address, err)

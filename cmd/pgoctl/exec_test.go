@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"pgo/internal/sshd"
 	"pgo/internal/target"
@@ -108,6 +109,11 @@ var programs = map[string]func(*process) sshd.Exit{
 				return sshd.Exit{}
 			}
 		}
+	},
+	"late": func(p *process) sshd.Exit { // that nothing is shown meanwhile, nobody can wait for
+		time.Sleep(2 * progressDelay)
+		fmt.Fprintln(p.Stdout, "late")
+		return sshd.Exit{}
 	},
 	"yes": func(p *process) sshd.Exit {
 		for p.ctx.Err() == nil {

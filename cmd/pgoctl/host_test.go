@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -25,10 +26,11 @@ type testHost struct {
 	dir            string // the public keys of a service are in <dir>/<service>/*.pub
 	server         *sshd.Server
 	running, ended chan struct{} // `logs -f`
+	more           chan string   // what `watch` prints
 }
 
 func newTestHost(dir string) *testHost {
-	return &testHost{dir: dir, running: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+	return &testHost{dir: dir, running: make(chan struct{}, 1), ended: make(chan struct{}, 1), more: make(chan string)}
 }
 
 // start serves on the listener with a new host key, and returns that.
@@ -99,6 +101,19 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 			message = "the host says " + c.Args[1]
 		}
 		return sshd.Exit{Status: uint32(status), Message: message}
+	case "status":
+		if slices.Contains(c.Args, "--json") {
+			fmt.Fprintf(s.Stdout, "{\"service\":%q}\n", c.Service)
+		}
+	case "watch":
+		for {
+			select {
+			case text := <-h.more:
+				fmt.Fprint(s.Stdout, text)
+			case <-ctx.Done():
+				return sshd.Exit{}
+			}
+		}
 	case "exec":
 		return h.exec(ctx, s)
 	case "logs":

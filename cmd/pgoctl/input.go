@@ -16,7 +16,7 @@ import (
 // ended is left alone: what it returns, nobody needs.
 func (j *job) passInput(stdin io.WriteCloser, fail context.CancelCauseFunc) {
 	defer j.raw.guard()
-	source := &source{in: j.stdin}
+	source := &source{in: j.own.in}
 	_, _ = io.Copy(stdin, source) // writing fails when the command has ended
 	if source.err != nil {
 		// Its end would look to the command as if this had been all.

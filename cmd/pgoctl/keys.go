@@ -86,13 +86,14 @@ func (c *client) keysFor(ctx context.Context, p place) ([]*key, error) {
 type keyLoader struct {
 	ctx    context.Context // of the whole run: to stop asking for a passphrase
 	env    func(string) string
+	pause  func()                 // is called before somebody is asked for a passphrase
 	agents func() ([]*key, error) // those of the SSH agent, which is asked once and not for nothing
 }
 
 // loadKeys returns the keys to try, in this order: those given by -i and no others, or that
 // of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
 func (c *client) loadKeys(ctx context.Context, identities []string) ([]*key, error) {
-	l := &keyLoader{ctx: ctx, env: c.env}
+	l := &keyLoader{ctx: ctx, env: c.env, pause: c.progress.stop}
 	l.agents = sync.OnceValues(l.askAgent)
 	if len(identities) == 0 {
 		if id := c.env("PGOCTL_ID"); id != "" {
@@ -179,14 +180,14 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 		public = publicHalf(name + ".pub")
 	}
 	if public == nil {
-		signer, err := askPassphrase(l.ctx, name, text)
+		signer, err := l.askPassphrase(name, text)
 		if err != nil {
 			return nil, err
 		}
 		return keyOf(signer), nil
 	}
 	locked := &key{public: public, unlock: sync.OnceValues(func() (ssh.Signer, error) {
-		return askPassphrase(l.ctx, name, text)
+		return l.askPassphrase(name, text)
 	})}
 	// Where the agent has it, nobody needs to type anything.
 	agents, _ := l.agents()

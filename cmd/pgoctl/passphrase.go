@@ -17,7 +17,7 @@ var asking sync.Mutex
 
 // askPassphrase unlocks a key with what somebody types, on the terminal even if input and
 // output are redirected.
-func askPassphrase(ctx context.Context, name string, text []byte) (ssh.Signer, error) {
+func (l *keyLoader) askPassphrase(name string, text []byte) (ssh.Signer, error) {
 	asking.Lock()
 	defer asking.Unlock()
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
@@ -25,8 +25,9 @@ func askPassphrase(ctx context.Context, name string, text []byte) (ssh.Signer, e
 		return nil, localErrorf("%s has a passphrase, and there is no terminal to ask for it: load the key into an SSH agent, or use one without", name)
 	}
 	defer tty.Close()
+	l.pause()
 	for range 3 {
-		passphrase, err := readPassphrase(ctx, tty, "Passphrase for "+name+": ")
+		passphrase, err := readPassphrase(l.ctx, tty, "Passphrase for "+name+": ")
 		if err != nil {
 			return nil, localErrorf("cannot read the passphrase for %s: %w", name, err)
 		}

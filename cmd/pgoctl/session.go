@@ -144,6 +144,11 @@ func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.
 			return err
 		}
 	}
+	if j.tty || j.input && isTerminal(j.own.in) {
+		j.progress.stop() // it is the command's terminal now, or what is typed is seen there
+	} else {
+		j.progress.say("waiting for " + j.name + "…")
+	}
 	if j.tty {
 		restore, err := j.lendTerminal(session)
 		if err != nil {

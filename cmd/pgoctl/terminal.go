@@ -24,7 +24,7 @@ func (c *client) wantsTerminal(args target.Args) bool {
 	case c.flags.tty || args.Has("--tty"):
 		return true
 	}
-	return isTerminal(c.stdin) && isTerminal(c.stdout)
+	return isTerminal(c.own.in) && isTerminal(c.own.out)
 }
 
 // defaultSize is that of a terminal that is only pretended.
@@ -34,7 +34,7 @@ type size struct{ columns, rows int }
 
 // terminalSize returns that of the terminal that pgoctl is used from, if there is one.
 func (c *client) terminalSize() size {
-	for _, stream := range []any{c.stdout, c.stdin, c.stderr} {
+	for _, stream := range []any{c.own.out, c.own.in, c.own.err} {
 		if file, ok := stream.(*os.File); ok {
 			if columns, rows, err := term.GetSize(int(file.Fd())); err == nil {
 				return size{columns, rows}
@@ -54,7 +54,7 @@ func (j *job) lendTerminal(session *ssh.Session) (giveBack func(), err error) {
 		signal.Stop(resized)
 		return nil, fmt.Errorf("the host grants no terminal (%w); -T does without", err)
 	}
-	if err := j.raw.enter(j.stdin); err != nil {
+	if err := j.raw.enter(j.own.in); err != nil {
 		signal.Stop(resized)
 		return nil, fmt.Errorf("cannot prepare the terminal: %w", err)
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,4 +117,36 @@ func TestExecWithoutATerminal(t *testing.T) {
 	s.sees("hello\r\nhello\r\n")
 	s.types("\x04")
 	s.exits(0)
+}
+
+// What goes wrong is red on a terminal, for those who want colours, and so is the host's
+// output asked to have some.
+func TestColors(t *testing.T) {
+	for _, c := range []struct {
+		env     string
+		colored bool
+	}{{"X=", true}, {"NO_COLOR=", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
+		w := newWorld(t)
+		w.env = append(w.env, c.env)
+		s := sit(t, w.command(at("pgo", "exec", "-T", "web", "tty")...))
+		s.exits(0)
+		if want := fmt.Sprintf("not a tty, colours: %v\r\n", c.colored); s.all() != want {
+			t.Errorf("%s: it shows %q", c.env, s.all())
+		}
+		s = sit(t, w.command(at("pgo", "nothing")...))
+		s.exits(64)
+		if red := strings.HasPrefix(s.all(), "\x1b[31mpgoctl: no operation"); red != c.colored {
+			t.Errorf("%s: it shows %q", c.env, s.all())
+		}
+	}
+	// Each stream counts for itself.
+	w := newWorld(t)
+	var stderr bytes.Buffer
+	command := w.command(at("pgo", "exec", "web", "exit", "4")...)
+	command.Stderr = &stderr
+	s := sit(t, command)
+	s.exits(4)
+	if stderr.String() != "[ERROR] Process exited with status 4\n" {
+		t.Errorf("a file gets %q", &stderr)
+	}
 }

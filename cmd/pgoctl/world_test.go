@@ -127,7 +127,7 @@ func (s *terminal) sees(text string) {
 		if i >= 0 {
 			s.read += i + len(text)
 		}
-		shown := string(fresh)
+		shown := string(fresh[:min(len(fresh), 2000)])
 		s.mu.Unlock()
 		if i >= 0 {
 			return
@@ -170,6 +170,7 @@ func (s *terminal) exits(want int) {
 	if !late.Stop() {
 		s.t.Fatalf("it does not end; it shows %q", s.all())
 	}
+	<-s.done
 	got := 0
 	if exit := new(exec.ExitError); errors.As(err, &exit) {
 		if got = exit.ExitCode(); got < 0 {
