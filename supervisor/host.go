@@ -17,6 +17,7 @@ var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.
 	"ping":    (*Supervisor).pingHost,
 	"status":  (*Supervisor).showHostStatus,
 	"ports":   (*Supervisor).showPorts,
+	"metrics": (*Supervisor).showMetrics,
 	"reload":  (*Supervisor).runReload,
 	"top":     (*Supervisor).runTop,
 	"version": (*Supervisor).showVersion,

@@ -34,6 +34,7 @@ type snapshot struct {
 
 	keysKnown bool // also after the worker that told them is gone
 	report    *proto.State
+	deploys   tally
 }
 
 func newView() *view {
@@ -81,6 +82,7 @@ func (v *view) enter(s state, p *process, r restartCount) {
 	v.state, v.process, v.restarts = s, p, r
 	if s == ready {
 		v.err = nil
+		v.deploys.again()
 	}
 }
 
@@ -98,6 +100,7 @@ func (v *view) reported(r *proto.ReportReply) {
 	defer v.mu.Unlock()
 	if r.GetState() != nil {
 		v.report = r.GetState()
+		v.deploys.count(v.report)
 	}
 	if r.GetKeysKnown() {
 		v.keysKnown = true

@@ -20,6 +20,11 @@ const (
 	Starting  State = "starting"  // nothing is known yet
 )
 
+// States returns all of them, in their order.
+func States() []State {
+	return []State{Crashloop, NoWorker, Deploying, Unwell, Degraded, Failed, Refused, Down, Frozen, Held, Stale, Running, Starting}
+}
+
 // Level is how much of somebody's attention something wants.
 type Level int
 

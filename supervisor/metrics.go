@@ -1,0 +1,213 @@
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/common/expfmt"
+
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
+	"pgo/internal/sshd"
+	"pgo/internal/target"
+	"pgo/internal/version"
+)
+
+// metric is one of pgod's. Its labels have few values, but for that of a commit: there is
+// one of these at a time.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+}
+
+func (m metric) desc() *prometheus.Desc { return prometheus.NewDesc(m.name, m.help, m.labels, nil) }
+
+// The metrics, as docs/metrics.md lists them.
+var (
+	buildInfo      = gauge("pgo_build_info", "1, with pgod's version.", "version")
+	configGood     = gauge("pgo_config_last_reload_successful", "Whether the configuration on disk is the one in force.")
+	configTime     = gauge("pgo_config_last_reload_success_timestamp_seconds", "When the configuration in force was read.")
+	serviceState   = gauge("pgo_service_state", "1 for the state that the service is in, as status shows it, and 0 for the others.", "service", "state")
+	serviceWanted  = gauge("pgo_service_wanted_up", "Whether the service is to run: 0 after down.", "service")
+	serviceCurrent = gauge("pgo_service_up_to_date", "Whether the commit that is deployed is the branch's head as fetched.", "service")
+	serviceDeploy  = gauge("pgo_service_deployed_info", "1, with the commit that is deployed.", "service", "commit")
+	serviceHead    = gauge("pgo_service_head_info", "1, with the branch's head as fetched.", "service", "commit")
+	serviceTime    = gauge("pgo_service_deployed_timestamp_seconds", "When what is deployed was deployed.", "service")
+	serviceOutcome = gauge("pgo_service_last_outcome", "1 for what the last deploy or poll came to, and 0 for the others.", "service", "outcome")
+	serviceError   = gauge("pgo_service_error_timestamp_seconds", "Since when the service has the error that it has; missing without one.", "service")
+	serviceFrozen  = gauge("pgo_service_frozen", "Whether the branch is not followed.", "service")
+	serviceUnwell  = gauge("pgo_service_unwell_containers", "How many containers are not as they should be.", "service")
+	servicePorts   = gauge("pgo_service_used_ports", "How many host ports the running containers have.", "service")
+	serviceDeploys = counter("pgo_service_deploys_total", "Deploys that pgod has seen end, by outcome; what fails again for the same reason counts once.", "service", "outcome")
+	workerState    = gauge("pgo_worker_state", "1 for the state that the service's worker process is in, and 0 for the others.", "service", "state")
+	workerRestarts = counter("pgo_worker_restarts_total", "How often the worker has ended.", "service")
+	workerLoop     = gauge("pgo_worker_crashloop", "Whether the worker ends again and again.", "service")
+	workerTime     = gauge("pgo_worker_start_time_seconds", "When the worker process was started; missing while there is none.", "service")
+)
+
+// metrics has all of them, in their order.
+var metrics []metric
+
+func gauge(name, help string, labels ...string) metric {
+	return newMetric(metric{name, help, prometheus.GaugeValue, labels})
+}
+
+func counter(name, help string, labels ...string) metric {
+	return newMetric(metric{name, help, prometheus.CounterValue, labels})
+}
+
+func newMetric(m metric) metric {
+	metrics = append(metrics, m)
+	return m
+}
+
+// workerStates are the states of a worker that are shown.
+var workerStates = []state{starting, ready, draining, killing, backoff, stopped}
+
+// collector makes the metrics of what is known at the moment of a scrape.
+type collector struct{ *Supervisor }
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		descs <- m.desc()
+	}
+}
+
+// scrape is one scrape.
+type scrape struct {
+	out chan<- prometheus.Metric
+	now time.Time
+}
+
+func (s scrape) put(m metric, value float64, labels ...string) {
+	s.out <- prometheus.MustNewConstMetric(m.desc(), m.kind, value, labels...)
+}
+
+func (s scrape) truth(m metric, is bool, labels ...string) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	s.put(m, value, labels...)
+}
+
+// moment is a time, if there is one.
+func (s scrape) moment(m metric, at time.Time, labels ...string) {
+	if !at.IsZero() {
+		s.put(m, float64(at.Unix()), labels...)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	s := scrape{out, time.Now()}
+	s.put(buildInfo, 1, version.String())
+	applied, bad := c.reloads.get()
+	s.truth(configGood, bad == nil)
+	s.moment(configTime, applied)
+	for _, service := range c.overview() {
+		s.service(service)
+		s.worker(service)
+	}
+}
+
+func (s scrape) service(of seen) {
+	name, report := of.service.Name, of.report
+	condition := of.condition(s.now)
+	for _, state := range hoststat.States() {
+		s.truth(serviceState, state == condition, name, string(state))
+	}
+	for _, outcome := range outcomeNames() {
+		s.truth(serviceOutcome, outcome == report.GetOutcome(), name, outcome)
+		if isDeploy(outcome) {
+			s.put(serviceDeploys, float64(of.deploys.counts[outcome]), name, outcome)
+		}
+	}
+	if wanted := report.GetWanted(); wanted != "" {
+		s.truth(serviceWanted, wanted == "up", name)
+		s.truth(serviceFrozen, report.GetFrozen() != "", name)
+		s.put(serviceUnwell, float64(len(report.GetUnwell())), name)
+		s.put(servicePorts, float64(min(len(report.GetPorts()), maxUsedPorts)), name)
+	}
+	head, deployed := commit(report.GetHead()), commit(report.GetDeployed())
+	if head != "" {
+		s.put(serviceHead, 1, name, head)
+		s.truth(serviceCurrent, head == deployed, name)
+	}
+	if deployed != "" {
+		s.put(serviceDeploy, 1, name, deployed)
+		s.moment(serviceTime, moment(report.GetDeployedAt()), name)
+	}
+	s.moment(serviceError, moment(report.GetErrorSince()), name)
+}
+
+func (s scrape) worker(of seen) {
+	name := of.service.Name
+	for _, state := range workerStates {
+		s.truth(workerState, state == of.state, name, string(state))
+	}
+	s.put(workerRestarts, float64(of.restarts.total), name)
+	s.truth(workerLoop, of.restarts.crashloop(s.now), name)
+	if of.process != nil {
+		s.moment(workerTime, of.process.since, name)
+	}
+}
+
+// outcomeNames are the outcomes that there can be, in their order.
+func outcomeNames() []string {
+	var names []string
+	for name := range outcomes {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// isDeploy tells whether an outcome is one of a deploy, and not of a poll that had none
+// to make.
+func isDeploy(outcome string) bool {
+	return outcome == "deployed" || outcomes[outcome].Level() == hoststat.Bad
+}
+
+// commit is what a worker tells of one, as a label.
+func commit(hash string) string { return printable.Line(printable.Cut(hash, 64)) }
+
+// registry has all that pgod tells of itself.
+func (s *Supervisor) registry() (*prometheus.Registry, error) {
+	r := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		collector{s},
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// showMetrics prints the metrics in Prometheus' text format.
+func (s *Supervisor) showMetrics(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	registry, err := s.registry()
+	if err != nil {
+		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		return sshd.Exit{Status: target.StatusFault, Message: printable.Text(err.Error())}
+	}
+	var text strings.Builder
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
+		}
+	}
+	return say(session, text.String())
+}

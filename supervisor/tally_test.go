@@ -1,0 +1,47 @@
+package supervisor
+
+import (
+	"fmt"
+	"testing"
+
+	"pgo/proto"
+)
+
+func TestTally(t *testing.T) {
+	var deploys tally
+	report := func(activity, outcome string, deployed, since int64) func() {
+		return func() {
+			deploys.count(&proto.State{Activity: activity, Outcome: outcome, DeployedAt: deployed, ErrorSince: since})
+		}
+	}
+	for _, step := range []struct {
+		what, want string
+		happens    func()
+	}{
+		{"the worker has begun", "map[]", report("", "", 0, 0)},
+		{"it is idle", "map[]", report("idle", "", 0, 0)},
+		{"the first deploy is recorded", "map[]", report("prune after a", "", 5, 0)},
+		{"and over", "map[deployed:1]", report("idle", "deployed", 5, 0)},
+		{"nothing new", "map[deployed:1]", report("idle", "deployed", 5, 0)},
+		{"the git server is away", "map[deployed:1]", report("idle", "deployed", 5, 6)},
+		{"a commit is refused", "map[deployed:1 refused:1]", report("idle", "refused", 5, 7)},
+		{"still", "map[deployed:1 refused:1]", report("idle", "refused", 5, 7)},
+		{"and so is the next", "map[deployed:1 refused:2]", report("idle", "refused", 5, 8)},
+		{"one is not healthy", "map[degraded:1 deployed:1 refused:2]", report("idle", "degraded", 5, 9)},
+		{"what is gone back to is older", "map[degraded:1 deployed:1 refused:2]", report("idle", "degraded", 4, 9)},
+		{"another worker", "map[degraded:1 deployed:1 refused:2]", deploys.again},
+		{"says the same", "map[degraded:1 deployed:1 refused:2]", report("idle", "degraded", 4, 10)},
+		{"it is mended", "map[degraded:1 deployed:2 refused:2]", report("idle", "deployed", 11, 0)},
+		{"frozen is no deploy", "map[degraded:1 deployed:2 refused:2]", report("idle", "frozen", 11, 0)},
+	} {
+		before := deploys.counts
+		had := fmt.Sprint(before)
+		step.happens()
+		if got := fmt.Sprint(deploys.counts); got != step.want {
+			t.Errorf("%s: %s, not %s", step.what, got, step.want)
+		}
+		if fmt.Sprint(before) != had {
+			t.Errorf("%s: the counts that somebody has are changed", step.what)
+		}
+	}
+}
