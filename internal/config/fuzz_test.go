@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/BurntSushi/toml"
 )
 
 // tooLong is a text whose nested tables could cost the toml package gigabytes. Who may
@@ -52,31 +50,6 @@ func FuzzParse(f *testing.F) {
 		if len(problems) == 0 {
 			_ = fmt.Sprintf("%+v", config)
 		}
-	})
-}
-
-// FuzzLocate holds the scanner against the parser: whatever that one finds has a line.
-func FuzzLocate(f *testing.F) {
-	addCases(f)
-	f.Fuzz(func(t *testing.T, text string) {
-		if tooLong(text) {
-			return
-		}
-		lines := locate(text) // must come to an end for any text
-		var table map[string]any
-		if _, err := toml.Decode(text, &table); err != nil {
-			return
-		}
-		for path, line := range lines {
-			if line < 1 || line > strings.Count(text, "\n")+1 {
-				t.Errorf("%s is on line %d of a text with less", path, line)
-			}
-		}
-		walk(table, "", func(path string, _ any) {
-			if lines[path] == 0 {
-				t.Errorf("%s has no line", path)
-			}
-		})
 	})
 }
 

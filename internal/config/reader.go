@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"pgo/internal/tomllines"
 )
 
 // reader gathers what the files say and everything that is wrong with them.
@@ -58,7 +60,7 @@ func (r *reader) read(s source) {
 		r.problems = append(r.problems, *problem)
 		return
 	}
-	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: locate(s.text), reader: r}}
+	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: tomllines.Locate(s.text), reader: r}}
 	readTable(root, "", rootKeys, r)
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pgo/internal/nearest"
+	"pgo/internal/tomllines"
 )
 
 // A value is what stands at one place of a file.
@@ -31,7 +32,7 @@ type file struct {
 // key is the place of a table's key, whether or not there is one.
 func (v value) key(name string) value {
 	table, _ := v.raw.(map[string]any)
-	return v.at(member(v.path, name), table[name])
+	return v.at(tomllines.Member(v.path, name), table[name])
 }
 
 // element is the place of a list's i'th element.
@@ -40,7 +41,7 @@ func (v value) element(i int) value {
 	if list, _ := v.list(); i < len(list) {
 		raw = list[i]
 	}
-	return v.at(element(v.path, i), raw)
+	return v.at(tomllines.Element(v.path, i), raw)
 }
 
 // at is a place within v. What has no line of its own is on its parent's.

@@ -1,4 +1,5 @@
-package config
+// Package tomllines tells on which line of a file a key of it stands.
+package tomllines
 
 import (
 	"fmt"
@@ -13,8 +14,8 @@ import (
 // scanned a second time, for positions alone. The scanner may rely on the text being
 // valid TOML: the parser has read it before.
 
-// locate returns the line of every key, table and array element, by its path.
-func locate(text string) map[string]int {
+// Locate returns the line of every key, table and array element, by its path.
+func Locate(text string) map[string]int {
 	s := &scanner{text: text, line: 1, lines: map[string]int{}, tables: map[string]int{}}
 	table := ""
 	for s.space(); s.at < len(s.text); s.space() {
@@ -29,8 +30,8 @@ func locate(text string) map[string]int {
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// member is the path of a table's key.
-func member(table, key string) string {
+// Member is the path of a table's key.
+func Member(table, key string) string {
 	if !bareKey.MatchString(key) {
 		key = strconv.Quote(key)
 	}
@@ -40,8 +41,8 @@ func member(table, key string) string {
 	return table + "." + key
 }
 
-// element is the path of an array's element.
-func element(array string, i int) string { return fmt.Sprintf("%s[%d]", array, i) }
+// Element is the path of an array's element.
+func Element(array string, i int) string { return fmt.Sprintf("%s[%d]", array, i) }
 
 type scanner struct {
 	text    string
@@ -61,13 +62,13 @@ func (s *scanner) header() string {
 	s.at += brackets
 	path, keys := "", s.key()
 	for i, key := range keys {
-		path = member(path, key)
+		path = Member(path, key)
 		s.mark(path, line)
 		if brackets == 2 && i == len(keys)-1 {
 			s.tables[path]++
 		}
 		if n := s.tables[path]; n > 0 {
-			path = element(path, n-1)
+			path = Element(path, n-1)
 			s.mark(path, line)
 		}
 	}
@@ -79,7 +80,7 @@ func (s *scanner) header() string {
 func (s *scanner) pair(path string) {
 	line := s.here()
 	for _, key := range s.key() {
-		path = member(path, key)
+		path = Member(path, key)
 		s.mark(path, line)
 	}
 	s.skip(len("="))
@@ -95,7 +96,7 @@ func (s *scanner) value(path string) {
 	case '[':
 		s.skip(1)
 		for i := 0; s.more(']'); i++ {
-			s.value(element(path, i))
+			s.value(Element(path, i))
 		}
 	case '{':
 		s.skip(1)

@@ -1,0 +1,131 @@
+package tomllines
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+)
+
+// texts are every way that TOML has to write a value: each string and number below is the
+// line that it stands on.
+var texts = map[string]string{
+	"plain":             "a = 1\nb = 2\n",
+	"no newline at end": "a = 1\n\nb = 3",
+	"CRLF":              "a = 1\r\n\r\nb = 3\r\n[t] # comment\r\nc = 5\r\n",
+	"comments":          "# a = 0\na = 2 # b = [\n# \"\"\"\nb = 4\n",
+	"strings":           "a = '1' # '\nb = \"2\" # \"\nc = \"\"\"3\"\"\"\nd = '''4'''\n",
+	"escaped quotes":    "a = [\"\\\"]\\n\\\\\",\n2]\nb = 3\n",
+	"raw backslash":     "a = ['\\',\n2]\nb = 3\n",
+	"multi-line":        "s = \"\"\"\nb = 9\n[[x]]\n\\\"\"\" \\\n\"\"\"\nb = 6\n",
+	"multi-line raw":    "s = '''\nb = 9\n\\'''\nb = 4\n",
+	"quotes at the end": "s = \"\"\"a\"\"\"\"\"\nb = 2\nr = '''a'''''\nc = 4\ne = [\"\",\"\",'']\nd = 6",
+	"tables":            "[a]\nb = 2\n[a.c]\nb = 4\n[ \"x.y\" . 'z' ]\nb = 6\n",
+	"array of tables":   "[[a]]\nb = 2\n[[a]]\nb = 4\n[a.c]\nb = 6\n[[a.d]]\nb = 8\n[[a.d]]\nb = 10\n[a.d.e]\nb = 12\n[[a]]\nb = 14\n[[a.d]]\nb = 16\n",
+	"dotted keys":       "a.b = 1\na . \"c.d\" = 2\n[t]\na.'e' = 4\n",
+	"escaped key":       "\"a\\u0062\" = 1\n\"\\\"\" = 2\n'\\' . x = 3\n\"\" = 4\n",
+	"lists":             "a = [\n  2, # two ]\n  [ 3,\n\n5 ],\n  6,\n]\nb = 8\n",
+	"inline tables":     "a = { b = 1, c = { d = 1 }, e.f = [1, { g = 1 }] }\nb = 2\n",
+	"long inline table": "a = {\n  b = 2, # }\n  c = [\n  4 ],\n}\nb = 6\n",
+	"list of tables":    "a = [ { b = 1 },\n { b = 2,\n   c = 3 },\n]\nb = 5\n",
+	"other values":      "t = true\nd = 2020-01-02T03:04:05Z\ne = [ 1.5, inf ]\nb = 4\n",
+	"key like a value":  "1.2 = 1\ntrue = 2\n3 = 3\n",
+	"unicode":           "a = \"é😀\"\n\"é\" = 2\n",
+}
+
+func TestLocate(t *testing.T) {
+	for name, text := range texts {
+		t.Run(name, func(t *testing.T) {
+			var table map[string]any
+			if _, err := toml.Decode(text, &table); err != nil {
+				t.Fatal(err)
+			}
+			lines := Locate(text)
+			checkLines(t, table, lines)
+			if slices.Max(slices.Collect(maps.Values(lines))) > strings.Count(text, "\n")+1 {
+				t.Errorf("a line after the last: %v", lines)
+			}
+		})
+	}
+}
+
+// checkLines wants a line for everything in the table, and that of each number to be it.
+func checkLines(t *testing.T, table map[string]any, lines map[string]int) {
+	t.Helper()
+	walk(table, "", func(path string, raw any) {
+		n, isNumber := raw.(int64)
+		if text, ok := raw.(string); ok {
+			n, _ = strconv.ParseInt(text, 10, 64)
+			isNumber = n > 0
+		}
+		switch line, found := lines[path]; {
+		case !found:
+			t.Errorf("%s has no line; there are %v", path, slices.Sorted(maps.Keys(lines)))
+		case isNumber && line != int(n):
+			t.Errorf("%s is on line %d, found it on %d", path, n, line)
+		}
+	})
+}
+
+// walk visits all that is in raw, with its path.
+func walk(raw any, path string, visit func(path string, raw any)) {
+	if path != "" {
+		visit(path, raw)
+	}
+	list, _ := raw.([]any)
+	for i := range list {
+		walk(list[i], Element(path, i), visit)
+	}
+	tables, _ := raw.([]map[string]any) // the toml package has two types for lists
+	for i := range tables {
+		walk(tables[i], Element(path, i), visit)
+	}
+	table, _ := raw.(map[string]any)
+	for key := range table {
+		walk(table[key], Member(path, key), visit)
+	}
+}
+
+// TestHeaderLines looks at what has a line without being a value.
+func TestHeaderLines(t *testing.T) {
+	lines := Locate("\n[[services]]\nname = \"a\"\n\n[[services]]\n[services.urls]\n\"a.b\" = \"c\"\n[pgod]\n")
+	for path, want := range map[string]int{
+		"services": 2, "services[0]": 2, "services[0].name": 3, "services[1]": 5,
+		"services[1].urls": 6, `services[1].urls."a.b"`: 7, "pgod": 8,
+	} {
+		if lines[path] != want {
+			t.Errorf("%s is on line %d, found it on %d", path, want, lines[path])
+		}
+	}
+}
+
+// FuzzLocate holds the scanner against the parser: whatever that one finds has a line.
+func FuzzLocate(f *testing.F) {
+	for _, text := range texts {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		// Nested tables could cost the toml package gigabytes.
+		if len(text) > 4<<10 || strings.Count(text, "{")+strings.Count(text, ".") > 200 {
+			return
+		}
+		lines := Locate(text) // must come to an end for any text
+		var table map[string]any
+		if _, err := toml.Decode(text, &table); err != nil {
+			return
+		}
+		for path, line := range lines {
+			if line < 1 || line > strings.Count(text, "\n")+1 {
+				t.Errorf("%s is on line %d of a text with less", path, line)
+			}
+		}
+		walk(table, "", func(path string, _ any) {
+			if lines[path] == 0 {
+				t.Errorf("%s has no line", path)
+			}
+		})
+	})
+}
