@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,7 @@ type client struct {
 	env   func(string) string
 	own   streams
 	flags flags
+	hosts *hostsFile
 
 	stop     context.CancelCauseFunc // ends the run
 	progress progress
@@ -97,7 +99,7 @@ func (c *client) command() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		RunE: func(command *cobra.Command, words []string) error {
-			t, err := c.check(words)
+			t, err := c.check(command, words)
 			if err != nil {
 				return err
 			}
@@ -115,8 +117,8 @@ func (c *client) command() *cobra.Command {
 	flags.SetInterspersed(false) // what follows the target is the operation's
 	flags.SortFlags = false
 	flags.StringArrayVarP(&c.flags.identities, "identity", "i", nil, "private key `FILE`; may be repeated (default: PGOCTL_ID, the SSH agent's, ~/.ssh/id_*)")
-	flags.StringVarP(&c.flags.login, "login", "l", c.localUser(), "login `NAME`, which is only shown and logged")
-	flags.Uint16VarP(&c.flags.port, "port", "p", 2222, "`PORT` that pgod listens on")
+	flags.StringVarP(&c.flags.login, "login", "l", "", "login `NAME`, which is only shown and logged (default: the local user)")
+	flags.Uint16VarP(&c.flags.port, "port", "p", 0, "`PORT` that pgod listens on (default: 2222)")
 	flags.StringVar(&c.flags.knownHosts, "known-hosts", "", "`FILE` with the keys of known hosts (default: ~/.config/pgo/known_hosts and ~/.ssh/known_hosts)")
 	flags.BoolVar(&c.flags.acceptNew, "accept-new", false, "remember the key of a host that is not known yet")
 	flags.StringVar(&c.flags.fingerprint, "fingerprint", "", "accept the host key with this `DIGEST`, written SHA256:…, and no other")
@@ -130,13 +132,16 @@ func (c *client) command() *cobra.Command {
 }
 
 // check reads what was typed, as far as that goes without a connection.
-func (c *client) check(words []string) (target.Target, error) {
+func (c *client) check(command *cobra.Command, words []string) (target.Target, error) {
 	if c.flags.timeout <= 0 {
 		return target.Target{}, target.Usagef("--timeout %v is no time to wait; write for example 30s", c.flags.timeout)
 	}
-	if digest, ok := strings.CutPrefix(c.flags.fingerprint, "SHA256:"); c.flags.fingerprint != "" {
-		if sum, err := base64.RawStdEncoding.DecodeString(digest); !ok || err != nil || len(sum) != 32 {
-			return target.Target{}, target.Usagef("--fingerprint is SHA256: and 43 characters, as ssh-keygen -l prints it")
+	if c.flags.port == 0 && command.Flags().Changed("port") {
+		return target.Target{}, target.Usagef("--port 0 is no port: a number from 1 to 65535")
+	}
+	if c.flags.fingerprint != "" {
+		if err := checkFingerprint(c.flags.fingerprint); err != nil {
+			return target.Target{}, target.Usagef("--fingerprint: %v", err)
 		}
 	}
 	if c.flags.tty && c.flags.noTTY {
@@ -154,6 +159,14 @@ func (c *client) check(words []string) (target.Target, error) {
 		t.Args, err = withJSON(o, t.Args)
 	}
 	return t, err
+}
+
+func checkFingerprint(s string) error {
+	digest, ok := strings.CutPrefix(s, "SHA256:")
+	if sum, err := base64.RawStdEncoding.DecodeString(digest); !ok || err != nil || len(sum) != 32 {
+		return errors.New("a fingerprint is SHA256: and 43 characters, as ssh-keygen -l prints it")
+	}
+	return nil
 }
 
 // withJSON adds the arguments with which the operation prints JSON.
@@ -189,12 +202,17 @@ func typedName(o target.Operation) string {
 
 // do carries out what was asked for.
 func (c *client) do(ctx context.Context, t target.Target) error {
-	return c.job(t.Hosts[0], t.Command).do(ctx)
+	file, err := c.readHostsFile()
+	if err != nil {
+		return err
+	}
+	c.hosts = file
+	return c.job(c.places(file, t.Hosts)[0], t.Command).do(ctx)
 }
 
 // job is the command on one host.
-func (c *client) job(host string, command target.Command) *job {
-	j := &job{client: c, console: c.console, place: c.place(host), command: command, colors: showsColors(c.own.out, c.env)}
+func (c *client) job(p place, command target.Command) *job {
+	j := &job{client: c, console: c.console, place: p, command: command, colors: showsColors(c.own.out, c.env)}
 	o, _ := target.Lookup(command.Scope(), command.Operation)
 	if !o.Input {
 		return j

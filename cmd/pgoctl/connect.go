@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/nearest"
 )
 
 // errNoKeyKnown is how connect says that the host knows none of the keys.
@@ -28,7 +30,7 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	j.progress.say("connecting to " + j.name + "…")
 	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
 	if err != nil {
-		return nil, 0, connectError(bounded, address, err)
+		return nil, 0, j.connectError(bounded, err)
 	}
 	stop := context.AfterFunc(bounded, func() { raw.Close() })
 	defer stop()
@@ -63,12 +65,22 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 }
 
 // connectError and loginError say why there is no connection in words for people.
-func connectError(ctx context.Context, address string, err error) error {
+func (j *job) connectError(ctx context.Context, err error) error {
+	address, unknown := j.address(), new(net.DNSError)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("cannot connect to %s: nothing listens there; is pgod running, and is it the right port (-p)?", address)
+	case errors.As(err, &unknown):
+		if unknown.IsNotFound {
+			err = errors.New("there is no host of this name")
+		}
+		hint := ""
+		if near, ok := nearest.Word(j.name, j.hosts.names()); ok {
+			hint = fmt.Sprintf("; did you mean %s of %s?", near, j.hosts.path)
+		}
+		return fmt.Errorf("cannot connect to %s: %w%s", address, err, hint)
 	default:
 		return fmt.Errorf("cannot connect to %s: %w", address, err)
 	}

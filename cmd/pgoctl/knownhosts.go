@@ -60,7 +60,11 @@ func (h *knownHosts) check(address string, remote net.Addr, key ssh.PublicKey) e
 	got := ssh.FingerprintSHA256(key)
 	if want := h.job.fingerprint; want != "" {
 		if got != want {
-			return localErrorf("the host key of %s is not the one given as --fingerprint:\n  given    %s\n  the host %s", address, want, got)
+			given := h.job.saidBy
+			if given != "--fingerprint" {
+				given = "fingerprint in " + given
+			}
+			return localErrorf("the host key of %s is not the one given as %s:\n  given    %s\n  the host %s", address, given, want, got)
 		}
 		return nil
 	}

@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("USER", "miek")
 			h := newTestHost(filepath.Join(e.WorkDir, "ssh"))
-			e.Values[hostKey{}] = h
+			e.Values[scriptHost{}] = h
 			e.Defer(h.stop)
 			return nil
 		},
@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"host":      cmdHost,
 			"silent":    cmdSilent,
 			"agent":     cmdAgent,
+			"expand":    cmdExpand,
 			"exits":     cmdExits,
 			"terminate": cmdTerminate,
 			"running":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).running)) },
@@ -53,9 +54,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-type hostKey struct{}
+type scriptHost struct{}
 
-func hostOf(ts *testscript.TestScript) *testHost { return ts.Value(hostKey{}).(*testHost) }
+func hostOf(ts *testscript.TestScript) *testHost { return ts.Value(scriptHost{}).(*testHost) }
 
 // cmdHost starts a host on 127.0.0.1:$PORT that has the key $FINGERPRINT and the line
 // $KNOWN_HOST for a file of known hosts. Said again, the host comes back with another key.
@@ -119,6 +120,13 @@ func cmdAgent(ts *testscript.TestScript, _ bool, files []string) {
 		}
 	}()
 	ts.Setenv("SSH_AUTH_SOCK", listener.Addr().String())
+}
+
+// cmdExpand makes a file of a template, whose variables are those of the script.
+func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+	ts.Check(os.WriteFile(path, []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o644))
 }
 
 // cmdTerminate asks the last background program to end.

@@ -2,8 +2,12 @@ package main
 
 import (
 	"net"
+	"slices"
 	"strconv"
 )
+
+// defaultPort is pgod's.
+const defaultPort = 2222
 
 // place is a host to be talked to, with all that is known of it before it is.
 type place struct {
@@ -14,20 +18,59 @@ type place struct {
 	identities  []string // files of private keys; none: those that are found
 	knownHosts  string   // a file; empty: the usual ones
 	fingerprint string   // of the host's key; empty: the files of known hosts tell
+	saidBy      string   // where the fingerprint is from
 }
 
 // address is what is connected to.
 func (p place) address() string { return net.JoinHostPort(p.host, strconv.Itoa(int(p.port))) }
 
-// place returns what the flags say of a host.
-func (c *client) place(name string) place {
-	return place{
-		name:        name,
-		host:        name,
-		port:        c.flags.port,
-		login:       c.flags.login,
-		identities:  c.flags.identities,
-		knownHosts:  c.flags.knownHosts,
-		fingerprint: c.flags.fingerprint,
+// places are the hosts that were typed, and those of the groups that were.
+func (c *client) places(file *hostsFile, typed []string) []place {
+	var all []place
+	for _, name := range typed {
+		members, ok := file.groups[name]
+		if !ok {
+			members = []string{name}
+		}
+		for _, member := range members {
+			if !slices.ContainsFunc(all, func(p place) bool { return p.name == member }) {
+				all = append(all, c.place(file, member))
+			}
+		}
 	}
+	return all
+}
+
+// place is what is known of a host: from flags first, and then from the file.
+func (c *client) place(file *hostsFile, name string) place {
+	entry := file.hosts[name].or(file.defaults).or(hostEntry{port: defaultPort, login: c.localUser()})
+	p := place{
+		name:        name,
+		host:        entry.host,
+		port:        entry.port,
+		login:       entry.login,
+		identities:  entry.identities,
+		knownHosts:  entry.knownHosts,
+		fingerprint: entry.fingerprint,
+		saidBy:      file.path,
+	}
+	if p.host == "" { // it is not in the file
+		p.host = name
+	}
+	if c.flags.port != 0 {
+		p.port = c.flags.port
+	}
+	if c.flags.login != "" {
+		p.login = c.flags.login
+	}
+	if len(c.flags.identities) > 0 || c.env("PGOCTL_ID") != "" {
+		p.identities = c.flags.identities
+	}
+	if c.flags.knownHosts != "" {
+		p.knownHosts, p.fingerprint = c.flags.knownHosts, ""
+	}
+	if c.flags.fingerprint != "" {
+		p.fingerprint, p.saidBy = c.flags.fingerprint, "--fingerprint"
+	}
+	return p
 }

@@ -92,7 +92,7 @@ func noTarget(words []string) error {
 			return Usagef("%s; did you mean %s?", text, meant)
 		}
 	}
-	if ok && checkHost(host) == nil && serviceName.MatchString(service) {
+	if ok && CheckHost(host) == nil && serviceName.MatchString(service) {
 		return Usagef("%s names no operation: %s, for example %s//ps", quote(word), form, word)
 	}
 	return Usagef("%s, for example localhost:pgo//ps", text)
@@ -124,7 +124,7 @@ func splitHosts(list string) ([]string, error) {
 		if host == "" {
 			return nil, Usagef("%s has a comma too many: write host,host", quote(list))
 		}
-		if err := checkHost(host); err != nil {
+		if err := CheckHost(host); err != nil {
 			return nil, err
 		}
 		if host = strings.Trim(host, "[]"); !slices.Contains(hosts, host) {
@@ -213,7 +213,8 @@ func cutHost(place string) (host, service string, ok bool) {
 
 var hostName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
 
-func checkHost(host string) error {
+// CheckHost reports whether a host can be one: a name, or an address, an IPv6 one in brackets.
+func CheckHost(host string) error {
 	if strings.HasPrefix(host, "[") {
 		if ip, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]")); err == nil && ip.Is6() {
 			return nil
