@@ -33,6 +33,7 @@ type client struct {
 	signals  signals
 	raw      rawMode
 	keys     keyring
+	logins   chan struct{} // as many as happen now
 
 	remembering sync.Mutex // a new host, in a file
 }
@@ -60,9 +61,10 @@ type flags struct {
 func run(received <-chan os.Signal, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	c := &client{
-		env:  env,
-		own:  streams{stdin, stdout, stderr},
-		stop: stop,
+		env:    env,
+		own:    streams{stdin, stdout, stderr},
+		stop:   stop,
+		logins: make(chan struct{}, maxLogins),
 	}
 	c.console = console{
 		stdout: c.progress.before(stdout),
@@ -207,7 +209,11 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 		return err
 	}
 	c.hosts = file
-	return c.job(c.places(file, t.Hosts)[0], t.Command).do(ctx)
+	places := c.places(file, t.Hosts)
+	if len(places) > 1 {
+		return c.doAll(ctx, places, t.Command)
+	}
+	return c.job(places[0], t.Command).do(ctx)
 }
 
 // job is the command on one host.

@@ -25,9 +25,15 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	if err != nil {
 		return nil, 0, err
 	}
+	select {
+	case j.logins <- struct{}{}:
+		defer func() { <-j.logins }()
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	}
 	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, timeout))
 	defer cancel()
-	j.progress.say("connecting to " + j.name + "…")
+	j.say("connecting to " + j.name + "…")
 	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
 	if err != nil {
 		return nil, 0, j.connectError(bounded, err)

@@ -7,11 +7,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,7 +25,8 @@ import (
 
 // testHost is what pgod is without services: its listener, and a backend that does as if.
 type testHost struct {
-	dir            string // the public keys of a service are in <dir>/<service>/*.pub
+	dir            string   // the public keys of a service are in <dir>/<service>/*.pub
+	socket         *os.File // that is listened on, also while no server is there: the port stays its own
 	server         *sshd.Server
 	running, ended chan struct{} // `logs -f`
 	more           chan string   // what `watch` prints
@@ -31,6 +34,18 @@ type testHost struct {
 
 func newTestHost(dir string) *testHost {
 	return &testHost{dir: dir, running: make(chan struct{}, 1), ended: make(chan struct{}, 1), more: make(chan string)}
+}
+
+// listen returns a listener on a port of 127.0.0.1, the same one each time.
+func (h *testHost) listen() (net.Listener, error) {
+	if h.socket != nil {
+		return net.FileListener(h.socket)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err == nil {
+		h.socket, err = listener.(*net.TCPListener).File()
+	}
+	return listener, err
 }
 
 // start serves on the listener with a new host key, and returns that.
@@ -53,6 +68,14 @@ func (h *testHost) stop() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = h.server.Shutdown(ctx) // at once, whatever runs
+	}
+}
+
+// close gives up the port as well.
+func (h *testHost) close() {
+	h.stop()
+	if h.socket != nil {
+		h.socket.Close()
 	}
 }
 
@@ -105,6 +128,21 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 		if slices.Contains(c.Args, "--json") {
 			fmt.Fprintf(s.Stdout, "{\"service\":%q}\n", c.Service)
 		}
+	case "git hash":
+		fmt.Fprintf(s.Stdout, "of %s", s.Identity.User)
+	case "diff": // as much as possible at once, in pieces
+		var both sync.WaitGroup
+		for _, out := range []io.Writer{s.Stdout, s.Stderr} {
+			both.Go(func() {
+				for i := range 500 {
+					fmt.Fprintf(out, "a line of %s, ", s.Identity.User)
+					fmt.Fprintf(out, "number %d\n", i)
+				}
+			})
+		}
+		both.Wait()
+	case "images":
+		fmt.Fprintf(s.Stdout, "[%q,\n", s.Identity.User) // no JSON line
 	case "watch":
 		for {
 			select {

@@ -38,18 +38,20 @@ func TestScripts(t *testing.T) {
 			e.Setenv("USER", "miek")
 			h := newTestHost(filepath.Join(e.WorkDir, "ssh"))
 			e.Values[scriptHost{}] = h
-			e.Defer(h.stop)
+			e.Defer(h.close)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"host":      cmdHost,
-			"silent":    cmdSilent,
-			"agent":     cmdAgent,
-			"expand":    cmdExpand,
-			"exits":     cmdExits,
-			"terminate": cmdTerminate,
-			"running":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).running)) },
-			"ended":     func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).ended)) },
+			"host":         cmdHost,
+			"silent":       cmdSilent,
+			"agent":        cmdAgent,
+			"sortedstdout": func(ts *testscript.TestScript, _ bool, args []string) { sorted(ts, "stdout", args[0]) },
+			"sortedstderr": func(ts *testscript.TestScript, _ bool, args []string) { sorted(ts, "stderr", args[0]) },
+			"expand":       cmdExpand,
+			"exits":        cmdExits,
+			"terminate":    cmdTerminate,
+			"running":      func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).running)) },
+			"ended":        func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(await(hostOf(ts).ended)) },
 		},
 	})
 }
@@ -64,11 +66,7 @@ func hostOf(ts *testscript.TestScript) *testHost { return ts.Value(scriptHost{})
 func cmdHost(ts *testscript.TestScript, _ bool, args []string) {
 	h := hostOf(ts)
 	h.stop()
-	port := ts.Getenv("PORT")
-	if port == "" {
-		port = "0"
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
+	listener, err := h.listen()
 	ts.Check(err)
 	limits := sshd.DefaultLimits()
 	if len(args) > 0 {
@@ -77,7 +75,7 @@ func cmdHost(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	key, err := h.start(listener, limits)
 	ts.Check(err)
-	_, port, err = net.SplitHostPort(listener.Addr().String())
+	_, port, err := net.SplitHostPort(listener.Addr().String())
 	ts.Check(err)
 	ts.Setenv("PORT", port)
 	ts.Setenv("FINGERPRINT", ssh.FingerprintSHA256(key))
@@ -120,6 +118,15 @@ func cmdAgent(ts *testscript.TestScript, _ bool, files []string) {
 		}
 	}()
 	ts.Setenv("SSH_AUTH_SOCK", listener.Addr().String())
+}
+
+// sorted compares an output, line by line and whatever their order, with a file.
+func sorted(ts *testscript.TestScript, stream, file string) {
+	lines := strings.SplitAfter(ts.ReadFile(stream), "\n")
+	slices.Sort(lines)
+	if got := strings.Join(lines, ""); got != ts.ReadFile(file) {
+		ts.Fatalf("%s is, in order:\n%s", stream, got)
+	}
 }
 
 // cmdExpand makes a file of a template, whose variables are those of the script.

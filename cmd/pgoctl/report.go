@@ -77,9 +77,12 @@ func (c *console) report(err error) int {
 	var status *statusError
 	var usage *target.UsageError
 	var signal interrupted
+	var several *severalError
 	switch output := new(outputError); {
 	case err == nil:
 		return 0
+	case errors.As(err, &several):
+		return several.exitCode
 	case errors.As(err, &status):
 		_, _ = c.stderr.Write(status.message)
 		if !c.quiet {

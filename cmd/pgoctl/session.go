@@ -26,6 +26,7 @@ type job struct {
 	input   bool // the command gets pgoctl's
 	tty     bool // and a terminal
 	colors  bool // somebody sees the colours of what it prints
+	several bool // others run on other hosts
 }
 
 // do carries out the command with the first key that may.
@@ -33,6 +34,13 @@ func (j *job) do(ctx context.Context) error {
 	return j.withKeys(ctx, func(conn *ssh.Client, otherKeys bool) error {
 		return j.carryOut(ctx, conn, otherKeys)
 	})
+}
+
+// say tells what is waited for.
+func (j *job) say(text string) {
+	if !j.several {
+		j.progress.say(text)
+	}
 }
 
 // withKeys logs in with one key after the other, until f ends with something else than the
@@ -86,8 +94,8 @@ func (j *job) carryOut(ctx context.Context, conn *ssh.Client, otherKeys bool) er
 		}
 		otherKeys = false
 	}
-	stdout := &outlet{out: j.stdout, fail: j.stop}
-	stderr := &refusalFilter{out: &outlet{out: j.stderr, fail: j.stop}, done: !otherKeys}
+	stdout := &outlet{out: j.stdout, stop: j.stop, fail: fail}
+	stderr := &refusalFilter{out: &outlet{out: j.stderr, stop: j.stop, fail: fail}, done: !otherKeys}
 	err := j.converse(ctx, conn, stdout, stderr, fail)
 	if ctx.Err() != nil {
 		return errors.Join(context.Cause(ctx), stderr.flush())
@@ -147,7 +155,7 @@ func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.
 	if j.tty || j.input && isTerminal(j.own.in) {
 		j.progress.stop() // it is the command's terminal now, or what is typed is seen there
 	} else {
-		j.progress.say("waiting for " + j.name + "…")
+		j.say("waiting for " + j.name + "…")
 	}
 	if j.tty {
 		restore, err := j.lendTerminal(session)
@@ -176,14 +184,19 @@ func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.
 // outlet passes on what a host prints. When that fails, nobody needs any more of it.
 type outlet struct {
 	out  io.Writer
-	fail context.CancelCauseFunc
+	stop context.CancelCauseFunc // ends the run
+	fail context.CancelCauseFunc // ends this host's part of it
 }
 
 func (o *outlet) Write(p []byte) (int, error) {
 	n, err := o.out.Write(p)
-	if err != nil {
-		err = &outputError{fmt.Errorf("cannot write what the host prints: %w", err)}
+	switch {
+	case err == nil:
+	case isNotJSON(err):
 		o.fail(err)
+	default:
+		err = &outputError{fmt.Errorf("cannot write what the host prints: %w", err)}
+		o.stop(err)
 	}
 	return n, err
 }

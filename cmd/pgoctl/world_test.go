@@ -33,11 +33,11 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	home := t.TempDir()
 	w := &world{t: t, host: newTestHost(filepath.Join(home, "ssh")), home: home}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := w.host.listen()
 	w.must(err)
 	hostKey, err := w.host.start(listener, sshd.DefaultLimits())
 	w.must(err)
-	t.Cleanup(w.host.stop)
+	t.Cleanup(w.host.close)
 	_, w.port, err = net.SplitHostPort(listener.Addr().String())
 	w.must(err)
 	w.write(".config/pgo/known_hosts", knownhosts.Line([]string{listener.Addr().String()}, hostKey)+"\n")

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"pgo/internal/target"
+)
+
+// maxLogins is how many hosts are logged in to at a time. What runs on them then is not
+// bounded: it may have no end.
+const maxLogins = 8
+
+// severalError is what came of several hosts, each of which has reported its part.
+type severalError struct{ exitCode int }
+
+func (e *severalError) Error() string { return fmt.Sprintf("the worst exit code is %d", e.exitCode) }
+
+// doAll carries out a command on several hosts at once. What becomes of one is nothing to
+// the others.
+func (c *client) doAll(ctx context.Context, places []place, command target.Command) error {
+	o, _ := target.Lookup(command.Scope(), command.Operation)
+	switch {
+	case o.Input:
+		return target.Usagef("%s takes input, which is for one host; name one", typedName(o))
+	case c.flags.fingerprint != "":
+		return target.Usagef("--fingerprint is about one host's key; those of several stand in %s", c.hosts.path)
+	}
+	c.progress.say(fmt.Sprintf("waiting for %d hosts…", len(places)))
+	width := 0
+	for _, p := range places {
+		width = max(width, len(p.name))
+	}
+	codes := make([]int, len(places))
+	var output sync.Mutex
+	var running sync.WaitGroup
+	for i, p := range places {
+		label := fmt.Sprintf("%-*s | ", width, p.name)
+		stdout := &lineWriter{output: &output, out: c.stdout, show: behind(label, i, showsColors(c.own.out, c.env)), most: maxTextLine}
+		stderr := &lineWriter{output: &output, out: c.stderr, show: behind(label, i, showsColors(c.own.err, c.env)), most: maxTextLine}
+		if c.flags.json {
+			stdout.show, stdout.most = labelledJSON(p.name), maxJSONLine
+		}
+		j := c.job(p, command)
+		j.stdout, j.stderr, j.several = stdout, stderr, true
+		running.Go(func() {
+			err := j.do(ctx)
+			if flushed := stdout.flush(); err == nil {
+				err = flushed
+			}
+			codes[i] = j.report(err)
+			_ = stderr.flush() // fails when there is nobody left to tell
+		})
+	}
+	running.Wait()
+	return worst(codes)
+}
+
+// worst is the highest code, if that is not 0.
+func worst(codes []int) error {
+	most := 0
+	for _, code := range codes {
+		most = max(most, code)
+	}
+	if most == 0 {
+		return nil
+	}
+	return &severalError{most}
+}
+
+// labelColors are those that tell hosts apart: none of them means that something is wrong.
+var labelColors = []string{"36", "35", "34", "32", "33"}
+
+// behind shows lines behind the name of their host.
+func behind(label string, i int, colored bool) func([]byte) ([]byte, error) {
+	if colored {
+		name, bar, _ := strings.Cut(label, "|")
+		label = "\x1b[" + labelColors[i%len(labelColors)] + "m" + name + "|\x1b[0m" + bar
+	}
+	return func(line []byte) ([]byte, error) { return append([]byte(label), line...), nil }
+}
