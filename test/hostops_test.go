@@ -1,0 +1,451 @@
+package test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"pgo/internal/hoststat"
+	"pgo/test/rig"
+)
+
+// bothClients has an operator ask for something on the host with each of the clients, and
+// returns what they were told.
+func bothClients(t *testing.T, pgod *rig.Pgod, operator *rig.Key, words ...string) map[string]string {
+	t.Helper()
+	return map[string]string{
+		"ssh":    pgod.SSH(operator, words...).Exits(t, 0).Stdout,
+		"pgoctl": pgod.Pgoctl(operator, words...).Exits(t, 0).Stdout,
+	}
+}
+
+// hostStatus is what `//status --json` says, as far as the tests care.
+type hostStatus struct {
+	Services []struct {
+		status
+		State string
+	}
+	ConfigError *struct {
+		Text    string
+		Details []string
+	} `json:"config_error"`
+}
+
+func read[T any](t *testing.T, text string) T {
+	t.Helper()
+	var value T
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return value
+}
+
+// line is the words of the line of a table that begins with the name.
+func line(t *testing.T, table, name string) []string {
+	t.Helper()
+	for line := range strings.Lines(table) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == name {
+			return words
+		}
+	}
+	t.Fatalf("there is no %s in\n%s", name, table)
+	return nil
+}
+
+// How all services do is told in one table: what runs, what is refused, what is
+// down, and what has no worker.
+func TestHostStatus(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, bad, off, operator := r.Service("web"), r.Service("bad"), r.Service("off"), r.Key("operator")
+	commits := map[*rig.Service]string{}
+	for _, s := range []*rig.Service{web, bad, off} {
+		commits[s] = s.Push("first", r.Idle())
+	}
+	nobody := r.Service("nobody")
+	nobody.Set("user", r.Prefix+"-no-such-user")
+	pgod := r.Pgod(web, bad, off, nobody)
+	pgod.Operators(operator)
+	pgod.Start()
+	for s, commit := range commits {
+		deployed(t, pgod, s, commit)
+	}
+	idle := r.Idle()
+	refused := bad.Push("asks for too much", idle.With("compose.yaml", idle["compose.yaml"]+"    privileged: true\n"))
+	shows(t, pgod, bad, "state:     refused")
+	pgod.SSH(off.Key, off.Op("down")).Exits(t, 0)
+	shows(t, pgod, off, "state:     down")
+	shows(t, pgod, web, "state:     running")
+	showsTo(t, pgod, operator, nobody, "worker:    backoff")
+
+	for client, table := range bothClients(t, pgod, operator, "//status") {
+		if strings.Contains(table, "\x1b") {
+			t.Errorf("%s: colours in a pipe: %q", client, table)
+		}
+		pid := fmt.Sprint(pgod.WorkerPID(web))
+		for s, want := range map[*rig.Service][]string{
+			web: {"running", commits[web][:7], commits[web][:7], "deployed", "ready", pid, "0", "-"},
+			bad: {"refused", commits[bad][:7], refused[:7], "refused", "ready"},
+			off: {"down", commits[off][:7], commits[off][:7], "down", "ready"},
+		} {
+			found := slices.Delete(line(t, table, s.Name)[1:], 2, 3) // the age
+			if !slices.Equal(found[:len(want)], want) {
+				t.Errorf("%s: %s has the line %q, not %q", client, s.Name, found, want)
+			}
+		}
+		says(t, table, "the policy refuses "+refused[:7])
+		if state := line(t, table, nobody.Name)[1]; state != "no-worker" && state != "crashloop" {
+			t.Errorf("%s: a service without a user is %s", client, state)
+		}
+	}
+	for client, text := range bothClients(t, pgod, operator, "//status", "--json") {
+		states := map[string]string{}
+		for _, s := range read[hostStatus](t, text).Services {
+			states[s.Service] = s.State
+		}
+		if len(states) != 4 || states[web.Name] != "running" || states[bad.Name] != "refused" || states[off.Name] != "down" {
+			t.Errorf("%s: %v", client, states)
+		}
+	}
+	agree(t, pgod, operator, web, bad, off)
+
+	for _, client := range onTerminal(pgod) {
+		seat := sit(t, client(operator, "//status"), 200, 50)
+		seat.shows(`\x1b\[31mrefused\x1b\[0m +` + commits[bad][:7])
+		seat.shows(`\x1b\[32mrunning\x1b\[0m +` + commits[web][:7])
+		seat.ends(0)
+		seat = sit(t, client(bad.Key, bad.Op("status")), 200, 50)
+		seat.shows(`state: +\x1b\[31mrefused\x1b\[0m\r\n`)
+		seat.shows(`worker: +\x1b\[32mready\x1b\[0m, pid`)
+		seat.ends(0)
+	}
+
+	for _, operation := range []string{"//status", "//top", "//ports", "//reload", "//metrics"} {
+		says(t, pgod.SSH(web.Key, operation).Exits(t, 401%256).Stderr, "is not an operator's")
+	}
+}
+
+// agree holds the metrics against the status.
+func agree(t *testing.T, pgod *rig.Pgod, operator *rig.Key, services ...*rig.Service) {
+	t.Helper()
+	all := read[hostStatus](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout)
+	for client, text := range bothClients(t, pgod, operator, "//metrics") {
+		values := metricsOf(t, text)
+		for _, s := range services {
+			for _, of := range all.Services {
+				if of.Service != s.Name {
+					continue
+				}
+				for series, want := range map[string]float64{
+					"pgo_service_state " + s.Name + " " + of.State:            1,
+					"pgo_service_last_outcome " + of.Outcome + " " + s.Name:   1,
+					"pgo_service_deployed_info " + of.Deployed + " " + s.Name: 1,
+					"pgo_service_head_info " + of.Head + " " + s.Name:         1,
+					"pgo_worker_state " + s.Name + " " + of.Worker.State:      1,
+					"pgo_worker_restarts_total " + s.Name:                     0,
+					"pgo_service_deploys_total deployed " + s.Name:            1,
+				} {
+					if got, found := values[series]; got != want || !found {
+						t.Errorf("%s: %s is %f (%v), not %f", client, series, got, found, want)
+					}
+				}
+			}
+		}
+		for _, series := range []string{"pgo_build_info test", "pgo_config_last_reload_successful"} {
+			if values[series] != 1 {
+				t.Errorf("%s: %s is %f", client, series, values[series])
+			}
+		}
+	}
+}
+
+// metricsOf are the values by name and labels.
+func metricsOf(t *testing.T, text string) map[string]float64 {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			series := name
+			for _, label := range m.GetLabel() {
+				series += " " + label.GetValue()
+			}
+			values[series] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return values
+}
+
+// portRow is one of `//ports --json`.
+type portRow struct {
+	First, Last                  int
+	Granted                      string `json:"granted_to"`
+	Service                      string `json:"used_by"`
+	Protocol, Container, Program string
+	Addresses                    []string
+	PID                          int
+	Conflict                     string
+}
+
+// Who owns which host port: what is granted beside what is really in use, and what
+// is in each other's way.
+func TestHostPorts(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, late, operator := r.Service("web"), r.Service("late"), r.Key("operator")
+	first, squatted := freePorts(t, 5), r.Port()
+	web.Set("ports", []string{fmt.Sprintf("%d/5", first)})
+	commits := []string{web.Push("first", r.Site(first+1, "hello")), late.Push("first", r.Site(squatted, "squats"))}
+	pgod := r.Pgod(web, late)
+	pgod.Operators(operator)
+	pgod.Flags = []string{"--restart=false"}
+	pgod.Start()
+	deployed(t, pgod, web, commits[0])
+	deployed(t, pgod, late, commits[1])
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	// What late has by now is granted to another one.
+	web.Set("ports", []string{fmt.Sprintf("%d/5", first), fmt.Sprint(squatted)})
+	pgod.Configure()
+	says(t, pgod.SSH(operator, "//reload").Exits(t, 0).Stdout, "changed:   "+web.Name)
+
+	ports := func() map[int]portRow {
+		t.Helper()
+		rows := map[int]portRow{}
+		for _, row := range read[struct{ Ports []portRow }](t, pgod.SSH(operator, "//ports", "--json").Exits(t, 0).Stdout).Ports {
+			rows[row.First] = row
+		}
+		return rows
+	}
+	rig.Until(t, "web's new worker to tell of its ports", func() error {
+		if row := ports()[first+1]; row.Container == "" {
+			return fmt.Errorf("it says %+v", row)
+		}
+		return nil
+	})
+	loopback := []string{"127.0.0.1"}
+	_, own, _ := net.SplitHostPort(pgod.Address)
+	want := map[int]portRow{
+		first:     {First: first, Last: first, Granted: web.Name},
+		first + 1: {First: first + 1, Last: first + 1, Granted: web.Name, Service: web.Name, Protocol: "tcp", Addresses: loopback, Container: web.Name + "-site-1"},
+		first + 2: {First: first + 2, Last: first + 2, Granted: web.Name},
+		first + 3: {
+			First: first + 3, Last: first + 3, Granted: web.Name, Protocol: "tcp", Addresses: loopback, Program: "test.test", PID: os.Getpid(),
+			Conflict: "granted to " + web.Name + ", used by another program",
+		},
+		first + 4: {First: first + 4, Last: first + 5, Granted: web.Name},
+		squatted: {
+			First: squatted, Last: squatted, Granted: web.Name, Service: late.Name, Protocol: "tcp", Addresses: loopback, Container: late.Name + "-site-1",
+			Conflict: "granted to " + web.Name + ", used by " + late.Name,
+		},
+	}
+	rows := ports()
+	for port, want := range want {
+		if got := rows[port]; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("port %d: %+v, not %+v", port, got, want)
+		}
+		delete(rows, port)
+	}
+	for _, row := range rows { // and its own, and no other
+		if fmt.Sprint(row.First) != own || row.Service != "(pgod)" || row.Granted != "(pgod)" || row.Conflict != "" {
+			t.Errorf("besides there is %+v", row)
+		}
+	}
+	for client, table := range bothClients(t, pgod, operator, "//ports") {
+		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), "granted to "+web.Name+", used by "+late.Name)
+		if unused := line(t, table, fmt.Sprintf("%d-%d", first+4, first+5)); unused[1] != web.Name || unused[2] != "-" {
+			t.Errorf("%s: ports that nobody uses have the line %q", client, unused)
+		}
+	}
+
+	// What is given up is no longer in use.
+	listener.Close()
+	pgod.SSH(late.Key, late.Op("down")).Exits(t, 0)
+	rig.Until(t, "no port to be in conflict", func() error {
+		for _, row := range ports() {
+			if row.Conflict != "" {
+				return fmt.Errorf("there is %+v", row)
+			}
+		}
+		return nil
+	})
+}
+
+// A reload says what came of it. A bad configuration changes nothing, and is told of
+// until it is mended.
+func TestHostReload(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, late, operator := r.Service("web"), r.Service("late"), r.Key("operator")
+	commits := []string{web.Push("first", r.Idle()), late.Push("first", r.Idle())}
+	pgod := r.Pgod(web)
+	pgod.Operators(operator)
+	pgod.Flags = []string{"--restart=false"}
+	pgod.Start()
+	deployed(t, pgod, web, commits[0])
+	before, worker := startedAt(t, web), pgod.WorkerPID(web)
+
+	pgod.Configure(web, late)
+	added := pgod.SSH(operator, "//reload").Exits(t, 0)
+	if want := "added:     " + late.Name + "\nchanged:   -\nremoved:   -\nunchanged: " + web.Name + "\n"; added.Stdout != want || added.Stderr != "" {
+		t.Errorf("got %+v, not %s", added, want)
+	}
+	deployed(t, pgod, late, commits[1])
+
+	good, err := os.ReadFile(pgod.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := strings.Replace(string(good), "name = ", "nmae = ", 1) + "\nintervall = \"1m\"\n"
+	if err := os.WriteFile(pgod.ConfigFile, []byte(bad), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mistakes := []string{pgod.ConfigFile + ":", `nmae: unknown key; did you mean "name"?`, `intervall: unknown key; did you mean "interval"?`}
+	stock := pgod.SSH(operator, "//reload").Exits(t, 400%256)
+	says(t, stock.Stderr, append(mistakes, "the old one stays in force")...)
+	if n := strings.Count(stock.Stderr, pgod.ConfigFile); n < 2 || stock.Stdout != "" {
+		t.Errorf("%d mistakes are told of: %+v", n, stock)
+	}
+	says(t, pgod.Pgoctl(operator, "//reload").Exits(t, 64).Stderr, append(mistakes, "Process exited with status 400")...)
+	for client, table := range bothClients(t, pgod, operator, "//status") {
+		if err := has(table, append(mistakes, "The configuration on disk is bad (for ")...); err != nil {
+			t.Errorf("%s: %v", client, err)
+		}
+	}
+	status := read[hostStatus](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout)
+	if e := status.ConfigError; e == nil || len(e.Details) < 2 || !strings.Contains(e.Text, pgod.ConfigFile) {
+		t.Errorf("as JSON it is %+v", e)
+	}
+	if values := metricsOf(t, pgod.SSH(operator, "//metrics").Exits(t, 0).Stdout); values["pgo_config_last_reload_successful"] != 0 {
+		t.Error("the metrics know nothing of it")
+	}
+	says(t, pgod.Log(), "cannot reload the configuration")
+
+	pgod.Configure(web) // without late
+	removed := pgod.Pgoctl(operator, "//reload").Exits(t, 0)
+	says(t, removed.Stdout, "removed:   "+late.Name, "unchanged: "+web.Name)
+	if status := read[hostStatus](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout); status.ConfigError != nil || len(status.Services) != 1 {
+		t.Errorf("after it was mended: %+v", status)
+	}
+	stays(t, web, before, "reload")
+	if now := pgod.WorkerPID(web); now != worker {
+		t.Errorf("the worker was replaced: %d, then %d", worker, now)
+	}
+}
+
+// top shows what the services use, and goes on until the client leaves. A worker that
+// does not answer is shown without, and holds up nobody.
+func TestHostTop(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	busy, stuck, operator := r.Service("busy"), r.Service("stuck"), r.Key("operator")
+	idle := r.Idle()
+	commits := []string{
+		busy.Push("first", idle.With("compose.yaml", strings.Replace(idle["compose.yaml"], `["sleep", "86400"]`, `["sh", "-c", "while :; do :; done"]`, 1)+"    cpus: 0.2\n")),
+		stuck.Push("first", idle),
+	}
+	pgod := r.Pgod(busy, stuck)
+	pgod.Operators(operator)
+	pgod.Start()
+	deployed(t, pgod, busy, commits[0])
+	deployed(t, pgod, stuck, commits[1])
+
+	use := func(snapshot hoststat.Snapshot, s *rig.Service) *hoststat.Usage {
+		t.Helper()
+		for _, one := range snapshot.Services {
+			if one.Name == s.Name {
+				return one.Usage
+			}
+		}
+		t.Fatalf("there is no %s in %+v", s.Name, snapshot)
+		return nil
+	}
+	for client, text := range bothClients(t, pgod, operator, "//top", "--no-stream", "--json") {
+		snapshot := read[hoststat.Snapshot](t, text)
+		one := use(snapshot, busy)
+		if one == nil || one.CPU == nil || *one.CPU <= 0 || one.Memory == 0 || one.Running != 1 || len(one.Containers) != 1 || one.Containers[0].Service != "idle" {
+			t.Errorf("%s: what is busy uses %+v", client, one)
+		}
+		if other := use(snapshot, stuck); other == nil || other.CPU == nil || *other.CPU >= *one.CPU {
+			t.Errorf("%s: what is idle uses %+v", client, other)
+		}
+		if snapshot.Host.Cores == 0 || snapshot.Host.Memory == 0 {
+			t.Errorf("%s: the host has %+v", client, snapshot.Host)
+		}
+	}
+	for client, table := range bothClients(t, pgod, operator, "//top", "--no-stream") {
+		if words := line(t, table, busy.Name); words[1] != "running" || words[2] != commits[0][:7] || !strings.HasSuffix(words[4], "%") || words[6] != "1/1" {
+			t.Errorf("%s: the line %q", client, words)
+		}
+	}
+
+	worker := pgod.WorkerPID(stuck)
+	if err := syscall.Kill(worker, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(worker, syscall.SIGCONT) }()
+	for client, follow := range clients(pgod) {
+		cmd := follow(operator, "//top", "--json")
+		pipe, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(pipe)
+		for n := range 2 {
+			if !lines.Scan() {
+				t.Fatalf("%s: top has ended: %v", client, lines.Err())
+			}
+			snapshot := read[hoststat.Snapshot](t, lines.Text())
+			if one := use(snapshot, busy); one == nil || (one.CPU == nil) != (n == 0) {
+				t.Errorf("%s: beside one that is stuck, snapshot %d has %+v", client, n, one)
+			}
+			if one := use(snapshot, stuck); one != nil {
+				t.Errorf("%s: one that is stuck has told %+v", client, one)
+			}
+		}
+		if now := pgod.WorkerPID(stuck); now != worker {
+			t.Fatalf("%s: it took so long that the worker was replaced", client)
+		}
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+	}
+	rig.Until(t, "top to end after its clients have left", func() error {
+		if n := strings.Count(pgod.Log(), " operation=top "); n < 2+2+2 {
+			return fmt.Errorf("%d have ended", n)
+		}
+		return nil
+	})
+
+	// On a terminal it is one screen. pgod that stops does not wait for it.
+	seat := sit(t, onTerminal(pgod)["ssh"](operator, "//top"), 200, 50)
+	seat.shows(`\x1b\[H\x1b\[2J`)
+	seat.shows(busy.Name + ` +\x1b\[32mrunning\x1b\[0m`)
+	seat.shows(`\x1b\[H\x1b\[2J`)
+	if err := syscall.Kill(worker, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	pgod.Stop()
+	seat.shows("pgod is stopping")
+	seat.ends(503 % 256)
+}
