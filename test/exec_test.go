@@ -51,7 +51,6 @@ func TestExec(t *testing.T) {
 		{[]string{"talker"}, 400, "", "exec needs a compose service and a command"},
 		{[]string{"--privileged", "talker", "id"}, 400, "", `exec does not take "--privileged"`},
 		{[]string{"-e", "A", "talker", "id"}, 400, "", "--env NAME=value"},
-		{[]string{"--tty", "talker", "id"}, 400, "", "needs a terminal"},
 	} {
 		for client, command := range clients(pgod) {
 			words := c.words
@@ -68,6 +67,10 @@ func TestExec(t *testing.T) {
 			}
 		}
 	}
+
+	// pgoctl asks for a terminal, whether or not it has one; ssh has to be told.
+	says(t, pgod.SSH(web.Key, web.Op("exec"), "--tty", "talker", "tty").Exits(t, 400%256).Stderr, "exec --tty needs a terminal")
+	pgod.Pgoctl(web.Key, web.Op("exec"), "--tty", "talker", "test", "-t", "0").Exits(t, 0)
 
 	pgod.SSH(web.Key, web.Op("exec"), "-d", "talker", "touch", "/tmp/detached").Exits(t, 0)
 	rig.Until(t, "the detached program to have run", func() error {

@@ -13,8 +13,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// hangUpTimeout bounds how long it may take to end a program that was left alone.
-const hangUpTimeout = 5 * time.Second
+// hangUpTimeout bounds how long it may take to end a program that was left alone. A
+// busy engine takes seconds to start the one that does it.
+const hangUpTimeout = time.Minute
 
 // hangUp tells the program that the one who ran it has left. The engine does not:
 // it would let the program run on for ever.
