@@ -108,13 +108,26 @@ func (h *testHost) may(key ssh.PublicKey, service string) bool {
 
 func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 	c := s.Command
-	if !h.may(s.Identity.Key, c.Service) {
+	list := c.Service
+	if list == "" {
+		list = "operators"
+	}
+	if !h.may(s.Identity.Key, list) {
 		return sshd.Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, c.Service)}
 	}
 	switch c.Operation {
 	case "ping":
 		fmt.Fprintln(s.Stdout, "pong!")
+	case "history":
+		fmt.Fprint(s.Stdout, `[
+  {"commit": "468ac4e2d9b9a5a64dcab3dbb2aa4ca2e8ab5d8f", "subject": "second", "can_roll_back_to": true},
+  {"commit": "111111111111a5a64dcab3dbb2aa4ca2e8ab5d8f", "subject": "first", "can_roll_back_to": false}
+]`)
 	case "ps":
+		if slices.Contains(c.Args, "--services") {
+			fmt.Fprint(s.Stdout, "web\ndb\n")
+			break
+		}
 		fmt.Fprintf(s.Stdout, "%q\n", c.Args)
 		fmt.Fprint(s.Stderr, "Unauthorized: says the container, and then\nmore\n")
 	case "down": // ends as it is told
@@ -125,6 +138,10 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 		}
 		return sshd.Exit{Status: uint32(status), Message: message}
 	case "status":
+		if c.Service == "" {
+			fmt.Fprint(s.Stdout, `{"services":[{"service":"pgo","state":"running"},{"service":"shop"}]}`)
+			break
+		}
 		if slices.Contains(c.Args, "--json") {
 			fmt.Fprintf(s.Stdout, "{\"service\":%q}\n", c.Service)
 		}

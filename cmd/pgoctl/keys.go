@@ -22,6 +22,7 @@ import (
 // said that it knows the key.
 type key struct {
 	public ssh.PublicKey
+	locked bool                       // by a passphrase, which somebody has to type
 	unlock func() (ssh.Signer, error) // safe for use by several goroutines
 }
 
@@ -73,6 +74,9 @@ func (c *client) keysFor(ctx context.Context, p place) ([]*key, error) {
 		return keys, nil
 	}
 	keys, err := c.loadKeys(ctx, p.identities)
+	if c.batch {
+		keys = slices.DeleteFunc(keys, func(k *key) bool { return k.locked })
+	}
 	if err == nil {
 		if c.keys.loaded == nil {
 			c.keys.loaded = map[string][]*key{}
@@ -86,6 +90,7 @@ func (c *client) keysFor(ctx context.Context, p place) ([]*key, error) {
 type keyLoader struct {
 	ctx    context.Context // of the whole run: to stop asking for a passphrase
 	env    func(string) string
+	batch  bool                   // nobody can be asked for a passphrase
 	pause  func()                 // is called before somebody is asked for a passphrase
 	agents func() ([]*key, error) // those of the SSH agent, which is asked once and not for nothing
 }
@@ -93,7 +98,7 @@ type keyLoader struct {
 // loadKeys returns the keys to try, in this order: those given by -i and no others, or that
 // of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
 func (c *client) loadKeys(ctx context.Context, identities []string) ([]*key, error) {
-	l := &keyLoader{ctx: ctx, env: c.env, pause: c.progress.stop}
+	l := &keyLoader{ctx: ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
 	l.agents = sync.OnceValues(l.askAgent)
 	if len(identities) == 0 {
 		if id := c.env("PGOCTL_ID"); id != "" {
@@ -186,7 +191,7 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 		}
 		return keyOf(signer), nil
 	}
-	locked := &key{public: public, unlock: sync.OnceValues(func() (ssh.Signer, error) {
+	locked := &key{public: public, locked: true, unlock: sync.OnceValues(func() (ssh.Signer, error) {
 		return l.askPassphrase(name, text)
 	})}
 	// Where the agent has it, nobody needs to type anything.

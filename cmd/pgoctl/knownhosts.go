@@ -77,7 +77,7 @@ func (h *knownHosts) check(address string, remote net.Addr, key ssh.PublicKey) e
 		return err
 	case len(unknown.Want) > 0:
 		return changedError(address, got, unknown.Want)
-	case !h.job.flags.acceptNew:
+	case !h.job.flags.acceptNew || h.job.batch:
 		return localErrorf("the host key of %s is not known yet: %s %s\n"+
 			"If the host's operator confirms it, go on with --accept-new, which remembers it, or with\n"+
 			"--fingerprint %s", address, key.Type(), got, got)

@@ -5,16 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 
 	"pgo/internal/printable"
 )
 
-// How long lines may be. A longer text is shown in pieces; a longer JSON is no use.
+// How much is kept of a host's output. A longer line is shown in pieces; a longer JSON
+// value is not shown.
 const (
-	maxTextLine = 1 << 20
-	maxJSONLine = 64 << 20
+	maxLine = 1 << 20
+	maxJSON = 64 << 20
 )
 
 // lineWriter shows what is written line by line, so that those of several can share an
@@ -22,8 +22,8 @@ const (
 type lineWriter struct {
 	output *sync.Mutex // held while a line is written to any of the outputs
 	out    io.Writer
-	show   func(line []byte) ([]byte, error) // with its line feed, both of them
-	most   int
+	label  string // is shown before each
+	most   int    // bytes of a line
 
 	line []byte // not complete yet
 }
@@ -57,39 +57,70 @@ func (w *lineWriter) flush() error {
 		line = append(line, '\n')
 	}
 	w.line = w.line[:0]
-	shown, err := w.show(line)
-	if err != nil {
-		return err
-	}
 	w.output.Lock()
 	defer w.output.Unlock()
-	_, err = w.out.Write(shown)
+	_, err := w.out.Write(append([]byte(w.label), line...))
 	return err
 }
 
-// labelledJSON shows a line of JSON as one that tells its host.
-func labelledJSON(host string) func([]byte) ([]byte, error) {
-	return func(line []byte) ([]byte, error) {
-		value := bytes.TrimSpace(line)
-		if len(value) == 0 {
-			return nil, nil
+// valueWriter shows each JSON value that is written as a line that tells its host.
+type valueWriter struct {
+	*io.PipeWriter
+	done chan struct{} // closed when all is shown
+	err  error         // why not all is, to be read then
+}
+
+func newValueWriter(host string, out io.Writer) *valueWriter {
+	reader, writer := io.Pipe()
+	w := &valueWriter{PipeWriter: writer, done: make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		w.err = showValues(host, reader, out)
+		_ = reader.CloseWithError(w.err) // which Write returns then
+	}()
+	return w
+}
+
+// flush waits until all is shown. Half a value is none.
+func (w *valueWriter) flush() error {
+	_ = w.Close()
+	<-w.done
+	return w.err
+}
+
+func showValues(host string, in io.Reader, out io.Writer) error {
+	bounded := &io.LimitedReader{R: in}
+	values := json.NewDecoder(bounded)
+	for {
+		bounded.N = maxJSON
+		var value json.RawMessage
+		err := values.Decode(&value)
+		switch {
+		case bounded.N == 0:
+			return &notJSONError{errors.New("a value that is too long")}
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return &notJSONError{err}
 		}
-		if !json.Valid(value) {
-			return nil, &notJSONError{string(value)}
-		}
-		name, err := json.Marshal(host)
+		line, err := json.Marshal(struct {
+			Host  string          `json:"host"`
+			Value json.RawMessage `json:"value"`
+		}{host, value})
 		if err != nil {
-			return nil, err
+			return &notJSONError{err}
 		}
-		return slices.Concat([]byte(`{"host":`), name, []byte(`,"value":`), value, []byte("}\n")), nil
+		if _, err := out.Write(append(line, '\n')); err != nil {
+			return err
+		}
 	}
 }
 
 // notJSONError is why the rest of a host's output is not shown.
-type notJSONError struct{ line string }
+type notJSONError struct{ error }
 
 func (e *notJSONError) Error() string {
-	return "the host prints something else than JSON: " + printable.Line(printable.Cut(e.line, 100))
+	return "the host prints something else than JSON: " + printable.Line(printable.Cut(e.error.Error(), 200))
 }
 
 func isNotJSON(err error) bool { return errors.As(err, new(*notJSONError)) }

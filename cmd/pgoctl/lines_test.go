@@ -22,7 +22,7 @@ func TestLineWriter(t *testing.T) {
 		{"just right", []string{"0123456\nx\n"}, "> 0123456\n> x\n"},
 	} {
 		var out bytes.Buffer
-		w := &lineWriter{output: new(sync.Mutex), out: &out, show: behind("> ", 0, false), most: 8}
+		w := &lineWriter{output: new(sync.Mutex), out: &out, label: "> ", most: 8}
 		for _, text := range c.writes {
 			if n, err := io.WriteString(w, text); n != len(text) || err != nil {
 				t.Errorf("%s: Write returned %d, %v", c.name, n, err)
@@ -34,23 +34,23 @@ func TestLineWriter(t *testing.T) {
 	}
 }
 
-func TestLabelledJSON(t *testing.T) {
-	show := labelledJSON("::1")
-	for line, want := range map[string]string{
-		"{\"a\": [1]}\r\n":   `{"host":"::1","value":{"a": [1]}}` + "\n",
-		"\n":                 "",
-		"{\"a\n":             "error",
-		"\x1b[2Jclear all\n": "error",
+func TestValueWriter(t *testing.T) {
+	for _, c := range []struct{ written, want, says string }{
+		{"", "", ""},
+		{"{\"a\": [1]}\r\n", `{"host":"::1","value":{"a":[1]}}` + "\n", ""},
+		{"[\n  1,\n  2\n]\n 3", `{"host":"::1","value":[1,2]}` + "\n" + `{"host":"::1","value":3}` + "\n", ""},
+		{"1\n{\"a\n", `{"host":"::1","value":1}` + "\n", "invalid character"},
+		{"{", "", "unexpected EOF"},
+		{"\x1b[2Jclear all\n", "", "invalid character '\\x1b'"},
 	} {
-		got, err := show([]byte(line))
-		if err != nil {
-			got = []byte("error")
-			if strings.Contains(err.Error(), "\x1b") {
-				t.Errorf("%q is shown as it is", line)
-			}
+		var out bytes.Buffer
+		w := newValueWriter("::1", &out)
+		for i := range c.written {
+			_, _ = io.WriteString(w, c.written[i:i+1]) // flush says what is wrong
 		}
-		if string(got) != want {
-			t.Errorf("%q is shown as %q", line, got)
+		err := w.flush()
+		if out.String() != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q is shown as %q, %v", c.written, &out, err)
 		}
 	}
 }

@@ -18,6 +18,9 @@ var asking sync.Mutex
 // askPassphrase unlocks a key with what somebody types, on the terminal even if input and
 // output are redirected.
 func (l *keyLoader) askPassphrase(name string, text []byte) (ssh.Signer, error) {
+	if l.batch {
+		return nil, localErrorf("%s has a passphrase", name)
+	}
 	asking.Lock()
 	defer asking.Unlock()
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)

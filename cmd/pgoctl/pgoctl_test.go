@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"agent":        cmdAgent,
 			"sortedstdout": func(ts *testscript.TestScript, _ bool, args []string) { sorted(ts, "stdout", args[0]) },
 			"sortedstderr": func(ts *testscript.TestScript, _ bool, args []string) { sorted(ts, "stderr", args[0]) },
+			"offers":       cmdOffers,
 			"expand":       cmdExpand,
 			"exits":        cmdExits,
 			"terminate":    cmdTerminate,

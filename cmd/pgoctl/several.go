@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 
 	"pgo/internal/target"
@@ -37,17 +36,20 @@ func (c *client) doAll(ctx context.Context, places []place, command target.Comma
 	var output sync.Mutex
 	var running sync.WaitGroup
 	for i, p := range places {
-		label := fmt.Sprintf("%-*s | ", width, p.name)
-		stdout := &lineWriter{output: &output, out: c.stdout, show: behind(label, i, showsColors(c.own.out, c.env)), most: maxTextLine}
-		stderr := &lineWriter{output: &output, out: c.stderr, show: behind(label, i, showsColors(c.own.err, c.env)), most: maxTextLine}
-		if c.flags.json {
-			stdout.show, stdout.most = labelledJSON(p.name), maxJSONLine
-		}
+		name := fmt.Sprintf("%-*s", width, p.name)
+		stdout := &lineWriter{output: &output, out: c.stdout, label: label(name, i, showsColors(c.own.out, c.env)), most: maxLine}
+		stderr := &lineWriter{output: &output, out: c.stderr, label: label(name, i, showsColors(c.own.err, c.env)), most: maxLine}
 		j := c.job(p, command)
-		j.stdout, j.stderr, j.several = stdout, stderr, true
+		j.several, j.stdout, j.stderr = true, stdout, stderr
+		flush := stdout.flush
+		if c.flags.json {
+			stdout.label, stdout.most = "", maxJSON
+			values := newValueWriter(p.name, stdout)
+			j.stdout, flush = values, values.flush
+		}
 		running.Go(func() {
 			err := j.do(ctx)
-			if flushed := stdout.flush(); err == nil {
+			if flushed := flush(); err == nil {
 				err = flushed
 			}
 			codes[i] = j.report(err)
@@ -73,11 +75,10 @@ func worst(codes []int) error {
 // labelColors are those that tell hosts apart: none of them means that something is wrong.
 var labelColors = []string{"36", "35", "34", "32", "33"}
 
-// behind shows lines behind the name of their host.
-func behind(label string, i int, colored bool) func([]byte) ([]byte, error) {
-	if colored {
-		name, bar, _ := strings.Cut(label, "|")
-		label = "\x1b[" + labelColors[i%len(labelColors)] + "m" + name + "|\x1b[0m" + bar
+// label is what stands before the lines of a host.
+func label(name string, i int, colored bool) string {
+	if !colored {
+		return name + " | "
 	}
-	return func(line []byte) ([]byte, error) { return append([]byte(label), line...), nil }
+	return "\x1b[" + labelColors[i%len(labelColors)] + "m" + name + " |\x1b[0m "
 }
