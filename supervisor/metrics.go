@@ -32,6 +32,7 @@ var (
 	buildInfo      = gauge("pgo_build_info", "1, with pgod's version.", "version")
 	configGood     = gauge("pgo_config_last_reload_successful", "Whether the configuration on disk is the one in force.")
 	configTime     = gauge("pgo_config_last_reload_success_timestamp_seconds", "When the configuration in force was read.")
+	connections    = gauge("pgo_ssh_connections", "SSH connections that are open, those included that have not logged in.")
 	serviceState   = gauge("pgo_service_state", "1 for the state that the service is in, as status shows it, and 0 for the others.", "service", "state")
 	serviceWanted  = gauge("pgo_service_wanted_up", "Whether the service is to run: 0 after down.", "service")
 	serviceCurrent = gauge("pgo_service_up_to_date", "Whether the commit that is deployed is the branch's head as fetched.", "service")
@@ -111,6 +112,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	applied, bad := c.reloads.get()
 	s.truth(configGood, bad == nil)
 	s.moment(configTime, applied)
+	if count := c.connections.Load(); count != nil {
+		s.put(connections, float64((*count)()))
+	}
 	for _, service := range c.overview() {
 		s.service(service)
 		s.worker(service)
@@ -177,6 +181,9 @@ func isDeploy(outcome string) bool {
 
 // commit is what a worker tells of one, as a label.
 func commit(hash string) string { return printable.Line(printable.Cut(hash, 64)) }
+
+// CountConnections has the metrics tell how many SSH connections are open.
+func (s *Supervisor) CountConnections(count func() int) { s.connections.Store(&count) }
 
 // registry has all that pgod tells of itself.
 func (s *Supervisor) registry() (*prometheus.Registry, error) {

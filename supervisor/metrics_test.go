@@ -135,6 +135,7 @@ func (o only) Collect(out chan<- prometheus.Metric) {
 // What is printed is what Prometheus reads; the process's own are there too.
 func TestShowMetrics(t *testing.T) {
 	s := knowing(t)
+	s.CountConnections(func() int { return 7 })
 	var out bytes.Buffer
 	if exit := s.showMetrics(t.Context(), sshd.Session{Stdout: &out}, target.Args{}); exit != (sshd.Exit{}) {
 		t.Fatalf("exit %+v", exit)
@@ -148,6 +149,9 @@ func TestShowMetrics(t *testing.T) {
 		if families[name] == nil {
 			t.Errorf("there is no %s", name)
 		}
+	}
+	if n := families["pgo_ssh_connections"].GetMetric()[0].GetGauge().GetValue(); n != 7 {
+		t.Errorf("there are %f connections", n)
 	}
 	states := map[string]int{}
 	for _, m := range families["pgo_service_state"].GetMetric() {

@@ -68,12 +68,12 @@ func encode(value any) string {
 	return b.String()
 }
 
-func (v snapshot) statusJSON(service config.Service, now time.Time) statusJSON {
-	state := v.report
-	s := statusJSON{
+func (s snapshot) statusJSON(service config.Service, now time.Time) statusJSON {
+	state := s.report
+	all := statusJSON{
 		Service:    service.Name,
 		User:       service.User,
-		State:      string(v.condition(now)),
+		State:      string(s.condition(now)),
 		Wanted:     printable.Line(state.GetWanted()),
 		Head:       printable.Line(state.GetHead()),
 		Deployed:   printable.Line(state.GetDeployed()),
@@ -83,19 +83,19 @@ func (v snapshot) statusJSON(service config.Service, now time.Time) statusJSON {
 		Outcome:    printable.Line(state.GetOutcome()),
 		Activity:   printable.Line(state.GetActivity()),
 		NextPoll:   moment(state.GetNextPoll()),
-		Worker:     v.workerJSON(now),
+		Worker:     s.workerJSON(now),
 		Unwell:     printableLines(state.GetUnwell()),
 	}
 	if why := state.GetFrozen(); why != "" {
-		s.Frozen = &frozenJSON{printable.Line(why), moment(state.GetFrozenSince())}
+		all.Frozen = &frozenJSON{printable.Line(why), moment(state.GetFrozenSince())}
 	}
 	if commit := state.GetPinned(); commit != "" {
-		s.Pinned = &pinnedJSON{printable.Line(commit), moment(state.GetPinnedUntil())}
+		all.Pinned = &pinnedJSON{printable.Line(commit), moment(state.GetPinnedUntil())}
 	}
 	if text := state.GetError(); text != "" {
-		s.Error = &errorJSON{printable.Line(text), moment(state.GetErrorSince()), printableLines(state.GetDetails())}
+		all.Error = &errorJSON{printable.Line(text), moment(state.GetErrorSince()), printableLines(state.GetDetails())}
 	}
-	return s
+	return all
 }
 
 // workerJSON is the worker's process.

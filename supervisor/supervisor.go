@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -43,8 +44,9 @@ type Supervisor struct {
 
 	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
 
-	reloads reloads
-	ending  chan struct{} // closed when Close begins
+	reloads     reloads
+	connections atomic.Pointer[func() int] // nil: nobody can tell
+	ending      chan struct{}              // closed when Close begins
 
 	mu          sync.Mutex // guards what follows
 	instances   map[string]*instance

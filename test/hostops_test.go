@@ -165,6 +165,9 @@ func agree(t *testing.T, pgod *rig.Pgod, operator *rig.Key, services ...*rig.Ser
 				t.Errorf("%s: %s is %f", client, series, values[series])
 			}
 		}
+		if values["pgo_ssh_connections"] < 1 { // this one
+			t.Errorf("%s: there is no connection", client)
+		}
 	}
 }
 

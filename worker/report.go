@@ -112,7 +112,7 @@ func protoKeys(keys []gitrepo.Key) []*proto.Key {
 func usedPorts(ports []compose.Published) []*proto.UsedPort {
 	var all []*proto.UsedPort
 	for _, p := range ports {
-		all = append(all, &proto.UsedPort{Ip: text(p.IP), Port: uint32(p.Port), Protocol: text(p.Protocol), Container: text(p.Container)})
+		all = append(all, &proto.UsedPort{Ip: name(p.IP), Port: uint32(p.Port), Protocol: name(p.Protocol), Container: name(p.Container)})
 	}
 	return all
 }
@@ -124,6 +124,12 @@ func text(s string) string { return strings.ToValidUTF8(printable.Cut(s, maxText
 // maxText bounds a text that is only there to be shown. A report that is too large
 // could not be sent, and a worker without reports is taken for a broken one.
 const maxText = 8 << 10
+
+// name is text that is one of very many.
+func name(s string) string { return text(printable.Cut(s, maxName)) }
+
+// maxName bounds a name of which a message can have hundreds.
+const maxName = 256
 
 // maxTexts bounds a list that is only there to be shown.
 const maxTexts = 200

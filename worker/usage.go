@@ -50,7 +50,7 @@ func (m *meter) read(ctx context.Context, measure func(context.Context) ([]compo
 	m.last = &proto.UsageReply{AtNs: begun}
 	for _, u := range usages {
 		m.last.Containers = append(m.last.Containers, &proto.ContainerUsage{
-			Name: text(u.Name), Service: text(u.Service), State: text(u.State), Health: text(u.Health),
+			Name: name(u.Name), Service: name(u.Service), State: name(u.State), Health: name(u.Health),
 			CpuNs: u.CPU, Memory: u.Memory, Restarts: uint32(u.Restarts),
 		})
 	}

@@ -92,6 +92,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	r.apply(cfg)
 	workers.OnReload(r.reload)
+	workers.CountConnections(server.Connections)
 	return serve(ctx, server, listener, workers, r)
 }
 
