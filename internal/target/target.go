@@ -187,8 +187,13 @@ func unknownOperation(scope Scope, typed, twoWords string) error {
 		}
 	}
 	what := "no operation " + quote(typed)
-	if typed == "" {
+	isFirst := func(name string) bool { return strings.HasPrefix(name, typed+" ") }
+	switch {
+	case typed == "":
 		what = "no operation is given"
+	case slices.ContainsFunc(names, isFirst): // of two words
+		what = "no operation " + quote(twoWords)
+		names = slices.DeleteFunc(names, func(name string) bool { return !isFirst(name) })
 	}
 	if scope == Host {
 		what += " (without a service it is about the host)"

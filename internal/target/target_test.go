@@ -113,6 +113,9 @@ func TestParseCommandSaysWhatIsWrong(t *testing.T) {
 		"pgo//ps \xff":             "is not text",
 		"pgo//ps a\x00b":           "is not text",
 		"-x//ps":                   "is not the name of a service",
+		"pgo//git":                 `no operation "git"; there are git pull, git hash`,
+		"pgo//git log":             `no operation "git log"; there are git pull, git hash`,
+		"pgo//git push":            `no operation "git push"; did you mean git pull?`,
 		"pgo//attach web sh":       "no operation",
 		strings.Repeat("x", 1<<16): "…",
 	} {
