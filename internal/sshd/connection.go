@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"pgo/internal/printable"
 )
@@ -21,7 +22,8 @@ type connection struct {
 	party    Party
 	log      hclog.Logger // says who, in every line
 	idle     *idleTimer
-	refused  int // sessions
+	pace     *rate.Limiter // of what the client asks for
+	refused  int           // sessions
 }
 
 // handle serves a connection from the first byte to the last.
@@ -30,6 +32,8 @@ func (s *Server) handle(ctx context.Context, v *visitor) {
 	if !ok {
 		return
 	}
+	defer drain(sc.Conn)
+	defer sc.Close()
 	identity := sc.Permissions.ExtraData[identityKey{}].(Identity)
 	c := &connection{
 		server:   s,
@@ -41,12 +45,14 @@ func (s *Server) handle(ctx context.Context, v *visitor) {
 	release := s.connections.take(c.party, identity.Fingerprint)
 	if release == nil {
 		c.logOverdraft()
+		s.lobby.spare(v)
 		_ = v.conn.SetDeadline(time.Now().Add(s.limits.Handshake))
 		refuseChannels(channels, requests)
 		return
 	}
 	defer release()
 	s.lobby.leave(v)
+	c.pace = newPace(s.limits)
 	c.idle = newIdleTimer(s.limits.Idle, func() {
 		c.log.Debug("closing a connection that runs nothing")
 		sc.Close()
@@ -74,9 +80,10 @@ func refuseChannels(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request
 func (c *connection) serve(ctx context.Context, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { answerGlobal(requests) })
+	running.Go(func() { c.answerGlobal(requests) })
 	running.Go(func() { c.keepalive(ctx) })
 	for asked := range channels {
+		c.paced()
 		if serve := c.open(ctx, asked); serve != nil {
 			running.Go(serve)
 		}
@@ -115,9 +122,13 @@ func (c *connection) open(ctx context.Context, asked ssh.NewChannel) func() {
 	}
 }
 
+// paced waits until the client may be answered once more.
+func (c *connection) paced() { time.Sleep(c.pace.Reserve().Delay()) }
+
 // answerGlobal refuses what a client asks of the connection as a whole: forwarding.
-func answerGlobal(requests <-chan *ssh.Request) {
+func (c *connection) answerGlobal(requests <-chan *ssh.Request) {
 	for r := range requests {
+		c.paced()
 		_ = r.Reply(r.Type == "keepalive@openssh.com", nil)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Limits bound what clients can use up.
@@ -14,7 +16,8 @@ type Limits struct {
 	Tries            int           // keys that may be refused before the connection is closed
 	Logins           int           // connections that have not authenticated yet
 	LoginsPerSource  int           // of these, from one IPv4 address or IPv6 /64
-	Waiting          int           // connections that wait because their source has all its LoginsPerSource
+	Stay             time.Duration // how long each of them has before it may have to make room
+	Waiting          int           // connections that wait for a place among these
 	WaitingPerSource int
 	Wait             time.Duration // how long one of them may wait
 	Failures         int           // logins in a row that may fail before their source is slowed down
@@ -27,6 +30,7 @@ type Limits struct {
 	SessionsPerService  int           // with keys of one service, however many there are
 	SessionsOfOperators int           // of Sessions, those that only operators get
 	Idle                time.Duration // how long a connection may stay without running a command
+	Requests            int           // of all kinds, on one connection in a second
 	Keepalive           time.Duration // between two questions whether the client is still there
 	KeepaliveMisses     int           // unanswered for so many times Keepalive, it is not
 	Line                int           // bytes of a command
@@ -36,11 +40,12 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Handshake:        20 * time.Second,
-		LoginBytes:       128 << 10,
+		LoginBytes:       64 << 10,
 		Tries:            10,
 		Logins:           64,
 		LoginsPerSource:  8,
-		Waiting:          128,
+		Stay:             250 * time.Millisecond,
+		Waiting:          256,
 		WaitingPerSource: 32,
 		Wait:             5 * time.Second,
 		Failures:         5,
@@ -53,10 +58,16 @@ func DefaultLimits() Limits {
 		SessionsPerService:  64,
 		SessionsOfOperators: 16,
 		Idle:                60 * time.Second,
+		Requests:            500,
 		Keepalive:           15 * time.Second,
 		KeepaliveMisses:     3,
 		Line:                64 << 10,
 	}
+}
+
+// newPace spreads what one client asks for: answers cost more than questions.
+func newPace(l Limits) *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(l.Requests), l.Requests)
 }
 
 // addressOf returns the address of a client, the zero value where it has none.

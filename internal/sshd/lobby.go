@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -12,26 +13,32 @@ import (
 )
 
 var (
-	errNoTurn   = errors.New("too many of its source are logging in")
+	errNoTurn   = errors.New("too many are logging in")
 	errMadeRoom = errors.New("it made room for another one")
 )
 
 // visitor is a connection that has not logged in yet.
 type visitor struct {
-	// Set by newVisitor, then immutable.
+	// Set before it enters the lobby, then immutable.
 	conn   net.Conn
 	addr   netip.Addr
 	source netip.Prefix
 	end    context.CancelCauseFunc // ends all that is done for it
 	turn   chan struct{}           // closed when it is let in
 
-	spoke atomic.Bool // it has said something
+	progress atomic.Int32 // how far its login has come
+
+	// Guarded by the lobby it is in.
+	standing standing
+	since    time.Time // when it was let in
 }
 
-func newVisitor(conn net.Conn, end context.CancelCauseFunc) *visitor {
-	addr := addressOf(conn.RemoteAddr())
-	return &visitor{conn: conn, addr: addr, source: sourceOf(addr), end: end, turn: make(chan struct{})}
-}
+// How far a login has come.
+const (
+	silent = iota
+	speaking
+	keysExchanged
+)
 
 // await waits until the visitor is let in, and returns why it is not.
 func (v *visitor) await(ctx context.Context, most time.Duration) error {
@@ -47,93 +54,160 @@ func (v *visitor) await(ctx context.Context, most time.Duration) error {
 	}
 }
 
-// lobby has the connections that have not logged in yet: so many in all, and so many of one
-// source.
+// lobby has the connections that have not logged in yet. Inside, where they are served, are
+// so many in all, and so many of one source. Twenty jobs of one machine may start at the same
+// time; so who finds no place waits for one, if not for long.
 //
-// Whoever comes when its own source has all its places waits for one of them, for a moment:
-// twenty jobs of one machine may start at the same time. Whoever comes when all places are
-// taken gets that of another one, since else a few machines that say nothing would keep
-// everybody out.
+// When all places are taken, the one who can be spared most makes room for who comes. Else
+// whoever has a few dozen addresses could keep everybody out by saying nothing. But nobody is
+// sent away who has only just come: then all would be sent away as fast as others come, and
+// nobody would ever log in.
 type lobby struct {
-	inside, waiting crowd // their bounds are set by newLobby, then immutable
+	limits Limits // set by newLobby, then immutable
 
-	mu sync.Mutex // guards the visitors of both
+	mu      sync.Mutex // guards what follows
+	inside  crowd
+	waiting crowd
+	timer   *time.Timer // lets those in who wait; nil: nobody does
 }
 
 // crowd is some visitors, in the order in which they came.
-type crowd struct {
-	all, each int // how many there may be, and how many of one source
-	visitors  []*visitor
-}
+type crowd []*visitor
 
-func newLobby(l Limits) *lobby {
-	return &lobby{
-		inside:  crowd{all: l.Logins, each: l.LoginsPerSource},
-		waiting: crowd{all: l.Waiting, each: l.WaitingPerSource},
-	}
-}
+func newLobby(l Limits) *lobby { return &lobby{limits: l} }
 
-// enter lets a visitor in or has it wait for its turn, and returns who had to leave for
-// that, if anybody had. It reports false if there is no place for the visitor.
-func (l *lobby) enter(v *visitor) (gone *visitor, ok bool) {
+// enter lets a visitor in or has it wait. It reports false if there is no place for that
+// either.
+func (l *lobby) enter(v *visitor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.inside.of(v.source) < l.inside.each {
-		if len(l.inside.visitors) >= l.inside.all {
-			gone = l.inside.evict(l.inside.victim())
-		}
-		l.admit(v)
-		return gone, true
+	if l.admit(v) {
+		return true
 	}
 	mine := l.waiting.of(v.source)
-	if mine >= l.waiting.each {
-		return nil, false
+	if mine >= l.limits.WaitingPerSource {
+		return false
 	}
-	if len(l.waiting.visitors) >= l.waiting.all {
-		// Only somebody who is left with no fewer than this one then has.
-		victim := l.waiting.victim()
-		if l.waiting.of(victim.source) <= mine+1 {
-			return nil, false
+	if len(l.waiting) >= l.limits.Waiting {
+		other := l.waiting.victim()
+		if other.standing > v.standing || other.standing == v.standing && l.waiting.of(other.source) <= mine+1 {
+			return false
 		}
-		gone = l.waiting.evict(victim)
+		l.waiting.evict(other)
 	}
-	l.waiting.visitors = append(l.waiting.visitors, v)
-	return gone, true
+	l.waiting = append(l.waiting, v)
+	if l.timer == nil {
+		l.timer = time.AfterFunc(l.limits.Stay/4, l.letIn)
+	}
+	return true
 }
 
-// leave is for a visitor that has logged in or is gone; it may be called again. Its place is
-// that of the first who waits and may have it.
+// admit lets a visitor in if there is a place, or somebody who makes room.
+func (l *lobby) admit(v *visitor) bool {
+	if l.inside.of(v.source) >= l.limits.LoginsPerSource || !l.makeRoom(v.standing) {
+		return false
+	}
+	l.place(v)
+	return true
+}
+
+// makeRoom sees to it that there is a place inside for one of this standing, and reports
+// whether there is.
+func (l *lobby) makeRoom(s standing) bool {
+	if len(l.inside) < l.limits.Logins {
+		return true
+	}
+	other := l.inside.where(func(v *visitor) bool { return v.standing <= s && l.hasStayed(v) }).victim()
+	if other == nil {
+		return false
+	}
+	l.inside.evict(other)
+	return true
+}
+
+// hasStayed tells whether a visitor has had its time. With those who have exchanged keys
+// somebody has taken pains, and be it pgod alone: too many of them a second are too much.
+func (l *lobby) hasStayed(v *visitor) bool {
+	stay := l.limits.Stay
+	if v.progress.Load() == keysExchanged {
+		stay *= 4
+	}
+	return time.Since(v.since) >= stay
+}
+
+func (l *lobby) place(v *visitor) {
+	v.since = time.Now()
+	l.inside = append(l.inside, v)
+	close(v.turn)
+}
+
+// leave is for a visitor that has logged in or is gone; it may be called again.
 func (l *lobby) leave(v *visitor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inside.remove(v)
 	l.waiting.remove(v)
-	for _, w := range slices.Clone(l.waiting.visitors) {
-		if len(l.inside.visitors) >= l.inside.all {
-			return
-		}
-		if l.inside.of(w.source) < l.inside.each {
-			l.waiting.remove(w)
-			l.admit(w)
-		}
+	l.admitWaiting()
+}
+
+// spare has a visitor make room before all others: it has nothing to wait for any more.
+func (l *lobby) spare(v *visitor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v.standing = failing
+}
+
+// letIn is called again and again while somebody waits.
+func (l *lobby) letIn() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.admitWaiting(); len(l.waiting) > 0 {
+		l.timer.Reset(l.limits.Stay / 4)
+	} else {
+		l.timer = nil
 	}
 }
 
-func (l *lobby) admit(v *visitor) {
-	l.inside.visitors = append(l.inside.visitors, v)
-	close(v.turn)
+// admitWaiting lets in who may: those of the best standing first, and of these the first.
+func (l *lobby) admitWaiting() {
+	for _, s := range []standing{proven, unknown, failing} {
+		for _, w := range l.waiting.where(func(w *visitor) bool { return w.standing == s }) {
+			if l.inside.of(w.source) >= l.limits.LoginsPerSource {
+				continue
+			}
+			if !l.makeRoom(s) {
+				return // nor would there be for those who follow
+			}
+			l.waiting.remove(w)
+			l.place(w)
+		}
+	}
 }
 
 func (c *crowd) remove(v *visitor) {
-	if i := slices.Index(c.visitors, v); i >= 0 {
-		c.visitors = slices.Delete(c.visitors, i, i+1)
+	if i := slices.Index(*c, v); i >= 0 {
+		*c = slices.Delete(*c, i, i+1)
 	}
 }
 
+func (c *crowd) evict(v *visitor) {
+	c.remove(v)
+	v.end(errMadeRoom)
+	v.conn.Close()
+}
+
+func (c crowd) where(holds func(*visitor) bool) (some crowd) {
+	for _, v := range c {
+		if holds(v) {
+			some = append(some, v)
+		}
+	}
+	return some
+}
+
 // of counts the visitors of a source.
-func (c *crowd) of(source netip.Prefix) int {
-	n := 0
-	for _, v := range c.visitors {
+func (c crowd) of(source netip.Prefix) (n int) {
+	for _, v := range c {
 		if v.source == source {
 			n++
 		}
@@ -141,31 +215,22 @@ func (c *crowd) of(source netip.Prefix) int {
 	return n
 }
 
-// victim is who has to leave first: the one that has been there longest of the source that
-// has most. Where a quarter or more have not said a word, it is taken from these alone:
-// a client begins to speak when it is connected, so those who have are people at work, and
-// those who have not are there to fill the place.
-func (c *crowd) victim() *visitor {
-	from := slices.DeleteFunc(slices.Clone(c.visitors), func(v *visitor) bool { return v.spoke.Load() })
-	if len(from) == 0 || len(from) < len(c.visitors)/4 {
-		from = c.visitors
-	}
+// victim is who can be spared most, nil if there is nobody: one of the worst standing, of
+// these one of the source that has most, of these one whose login has not come far, and of
+// these the one that has been there longest.
+func (c crowd) victim() (victim *visitor) {
 	have := map[netip.Prefix]int{}
-	for _, v := range from {
+	for _, v := range c {
 		have[v.source]++
 	}
-	victim := from[0]
-	for _, v := range from {
-		if have[v.source] > have[victim.source] {
+	for _, v := range c {
+		if victim == nil || cmp.Or(
+			cmp.Compare(v.standing, victim.standing),
+			cmp.Compare(have[victim.source], have[v.source]),
+			cmp.Compare(v.progress.Load(), victim.progress.Load()),
+		) < 0 {
 			victim = v
 		}
 	}
 	return victim
-}
-
-func (c *crowd) evict(v *visitor) *visitor {
-	c.remove(v)
-	v.end(errMadeRoom)
-	v.conn.Close()
-	return v
 }

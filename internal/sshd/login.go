@@ -36,6 +36,7 @@ const (
 var (
 	errUnknownKey  = errors.New("nobody knows this key")
 	errCertificate = errors.New("certificates are not accepted")
+	errManyKeys    = errors.New("too many other keys were tried before it")
 )
 
 // identityKey and partyKey are where these are in a connection's permissions. They travel
@@ -52,10 +53,12 @@ type login struct {
 	ctx     context.Context // ends with the time for the handshake
 	visitor *visitor
 
-	tried     bool     // a method, be it "none", was refused or granted
-	user      string   // the last one the client called itself
-	offered   []string // fingerprints
-	oversized int
+	conn      ssh.ServerPreAuthConn // nil until keys have been exchanged
+	tried     bool                  // a method, be it "none", was refused or granted
+	user      string                // the last one the client called itself
+	offered   []string              // fingerprints
+	refused   int                   // keys
+	oversized int                   // of these
 }
 
 // admit takes a connection through the lobby, where it may have to wait for its turn and for
@@ -68,7 +71,8 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 		return nil, nil, nil, false
 	}
 	if !s.trusts(v.addr) {
-		wait(ctx, s.penalties.delay(v.source))
+		_, delay := s.records.of(v.source)
+		wait(ctx, delay)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Handshake)
 	defer cancel()
@@ -78,12 +82,13 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	conn := &strangerConn{Conn: v.conn, visitor: v, most: s.limits.LoginBytes}
 	sc, channels, requests, err := ssh.NewServerConn(conn, l.config())
 	if err != nil {
+		drain(l.conn)
 		l.failed(err)
 		return nil, nil, nil, false
 	}
 	conn.loggedIn.Store(true)
 	_ = v.conn.SetDeadline(time.Time{})
-	s.penalties.forgive(v.source)
+	s.records.works(v.source)
 	return sc, channels, requests, true
 }
 
@@ -104,7 +109,7 @@ func (l *login) failed(err error) {
 	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && left(err) || s.trusts(l.visitor.addr) {
 		return
 	}
-	if delay := s.penalties.fail(l.visitor.source); delay == s.limits.FirstDelay {
+	if delay := s.records.fails(l.visitor.source); delay == s.limits.FirstDelay {
 		s.logSlowdown(l.visitor)
 	}
 }
@@ -145,9 +150,16 @@ func (l *login) config() *ssh.ServerConfig {
 		PublicKeyCallback:         l.offer,
 		VerifiedPublicKeyCallback: l.prove,
 		AuthLogCallback:           l.note,
+		PreAuthConnCallback:       l.begin,
 	}
 	config.AddHostKey(l.server.hostKey)
 	return config
+}
+
+// begin is called when keys have been exchanged and before the first try.
+func (l *login) begin(conn ssh.ServerPreAuthConn) {
+	l.conn = conn
+	l.visitor.progress.Store(keysExchanged)
 }
 
 // offer judges a key that the client says it has. The client is told no more than yes or no.
@@ -156,24 +168,37 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 		l.offered = append(l.offered, fingerprint)
 	}
 	l.user = meta.User()
+	if err := l.judge(key); err != nil {
+		l.refused++
+		return nil, err
+	}
+	party, known := l.server.backend.Knows(l.ctx, key)
+	if !known {
+		l.refused++
+		return nil, errUnknownKey
+	}
+	return &ssh.Permissions{ExtraData: map[any]any{partyKey{}: party}}, nil
+}
+
+// judge says what is wrong with a key, whoever has it.
+func (l *login) judge(key ssh.PublicKey) error {
+	if l.refused >= l.server.limits.Tries { // the library counts twice as many
+		return errManyKeys
+	}
 	bits := rsaBits(key)
 	if bits > maxRSABits {
 		if l.oversized++; l.oversized >= maxOversized {
 			l.visitor.conn.Close()
 		}
-		return nil, fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
+		return fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
 	}
 	if bits != 0 && bits < minRSABits {
-		return nil, fmt.Errorf("the RSA key has %d bits, fewer than %d", bits, minRSABits)
+		return fmt.Errorf("the RSA key has %d bits, fewer than %d", bits, minRSABits)
 	}
 	if _, ok := key.(*ssh.Certificate); ok {
-		return nil, errCertificate
+		return errCertificate
 	}
-	party, known := l.server.backend.Knows(l.ctx, key)
-	if !known {
-		return nil, errUnknownKey
-	}
-	return &ssh.Permissions{ExtraData: map[any]any{partyKey{}: party}}, nil
+	return nil
 }
 
 // prove is called when the client has shown that it has the key.

@@ -46,6 +46,7 @@ func (c *connection) session(ctx context.Context, channel ssh.Channel, requests 
 	s := &session{connection: c, channel: channel, ctx: ctx, cancel: cancel}
 	s.running.Go(func() { _, _ = io.Copy(io.Discard, channel.Stderr()) })
 	for r := range requests {
+		c.paced()
 		s.answer(r)
 	}
 	cancel(nil) // the client closed the channel, or is gone altogether

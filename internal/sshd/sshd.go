@@ -80,10 +80,10 @@ type Server struct {
 	log     hclog.Logger
 	limits  Limits
 
-	lobby       *lobby     // connections that have not authenticated yet
-	penalties   *penalties // where logins failed
-	connections *shares    // connections that have authenticated
-	sessions    *shares    // their channels
+	lobby       *lobby   // connections that have not authenticated yet
+	records     *records // how logins went
+	connections *shares  // connections that have authenticated
+	sessions    *shares  // their channels
 
 	trusted atomic.Pointer[[]netip.Prefix] // networks that are never slowed down
 
@@ -109,7 +109,7 @@ func New(o Options) *Server {
 		log:         o.Logger,
 		limits:      o.Limits,
 		lobby:       newLobby(o.Limits),
-		penalties:   newPenalties(o.Limits),
+		records:     newRecords(o.Limits),
 		connections: newShares(o.Limits),
 		sessions:    newShares(o.Limits),
 		listeners:   map[net.Listener]struct{}{},
@@ -172,16 +172,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// accept starts to serve a connection, or ends it or another one where there are too many
-// that only knock.
+// accept starts to serve a connection, unless there are too many that only knock.
 func (s *Server) accept(ctx context.Context, conn net.Conn) {
 	ctx, end := context.WithCancelCause(ctx)
-	v := newVisitor(conn, end)
-	gone, ok := s.lobby.enter(v)
-	if gone != nil {
-		s.logEviction(gone)
-	}
-	if !ok {
+	v := s.newVisitor(conn, end)
+	if !s.lobby.enter(v) {
 		s.logRefusal(v)
 		end(errNoTurn)
 		conn.Close()
@@ -199,7 +194,19 @@ func (s *Server) accept(ctx context.Context, conn net.Conn) {
 		defer s.contain("a connection")
 		defer s.lobby.leave(v)
 		s.handle(ctx, v)
+		if errors.Is(context.Cause(ctx), errMadeRoom) {
+			s.logEviction(v)
+		}
 	}()
+}
+
+func (s *Server) newVisitor(conn net.Conn, end context.CancelCauseFunc) *visitor {
+	addr := addressOf(conn.RemoteAddr())
+	v := &visitor{conn: conn, addr: addr, source: sourceOf(addr), standing: proven, end: end, turn: make(chan struct{})}
+	if !s.trusts(addr) {
+		v.standing, _ = s.records.of(v.source)
+	}
+	return v
 }
 
 func (s *Server) logRefusal(v *visitor) {

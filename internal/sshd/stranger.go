@@ -14,6 +14,18 @@ var (
 // banner is what a client begins with, RFC 4253 section 4.2.
 const banner = "SSH-"
 
+// What the server writes to a client, packet by packet: its version, what it can do and its
+// part of the key exchange before the client can begin to encrypt; then an answer to each key
+// it tries, and a few more. Each further exchange of keys, which costs much, is three.
+const (
+	keysSent  = 3
+	maxWrites = 32
+)
+
+// maxUnread bounds what is read from then on until a client may authenticate: a packet or
+// two of a hundred bytes. There is no way yet to drain more than sixteen of the smallest.
+const maxUnread = 512
+
 // strangerConn is the connection of a client that may not have logged in yet. Until then it
 // reads no more than a login takes: a client could fill queues, or exchange keys again and
 // again. It ends at once a connection that is none of SSH's.
@@ -23,25 +35,42 @@ type strangerConn struct {
 	most    int // bytes before the login
 
 	loggedIn atomic.Bool
-	read     int // bytes; used by one reader at a time, and not any more after the login
+	writes   atomic.Int32
+	read     int // bytes; this and unread are used by one reader at a time, and not any more after the login
+	unread   int // bytes read between keysSent and authentication
+}
+
+func (c *strangerConn) Write(p []byte) (int, error) {
+	if c.writes.Add(1) > maxWrites && !c.loggedIn.Load() {
+		return 0, errTooMuch
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *strangerConn) Read(p []byte) (int, error) {
 	if c.loggedIn.Load() {
 		return c.Conn.Read(p)
 	}
-	if c.read >= c.most {
+	left := c.most - c.read
+	waits := c.writes.Load() >= keysSent && c.visitor.progress.Load() < keysExchanged
+	if waits {
+		left = min(left, maxUnread-c.unread)
+	}
+	if left <= 0 {
 		return 0, errTooMuch
 	}
-	n, err := c.Conn.Read(p[:min(len(p), c.most-c.read)])
+	n, err := c.Conn.Read(p[:min(len(p), left)])
 	for _, b := range p[:n] {
 		if c.read < len(banner) && b != banner[c.read] {
 			return 0, errNoSSH
 		}
 		c.read++
 	}
+	if waits {
+		c.unread += n
+	}
 	if n > 0 {
-		c.visitor.spoke.Store(true)
+		c.visitor.progress.CompareAndSwap(silent, speaking)
 	}
 	return n, err
 }

@@ -69,7 +69,7 @@ func stringRequest(kind, value string) ssh.Request {
 func testConnection(t testing.TB, b Backend) *connection {
 	t.Helper()
 	s := New(Options{Backend: b, Logger: hclog.NewNullLogger()})
-	c := &connection{server: s, log: s.log, identity: Identity{User: "miek", Remote: &net.TCPAddr{}}}
+	c := &connection{server: s, log: s.log, identity: Identity{User: "miek", Remote: &net.TCPAddr{}}, pace: newPace(s.limits)}
 	c.idle = newIdleTimer(s.limits.Idle, func() {})
 	t.Cleanup(func() { c.idle.timer.Stop() })
 	return c

@@ -1,0 +1,122 @@
+package sshd
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxRecords bounds of how many sources it is known how their logins went.
+const maxRecords = 4096
+
+// standing is what is expected of a source, the worst first.
+type standing int
+
+const (
+	failing standing = iota // logins have failed again and again
+	unknown
+	proven // there has been a login that worked
+)
+
+// records remembers how logins went, by source: whoever goes on failing is slowed down, and
+// whoever has logged in before goes first where not all can be served.
+type records struct {
+	limits Limits // set by newRecords, then immutable
+
+	mu sync.Mutex // guards by
+	by map[netip.Prefix]record
+}
+
+type record struct {
+	worked   bool      // a login, at any time
+	failures int       // in a row, as of
+	since    time.Time // from then on they are forgotten one by one
+}
+
+func newRecords(l Limits) *records {
+	return &records{limits: l, by: map[netip.Prefix]record{}}
+}
+
+// works notes a login that worked. It makes up for all that failed.
+func (r *records) works(source netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.put(source, record{worked: true, since: time.Now()})
+}
+
+// fails notes a login that failed, and returns what the next one of that source has to wait.
+func (r *records) fails(source netip.Prefix) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	old := r.by[source]
+	failures := r.left(old, now)
+	if r.after(failures) < r.limits.LastDelay { // else it would take ever longer to be forgotten
+		failures++
+	}
+	r.put(source, record{old.worked, failures, now})
+	return r.after(failures)
+}
+
+// of returns a source's standing, and what its next login has to wait.
+func (r *records) of(source netip.Prefix) (standing, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	record := r.by[source]
+	delay := r.after(r.left(record, time.Now()))
+	switch {
+	case delay > 0:
+		return failing, delay
+	case record.worked:
+		return proven, 0
+	}
+	return unknown, 0
+}
+
+// left is how many failures still count.
+func (r *records) left(of record, now time.Time) int {
+	return max(of.failures-int(now.Sub(of.since)/r.limits.Forget), 0)
+}
+
+// after is the delay that so many failures lead to.
+func (r *records) after(failures int) time.Duration {
+	if failures < r.limits.Failures {
+		return 0
+	}
+	delay := r.limits.FirstDelay
+	for range failures - r.limits.Failures {
+		if delay *= 2; delay >= r.limits.LastDelay {
+			return r.limits.LastDelay
+		}
+	}
+	return delay
+}
+
+func (r *records) put(source netip.Prefix, of record) {
+	if _, known := r.by[source]; !known && len(r.by) >= maxRecords {
+		r.forgetHalf()
+	}
+	r.by[source] = of
+}
+
+// forgetHalf makes room. What is forgotten first is a few failures: so nobody gets rid of
+// its own many, nor of the standing of others, by a few from each of many other addresses.
+func (r *records) forgetHalf() {
+	now := time.Now()
+	worth := func(source netip.Prefix) int {
+		failures := r.left(r.by[source], now)
+		if r.by[source].worked {
+			failures += r.limits.Failures
+		}
+		return failures
+	}
+	sources := slices.SortedFunc(maps.Keys(r.by), func(a, b netip.Prefix) int {
+		return cmp.Or(worth(a)-worth(b), r.by[a].since.Compare(r.by[b].since))
+	})
+	for _, source := range sources[:len(sources)/2] {
+		delete(r.by, source)
+	}
+}
