@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -8,7 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"pgo/internal/nearest"
+	"pgo/internal/printable"
 	"pgo/internal/target"
 	"pgo/internal/version"
 )
@@ -36,9 +40,7 @@ func (c *client) command() *cobra.Command {
 		},
 	}
 	command.SetVersionTemplate("pgoctl {{.Version}}\n")
-	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return target.Usagef("%v; pgoctl --help lists the flags, and an operation's own come after it", err)
-	})
+	command.SetFlagErrorFunc(flagError)
 	flags := command.Flags()
 	flags.SetInterspersed(false) // what follows the target is the operation's
 	flags.SortFlags = false
@@ -58,6 +60,19 @@ func (c *client) command() *cobra.Command {
 		_ = command.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // fails for one that there is not
 	}
 	return command
+}
+
+// flagError says what is wrong with pgoctl's own flags.
+func flagError(command *cobra.Command, err error) error {
+	hint := "pgoctl --help lists the flags, and an operation's own come after it"
+	if unknown := new(pflag.NotExistError); errors.As(err, &unknown) {
+		var names []string
+		command.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near, ok := nearest.Word(unknown.GetSpecifiedName(), names); ok {
+			hint = "did you mean --" + near + "? An operation's own flags come after the target"
+		}
+	}
+	return target.Usagef("%s; %s", printable.Line(err.Error()), hint)
 }
 
 // operations lists what there is, for people.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -18,9 +20,16 @@ import (
 // errNoKeyKnown is how connect says that the host knows none of the keys.
 var errNoKeyKnown = errors.New("the host knows none of the keys")
 
+// errTurnedAway is why the host cannot be logged in to now.
+var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is no pgod")
+
+// maxTries is how often a host is tried that closes the connection at once.
+const maxTries = 5
+
 // connect logs in with the first of the keys that the host knows, and returns which it was.
+// A host that closes the connection before it has shown its key has too many who are logging
+// in: it is tried again.
 func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error) {
-	address, timeout := j.address(), j.flags.timeout
 	hosts, err := j.loadKnownHosts()
 	if err != nil {
 		return nil, 0, err
@@ -31,14 +40,42 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	case <-ctx.Done():
 		return nil, 0, context.Cause(ctx)
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", address, timeout))
+	timeout := j.flags.timeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", j.address(), timeout))
 	defer cancel()
 	j.say("connecting to " + j.name + "…")
-	raw, err := new(net.Dialer).DialContext(bounded, "tcp", address)
-	if err != nil {
-		return nil, 0, j.connectError(bounded, err)
+	for try := 1; ; try++ {
+		conn, used, err := j.tryToConnect(ctx, hosts, keys)
+		if !errors.Is(err, errTurnedAway) || try == maxTries || ctx.Err() != nil {
+			return conn, used, err
+		}
+		if !pause(ctx, try) {
+			return nil, 0, context.Cause(ctx)
+		}
 	}
-	stop := context.AfterFunc(bounded, func() { raw.Close() })
+}
+
+// pause waits before another try, each time about twice as long, and returns false if ctx
+// ends meanwhile. Those who were turned away together come back at different times.
+func pause(ctx context.Context, try int) bool {
+	const first = 100 * time.Millisecond
+	timer := time.NewTimer((first/2 + rand.N(first)) << (try - 1))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (j *job) tryToConnect(ctx context.Context, hosts *knownHosts, keys []*key) (*ssh.Client, int, error) {
+	address := j.address()
+	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, 0, j.connectError(ctx, err)
+	}
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 	offers := make([]*offer, len(keys))
 	signers := make([]ssh.Signer, len(keys))
@@ -46,13 +83,17 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 		offers[i] = &offer{key: k}
 		signers[i] = offers[i]
 	}
+	shown := false // the host's key
 	algorithms := ssh.SupportedAlgorithms()
 	sc, channels, requests, err := ssh.NewClientConn(raw, address, &ssh.ClientConfig{
-		Config:            ssh.Config{KeyExchanges: algorithms.KeyExchanges, Ciphers: algorithms.Ciphers, MACs: algorithms.MACs},
-		User:              j.login,
-		Auth:              []ssh.AuthMethod{ssh.PublicKeys(signers...)},
-		ClientVersion:     "SSH-2.0-pgoctl",
-		HostKeyCallback:   hosts.check,
+		Config:        ssh.Config{KeyExchanges: algorithms.KeyExchanges, Ciphers: algorithms.Ciphers, MACs: algorithms.MACs},
+		User:          j.login,
+		Auth:          []ssh.AuthMethod{ssh.PublicKeys(signers...)},
+		ClientVersion: "SSH-2.0-pgoctl",
+		HostKeyCallback: func(address string, remote net.Addr, key ssh.PublicKey) error {
+			shown = true
+			return hosts.check(address, remote, key)
+		},
 		HostKeyAlgorithms: hosts.algorithms(address, algorithms.HostKeys),
 	})
 	switch {
@@ -66,7 +107,7 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	case strings.Contains(err.Error(), "unable to authenticate"): // the library has no type for it
 		return nil, 0, errNoKeyKnown
 	default:
-		return nil, 0, loginError(bounded, address, err)
+		return nil, 0, loginError(ctx, address, shown, err)
 	}
 }
 
@@ -92,15 +133,18 @@ func (j *job) connectError(ctx context.Context, err error) error {
 	}
 }
 
-func loginError(ctx context.Context, address string, err error) error {
+func loginError(ctx context.Context, address string, shown bool, err error) error {
 	var told *localError
+	closed := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.As(err, &told):
 		return told
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
-		return fmt.Errorf("cannot log in to %s: the host closed the connection; too many may be logging in, or it is no pgod", address)
+	case closed && !shown:
+		return fmt.Errorf("cannot log in to %s: %w", address, errTurnedAway)
+	case closed:
+		return fmt.Errorf("cannot log in to %s: the host closed the connection", address)
 	default:
 		return fmt.Errorf("cannot log in to %s: %w", address, err)
 	}

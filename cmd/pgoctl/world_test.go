@@ -63,6 +63,13 @@ func (w *world) write(name, text string) {
 	w.must(os.WriteFile(path, []byte(text), 0o600))
 }
 
+func (w *world) read(name string) string {
+	w.t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.home, name))
+	w.must(err)
+	return string(text)
+}
+
 // command is pgoctl, to be run at home.
 func (w *world) command(args ...string) *exec.Cmd {
 	c := exec.Command("pgoctl", append([]string{"-p", w.port}, args...)...)
