@@ -183,7 +183,7 @@ func TestHandshakeHasADeadline(t *testing.T) {
 }
 
 func TestLoginsAtOnceAreBounded(t *testing.T) {
-	h := startHost(t, backend{}, func(l *Limits) { l.LoginsPerSource = 2 })
+	h := startHost(t, backend{}, func(l *Limits) { l.LoginsPerSource, l.Wait = 2, time.Second })
 	var knocking []net.Conn
 	for range 2 {
 		conn, err := net.Dial("tcp", h.addr)
