@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -62,4 +63,25 @@ func certificate(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(c)))
+}
+
+// FuzzPublicKey looks for lines that are taken for something else than they are.
+func FuzzPublicKey(f *testing.F) {
+	public := strings.TrimSpace(testKeys().public)
+	for _, line := range []string{public, "restrict " + public, public + " comment\r", "cert-authority," + public, "ssh-rsa AAAA", "# x"} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		key, err := parsePublicKey(line)
+		if err != nil {
+			return
+		}
+		if _, isCertificate := key.(*ssh.Certificate); isCertificate {
+			t.Error("a certificate is taken for a key")
+		}
+		encoded := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+		if again, err := parsePublicKey(encoded); err != nil || !bytes.Equal(again.Marshal(), key.Marshal()) {
+			t.Errorf("the key %s is not read as it is written: %v", encoded, err)
+		}
+	})
 }
