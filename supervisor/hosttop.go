@@ -28,16 +28,16 @@ const home = "\x1b[H\x1b[2J"
 // client that reads slowly gets fewer snapshots.
 func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
 	once := args.Has("--no-stream")
-	interval := hoststat.Interval
+	interval, patience := hoststat.Interval, usageTimeout
 	if once {
-		interval = onceAfter
+		interval, patience = onceAfter, usagePatience
 	}
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	var before readings // nil: the first reading
 	for {
 		services := s.overview()
-		now := readUsages(ctx, services)
+		now := readUsages(ctx, services, patience)
 		if before != nil || !once {
 			shown := s.look(services, before, now)
 			if _, err := io.WriteString(session.Stdout, topText(shown, args.Has("--json"), session.Color, once)); err != nil || once {

@@ -75,7 +75,7 @@ func TestUsagesHaveADeadline(t *testing.T) {
 			{config.Service{Name: "down"}, snapshot{state: backoff, report: &proto.State{}}},
 		}
 		begun := time.Now()
-		told := readUsages(t.Context(), services)
+		told := readUsages(t.Context(), services, usageTimeout)
 		if took := time.Since(begun); took != usageTimeout {
 			t.Errorf("it took %s", took)
 		}

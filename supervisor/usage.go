@@ -14,6 +14,8 @@ const (
 	// usageTimeout is how long a worker has to tell what its containers use. It is less
 	// than the time between two snapshots: one that hangs holds nobody up.
 	usageTimeout = hoststat.Interval * 3 / 4
+	// usagePatience is as much where there is no next snapshot.
+	usagePatience = 5 * time.Second
 	// maxUsages bounds how many containers of one service count.
 	maxUsages = 200
 )
@@ -29,8 +31,8 @@ type readings map[string]reading
 
 // readUsages asks all workers at the same time, and returns what they have told when
 // the last one has, or the time is up.
-func readUsages(ctx context.Context, services []seen) readings {
-	ctx, cancel := context.WithTimeout(ctx, usageTimeout)
+func readUsages(ctx context.Context, services []seen, patience time.Duration) readings {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	told := readings{}
 	var mu sync.Mutex // guards told

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -352,6 +353,63 @@ func TestHostReload(t *testing.T) {
 	}
 }
 
+// of is the service's part of a snapshot.
+func of(snapshot hoststat.Snapshot, s *rig.Service) hoststat.Service {
+	i := slices.IndexFunc(snapshot.Services, func(one hoststat.Service) bool { return one.Name == s.Name })
+	if i < 0 {
+		return hoststat.Service{}
+	}
+	return snapshot.Services[i]
+}
+
+func measured(u *hoststat.Usage) bool { return u != nil && u.CPU != nil }
+
+// besideStuck stops the worker of one service and reads snapshots, until one shows what
+// the other uses, and then leaves. The worker goes on in the end.
+func besideStuck(t *testing.T, pgod *rig.Pgod, top *exec.Cmd, busy, stuck *rig.Service) {
+	t.Helper()
+	stopped := 0
+	stop := func(pid int) {
+		if pid > 0 && syscall.Kill(pid, syscall.SIGSTOP) == nil {
+			stopped = pid
+		}
+	}
+	stop(pgod.WorkerPID(stuck))
+	defer func() {
+		if stopped > 0 {
+			_ = syscall.Kill(stopped, syscall.SIGCONT)
+		}
+	}()
+	pipe, err := top.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := top.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(pipe)
+	rig.Until(t, "a snapshot beside a worker that is stuck", func() error {
+		if !lines.Scan() {
+			t.Fatalf("%v has ended: %v", top.Args, lines.Err())
+		}
+		snapshot := read[hoststat.Snapshot](t, lines.Text())
+		if other := of(snapshot, stuck); other.Worker.PID != stopped {
+			stop(other.Worker.PID) // it was replaced, since it did not answer
+			return fmt.Errorf("there is %+v", other)
+		} else if other.Usage != nil {
+			return fmt.Errorf("it has told %+v before", other.Usage)
+		}
+		if one := of(snapshot, busy).Usage; !measured(one) {
+			return fmt.Errorf("the other one uses %+v", one)
+		}
+		return nil
+	})
+	if err := top.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = top.Wait()
+}
+
 // top shows what the services use, and goes on until the client leaves. A worker that
 // does not answer is shown without, and holds up nobody.
 func TestHostTop(t *testing.T) {
@@ -369,73 +427,38 @@ func TestHostTop(t *testing.T) {
 	deployed(t, pgod, busy, commits[0])
 	deployed(t, pgod, stuck, commits[1])
 
-	use := func(snapshot hoststat.Snapshot, s *rig.Service) *hoststat.Usage {
-		t.Helper()
-		for _, one := range snapshot.Services {
-			if one.Name == s.Name {
-				return one.Usage
+	asked := 0
+	for client, run := range clients(pgod) {
+		command := func(key *rig.Key, words ...string) *exec.Cmd { asked++; return run(key, words...) }
+		rig.Until(t, client+" to be told what both use", func() error {
+			snapshot := read[hoststat.Snapshot](t, rig.Run(t, command(operator, "//top", "--no-stream", "--json")).Exits(t, 0).Stdout)
+			if snapshot.Host.Cores == 0 || snapshot.Host.Memory == 0 {
+				t.Errorf("%s: the host has %+v", client, snapshot.Host)
 			}
-		}
-		t.Fatalf("there is no %s in %+v", s.Name, snapshot)
-		return nil
-	}
-	for client, text := range bothClients(t, pgod, operator, "//top", "--no-stream", "--json") {
-		snapshot := read[hoststat.Snapshot](t, text)
-		one := use(snapshot, busy)
-		if one == nil || one.CPU == nil || *one.CPU <= 0 || one.Memory == 0 || one.Running != 1 || len(one.Containers) != 1 || one.Containers[0].Service != "idle" {
-			t.Errorf("%s: what is busy uses %+v", client, one)
-		}
-		if other := use(snapshot, stuck); other == nil || other.CPU == nil || *other.CPU >= *one.CPU {
-			t.Errorf("%s: what is idle uses %+v", client, other)
-		}
-		if snapshot.Host.Cores == 0 || snapshot.Host.Memory == 0 {
-			t.Errorf("%s: the host has %+v", client, snapshot.Host)
-		}
-	}
-	for client, table := range bothClients(t, pgod, operator, "//top", "--no-stream") {
-		if words := line(t, table, busy.Name); words[1] != "running" || words[2] != commits[0][:7] || !strings.HasSuffix(words[4], "%") || words[6] != "1/1" {
-			t.Errorf("%s: the line %q", client, words)
-		}
-	}
-
-	worker := pgod.WorkerPID(stuck)
-	if err := syscall.Kill(worker, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Kill(worker, syscall.SIGCONT) }()
-	for client, follow := range clients(pgod) {
-		cmd := follow(operator, "//top", "--json")
-		pipe, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(pipe)
-		for n := range 2 {
-			if !lines.Scan() {
-				t.Fatalf("%s: top has ended: %v", client, lines.Err())
+			one, other := of(snapshot, busy).Usage, of(snapshot, stuck).Usage
+			if !measured(one) || !measured(other) {
+				return fmt.Errorf("they use %+v and %+v", one, other)
 			}
-			snapshot := read[hoststat.Snapshot](t, lines.Text())
-			if one := use(snapshot, busy); one == nil || (one.CPU == nil) != (n == 0) {
-				t.Errorf("%s: beside one that is stuck, snapshot %d has %+v", client, n, one)
+			if one.Memory == 0 || one.Running != 1 || len(one.Containers) != 1 || one.Containers[0].Service != "idle" || *one.Containers[0].CPU != *one.CPU {
+				t.Errorf("%s: what is busy uses %+v", client, one)
 			}
-			if one := use(snapshot, stuck); one != nil {
-				t.Errorf("%s: one that is stuck has told %+v", client, one)
+			if *other.CPU >= *one.CPU {
+				return fmt.Errorf("what is idle uses %f%%, what is busy %f%%", *other.CPU, *one.CPU)
 			}
-		}
-		if now := pgod.WorkerPID(stuck); now != worker {
-			t.Fatalf("%s: it took so long that the worker was replaced", client)
-		}
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		_ = cmd.Wait()
+			return nil
+		})
+		rig.Until(t, client+" to be shown what is busy", func() error {
+			words := line(t, rig.Run(t, command(operator, "//top", "--no-stream")).Exits(t, 0).Stdout, busy.Name)
+			if words[1] != "running" || words[2] != commits[0][:7] || !strings.HasSuffix(words[4], "%") || words[6] != "1/1" {
+				return fmt.Errorf("its line is %q", words)
+			}
+			return nil
+		})
+		besideStuck(t, pgod, command(operator, "//top", "--json"), busy, stuck)
 	}
 	rig.Until(t, "top to end after its clients have left", func() error {
-		if n := strings.Count(pgod.Log(), " operation=top "); n < 2+2+2 {
-			return fmt.Errorf("%d have ended", n)
+		if n := strings.Count(pgod.Log(), " operation=top "); n != asked {
+			return fmt.Errorf("%d of %d have ended", n, asked)
 		}
 		return nil
 	})
@@ -445,9 +468,6 @@ func TestHostTop(t *testing.T) {
 	seat.shows(`\x1b\[H\x1b\[2J`)
 	seat.shows(busy.Name + ` +\x1b\[32mrunning\x1b\[0m`)
 	seat.shows(`\x1b\[H\x1b\[2J`)
-	if err := syscall.Kill(worker, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
 	pgod.Stop()
 	seat.shows("pgod is stopping")
 	seat.ends(503 % 256)
