@@ -35,6 +35,11 @@ func (c *client) check(command *cobra.Command, words []string) (target.Target, e
 	if c.flags.tty && !o.Input {
 		return target.Target{}, target.Usagef("%s uses no terminal: --tty is for operations that take input: %s", typedName(o), named(func(o target.Operation) bool { return o.Input }))
 	}
+	if c.flags.serveMetrics != "" {
+		if err := checkExporter(c.flags.serveMetrics, t); err != nil {
+			return target.Target{}, err
+		}
+	}
 	if c.flags.json {
 		t.Args, err = withJSON(o, t.Args)
 	}

@@ -47,6 +47,8 @@ type flags struct {
 	timeout     time.Duration
 	tty, noTTY  bool
 	json        bool
+
+	serveMetrics string
 }
 
 // run is pgoctl. It returns the exit code, an interface that scripts rely on.
@@ -89,7 +91,12 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	}
 	c.hosts = file
 	places := c.places(file, t.Hosts)
-	if len(places) > 1 {
+	switch {
+	case c.flags.serveMetrics != "" && len(places) > 1:
+		return target.Usagef("--serve-metrics is for one host; another one needs another address")
+	case c.flags.serveMetrics != "":
+		return c.serveMetrics(ctx, c.flags.serveMetrics, places[0], t.Command)
+	case len(places) > 1:
 		return c.doAll(ctx, places, t.Command)
 	}
 	return c.job(places[0], t.Command).do(ctx)

@@ -54,9 +54,10 @@ func (c *client) command() *cobra.Command {
 	flags.BoolVarP(&c.flags.tty, "tty", "t", false, "give the command a terminal on the host, wherever its input comes from")
 	flags.BoolVarP(&c.flags.noTTY, "no-tty", "T", false, "give it none, also if pgoctl is used from one")
 	flags.BoolVar(&c.flags.json, "json", false, "have the operation print JSON")
+	flags.StringVar(&c.flags.serveMetrics, "serve-metrics", "", "serve the metrics of host://metrics on this `ADDRESS` over HTTP")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but what the host prints, and errors")
 	flags.BoolP("version", "v", false, "print the version")
-	for _, flag := range []string{"login", "port", "fingerprint", "timeout"} { // the others' values are files
+	for _, flag := range []string{"login", "port", "fingerprint", "timeout", "serve-metrics"} { // the others' values are files
 		_ = command.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // fails for one that there is not
 	}
 	return command

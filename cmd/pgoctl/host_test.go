@@ -14,10 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"pgo/internal/sshd"
 	"pgo/internal/target"
@@ -26,26 +28,42 @@ import (
 // testHost is what pgod is without services: its listener, and a backend that does as if.
 type testHost struct {
 	dir            string   // the public keys of a service are in <dir>/<service>/*.pub
-	socket         *os.File // that is listened on, also while no server is there: the port stays its own
+	socket         *os.File // bound to the port
+	port           int
 	server         *sshd.Server
 	running, ended chan struct{} // `logs -f`
+	slow           chan struct{} // not nil: metrics wait for it
 	more           chan string   // what `watch` prints
+	logins         atomic.Int64  // so far
+	metrics        atomic.Int64  // how often they were asked for
 }
 
 func newTestHost(dir string) *testHost {
 	return &testHost{dir: dir, running: make(chan struct{}, 1), ended: make(chan struct{}, 1), more: make(chan string)}
 }
 
-// listen returns a listener on a port of 127.0.0.1, the same one each time.
+// listen returns a listener on a port of 127.0.0.1, the same one each time: a socket that is
+// bound to it, and never listens, keeps it from others.
 func (h *testHost) listen() (net.Listener, error) {
-	if h.socket != nil {
-		return net.FileListener(h.socket)
+	if h.port == 0 {
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		h.socket = os.NewFile(uintptr(socket), "a bound socket")
+		if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return nil, err
+		}
+		if err := unix.Bind(socket, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+			return nil, err
+		}
+		address, err := unix.Getsockname(socket)
+		if err != nil {
+			return nil, err
+		}
+		h.port = address.(*unix.SockaddrInet4).Port
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err == nil {
-		h.socket, err = listener.(*net.TCPListener).File()
-	}
-	return listener, err
+	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", h.port))
 }
 
 // start serves on the listener with a new host key, and returns that.
@@ -92,7 +110,11 @@ func await(c <-chan struct{}) error {
 }
 
 func (h *testHost) Knows(_ context.Context, key ssh.PublicKey) (sshd.Party, bool) {
-	return sshd.Party{}, h.may(key, "*")
+	if h.may(key, "*") {
+		h.logins.Add(1)
+		return sshd.Party{}, true
+	}
+	return sshd.Party{}, false
 }
 
 func (h *testHost) may(key ssh.PublicKey, service string) bool {
@@ -118,6 +140,11 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 	switch c.Operation {
 	case "ping":
 		fmt.Fprintln(s.Stdout, "pong!")
+	case "metrics":
+		fmt.Fprintf(s.Stdout, "pgo_up 1\nasked %d\n", h.metrics.Add(1))
+		if h.slow != nil {
+			<-h.slow
+		}
 	case "history":
 		fmt.Fprint(s.Stdout, `[
   {"commit": "468ac4e2d9b9a5a64dcab3dbb2aa4ca2e8ab5d8f", "subject": "second", "can_roll_back_to": true},

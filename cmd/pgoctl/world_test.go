@@ -33,19 +33,25 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	home := t.TempDir()
 	w := &world{t: t, host: newTestHost(filepath.Join(home, "ssh")), home: home}
-	listener, err := w.host.listen()
-	w.must(err)
-	hostKey, err := w.host.start(listener, sshd.DefaultLimits())
-	w.must(err)
+	w.restart()
 	t.Cleanup(w.host.close)
-	_, w.port, err = net.SplitHostPort(listener.Addr().String())
-	w.must(err)
-	w.write(".config/pgo/known_hosts", knownhosts.Line([]string{listener.Addr().String()}, hostKey)+"\n")
 	signer, err := sshd.LoadOrCreateHostKey(filepath.Join(home, "id"))
 	w.must(err)
 	w.write("ssh/pgo/id.pub", string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 	w.env = []string{"HOME=" + home, "USER=miek", "TERM=xterm", "PGOCTL_ID=" + filepath.Join(home, "id"), "PATH=" + os.Getenv("PATH")}
 	return w
+}
+
+// restart starts the host, or again one that has stopped.
+func (w *world) restart() {
+	w.t.Helper()
+	listener, err := w.host.listen()
+	w.must(err)
+	hostKey, err := w.host.start(listener, sshd.DefaultLimits())
+	w.must(err)
+	_, w.port, err = net.SplitHostPort(listener.Addr().String())
+	w.must(err)
+	w.write(".config/pgo/known_hosts", knownhosts.Line([]string{listener.Addr().String()}, hostKey)+"\n")
 }
 
 func (w *world) must(err error) {

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// logLines are what a program says on stderr, line by line.
+func logLines(t *testing.T, c *exec.Cmd) func(want string) string {
+	t.Helper()
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 100)
+	go func() {
+		defer close(lines)
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			lines <- in.Text()
+		}
+	}()
+	return func(want string) string {
+		t.Helper()
+		line := <-lines
+		if !strings.Contains(line, want) {
+			t.Fatalf("it says %q, not %q", line, want)
+		}
+		return line
+	}
+}
+
+// operator gives the key at home to an operator.
+func (w *world) operator() { w.write("ssh/operators/id.pub", w.read("ssh/pgo/id.pub")) }
+
+// startExporter returns the URL that it serves on, and what it says next.
+func (w *world) startExporter() (c *exec.Cmd, url string, says func(string) string) {
+	w.t.Helper()
+	c = w.command("--serve-metrics", "127.0.0.1:0", "127.0.0.1://metrics")
+	says = logLines(w.t, c)
+	w.must(c.Start())
+	w.t.Cleanup(func() { _ = c.Process.Kill() })
+	_, url, _ = strings.Cut(says("pgoctl: serving the metrics of 127.0.0.1 on http://"), " on ")
+	return c, url, says
+}
+
+func get(url string) (string, *http.Response, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return "", nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), response, err
+}
+
+func (w *world) gets(url string, status int, want string) *http.Response {
+	w.t.Helper()
+	body, response, err := get(url)
+	w.must(err)
+	if response.StatusCode != status || body != want {
+		w.t.Errorf("%s: %s, %q", url, response.Status, body)
+	}
+	return response
+}
+
+func TestExporter(t *testing.T) {
+	w := newWorld(t)
+	w.operator()
+	c, url, says := w.startExporter()
+	// The first one was to see whether it works. There is one connection for all.
+	response := w.gets(url, 200, "pgo_up 1\nasked 2\n")
+	if kind := response.Header.Get("Content-Type"); kind != "text/plain; version=0.0.4; charset=utf-8" {
+		t.Errorf("it is %q", kind)
+	}
+	w.gets(url, 200, "pgo_up 1\nasked 3\n")
+	if n := w.host.logins.Load(); n != 1 {
+		t.Errorf("it has logged in %d times", n)
+	}
+	w.gets(strings.TrimSuffix(url, "metrics"), 200, "The metrics of the pgod on 127.0.0.1 are at /metrics.\n")
+	w.gets(url+"x", 404, "404 page not found\n")
+	if response, err := http.Post(url, "", nil); err != nil || response.StatusCode != 405 {
+		t.Errorf("to POST: %v, %v", response, err)
+	}
+
+	// A host that is away is told once, and so is its return.
+	w.host.stop()
+	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
+	says("pgoctl: cannot get the metrics of 127.0.0.1: ")
+	w.restart()
+	w.gets(url, 200, "pgo_up 1\nasked 4\n")
+	says("pgoctl: the metrics of 127.0.0.1 are to be had again")
+
+	// A refusal is the host's word, and costs no connection.
+	w.write("ssh/operators/id.pub", "")
+	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
+	says(`Process exited with status 401: Unauthorized: Key for user "miek" is not an operator's`)
+
+	w.must(c.Process.Signal(syscall.SIGTERM))
+	if err := c.Wait(); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// Who is being answered when pgoctl is to end gets the answer, and others may share it.
+func TestExporterEndsWithAnAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.operator()
+	w.host.stop()
+	w.host.slow = make(chan struct{}, 1)
+	w.restart()
+	w.host.slow <- struct{}{} // to see whether it works
+	c, url, _ := w.startExporter()
+	answers := make(chan string)
+	ask := func() {
+		body, response, err := get(url)
+		if err != nil || response.StatusCode != 200 {
+			body = fmt.Sprint(response, err)
+		}
+		answers <- body
+	}
+	go ask()
+	for w.host.metrics.Load() < 2 { // until it is asked
+		if _, err := http.Head(strings.TrimSuffix(url, "metrics")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const others = 20
+	for range others {
+		go ask()
+	}
+	w.must(c.Process.Signal(syscall.SIGTERM))
+	close(w.host.slow)
+	var all []string
+	for range 1 + others {
+		answer := <-answers
+		if !strings.HasPrefix(answer, "pgo_up 1\nasked ") && !strings.Contains(answer, "refused") && !strings.Contains(answer, "reset") && !strings.Contains(answer, "EOF") {
+			t.Errorf("somebody gets %q", answer) // it may have come too late
+		}
+		all = append(all, answer)
+	}
+	if !slices.Contains(all, "pgo_up 1\nasked 2\n") {
+		t.Error("the first one gets no answer")
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
