@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"crypto/ed25519"
 	"crypto/rand"
@@ -51,7 +53,7 @@ func newStockClient(t *testing.T, h *host, identities ...string) *stockClient {
 func (c *stockClient) run(args ...string) (stdout, stderr string, status int) {
 	c.t.Helper()
 	var out, err bytes.Buffer
-	cmd := exec.CommandContext(c.t.Context(), "ssh", append(c.args, args...)...)
+	cmd := exec.CommandContext(c.t.Context(), "ssh", slices.Concat(c.args, args)...)
 	cmd.Stdout, cmd.Stderr = &out, &err
 	failure := cmd.Run()
 	if exit := new(exec.ExitError); failure != nil && !errors.As(failure, &exit) {
@@ -145,5 +147,145 @@ func TestOfferedKeyIsNotTheIdentity(t *testing.T) {
 	if got := receive(t, "the command runs", ran); got.Fingerprint != ssh.FingerprintSHA256(attacker.PublicKey()) ||
 		got.Fingerprint == ssh.FingerprintSHA256(victim.PublicKey()) {
 		t.Error("the command runs under a key that was only offered")
+	}
+}
+
+// Several commands share one connection, which is idle only when none of them runs.
+func TestStockClientShares(t *testing.T) {
+	const idle = 500 * time.Millisecond
+	started, release := make(chan struct{}, 8), make(chan struct{})
+	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+		if s.Command.Operation == "logs" {
+			started <- struct{}{}
+			<-release
+		}
+		fmt.Fprint(s.Stdout, s.Command.Operation)
+		return Exit{}
+	}}, func(l *Limits) { l.Idle = idle })
+	key, _ := writeKey(t, "id")
+	client := newStockClient(t, h, key)
+	socket := filepath.Join(t.TempDir(), "socket")
+	client.args = append(client.args, "-o", "ControlPath="+socket, "-o", "ControlMaster=auto", "-o", "ControlPersist=no")
+
+	type outcome struct {
+		stdout, stderr string
+		status         int
+	}
+	long := make(chan outcome)
+	for range 2 {
+		go func() {
+			stdout, stderr, status := client.run("127.0.0.1", "--", "pgo//logs", "-f")
+			long <- outcome{stdout, stderr, status}
+		}()
+		receive(t, "the command runs", started)
+	}
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatalf("the test is none: the client shares nothing: %v", err)
+	}
+	begun := time.Now()
+	for n := 0; n < 3 || time.Since(begun) < 2*idle; n++ {
+		if stdout, stderr, status := client.run("127.0.0.1", "--", "pgo//ps"); stdout != "ps" || status != 0 {
+			t.Fatalf("a command beside others: %d, %q, %s", status, stdout, stderr)
+		}
+	}
+	h.mu.Lock()
+	if len(h.open) != 1 {
+		t.Errorf("there are %d connections", len(h.open))
+	}
+	h.mu.Unlock()
+	close(release)
+	for range 2 {
+		if o := receive(t, "the command ends", long); o.stdout != "logs" || o.status != 0 {
+			t.Errorf("a command that ran for long: %+v", o)
+		}
+	}
+}
+
+// A client that asks whether the server is still there gets its answer, also while a command
+// says nothing. Otherwise it would leave after the first question.
+func TestStockClientIsAnswered(t *testing.T) {
+	h := startHost(t, backend{run: func(ctx context.Context, s Session) Exit {
+		wait(ctx, 3*time.Second) // the client counts in seconds
+		fmt.Fprint(s.Stdout, "done")
+		return Exit{}
+	}})
+	key, _ := writeKey(t, "id")
+	stdout, stderr, status := newStockClient(t, h, key).run("-vvv", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1",
+		"127.0.0.1", "--", "pgo//ps")
+	if stdout != "done" || status != 0 {
+		t.Errorf("%d, %q, %s", status, stdout, stderr)
+	}
+	if !strings.Contains(stderr, "send packet: type 80") || !strings.Contains(stderr, "receive packet: type 81") {
+		t.Errorf("the test is none: nothing was asked, or not granted:\n%s", stderr)
+	}
+}
+
+// startAgent starts an agent that has these keys, in this order.
+func startAgent(t *testing.T, keys ...string) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "agent")
+	agent := exec.Command("ssh-agent", "-D", "-a", socket)
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = agent.Process.Kill()
+		_ = agent.Wait() // its status is that of the signal
+	})
+	eventually(t, "the agent answers", func() bool {
+		_, err := os.Stat(socket)
+		return err == nil
+	})
+	add := exec.Command("ssh-add", append([]string{"-q"}, keys...)...)
+	add.Env = append(os.Environ(), "SSH_AUTH_SOCK="+socket)
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("ssh-add: %v, %s", err, out)
+	}
+	return socket
+}
+
+func TestStockClientWithAnAgent(t *testing.T) {
+	var files []string
+	var signers []ssh.Signer
+	for n := range 8 {
+		file, signer := writeKey(t, fmt.Sprintf("id%d", n))
+		files, signers = append(files, file), append(signers, signer)
+	}
+	h := startHost(t, backend{knows: knowing(signers[7])})
+	client := newStockClient(t, h)
+	// The first of two options of a name counts.
+	client.args = append([]string{"-o", "IdentitiesOnly=no", "-o", "IdentityFile=none", "-o", "IdentityAgent=" + startAgent(t, files...)}, client.args...)
+	_, stderr, status := client.run("-v", "127.0.0.1", "--", "pgo//ping")
+	if status != 0 {
+		t.Errorf("%d: %s", status, stderr)
+	}
+	if n := strings.Count(stderr, "Offering public key:"); n != 8 {
+		t.Errorf("the test is none: %d keys were offered:\n%s", n, stderr)
+	}
+}
+
+// What pgod does not offer is refused in the client's own words, and a command beside it runs.
+func TestStockClientIsRefusedCleanly(t *testing.T) {
+	h := startHost(t, backend{})
+	key, _ := writeKey(t, "id")
+	client := newStockClient(t, h, key)
+	for _, c := range []struct {
+		args   []string
+		says   string
+		status int
+	}{
+		{[]string{"-A", "127.0.0.1", "--", "pgo//ps"}, "", 0},
+		{[]string{"-X", "127.0.0.1", "--", "pgo//ps"}, "", 0},
+		{[]string{"-o", "SendEnv=*", "127.0.0.1", "--", "pgo//ps"}, "", 0},
+		{[]string{"-R", "0:127.0.0.1:1", "127.0.0.1", "--", "pgo//ps"}, "remote port forwarding failed", 0},
+		{[]string{"-o", "ExitOnForwardFailure=yes", "-R", "0:127.0.0.1:1", "127.0.0.1", "--", "pgo//ps"}, "remote port forwarding failed", 255},
+		{[]string{"-W", "127.0.0.1:1", "127.0.0.1"}, "administratively prohibited: pgo runs commands and forwards nothing", 255},
+		{[]string{"-s", "127.0.0.1", "sftp"}, "subsystem request failed", 255},
+		{[]string{"-w", "0:0", "127.0.0.1", "--", "pgo//ps"}, "", 0},
+	} {
+		stdout, stderr, status := client.run(append([]string{"-v"}, c.args...)...)
+		if stdout != "" || status != c.status || !strings.Contains(stderr, c.says) {
+			t.Errorf("%q: %d, %q, %s", c.args, status, stdout, stderr)
+		}
 	}
 }
