@@ -44,7 +44,7 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args targ
 				return sshd.Exit{}
 			}
 		}
-		before = now
+		before = now.orBefore(before, services)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

@@ -55,6 +55,21 @@ func readUsages(ctx context.Context, services []seen, patience time.Duration) re
 	return told
 }
 
+// orBefore is the newest reading of each of the services: the one before of who has not
+// told this time.
+func (r readings) orBefore(before readings, services []seen) readings {
+	newest := readings{}
+	for _, s := range services {
+		name := s.service.Name
+		if one, told := r[name]; told {
+			newest[name] = one
+		} else if one, told := before[name]; told {
+			newest[name] = one
+		}
+	}
+	return newest
+}
+
 // usage is what the containers of a service use, by this reading and the one before;
 // nil: it was not told.
 func (r readings) usage(before readings, service string) *hoststat.Usage {

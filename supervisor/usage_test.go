@@ -70,3 +70,18 @@ func TestUsageOfALiar(t *testing.T) {
 		t.Errorf("a time that has no number: %f%%", *u.CPU)
 	}
 }
+
+// Who has not told once is compared with what it told before.
+func TestNewestReading(t *testing.T) {
+	p := &process{}
+	services := []seen{granted("web"), granted("db"), granted("new")}
+	before := readings{"web": {p, told(1)}, "db": {p, told(1)}, "removed": {p, told(1)}}
+	now := readings{"web": {p, told(2)}}
+	newest := now.orBefore(before, services)
+	if len(newest) != 2 || newest["web"].reply.GetAtNs() != 2 || newest["db"].reply.GetAtNs() != 1 {
+		t.Errorf("got %v", newest)
+	}
+	if first := now.orBefore(nil, services); len(first) != 1 {
+		t.Errorf("the first time: %v", first)
+	}
+}
