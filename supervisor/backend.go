@@ -139,8 +139,8 @@ func (s *Supervisor) authorize(session sshd.Session, operation target.Operation,
 	case operator:
 		return i, sshd.Exit{}
 	case !i.view.get().keysKnown:
-		// Nobody can tell yet whose keys it has.
-		return nil, unavailable(i)
+		// Nobody can tell yet whose keys it has, and so not to whom more could be said.
+		return nil, sshd.Exit{Status: target.StatusUnavailable, Message: name + " has not been fetched yet: try again in a moment"}
 	case !i.view.has(session.Identity.Key):
 		return nil, unauthorized(session)
 	case operation.OperatorOnly:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc/codes"
@@ -34,13 +35,13 @@ func (i *instance) forward(ctx context.Context, session sshd.Session, operator b
 		return i.broken(ctx, err)
 	}
 	if session.Stdin != nil {
-		go requests.copy(session.Stdin)
+		go requests.copy(session.Stdin, cancel)
 		go requests.follow(ctx, session)
 	}
-	for err == nil {
-		var reply *proto.RunReply
-		if reply, err = stream.Recv(); err != nil {
-			break
+	for {
+		reply, err := stream.Recv()
+		if err != nil {
+			return i.broken(ctx, err)
 		}
 		switch m := reply.GetMessage().(type) {
 		case *proto.RunReply_Stdout:
@@ -50,8 +51,22 @@ func (i *instance) forward(ctx context.Context, session sshd.Session, operator b
 		case *proto.RunReply_Exit:
 			return exitOf(m.Exit)
 		}
+		if err != nil {
+			return clientLeft
+		}
 	}
-	return i.broken(ctx, err)
+}
+
+// clientLeft is the exit of a command whose client is gone, for the log.
+var clientLeft = sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
+
+// maxStatus is the highest that a program can end with.
+const maxStatus = 255
+
+// workerStatuses are those of pgo's own that a worker may end a command with.
+var workerStatuses = []int{
+	target.StatusUsage, target.StatusRefused, target.StatusNotFound, target.StatusConflict,
+	target.StatusFault, target.StatusFailed, target.StatusUnavailable, target.StatusDeadline,
 }
 
 func start(session sshd.Session, operator bool) *proto.Start {
@@ -74,9 +89,13 @@ func windowOf(t *sshd.Terminal) *proto.Window {
 	return &proto.Window{Columns: w.Columns, Rows: w.Rows}
 }
 
-// exitOf is how a worker says that a command ended.
+// exitOf is how a worker says that a command ended. Whose key may what is not for a
+// worker to say, and neither is what no table has.
 func exitOf(e *proto.Exit) sshd.Exit {
 	exit := sshd.Exit{Status: e.GetStatus(), Message: printable.Text(e.GetMessage())}
+	if exit.Status > maxStatus && !slices.Contains(workerStatuses, int(exit.Status)) {
+		exit = sshd.Exit{Status: target.StatusFault, Message: fmt.Sprintf("the worker ended the command with status %d, which there is not", e.GetStatus())}
+	}
 	if sshd.IsSignal(e.GetSignal()) {
 		exit.Signal = e.GetSignal()
 	}
@@ -99,8 +118,8 @@ func (r *requests) send(request *proto.RunRequest) error {
 const inputPiece = 128 << 10
 
 // copy passes on a client's input to its end, which is told, or to that of the
-// command.
-func (r *requests) copy(stdin io.Reader) {
+// command. A client that is lost has not come to an end.
+func (r *requests) copy(stdin io.Reader, lost func()) {
 	buf := make([]byte, inputPiece)
 	for {
 		n, err := stdin.Read(buf)
@@ -109,8 +128,12 @@ func (r *requests) copy(stdin io.Reader) {
 			_, _ = io.Copy(io.Discard, stdin)
 			return
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
 			_ = r.sendInput(nil)
+			return
+		case err != nil:
+			lost()
 			return
 		}
 	}
@@ -147,7 +170,7 @@ func (r *requests) follow(ctx context.Context, session sshd.Session) {
 func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
 	switch {
 	case ctx.Err() != nil:
-		return sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
+		return clientLeft
 	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):
 		return sshd.Exit{
 			Status:  target.StatusUnavailable,

@@ -221,6 +221,87 @@ func TestExecEndsWithItsClient(t *testing.T) {
 	rig.Until(t, "the program to end", notInside(pgod, web, "sleep 4003"))
 }
 
+// idle waits until nothing runs in the talker's container but itself.
+func idle(t *testing.T, web *rig.Service) {
+	t.Helper()
+	id := rig.Containers(t, web.Name)[0].ID
+	rig.Until(t, "all that was run in the container to end", func() error {
+		if running := strings.TrimSpace(docker(t, "inspect", "--format", "{{len .ExecIDs}}", id)); running != "0" {
+			return errors.New(running + " run")
+		}
+		return nil
+	})
+}
+
+// Who leaves right after saying what to run leaves nothing behind either.
+func TestExecEndsBeforeItBegan(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	for range 10 {
+		client := dial(t, pgod, web.Key)
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Start(web.Op("exec") + " talker sleep 4010"); err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	}
+	idle(t, web)
+	if err := notInside(pgod, web, "sleep 4010")(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A client that is lost has not come to the end of its input: half a file must not look
+// like a whole one.
+func TestExecLostClient(t *testing.T) {
+	t.Parallel()
+	_, pgod, web := runningTalker(t)
+	script := "'cat > /tmp/part && busybox mv /tmp/part /tmp/whole'"
+	for range 5 {
+		client := dial(t, pgod, web.Key)
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stdin, err := session.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Start(web.Op("exec") + " talker sh -c " + script); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stdin.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		rig.Until(t, "the half to be written", func() error {
+			return has(pgod.SSH(web.Key, web.Op("exec"), "talker", "ls", "/tmp").Stdout, "part")
+		})
+		client.Close()
+		idle(t, web)
+		if ls := pgod.SSH(web.Key, web.Op("exec"), "talker", "ls", "/tmp").Stdout; strings.Contains(ls, "whole") {
+			t.Fatalf("half a file was taken for a whole one: %s", ls)
+		}
+		pgod.SSH(web.Key, web.Op("exec"), "talker", "rm", "/tmp/part").Exits(t, 0)
+	}
+}
+
+// A worker that is stopped tells what runs in containers, and their clients.
+func TestExecEndsWithItsWorker(t *testing.T) {
+	t.Parallel()
+	r, pgod, web := runningTalker(t)
+	operator := r.Key("operator")
+	pgod.Operators(operator)
+	rig.Until(t, "the operator to be known", func() error { return ping(pgod, web, operator) })
+	follow := start(t, pgod.SSHCommand(web.Key, web.Op("exec"), "talker", "sleep", "4020"))
+	rig.Until(t, "the program to run", inside(pgod, web, "sleep 4020"))
+	pgod.SSH(operator, web.Op("worker"), "restart").Exits(t, 0)
+	follow.ends(t, 503%256)
+	rig.Until(t, "the program to end", notInside(pgod, web, "sleep 4020"))
+}
+
 // Signals reach the program, which may do with them what it likes.
 func TestExecSignals(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -96,11 +97,15 @@ func (p *pieces) fail(err error) {
 	p.changed.Broadcast()
 }
 
-// close waits until the client has all that was written. Nothing is written any more.
+// errClosed is for who writes after the end.
+var errClosed = errors.New("the operation has ended")
+
+// close waits until the client has all that was written. What comes later is refused.
 func (p *pieces) close() {
 	p.mu.Lock()
 	p.closed = true
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	<-p.done
+	p.fail(errClosed)
 }

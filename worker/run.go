@@ -108,9 +108,14 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 	if start == nil {
 		return status.Error(codes.InvalidArgument, "the first request is not start")
 	}
+	ctx, done, err := w.begin(stream.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	replies, in := &replies{stream: stream}, newInput()
 	c := call{
-		ctx:      stream.Context(),
+		ctx:      ctx,
 		service:  w.service.Load(),
 		by:       start.GetUser(),
 		out:      output(replies.send),
@@ -124,11 +129,32 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 		defer in.stop()
 	}
 	err = w.carryOut(start, replies, c)
-	if err != nil && stream.Context().Err() == nil && !errors.As(err, new(*compose.ExitError)) {
+	if left := new(compose.LeftRunningError); errors.As(err, &left) || err != nil && ctx.Err() == nil && !errors.As(err, new(*compose.ExitError)) {
 		w.log.Warn("operation ended with an error", "operation", start.GetOperation(), "user", start.GetUser(), "error", err)
 	}
 	return replies.exit(exitOf(err))
 }
+
+// begin is for an operation that runs as long as its client is there, and this worker.
+// It ends with done, for which Close waits: what runs in containers has to be told.
+func (w *Worker) begin(client context.Context) (ctx context.Context, done func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx.Err() != nil {
+		return nil, nil, status.Error(codes.Unavailable, errStopping.Error())
+	}
+	w.operations.Add(1)
+	ctx, cancel := context.WithCancelCause(client)
+	stop := context.AfterFunc(w.ctx, func() { cancel(errStopping) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		w.operations.Done()
+	}, nil
+}
+
+// errStopping is why an operation ends that only looks, or runs a program.
+var errStopping = errors.New("the worker was stopped; a new one is being started")
 
 func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 	if c.service == nil {
@@ -210,6 +236,8 @@ func exitOf(err error) *proto.Exit {
 		if !deploy.SaysMore(err) {
 			exit.Message = ""
 		}
+	case errors.Is(err, errStopping):
+		exit.Status = target.StatusUnavailable
 	case errors.As(err, &killed):
 		exit.Signal = killed.Signal()
 	case errors.Is(err, context.DeadlineExceeded):

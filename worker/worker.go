@@ -36,6 +36,8 @@ type Worker struct {
 
 	service atomic.Pointer[deploy.Service] // nil until it could be opened
 
+	operations sync.WaitGroup // that run; added to only under mu while ctx has not ended
+
 	mu         sync.Mutex        // guards neighbours
 	neighbours *proto.Neighbours // the newest that pgod told of
 }
@@ -143,6 +145,17 @@ func (w *Worker) Drain(ctx context.Context, _ *proto.DrainRequest) (*proto.Drain
 // Close breaks off what runs and waits for it, no longer than ctx. Containers
 // stay as they are.
 func (w *Worker) Close(ctx context.Context) {
+	w.mu.Lock()
 	w.cancel()
+	w.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		w.operations.Wait()
+		close(ended)
+	}()
 	_ = w.queue.drain(ctx)
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }

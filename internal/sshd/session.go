@@ -202,8 +202,27 @@ func (s *session) request(command target.Command) Session {
 	s.mu.Lock()
 	s.signals = signals
 	s.mu.Unlock()
-	request.Signals, request.Stdin = signals, s.channel
+	request.Signals, request.Stdin = signals, input{s.channel}
 	return request
+}
+
+// input is what the client sends to its command.
+type input struct{ ssh.Channel }
+
+// errLost is the end of an input whose client is gone.
+var errLost = errors.New("the client is gone")
+
+// Read returns io.EOF at the end of the input alone. The library also does when the client
+// is lost, and half a file would look like a whole one to the command; so the client is
+// asked whether it is still there.
+func (i input) Read(b []byte) (int, error) {
+	n, err := i.Channel.Read(b)
+	if errors.Is(err, io.EOF) {
+		if _, gone := i.SendRequest("keepalive@openssh.com", true, nil); gone != nil {
+			err = errLost
+		}
+	}
+	return n, err
 }
 
 // WithoutTerminal is the session for a command that uses none, whether or not the client

@@ -37,8 +37,9 @@ type Session struct {
 	// Stdout and Stderr go to the client as they are written. One goroutine may write to
 	// each of them, until Run returns.
 	Stdout, Stderr io.Writer
-	// Stdin is what the client sends; it may be read beyond the end of Run. It and Signals
-	// are nil for a command that takes no input.
+	// Stdin is what the client sends, up to io.EOF; any other error is that the client is
+	// gone. It may be read beyond the end of Run. It and Signals are nil for a command that
+	// takes no input.
 	Stdin io.Reader
 	// Signals are what the client wants the command to get: INT, TERM, …, as in RFC 4254
 	// section 6.10. Without it, a signal ends the command's context.

@@ -67,7 +67,7 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 	if err != nil {
 		return 0, err
 	}
-	stream, err := x.client.ContainerExecAttach(ctx, x.id, container.ExecAttachOptions{Tty: x.terminal})
+	stream, err := x.attach(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("cannot run %s: %w", command.Words[0], err)
 	}
@@ -78,26 +78,48 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 		go x.follow(running, command.Terminal.Window, in.Resized)
 	}
 	go x.pass(running, in.Signals)
+	go copyInput(stream, in.Stdin)
+	copied := make(chan struct{})
 	go func() {
-		// Fails when the program reads no more. Bare, the connection would bring a
-		// smaller buffer of its own.
-		_, _ = io.CopyBuffer(struct{ io.Writer }{stream.Conn}, in.Stdin, make([]byte, inputBuffer))
-		_ = stream.CloseWrite()
+		defer close(copied)
+		err = x.copyOutput(stream, out)
 	}()
-	copied := make(chan error, 1)
-	go func() { copied <- x.copyOutput(stream, out) }()
-	status := 0
 	select {
-	case err = <-copied:
+	case <-copied:
 		if err == nil {
-			status, err = x.ended(ctx)
+			status, err := x.ended(ctx)
+			if ctx.Err() == nil {
+				return status, err
+			}
 		}
 	case <-ctx.Done():
 	}
-	if ctx.Err() != nil {
-		return 0, errors.Join(context.Cause(ctx), x.hangUp(ctx))
+	// The program's input stays open until it has been hung up on: to what it has read
+	// so far an end of file would say that this is all.
+	left := x.hangUp(ctx, copied)
+	stream.Close()
+	<-copied
+	return 0, errors.Join(context.Cause(ctx), err, left)
+}
+
+// attach starts the program. Who leaves meanwhile does not break that off: the engine
+// may have begun, and what it has begun has to be hung up on.
+func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+	defer cancel()
+	return x.client.ContainerExecAttach(ctx, x.id, container.ExecAttachOptions{Tty: x.terminal})
+}
+
+// copyInput passes on a program's input, and its end, which a client that is lost is
+// not. What comes when the program reads no more is dropped: behind it there may be a
+// signal.
+func copyInput(stream types.HijackedResponse, stdin io.Reader) {
+	// Bare, the connection would bring a smaller buffer of its own.
+	_, err := io.CopyBuffer(struct{ io.Writer }{stream.Conn}, stdin, make([]byte, inputBuffer))
+	if err == nil {
+		_ = stream.CloseWrite()
 	}
-	return status, err
+	_, _ = io.Copy(io.Discard, stdin)
 }
 
 // ExecDetached starts a program that nobody waits for.
@@ -232,7 +254,7 @@ func (x *execution) ended(ctx context.Context) (int, error) {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case errdefs.IsNotFound(err):
-		return 0, errors.New("the container was removed while the program ran")
+		return 0, errors.New("the engine knows nothing of the program any more: it, or the container, was ended")
 	case err != nil:
 		return 0, fmt.Errorf("cannot tell how the program ended: %w", err)
 	}

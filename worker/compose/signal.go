@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 )
 
@@ -17,13 +18,39 @@ import (
 // busy engine takes seconds to start the one that does it.
 const hangUpTimeout = time.Minute
 
+// LeftRunningError says that a program may run on in its container, though nobody is
+// there any more.
+type LeftRunningError struct{ err error }
+
+func (e *LeftRunningError) Error() string {
+	return "the program may run on in the container: " + e.err.Error()
+}
+func (e *LeftRunningError) Unwrap() error { return e.err }
+
 // hangUp tells the program that the one who ran it has left. The engine does not:
-// it would let the program run on for ever.
-func (x *execution) hangUp(ctx context.Context) error {
+// it would let the program run on for ever. One that is still being started is
+// waited for; where its output has ended, it has.
+func (x *execution) hangUp(ctx context.Context, copied <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
-	if err := x.signal(ctx, "HUP"); err != nil {
-		return fmt.Errorf("the program may run on in the container: %w", err)
+	var err error
+	retry(ctx, func() bool {
+		var inspect container.ExecInspect
+		if inspect, err = x.client.ContainerExecInspect(ctx, x.id); err != nil || inspect.Pid != 0 {
+			return true
+		}
+		select {
+		case <-copied:
+			return true
+		default:
+			return false
+		}
+	})
+	if err == nil {
+		err = x.signal(ctx, "HUP")
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return &LeftRunningError{err}
 	}
 	return nil
 }
