@@ -20,7 +20,8 @@ type client struct {
 	hosts *hostsFile
 	batch bool // there is nobody to be asked for anything
 
-	stop     context.CancelCauseFunc // ends the run
+	ctx      context.Context         // of the whole run
+	stop     context.CancelCauseFunc // ends it
 	progress progress
 	signals  signals
 	raw      rawMode
@@ -57,6 +58,7 @@ func run(received <-chan os.Signal, args []string, env func(string) string, stdi
 	c := &client{
 		env:    env,
 		own:    streams{stdin, stdout, stderr},
+		ctx:    ctx,
 		stop:   stop,
 		logins: make(chan struct{}, maxLogins),
 	}
@@ -92,6 +94,8 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	c.hosts = file
 	places := c.places(file, t.Hosts)
 	switch {
+	case c.wantsScreen(t.Command):
+		return c.showTop(ctx, places)
 	case c.flags.serveMetrics != "" && len(places) > 1:
 		return target.Usagef("--serve-metrics is for one host; another one needs another address")
 	case c.flags.serveMetrics != "":

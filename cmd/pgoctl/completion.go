@@ -248,21 +248,22 @@ const maxInquiry = 1 << 20
 func (c *client) inquire(ctx context.Context, p place, command target.Command) []byte {
 	output := &boundedBuffer{most: maxInquiry}
 	j := &job{client: c, console: console{stdout: output, stderr: io.Discard}, place: p, command: command}
-	if j.do(ctx) != nil {
+	if j.do(ctx) != nil || output.cut {
 		return nil
 	}
 	return output.Bytes()
 }
 
-// boundedBuffer takes no more than so many bytes.
+// boundedBuffer keeps no more than so many bytes of what is written.
 type boundedBuffer struct {
 	bytes.Buffer
 	most int
+	cut  bool // there was more
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > b.most {
-		return 0, io.ErrShortBuffer
-	}
-	return b.Buffer.Write(p)
+	room := min(len(p), b.most-b.Len())
+	b.cut = b.cut || room < len(p)
+	b.Buffer.Write(p[:room])
+	return len(p), nil
 }

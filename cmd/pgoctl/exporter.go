@@ -92,7 +92,7 @@ func (c *client) serveMetrics(ctx context.Context, address string, p place, comm
 // start finds out what only somebody who is here now can put right. A host that is away
 // comes back.
 func (e *exporter) start(ctx context.Context) error {
-	if _, err := e.keysFor(ctx, e.place); err != nil {
+	if _, err := e.keysFor(e.place); err != nil {
 		return err
 	}
 	first, cancel := context.WithTimeout(ctx, e.flags.timeout)
@@ -205,6 +205,9 @@ func (e *exporter) run(ctx context.Context, conn *ssh.Client) ([]byte, error) {
 	session.Stdout, session.Stderr = stdout, stderr
 	if err := session.Run(e.command.Line()); err != nil {
 		return nil, explain(err, stderr.Bytes())
+	}
+	if stdout.cut {
+		return nil, fmt.Errorf("the host says more than %d MiB", maxMetrics>>20)
 	}
 	return stdout.Bytes(), nil
 }

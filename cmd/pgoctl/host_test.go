@@ -187,6 +187,19 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 		both.Wait()
 	case "images":
 		fmt.Fprintf(s.Stdout, "[%q,\n", s.Identity.User) // no JSON line
+	case "top":
+		if c.Service != "" || !slices.Contains(c.Args, "--json") {
+			fmt.Fprintf(s.Stdout, "a table %q, colours: %v\n", c.Args, s.Color)
+			break
+		}
+		for {
+			select {
+			case text := <-h.more:
+				fmt.Fprint(s.Stdout, text)
+			case <-ctx.Done():
+				return sshd.Exit{}
+			}
+		}
 	case "watch":
 		for {
 			select {

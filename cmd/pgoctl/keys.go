@@ -66,14 +66,14 @@ type keyring struct {
 }
 
 // keysFor returns the keys to try on a host.
-func (c *client) keysFor(ctx context.Context, p place) ([]*key, error) {
+func (c *client) keysFor(p place) ([]*key, error) {
 	c.keys.mu.Lock()
 	defer c.keys.mu.Unlock()
 	names := strings.Join(p.identities, "\x00")
 	if keys, ok := c.keys.loaded[names]; ok {
 		return keys, nil
 	}
-	keys, err := c.loadKeys(ctx, p.identities)
+	keys, err := c.loadKeys(p.identities)
 	if c.batch {
 		keys = slices.DeleteFunc(keys, func(k *key) bool { return k.locked })
 	}
@@ -97,8 +97,8 @@ type keyLoader struct {
 
 // loadKeys returns the keys to try, in this order: those given by -i and no others, or that
 // of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
-func (c *client) loadKeys(ctx context.Context, identities []string) ([]*key, error) {
-	l := &keyLoader{ctx: ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
+func (c *client) loadKeys(identities []string) ([]*key, error) {
+	l := &keyLoader{ctx: c.ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
 	l.agents = sync.OnceValues(l.askAgent)
 	if len(identities) == 0 {
 		if id := c.env("PGOCTL_ID"); id != "" {

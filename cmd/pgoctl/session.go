@@ -46,7 +46,7 @@ func (j *job) say(text string) {
 // withKeys logs in with one key after the other, until f ends with something else than the
 // host's refusal of the key. f is told whether there is another one to try.
 func (j *job) withKeys(ctx context.Context, f func(conn *ssh.Client, otherKeys bool) error) error {
-	keys, err := j.keysFor(ctx, j.place)
+	keys, err := j.keysFor(j.place)
 	if err != nil {
 		return err
 	}

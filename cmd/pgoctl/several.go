@@ -28,17 +28,13 @@ func (c *client) doAll(ctx context.Context, places []place, command target.Comma
 		return target.Usagef("--fingerprint is about one host's key; those of several stand in %s", c.hosts.path)
 	}
 	c.progress.say(fmt.Sprintf("waiting for %d hosts…", len(places)))
-	width := 0
-	for _, p := range places {
-		width = max(width, len(p.name))
-	}
+	names := padded(places)
 	codes := make([]int, len(places))
 	var output sync.Mutex
 	var running sync.WaitGroup
 	for i, p := range places {
-		name := fmt.Sprintf("%-*s", width, p.name)
-		stdout := &lineWriter{output: &output, out: c.stdout, label: label(name, i, showsColors(c.own.out, c.env)), most: maxLine}
-		stderr := &lineWriter{output: &output, out: c.stderr, label: label(name, i, showsColors(c.own.err, c.env)), most: maxLine}
+		stdout := &lineWriter{output: &output, out: c.stdout, label: label(names[i], i, showsColors(c.own.out, c.env)), most: maxLine}
+		stderr := &lineWriter{output: &output, out: c.stderr, label: label(names[i], i, showsColors(c.own.err, c.env)), most: maxLine}
 		j := c.job(p, command)
 		j.several, j.stdout, j.stderr = true, stdout, stderr
 		flush := stdout.flush
@@ -58,6 +54,19 @@ func (c *client) doAll(ctx context.Context, places []place, command target.Comma
 	}
 	running.Wait()
 	return worst(codes)
+}
+
+// padded are the names of hosts, all of one length.
+func padded(places []place) []string {
+	width := 0
+	for _, p := range places {
+		width = max(width, len(p.name))
+	}
+	var names []string
+	for _, p := range places {
+		names = append(names, fmt.Sprintf("%-*s", width, p.name))
+	}
+	return names
 }
 
 // worst is the highest code, if that is not 0.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -14,8 +15,10 @@ import (
 // model is what is shown, and what somebody has chosen to see of it.
 type model struct {
 	hosts         []string
-	last          map[string]Update // of each host
-	rows          []row             // of all hosts, in the order chosen
+	last          map[string]Update    // of each host
+	heard         map[string]time.Time // when its last snapshot came
+	now           time.Time
+	rows          []row // of all hosts, in the order chosen
 	width, height int
 
 	order    int // index into orders
@@ -23,6 +26,7 @@ type model struct {
 	selected rowKey
 	top      int  // the first row that is shown
 	details  bool // of the selected one, instead of all
+	scrolled int  // lines of the details that are above the terminal
 }
 
 // row is one service of a host.
@@ -76,17 +80,27 @@ func restarts(s hoststat.Service) int {
 }
 
 func newModel(hosts []string) *model {
-	return &model{hosts: hosts, last: map[string]Update{}}
+	return &model{hosts: hosts, last: map[string]Update{}, heard: map[string]time.Time{}, now: time.Now()}
 }
 
-// Init begins nothing: updates come by themselves.
-func (m *model) Init() tea.Cmd { return nil }
+// tick is another second: what is shown has become older.
+type tick time.Time
+
+func nextTick() tea.Cmd {
+	return tea.Tick(time.Second, func(now time.Time) tea.Msg { return tick(now) })
+}
+
+// Init begins to look at the clock. Updates come by themselves.
+func (m *model) Init() tea.Cmd { return nextTick() }
 
 // Update takes news of a host, a key, or another size of the terminal.
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case Update:
 		m.take(msg)
+	case tick:
+		m.now = time.Time(msg)
+		return m, nextTick()
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
 	case tea.KeyPressMsg:
@@ -102,6 +116,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (m *model) take(u Update) {
 	if u.Snapshot == nil {
 		u.Snapshot = m.last[u.Host].Snapshot
+	} else {
+		m.now = time.Now()
+		m.heard[u.Host] = m.now
 	}
 	m.last[u.Host] = u
 	m.sort()
@@ -142,14 +159,13 @@ func (m *model) press(key string) (leave bool) {
 		m.details = len(m.rows) > 0 && (key == "right" || key == "l" || !m.details)
 	case "left", "h":
 		m.details = false
+	case "pgup", "pgdown":
+		m.turnPage(key == "pgdown")
+		return false
 	case "up", "k":
 		m.choose(at - 1)
 	case "down", "j":
 		m.choose(at + 1)
-	case "pgup":
-		m.choose(at - m.visible())
-	case "pgdown":
-		m.choose(at + m.visible())
 	case "home", "g":
 		m.choose(0)
 	case "end", "G":
@@ -157,7 +173,21 @@ func (m *model) press(key string) (leave bool) {
 	default:
 		m.chooseOrder(key)
 	}
+	m.scrolled = 0
 	return false
+}
+
+// turnPage goes as far as is shown at once, in the details or in the list.
+func (m *model) turnPage(down bool) {
+	step := m.visible()
+	if !down {
+		step = -step
+	}
+	if m.details {
+		m.scrolled += step // the view knows how far that goes
+		return
+	}
+	m.choose(m.index() + step)
 }
 
 // chooseOrder sorts by what the key stands for; the same key once more turns it round.

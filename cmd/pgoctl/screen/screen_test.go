@@ -50,7 +50,7 @@ func (s *screen) send(msg tea.Msg) {
 }
 
 func (s *screen) press(keys ...string) {
-	codes := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "end": tea.KeyEnd, "pgup": tea.KeyPgUp}
+	codes := map[string]rune{"enter": tea.KeyEnter, "esc": tea.KeyEscape, "up": tea.KeyUp, "down": tea.KeyDown, "end": tea.KeyEnd, "pgup": tea.KeyPgUp, "pgdown": tea.KeyPgDown}
 	for _, key := range keys {
 		if code, ok := codes[key]; ok {
 			s.send(tea.KeyPressMsg{Code: code})
@@ -146,6 +146,43 @@ func TestHostThatIsGone(t *testing.T) {
 	s.shows(t, "HOST", "web2: cannot connect to it", "svc-a")
 	s.send(Update{Host: "web1", Err: errors.New("the connection was lost")})
 	s.shows(t, "web1: the connection was lost", "svc-a", "(not known any more)")
+}
+
+// A host that says nothing any more is told apart from one whose services do nothing.
+func TestSilence(t *testing.T) {
+	s := newScreen(t, "web1")
+	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-a", hoststat.Running, 1, 1))})
+	heard := s.heard["web1"]
+	s.now = heard.Add(silence)
+	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "old") {
+		t.Errorf("it is not old yet:\n%s", text)
+	}
+	if _, cmd := s.Update(tick(heard.Add(silence + time.Second))); cmd == nil {
+		t.Error("the clock stands still")
+	}
+	s.shows(t, "web1 says nothing: this is 7s old", "svc-a")
+	s.send(Update{Host: "web1", Err: errors.New("gone")}) // which says more
+	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "says nothing") {
+		t.Errorf("both are said:\n%s", text)
+	}
+}
+
+// Details that are longer than the terminal can be scrolled, and no further than there are.
+func TestDetailsScroll(t *testing.T) {
+	s := newScreen(t, "web1")
+	one := service("svc-a", hoststat.Running, 1, 1)
+	for i := range 50 {
+		one.Usage.Containers = append(one.Usage.Containers, hoststat.Container{Name: fmt.Sprintf("svc-a-app-%d", 100+i)})
+	}
+	s.send(Update{Host: "web1", Snapshot: snapshot(one)})
+	s.press("enter", "pgup")
+	s.shows(t, "svc-a  running")
+	s.press("pgdown", "pgdown", "pgdown", "pgdown", "pgdown", "pgdown")
+	s.shows(t, "svc-a-app-149")
+	s.press("pgup")
+	s.shows(t, "svc-a-app-130")
+	s.press("esc", "enter")
+	s.shows(t, "svc-a  running")
 }
 
 // More services than lines: the one that is chosen is always to be seen.

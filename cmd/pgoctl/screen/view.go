@@ -23,6 +23,9 @@ var (
 	}
 )
 
+// silence is how long a host may say nothing before that is told.
+const silence = 3 * hoststat.Interval
+
 func painted(level hoststat.Level, text string) string { return levels[level].Render(text) }
 
 // View draws the screen.
@@ -35,7 +38,9 @@ func (m *model) View() tea.View {
 	}
 	lines := m.head()
 	if m.details && len(m.rows) > 0 {
-		lines = append(lines, m.detailed(m.rows[m.index()])...)
+		all := m.detailed(m.rows[m.index()])
+		m.scrolled = max(0, min(m.scrolled, len(lines)+len(all)-(m.height-1)))
+		lines = append(lines, all[m.scrolled:]...)
 	} else {
 		lines = append(lines, m.table()...)
 	}
@@ -65,6 +70,9 @@ func (m *model) head() []string {
 		}
 		if u.Snapshot != nil {
 			lines = append(lines, hostLine(host, u.Snapshot))
+			if age := m.now.Sub(m.heard[host]); u.Err == nil && age > silence {
+				lines = append(lines, painted(hoststat.Notice, "  "+host+" says nothing: this is "+hoststat.Age(age)+" old"))
+			}
 			if text := u.Snapshot.ConfigError; text != "" {
 				lines = append(lines, painted(hoststat.Bad, "  the configuration on disk is not in force: "+text))
 			}
@@ -90,7 +98,7 @@ func hostLine(host string, s *hoststat.Snapshot) string {
 	if len(states) == 0 {
 		states = append(states, "no services")
 	}
-	return fmt.Sprintf("%s  %s  load %.2f of %d  %s", bold.Render(host), s.Time.Local().Format(time.TimeOnly), s.Host.Load, s.Host.Cores, strings.Join(states, ", "))
+	return fmt.Sprintf("%s  %s  load %.2f of %d cores  %s", bold.Render(host), s.Time.Local().Format(time.TimeOnly), s.Host.Load, s.Host.Cores, strings.Join(states, ", "))
 }
 
 // column is one of the table's. All but the last are as wide as what is in them.
@@ -239,7 +247,9 @@ func (m *model) detailed(r row) []string {
 	say("now", s.Activity)
 	say("frozen", s.Frozen)
 	say("worker", painted(s.Worker.Level(), s.Worker.State)+fmt.Sprintf(", pid %d, restarts: %d", s.Worker.PID, s.Worker.Restarts))
-	say("error", painted(hoststat.Bad, s.Error))
+	if s.Error != "" {
+		say("error", painted(hoststat.Bad, s.Error))
+	}
 	for _, text := range s.Unwell {
 		say("unwell", text)
 	}
@@ -259,7 +269,7 @@ func (m *model) detailed(r row) []string {
 // keys is what can be pressed.
 func (m *model) keys() string {
 	if m.details {
-		return faint.Render("q quit  esc back  ↑↓ another service")
+		return faint.Render("q quit  esc back  ↑↓ another service  pgup pgdn scroll")
 	}
 	var by []string
 	for i, o := range orders {
