@@ -24,6 +24,8 @@ need ps procps
 need cc gcc # the race detector needs cgo
 # An image of nothing but busybox needs one that needs no libraries.
 { [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1; } || missing="$missing busybox-static"
+# The tests' Python client; where there is no Python, it brings one.
+/usr/bin/python3 -c 'import paramiko' >/dev/null 2>&1 || missing="$missing python3-paramiko"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 if [ -n "$missing" ]; then
 	say "installing$missing"
