@@ -15,8 +15,9 @@ import (
 
 // openSSH is an OpenSSH server with its own defaults, on the loopback address.
 type openSSH struct {
-	pid   int
-	login []string // what the client is told to log in
+	pid     int
+	address string
+	login   []string // what the client is told to log in
 }
 
 // startOpenSSH starts a server that the key may log in to, as root.
@@ -52,14 +53,15 @@ PidFile none
 		_ = server.Process.Kill()
 		_ = server.Wait() // its status is that of the signal
 	})
+	address := fmt.Sprintf("127.0.0.1:%d", port)
 	rig.Until(b, "sshd to listen", func() error {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			err = conn.Close()
 		}
 		return err
 	})
-	return &openSSH{pid: server.Process.Pid, login: []string{
+	return &openSSH{pid: server.Process.Pid, address: address, login: []string{
 		"-F", "none", "-p", fmt.Sprint(port), "-i", key.File,
 		"-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
 		"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=none",
