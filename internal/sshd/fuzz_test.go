@@ -96,7 +96,7 @@ func FuzzConnection(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	go h.Serve(context.Background(), listener)
+	go func() { _ = h.Serve(context.Background(), listener) }()
 	f.Cleanup(func() { _ = h.Shutdown(context.Background()) })
 	key := newSigner(f)
 	f.Fuzz(func(t *testing.T, script []byte) {
