@@ -41,18 +41,18 @@ func (s *Server) handle(ctx context.Context, v *visitor) {
 		identity: identity,
 		party:    sc.Permissions.ExtraData[partyKey{}].(Party),
 		log:      s.log.With("source", identity.Remote, "user", printable.Line(identity.User), "fingerprint", identity.Fingerprint),
+		pace:     newPace(s.limits),
 	}
 	release := s.connections.take(c.party, identity.Fingerprint)
 	if release == nil {
 		c.logOverdraft()
 		s.lobby.spare(v)
 		_ = v.conn.SetDeadline(time.Now().Add(s.limits.Handshake))
-		refuseChannels(channels, requests)
+		c.refuseChannels(channels, requests)
 		return
 	}
 	defer release()
 	s.lobby.leave(v)
-	c.pace = newPace(s.limits)
 	c.idle = newIdleTimer(s.limits.Idle, func() {
 		c.log.Debug("closing a connection that runs nothing")
 		sc.Close()
@@ -69,9 +69,10 @@ func (c *connection) logOverdraft() {
 }
 
 // refuseChannels tells a client why it cannot do anything, until it leaves.
-func refuseChannels(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	go ssh.DiscardRequests(requests)
+func (c *connection) refuseChannels(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	go c.answerGlobal(requests)
 	for asked := range channels {
+		c.paced()
 		_ = asked.Reject(ssh.ResourceShortage, tooMany)
 	}
 }

@@ -81,6 +81,7 @@ func newLobby(l Limits) *lobby { return &lobby{limits: l} }
 func (l *lobby) enter(v *visitor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.admitWaiting() // or who comes would overtake them
 	if l.admit(v) {
 		return true
 	}

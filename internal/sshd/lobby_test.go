@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -248,5 +249,45 @@ func TestVisitorWaitsForSoLong(t *testing.T) {
 		if err := v.await(ctx, time.Second); !errors.Is(err, errMadeRoom) {
 			t.Errorf("one that had to leave: %v", err)
 		}
+	})
+}
+
+// A thousand a second who say nothing do not keep out those who have logged in before: these
+// go before all who wait, and nobody overtakes them.
+func TestLobbyUnderFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := comers{t, newLobby(DefaultLimits())}
+		ctx, end := context.WithCancel(t.Context())
+		var flood sync.WaitGroup
+		flood.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				v := c.visitor(n%100, unknown)
+				if c.enter(v) {
+					flood.Go(func() {
+						defer c.leave(v)
+						if v.await(ctx, c.limits.Wait) == nil {
+							wait(ctx, c.limits.Handshake)
+						}
+					})
+				}
+				wait(ctx, time.Millisecond)
+			}
+		})
+		wait(ctx, 3*time.Second)
+		for n := range 6 {
+			v, begun := c.visitor(200+n, proven), time.Now()
+			if !c.enter(v) {
+				t.Error("there is not even a place to wait")
+				continue
+			}
+			err := v.await(ctx, c.limits.Wait)
+			if took := time.Since(begun); err != nil || took > time.Second/2 {
+				t.Errorf("it was let in after %v: %v", took, err)
+			}
+			c.leave(v)
+			wait(ctx, 337*time.Millisecond)
+		}
+		end()
+		flood.Wait()
 	})
 }

@@ -157,18 +157,26 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // and closes what is left then. It returns ctx's error when that cut something off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopListening()
+	defer s.close()
+	for _, group := range []*sync.WaitGroup{&s.commands, &s.handlers} {
+		if err := waitFor(ctx, group); err != nil {
+			return err
+		}
+		s.close() // no command runs any more
+	}
+	return nil
+}
+
+func waitFor(ctx context.Context, group *sync.WaitGroup) error {
 	idle := make(chan struct{})
 	go func() {
-		s.commands.Wait()
+		group.Wait()
 		close(idle)
 	}()
 	select {
 	case <-idle:
-		s.close()
-		s.handlers.Wait()
 		return nil
 	case <-ctx.Done():
-		s.close()
 		return ctx.Err()
 	}
 }
