@@ -44,6 +44,7 @@ func (w *world) front(turnedAway int) (port string) {
 
 // A host where too many are logging in is tried again, but not for ever.
 func TestHostsThatTurnAwayAreTriedAgain(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		turnedAway, exit int
 		says             string

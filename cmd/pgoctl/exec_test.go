@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -14,27 +13,21 @@ import (
 )
 
 // exec is what the test's host does for exec: its containers have these programs.
-func (h *testHost) exec(ctx context.Context, s sshd.Session) sshd.Exit {
+func (p *process) exec() sshd.Exit {
 	operation, _ := target.Lookup(target.Service, "exec")
-	args, err := operation.ParseArgs(s.Command.Args, false)
+	args, err := operation.ParseArgs(p.args, false)
 	if err != nil {
 		return sshd.Exit{Status: target.StatusUsage, Message: err.Error()}
 	}
+	session := p.Session
 	if args.Has("--no-tty") || args.Has("--detach") {
-		s = s.WithoutTerminal()
+		session = session.WithoutTerminal()
 	}
 	program, ok := programs[args.Command[0]]
 	if !ok {
 		return sshd.Exit{Status: 127}
 	}
-	return program(&process{ctx, s, h, args.Command[1:]})
-}
-
-type process struct {
-	ctx context.Context
-	sshd.Session
-	host *testHost
-	args []string
+	return program(&process{p.ctx, session, p.host, args.Command[1:]})
 }
 
 var programs = map[string]func(*process) sshd.Exit{

@@ -71,6 +71,7 @@ func (w *world) gets(url string, status int, want string) *http.Response {
 }
 
 func TestExporter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	c, url, says := w.startExporter()
@@ -110,6 +111,7 @@ func TestExporter(t *testing.T) {
 
 // Who is being answered when pgoctl is to end gets the answer, and others may share it.
 func TestExporterEndsWithAnAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	w.host.stop()

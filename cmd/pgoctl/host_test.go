@@ -7,13 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -128,6 +124,14 @@ func (h *testHost) may(key ssh.PublicKey, service string) bool {
 	return false
 }
 
+// process is a command that runs on the host.
+type process struct {
+	ctx context.Context
+	sshd.Session
+	host *testHost
+	args []string
+}
+
 func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 	c := s.Command
 	list := c.Service
@@ -137,85 +141,9 @@ func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
 	if !h.may(s.Identity.Key, list) {
 		return sshd.Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, c.Service)}
 	}
-	switch c.Operation {
-	case "ping":
-		fmt.Fprintln(s.Stdout, "pong!")
-	case "metrics":
-		fmt.Fprintf(s.Stdout, "pgo_up 1\nasked %d\n", h.metrics.Add(1))
-		if h.slow != nil {
-			<-h.slow
-		}
-	case "history":
-		fmt.Fprint(s.Stdout, `[
-  {"commit": "468ac4e2d9b9a5a64dcab3dbb2aa4ca2e8ab5d8f", "subject": "second", "can_roll_back_to": true},
-  {"commit": "111111111111a5a64dcab3dbb2aa4ca2e8ab5d8f", "subject": "first", "can_roll_back_to": false}
-]`)
-	case "ps":
-		if slices.Contains(c.Args, "--services") {
-			fmt.Fprint(s.Stdout, "web\ndb\n")
-			break
-		}
-		fmt.Fprintf(s.Stdout, "%q\n", c.Args)
-		fmt.Fprint(s.Stderr, "Unauthorized: says the container, and then\nmore\n")
-	case "down": // ends as it is told
-		status, _ := strconv.Atoi(c.Args[1])
-		message := ""
-		if status >= 400 {
-			message = "the host says " + c.Args[1]
-		}
-		return sshd.Exit{Status: uint32(status), Message: message}
-	case "status":
-		if c.Service == "" {
-			fmt.Fprint(s.Stdout, `{"services":[{"service":"pgo","state":"running"},{"service":"shop"}]}`)
-			break
-		}
-		if slices.Contains(c.Args, "--json") {
-			fmt.Fprintf(s.Stdout, "{\"service\":%q}\n", c.Service)
-		}
-	case "git hash":
-		fmt.Fprintf(s.Stdout, "of %s", s.Identity.User)
-	case "diff": // as much as possible at once, in pieces
-		var both sync.WaitGroup
-		for _, out := range []io.Writer{s.Stdout, s.Stderr} {
-			both.Go(func() {
-				for i := range 500 {
-					fmt.Fprintf(out, "a line of %s, ", s.Identity.User)
-					fmt.Fprintf(out, "number %d\n", i)
-				}
-			})
-		}
-		both.Wait()
-	case "images":
-		fmt.Fprintf(s.Stdout, "[%q,\n", s.Identity.User) // no JSON line
-	case "top":
-		if c.Service != "" || !slices.Contains(c.Args, "--json") {
-			fmt.Fprintf(s.Stdout, "a table %q, colours: %v\n", c.Args, s.Color)
-			break
-		}
-		for {
-			select {
-			case text := <-h.more:
-				fmt.Fprint(s.Stdout, text)
-			case <-ctx.Done():
-				return sshd.Exit{}
-			}
-		}
-	case "watch":
-		for {
-			select {
-			case text := <-h.more:
-				fmt.Fprint(s.Stdout, text)
-			case <-ctx.Done():
-				return sshd.Exit{}
-			}
-		}
-	case "exec":
-		return h.exec(ctx, s)
-	case "logs":
-		fmt.Fprintln(s.Stdout, "following")
-		h.running <- struct{}{}
-		<-ctx.Done()
-		h.ended <- struct{}{}
+	answer, ok := answers[c.Operation]
+	if !ok {
+		return sshd.Exit{}
 	}
-	return sshd.Exit{}
+	return answer(&process{ctx, s, h, c.Args})
 }

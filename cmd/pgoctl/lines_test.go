@@ -57,6 +57,7 @@ func TestValueWriter(t *testing.T) {
 
 // On a terminal hosts have colours, and what goes wrong has another one.
 func TestLabelsHaveColors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.write(".config/pgo/hosts.toml", "[hosts.web1]\nhost = \"127.0.0.1\"\n")
 	c := w.command("web1,localhost.invalid:pgo//ping")

@@ -9,6 +9,7 @@ import (
 
 // Somebody at a terminal sees what pgoctl waits for, until there is something else to see.
 func TestProgress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := sit(t, w.command(at("pgo", "watch")...))
 	s.sees(" waiting for 127.0.0.1…")
@@ -24,6 +25,7 @@ func TestProgress(t *testing.T) {
 }
 
 func TestProgressWhileConnecting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
@@ -42,6 +44,7 @@ func TestProgressWhileConnecting(t *testing.T) {
 // Elsewhere than at a terminal, or where somebody does not want it or types, nothing is
 // shown, however long it takes.
 func TestNoProgress(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	quiet := sit(t, w.command(append([]string{"-q"}, at("pgo", "exec", "web", "late")...)...))
 	typing := sit(t, w.command(at("pgo", "exec", "-T", "web", "late")...))

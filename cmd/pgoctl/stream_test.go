@@ -28,6 +28,7 @@ func (p *pattern) Read(b []byte) (int, error) {
 
 // An input of any size goes through without being kept.
 func TestLargeInputTakesNoMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	most := map[int]int64{}
 	for _, size := range []int{1 << 10, 64 << 20} {

@@ -13,6 +13,7 @@ import (
 
 // On a terminal exec has one as well: with its type and size, also when that changes.
 func TestExecHasTheTerminalsSize(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := sit(t, w.command(at("pgo", "exec", "web", "tty")...))
 	s.sees("xterm 100x30\r\n")
@@ -27,6 +28,7 @@ func TestExecHasTheTerminalsSize(t *testing.T) {
 
 // Ctrl-C, Ctrl-D, Ctrl-Z and the others are keys like any, and nothing is echoed here.
 func TestExecGetsEachKey(t *testing.T) {
+	t.Parallel()
 	s := sit(t, newWorld(t).command(at("pgo", "exec", "web", "keys")...))
 	before := s.settings()
 	s.sees("ready\r\n")
@@ -49,6 +51,7 @@ func TestExecGetsEachKey(t *testing.T) {
 
 // However pgoctl ends, the terminal is what it was.
 func TestTerminalIsRestored(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		end  func(*world, *terminal)
 		exit int
@@ -101,6 +104,7 @@ func TestFaultsLeaveRawMode(t *testing.T) {
 
 // A key that may not use the service leaves nothing behind, nor does -T take the terminal.
 func TestExecWithoutATerminal(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := sit(t, w.command(append([]string{"-T"}, at("pgo", "exec", "web", "tty")...)...))
 	before := s.settings()
@@ -122,6 +126,7 @@ func TestExecWithoutATerminal(t *testing.T) {
 // What goes wrong is red on a terminal, for those who want colours, and so is the host's
 // output asked to have some.
 func TestColors(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		env     string
 		colored bool

@@ -21,6 +21,7 @@ const top = "127.0.0.1://top"
 
 // At a terminal //top is a screen, which follows what the host tells, and the terminal's size.
 func TestTopIsAScreen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	s := sit(t, w.command(top))
@@ -46,6 +47,7 @@ func TestTopIsAScreen(t *testing.T) {
 }
 
 func TestTopEndsWithCtrlCAndSignals(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	for exit, leave := range map[int]func(*terminal){
@@ -67,6 +69,7 @@ func TestTopEndsWithCtrlCAndSignals(t *testing.T) {
 
 // A host that goes away is shown as such, and comes back.
 func TestTopShowsTrouble(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	s := sit(t, w.command(top))
@@ -85,6 +88,7 @@ func TestTopShowsTrouble(t *testing.T) {
 
 // Several hosts are in one table. One that is away takes nothing from the others.
 func TestTopOfSeveralHosts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	w.write(".config/pgo/hosts.toml", "[hosts.web1]\nhost = \"127.0.0.1\"\n")
@@ -113,6 +117,7 @@ func TestTopOfSeveralHosts(t *testing.T) {
 
 // With flags, or in a pipe, it is the host's own output.
 func TestTopElsewhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.operator()
 	s := sit(t, w.command(top, "--no-stream"))
@@ -146,6 +151,7 @@ func TestTopElsewhere(t *testing.T) {
 
 // NO_COLOR leaves what is no colour.
 func TestTopWithoutColors(t *testing.T) {
+	t.Parallel()
 	for env, colored := range map[string]bool{"NO_COLOR=1": false, "X=": true} {
 		w := newWorld(t)
 		w.operator()
