@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/docker/docker/client"
 	"golang.org/x/crypto/ssh"
 
 	"pgo/test/rig"
@@ -224,10 +225,21 @@ func TestExecEndsWithItsClient(t *testing.T) {
 // idle waits until nothing runs in the talker's container but itself.
 func idle(t *testing.T, web *rig.Service) {
 	t.Helper()
+	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
 	id := rig.Containers(t, web.Name)[0].ID
 	rig.Until(t, "all that was run in the container to end", func() error {
-		if running := strings.TrimSpace(docker(t, "inspect", "--format", "{{len .ExecIDs}}", id)); running != "0" {
-			return errors.New(running + " run")
+		inspect, err := engine.ContainerInspect(t.Context(), id)
+		if err != nil {
+			return err
+		}
+		for _, id := range inspect.ExecIDs {
+			if run, err := engine.ContainerExecInspect(t.Context(), id); err == nil && run.Running {
+				return fmt.Errorf("%v runs", run.ExecID)
+			}
 		}
 		return nil
 	})
@@ -238,16 +250,18 @@ func TestExecEndsBeforeItBegan(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
 	for range 10 {
-		client := dial(t, pgod, web.Key)
-		session, err := client.NewSession()
+		c := dial(t, pgod, web.Key)
+		session, err := c.NewSession()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := session.Start(web.Op("exec") + " talker sleep 4010"); err != nil {
 			t.Fatal(err)
 		}
-		client.Close()
+		c.Close()
 	}
+	// By the time that this one is through, those before it have begun, if they ever do.
+	pgod.SSH(web.Key, web.Op("exec"), "talker", "true").Exits(t, 0)
 	idle(t, web)
 	if err := notInside(pgod, web, "sleep 4010")(); err != nil {
 		t.Error(err)
@@ -261,8 +275,8 @@ func TestExecLostClient(t *testing.T) {
 	_, pgod, web := runningTalker(t)
 	script := "'cat > /tmp/part && busybox mv /tmp/part /tmp/whole'"
 	for range 5 {
-		client := dial(t, pgod, web.Key)
-		session, err := client.NewSession()
+		c := dial(t, pgod, web.Key)
+		session, err := c.NewSession()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +293,7 @@ func TestExecLostClient(t *testing.T) {
 		rig.Until(t, "the half to be written", func() error {
 			return has(pgod.SSH(web.Key, web.Op("exec"), "talker", "ls", "/tmp").Stdout, "part")
 		})
-		client.Close()
+		c.Close()
 		idle(t, web)
 		if ls := pgod.SSH(web.Key, web.Op("exec"), "talker", "ls", "/tmp").Stdout; strings.Contains(ls, "whole") {
 			t.Fatalf("half a file was taken for a whole one: %s", ls)

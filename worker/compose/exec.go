@@ -51,6 +51,9 @@ type Input struct {
 // inputBuffer is how much of a program's input is passed on at a time.
 const inputBuffer = 128 << 10
 
+// endOfFile is the byte that Ctrl-D is.
+const endOfFile = 0x04
+
 // execution is a program that runs in a container.
 type execution struct {
 	client    *client.Client
@@ -78,7 +81,7 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 		go x.follow(running, command.Terminal.Window, in.Resized)
 	}
 	go x.pass(running, in.Signals)
-	go copyInput(stream, in.Stdin)
+	go x.copyInput(stream, in.Stdin)
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
@@ -113,10 +116,16 @@ func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) 
 // copyInput passes on a program's input, and its end, which a client that is lost is
 // not. What comes when the program reads no more is dropped: behind it there may be a
 // signal.
-func copyInput(stream types.HijackedResponse, stdin io.Reader) {
+func (x *execution) copyInput(stream types.HijackedResponse, stdin io.Reader) {
 	// Bare, the connection would bring a smaller buffer of its own.
 	_, err := io.CopyBuffer(struct{ io.Writer }{stream.Conn}, stdin, make([]byte, inputBuffer))
-	if err == nil {
+	switch {
+	case err != nil:
+	case x.terminal:
+		// The engine would close the program's output as well. On a terminal the end of
+		// input is a key.
+		_, _ = stream.Conn.Write([]byte{endOfFile})
+	default:
 		_ = stream.CloseWrite()
 	}
 	_, _ = io.Copy(io.Discard, stdin)
