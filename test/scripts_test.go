@@ -25,7 +25,8 @@ import (
 // The scripts in testdata read like what somebody types at a terminal, for each operation
 // and each refusal.
 //
-// The host is web1, on which a pgod runs. A directory with a compose file in it is a
+// The host is web1, on which a pgod runs. pgoctl knows it as web2, too, and away, where none
+// does. A directory with a compose file in it is a
 // service's repository, which is deployed as the script begins. Its settings, those of
 // pgo.toml, may be in a file beside it: web.toml for web. Compose files find the image
 // $BUSYBOX and the free port $PORT in their environment. The branch is not looked at again by
@@ -222,13 +223,18 @@ func (s *stage) furnish(e *testscript.Env) error {
 	e.Setenv("HOME", home)
 	e.Setenv("USER", "ann")
 	e.Setenv("PORT", strconv.Itoa(s.port))
+	e.Setenv("EXPORTER", strconv.Itoa(s.rig.Port()))
 	e.Setenv("head", s.head)
 	return nil
 }
 
-const hostsToml = `[hosts.web1]
-host = "127.0.0.1"
-port = %s
+const hostsToml = `[hosts]
+web1 = {host = "127.0.0.1", port = %[1]s}
+web2 = {host = "127.0.0.1", port = %[1]s}
+away = {host = "127.0.0.1", port = 1}
+
+[groups]
+both = ["web1", "web2"]
 `
 
 const sshConfig = `Host web1
