@@ -20,7 +20,7 @@ import (
 )
 
 // completionTime is how long a shell, and somebody who has pressed Tab, waits for a host.
-const completionTime = time.Second
+var completionTime = time.Second
 
 const nothingElse = cobra.ShellCompDirectiveNoFileComp
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/pflag"
@@ -26,7 +27,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgoctl": main})
+	testscript.Main(m, map[string]func(){"pgoctl": func() {
+		// Tests do not depend on how fast a host answers a shell.
+		if d, err := time.ParseDuration(os.Getenv("COMPLETION_TIME")); err == nil {
+			completionTime = d
+		}
+		main()
+	}})
 }
 
 func TestScripts(t *testing.T) {
