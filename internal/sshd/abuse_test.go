@@ -18,7 +18,7 @@ import (
 // What strangers do: each of these goes on, from one address or from a hundred, while others
 // have to get their answers.
 func TestAbuseByStrangers(t *testing.T) {
-	const some, many = 20, 100 // attackers
+	const some, many = 10, 100 // attackers
 	write := func(packets ...[]byte) func(s *siege, from int) {
 		return func(s *siege, from int) {
 			if conn := s.dial(from); conn != nil {
@@ -41,15 +41,15 @@ func TestAbuseByStrangers(t *testing.T) {
 		{"half-open", many, many, 500, write()},
 		{"a version and no more", many, many, 300, write([]byte("SSH-2.0-x\r\n"))},
 		{"a byte at a time", many, many, 1000, trickle},
-		{"connect and close", some, some, 2000, func(s *siege, from int) {
+		{"connect and close", some, some, 500, func(s *siege, from int) {
 			if conn := s.dial(from); conn != nil {
 				conn.Close()
 				s.may()
 			}
 		}},
-		{"garbage before the banner", some, some, 1000, write(bytes.Repeat([]byte("\x00\xff\n"), 1000))},
-		{"HTTP", some, some, 1000, write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))},
-		{"a packet of 2 GiB", some, some, 500, write([]byte("SSH-2.0-x\r\n\x7f\xff\xff\xff"), make([]byte, 64<<10))},
+		{"garbage before the banner", some, some, 400, write(bytes.Repeat([]byte("\x00\xff\n"), 1000))},
+		{"HTTP", some, some, 400, write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))},
+		{"a packet of 2 GiB", some, some, 300, write([]byte("SSH-2.0-x\r\n\x7f\xff\xff\xff"), make([]byte, 64<<10))},
 		{"key exchanges", some, some, 50, exchange},
 		{"a service that there is not, and more", some, some, 50, behind(false)},
 		{"a login that is none, and more", some, some, 50, behind(true)},
@@ -150,7 +150,7 @@ func verbose(s *siege, from int) {
 		request := struct {
 			ID                    byte
 			User, Service, Method string
-		}{msgAuthRequest, string(make([]byte, 200<<10)), "ssh-connection", "none"}
+		}{msgAuthRequest, string(make([]byte, 100<<10)), "ssh-connection", "none"}
 		if s.may(); c.send(ssh.Marshal(request)) != nil {
 			return
 		}
@@ -165,7 +165,7 @@ func TestAbuseByPeople(t *testing.T) {
 		often    int64
 		part     func(s *siege, soldier int)
 	}{
-		{"connections", 150, 150, func(s *siege, n int) {
+		{"connections", 100, 100, func(s *siege, n int) {
 			if c := s.raw(n, s.key(n)); c != nil {
 				s.done.Add(1)
 				if c.openChannel(0) == nil {

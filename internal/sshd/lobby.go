@@ -155,7 +155,7 @@ func (l *lobby) leave(v *visitor) {
 func (l *lobby) spare(v *visitor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v.standing = failing
+	v.standing, v.since = failing, time.Time{}
 }
 
 // letIn is called again and again while somebody waits.

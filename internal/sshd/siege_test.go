@@ -176,7 +176,7 @@ func (s *siege) soldiers(n int, part func(soldier int)) {
 		s.going.Go(func() {
 			for s.ctx.Err() == nil {
 				part(soldier)
-				wait(s.ctx, 5*time.Millisecond) // the processor is the victim's, too
+				wait(s.ctx, 10*time.Millisecond) // the processor is the victim's, too
 			}
 		})
 	}
