@@ -19,10 +19,13 @@ import (
 
 func (c *client) command() *cobra.Command {
 	command := &cobra.Command{
-		Use:               "pgoctl [flags] [--] host:service//operation [args…]",
-		Short:             "Control services that pgod runs",
-		Long:              "pgoctl carries out an operation on a service that pgod runs on a host.\n\n" + operations(),
-		Example:           "  pgoctl localhost:pgo//ps\n  pgoctl -i ~/.ssh/id_pgo www.example.org:pgo//logs -f --tail 10 web",
+		Use:   "pgoctl [flags] [--] host:service//operation [args…]",
+		Short: "Control services that pgod runs",
+		Long: "pgoctl carries out an operation on a service that pgod runs on a host, or on several hosts, with commas\n" +
+			"between them. ~/.config/pgo/hosts.toml has what is to be known of hosts. pgoctl completion bash (or zsh,\n" +
+			"fish) prints what makes a shell complete all this.\n\n" + operations(),
+		Example: "  pgoctl localhost:pgo//ps\n  pgoctl -i ~/.ssh/id_pgo www.example.org:pgo//logs -f --tail 10 web\n" +
+			"  pgoctl web1,web2:pgo//status\n  pgoctl www.example.org:pgo//exec db psql < dump.sql",
 		Version:           version.String(),
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: c.complete,
