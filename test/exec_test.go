@@ -229,7 +229,7 @@ func idle(t *testing.T, web *rig.Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer engine.Close()
+	defer func() { _ = engine.Close() }()
 	id := rig.Containers(t, web.Name)[0].ID
 	rig.Until(t, "all that was run in the container to end", func() error {
 		inspect, err := engine.ContainerInspect(t.Context(), id)

@@ -81,6 +81,13 @@ func (d *demo) session() []step {
 			{run: d.clock("logs --tail 3"), says: "UTC"},
 		},
 	}, {
+		title: "A command in a container",
+		about: "Its input and its exit status are those of the command line. At a terminal it would have one.",
+		lines: []line{
+			{run: "date | " + d.clock("exec clock /busybox wc -l"), says: "1"},
+			{run: d.clock("exec clock /busybox sh -c 'exit 3'"), says: "status 3", ends: 3},
+		},
+	}, {
 		title: "Strangers",
 		about: "A key that is in no repository and the key of another service are refused with the same words.",
 		lines: []line{
