@@ -85,6 +85,7 @@ func TestFailuresSlowTheirSourceDown(t *testing.T) {
 
 // What is a failure, and what somebody should read of it.
 func TestWhatCountsAsAFailure(t *testing.T) {
+	t.Parallel()
 	known := newSigner(t)
 	agent := []ssh.Signer{}
 	for range 7 {
@@ -141,7 +142,7 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 		}, true, `[2J\n`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := startHost(t, backend{knows: knowing(known)}, func(l *Limits) { l.Handshake = 2 * time.Second })
+			h := startHost(t, backend{knows: knowing(known)}, func(l *Limits) { l.Handshake = time.Second })
 			conn := h.from(t, 2)
 			c.do(t, h, conn)
 			conn.Close()

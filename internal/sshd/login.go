@@ -53,6 +53,7 @@ type login struct {
 	ctx     context.Context // ends with the time for the handshake
 	visitor *visitor
 
+	stranger  *strangerConn
 	conn      ssh.ServerPreAuthConn // nil until keys have been exchanged
 	tried     bool                  // a method, be it "none", was refused or granted
 	user      string                // the last one the client called itself
@@ -78,15 +79,15 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	_ = v.conn.SetDeadline(deadline) // fails if it is closed already, as all else will
-	l := &login{server: s, ctx: ctx, visitor: v}
-	conn := &strangerConn{Conn: v.conn, visitor: v, most: s.limits.LoginBytes}
+	conn := &strangerConn{Conn: v.conn, visitor: v, ctx: ctx, most: s.limits.LoginBytes, begun: make(chan struct{})}
+	l := &login{server: s, ctx: ctx, visitor: v, stranger: conn}
 	sc, channels, requests, err := ssh.NewServerConn(conn, l.config())
 	if err != nil {
-		drain(l.conn)
 		l.failed(err)
+		cancel() // what still reads ends
+		drain(l.conn)
 		return nil, nil, nil, false
 	}
-	conn.loggedIn.Store(true)
 	_ = v.conn.SetDeadline(time.Time{})
 	s.records.works(v.source)
 	return sc, channels, requests, true
@@ -160,6 +161,7 @@ func (l *login) config() *ssh.ServerConfig {
 func (l *login) begin(conn ssh.ServerPreAuthConn) {
 	l.conn = conn
 	l.visitor.progress.Store(keysExchanged)
+	close(l.stranger.begun)
 }
 
 // offer judges a key that the client says it has. The client is told no more than yes or no.
@@ -203,6 +205,7 @@ func (l *login) judge(key ssh.PublicKey) error {
 
 // prove is called when the client has shown that it has the key.
 func (l *login) prove(meta ssh.ConnMetadata, key ssh.PublicKey, offered *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	l.stranger.loggedIn.Store(true) // the client is told after this, and may send what it likes
 	identity := Identity{
 		User:        boundUser(meta.User()),
 		Fingerprint: ssh.FingerprintSHA256(key),

@@ -162,6 +162,7 @@ func TestUserNamesAreHarmless(t *testing.T) {
 }
 
 func TestHandshakeHasADeadline(t *testing.T) {
+	t.Parallel()
 	asked := make(chan struct{})
 	h := startHost(t, backend{knows: func(ctx context.Context, _ ssh.PublicKey) bool {
 		close(asked)
@@ -183,6 +184,7 @@ func TestHandshakeHasADeadline(t *testing.T) {
 }
 
 func TestLoginsAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, backend{}, func(l *Limits) { l.LoginsPerSource, l.Wait = 2, time.Second })
 	var knocking []net.Conn
 	for range 2 {

@@ -293,6 +293,7 @@ func TestSessionsAreBounded(t *testing.T) {
 }
 
 func TestConnectionsThatRunNothingAreClosed(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, backend{run: func(context.Context, Session) Exit {
 		time.Sleep(time.Second) // longer than a connection may be idle
 		return Exit{}

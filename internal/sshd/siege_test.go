@@ -65,7 +65,7 @@ func underAttack(t *testing.T, often int64, attack func(s *siege), change ...fun
 		b.keys[string(key.PublicKey().Marshal())] = Party{Services: []string{"evil"}}
 	}
 	// A valid client may take longer here than it is to be given: the machine may be slow.
-	patient := func(l *Limits) { l.Stay = time.Second }
+	patient := func(l *Limits) { l.Stay = 500 * time.Millisecond }
 	s.host = startHost(t, b, append(change, patient)...)
 	s.ping(t, valid)
 	eventually(t, "the host is idle", s.idle)

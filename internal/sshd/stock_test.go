@@ -85,6 +85,7 @@ func writeKey(t *testing.T, name string) (string, ssh.Signer) {
 }
 
 func TestStockClient(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
 		fmt.Fprintf(s.Stdout, "%q", s.Command.Args)
 		var status uint32
@@ -152,6 +153,7 @@ func TestOfferedKeyIsNotTheIdentity(t *testing.T) {
 
 // Several commands share one connection, which is idle only when none of them runs.
 func TestStockClientShares(t *testing.T) {
+	t.Parallel()
 	const idle = 500 * time.Millisecond
 	started, release := make(chan struct{}, 8), make(chan struct{})
 	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
@@ -204,6 +206,7 @@ func TestStockClientShares(t *testing.T) {
 // A client that asks whether the server is still there gets its answer, also while a command
 // says nothing. Otherwise it would leave after the first question.
 func TestStockClientIsAnswered(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, backend{run: func(ctx context.Context, s Session) Exit {
 		wait(ctx, 3*time.Second) // the client counts in seconds
 		fmt.Fprint(s.Stdout, "done")
@@ -266,6 +269,7 @@ func TestStockClientWithAnAgent(t *testing.T) {
 
 // What pgod does not offer is refused in the client's own words, and a command beside it runs.
 func TestStockClientIsRefusedCleanly(t *testing.T) {
+	t.Parallel()
 	h := startHost(t, backend{})
 	key, _ := writeKey(t, "id")
 	client := newStockClient(t, h, key)

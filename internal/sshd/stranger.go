@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -22,7 +23,7 @@ const (
 	maxWrites = 32
 )
 
-// maxUnread bounds what is read from then on until a client may authenticate: a packet or
+// maxUnread bounds what is read from then on until a client may try to log in: a packet or
 // two of a hundred bytes. There is no way yet to drain more than sixteen of the smallest.
 const maxUnread = 512
 
@@ -32,12 +33,14 @@ const maxUnread = 512
 type strangerConn struct {
 	net.Conn
 	visitor *visitor
-	most    int // bytes before the login
+	ctx     context.Context // ends with the login
+	most    int             // bytes before the login
+	begun   chan struct{}   // closed when the client may try to log in
 
 	loggedIn atomic.Bool
 	writes   atomic.Int32
 	read     int // bytes; this and unread are used by one reader at a time, and not any more after the login
-	unread   int // bytes read between keysSent and authentication
+	unread   int // bytes read between keysSent and begun
 }
 
 func (c *strangerConn) Write(p []byte) (int, error) {
@@ -52,25 +55,47 @@ func (c *strangerConn) Read(p []byte) (int, error) {
 		return c.Conn.Read(p)
 	}
 	left := c.most - c.read
-	waits := c.writes.Load() >= keysSent && c.visitor.progress.Load() < keysExchanged
-	if waits {
+	early := c.writes.Load() >= keysSent && !c.hasBegun()
+	if early && c.unread >= maxUnread {
+		select { // the client may have heard of it before this side
+		case <-c.begun:
+			early = false
+		case <-c.ctx.Done():
+			return 0, errTooMuch
+		}
+	}
+	if early {
 		left = min(left, maxUnread-c.unread)
 	}
 	if left <= 0 {
 		return 0, errTooMuch
 	}
 	n, err := c.Conn.Read(p[:min(len(p), left)])
-	for _, b := range p[:n] {
+	if early {
+		c.unread += n
+	}
+	return c.check(p[:n], err)
+}
+
+// check looks at what was read.
+func (c *strangerConn) check(p []byte, err error) (int, error) {
+	for _, b := range p {
 		if c.read < len(banner) && b != banner[c.read] {
 			return 0, errNoSSH
 		}
 		c.read++
 	}
-	if waits {
-		c.unread += n
-	}
-	if n > 0 {
+	if len(p) > 0 {
 		c.visitor.progress.CompareAndSwap(silent, speaking)
 	}
-	return n, err
+	return len(p), err
+}
+
+func (c *strangerConn) hasBegun() bool {
+	select {
+	case <-c.begun:
+		return true
+	default:
+		return false
+	}
 }
