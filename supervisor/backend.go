@@ -68,11 +68,13 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
-		if s.revoked(ctx, session.Identity.Key, instance) {
-			cancel(errRevoked)
-		}
-	}()
+	if instance != nil || operator {
+		go func() {
+			if s.revoked(ctx, session.Identity.Key, instance) {
+				cancel(errRevoked)
+			}
+		}()
+	}
 	exit = s.carryOut(ctx, instance, session, args, operator)
 	if errors.Is(context.Cause(ctx), errRevoked) {
 		return unauthorized(session)
@@ -125,7 +127,7 @@ func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance
 func (s *Supervisor) authorize(session sshd.Session, operation target.Operation, operator bool) (*instance, sshd.Exit) {
 	name := session.Command.Service
 	if name == "" {
-		if !operator {
+		if operation.OperatorOnly && !operator {
 			return nil, unauthorized(session)
 		}
 		return nil, sshd.Exit{}

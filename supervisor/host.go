@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"strings"
 
 	"pgo/internal/config"
 	"pgo/internal/sshd"
@@ -11,16 +12,17 @@ import (
 	"pgo/internal/version"
 )
 
-// onHost are the operations without a service. All of them are for operators, and
-// none asks a worker for more than it has reported, but top.
+// onHost are the operations without a service. All of them but services are for
+// operators, and none asks a worker for more than it has reported, but top.
 var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.Args) sshd.Exit{
-	"ping":    (*Supervisor).pingHost,
-	"status":  (*Supervisor).showHostStatus,
-	"ports":   (*Supervisor).showPorts,
-	"metrics": (*Supervisor).showMetrics,
-	"reload":  (*Supervisor).runReload,
-	"top":     (*Supervisor).runTop,
-	"version": (*Supervisor).showVersion,
+	"ping":     (*Supervisor).pingHost,
+	"services": (*Supervisor).showServices,
+	"status":   (*Supervisor).showHostStatus,
+	"ports":    (*Supervisor).showPorts,
+	"metrics":  (*Supervisor).showMetrics,
+	"reload":   (*Supervisor).runReload,
+	"top":      (*Supervisor).runTop,
+	"version":  (*Supervisor).showVersion,
 }
 
 // runOnHost carries out an operation without a service.
@@ -38,6 +40,21 @@ func (s *Supervisor) pingHost(_ context.Context, session sshd.Session, _ target.
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
 	}
 	return say(session, "pong! "+host+"\n")
+}
+
+// showServices lists the services that the key may use, which is all for operators.
+func (s *Supervisor) showServices(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	operator := s.isOperator(session.Identity.Key)
+	s.mu.Lock()
+	instances := s.all()
+	s.mu.Unlock()
+	var names strings.Builder
+	for _, i := range instances {
+		if operator || i.view.has(session.Identity.Key) {
+			names.WriteString(i.service.Name + "\n")
+		}
+	}
+	return say(session, names.String())
 }
 
 func (s *Supervisor) showVersion(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {

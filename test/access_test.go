@@ -47,6 +47,10 @@ func TestStrangers(t *testing.T) {
 		says(t, ctl.Stderr, unauthorized("tester", name), "[ERROR] Process exited with status 401\n")
 	}
 	says(t, pgod.SSH(one.Key, "//ping").Exits(t, 401%256).Stderr, "is not an operator's")
+	if told := pgod.Pgoctl(two.Key, "//services").Exits(t, 0); told.Stdout != two.Name+"\n" {
+		t.Errorf("//services says %q", told.Stdout)
+	}
+	pgod.SSH(stranger, "//services").Exits(t, 255)
 	says(t, pgod.Log(), "refused login", stranger.Fingerprint, "unauthorized command", two.Key.Fingerprint)
 	if err := rig.Running(one.Name, 1)(); err != nil {
 		t.Error(err)
@@ -70,6 +74,13 @@ func TestKeysFollowTheBranch(t *testing.T) {
 	web.Push("the team", rig.Files{"ssh/team.pub": both})
 	rig.Until(t, "ada to be let in", func() error { return ping(pgod, web, ada) })
 	pgod.SSH(bob, web.Op("ping")).Exits(t, 0)
+
+	// Whoever logs in may ask what for.
+	for key, names := range map[*rig.Key]string{bob: web.Name + "\n", web.Key: web.Name + "\n"} {
+		if told := pgod.SSH(key, "//services").Exits(t, 0); told.Stdout != names {
+			t.Errorf("//services says %q", told.Stdout)
+		}
+	}
 
 	// A key that lies in the checkout and in no commit counts for nothing.
 	mallory := r.Key("mallory")

@@ -88,8 +88,8 @@ func (c *client) knownNames() []string {
 	return names
 }
 
-// completeService offers the services of a host, and the host itself where its services
-// are told to an operator.
+// completeService offers the services of a host that one of the keys may use, and the host
+// itself.
 func (c *client) completeService(ctx context.Context, place string) []cobra.Completion {
 	t, err := target.ParseTarget([]string{place[:strings.LastIndexByte(place, ':')+1] + "//ping"})
 	if err != nil {
@@ -101,14 +101,13 @@ func (c *client) completeService(ctx context.Context, place string) []cobra.Comp
 	for _, name := range c.hosts.hosts[p.name].services {
 		all = append(all, place+name+"//")
 	}
-	var status struct {
-		Services []struct{ Service string }
-	}
-	output := c.inquire(ctx, p, target.Command{Operation: "status", Args: []string{"--json"}})
-	if json.Unmarshal(output, &status) == nil {
+	answer := c.inquire(ctx, p, target.Command{Operation: "services"})
+	if len(answer) > 0 {
 		all = append(all, place+"//")
-		for _, s := range status.Services {
-			all = append(all, place+s.Service+"//")
+	}
+	for line := range strings.Lines(string(answer)) {
+		if name := strings.TrimSuffix(line, "\n"); target.IsService(name) {
+			all = append(all, place+name+"//")
 		}
 	}
 	slices.Sort(all)
@@ -233,12 +232,14 @@ func commits(history []byte) []cobra.Completion {
 	}
 	var all []cobra.Completion
 	for _, r := range records {
-		if short := r.Commit[:min(len(r.Commit), 12)]; r.CanGoTo {
+		if short := r.Commit[:min(len(r.Commit), 12)]; r.CanGoTo && isCommit(short) {
 			all = append(all, cobra.CompletionWithDesc(short, printable.Line(r.Subject)))
 		}
 	}
 	return all
 }
+
+func isCommit(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
 
 // maxInquiry is as much of an answer as is read.
 const maxInquiry = 1 << 20

@@ -284,7 +284,7 @@ var hostKeys = []hostKey{
 	{"services", true, func(_ *hostsReader, e *hostEntry, raw any) (err error) {
 		e.services, err = texts(raw)
 		for _, name := range e.services {
-			if c, bad := target.ParseCommand(name + "//ping"); bad != nil || c.Service != name {
+			if !target.IsService(name) {
 				return fmt.Errorf("%q is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
 			}
 		}

@@ -135,6 +135,7 @@ var operations = []Operation{
 	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
 	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},
 	{Name: "ping", Summary: "say pong!: pgod answers", Scope: Host, OperatorOnly: true},
+	{Name: "services", Summary: "list the services that the key may use", Scope: Host},
 	{Name: "status", Summary: "list all services", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "ports", Summary: "list who owns which host port, and who uses it", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "top", Summary: "show what all services do and use, and follow", Scope: Host, OperatorOnly: true, JSON: justJSON, Flags: []Flag{

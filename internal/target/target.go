@@ -156,6 +156,9 @@ func ParseCommand(line string) (Command, error) {
 
 var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
+// IsService tells whether a service can have that name.
+func IsService(name string) bool { return serviceName.MatchString(name) }
+
 func newCommand(service, operation string, args []string) (Command, error) {
 	if service != "" && !serviceName.MatchString(service) {
 		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", quote(service))
