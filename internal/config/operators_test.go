@@ -58,7 +58,7 @@ func certificate(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert}
+	c := &ssh.Certificate{Key: signer.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"miek"}}
 	if err := c.SignCert(rand.Reader, signer); err != nil {
 		t.Fatal(err)
 	}

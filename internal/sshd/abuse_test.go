@@ -90,6 +90,8 @@ func exchange(s *siege, from int) {
 		return
 	}
 	defer c.conn.Close()
+	_ = c.send(slices.Concat([]byte{msgServiceRequest}, text("ssh-userauth")))
+	_, _ = c.read()
 	for c.exchangeKeys() == nil {
 		s.done.Add(1)
 	}
