@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,6 +28,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Under nohup SIGHUP would be ignored by all that is started here, too. One that is
+	// caught is not passed on like that.
+	if filepath.Base(os.Args[0]) != "pgoctl" {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	testscript.Main(m, map[string]func(){"pgoctl": func() {
 		// Tests do not depend on how fast a host answers a shell.
 		if d, err := time.ParseDuration(os.Getenv("COMPLETION_TIME")); err == nil {
