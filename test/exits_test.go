@@ -47,7 +47,7 @@ func TestExitStatuses(t *testing.T) {
 		{"damaged on disk", target.StatusFault, 70, "state.json", e.operator, []string{e.damaged.Op("up")}},
 		{"no git server", target.StatusFailed, 76, "connection refused", e.operator, []string{e.lost.Op("git pull")}},
 		{"no engine", target.StatusFailed, 76, "docker.sock", e.adrift.Key, []string{e.adrift.Op("up")}},
-		{"no worker", target.StatusUnavailable, 69, "is started again in", e.operator, []string{e.orphan.Op("ping")}},
+		{"no worker", target.StatusUnavailable, 69, "the worker of ", e.operator, []string{e.orphan.Op("ping")}},
 		{"too long", target.StatusDeadline, 74, "timeout of 2s is over", e.slow.Key, []string{e.slow.Op("up")}},
 	} {
 		if code, ok := manual[row.status]; ok && code != row.code {

@@ -19,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"pgo/internal/target"
 	"pgo/test/rig"
 )
 
@@ -31,7 +32,7 @@ import (
 // pgo.toml, may be in a file beside it: web.toml for web. Compose files find the image
 // $BUSYBOX and the free port $PORT in their environment. The branch is not looked at again by
 // itself, but for an interval in the settings. Scripts without such a directory
-// share a pgod with the service web, a talker, and the service other; they change nothing.
+// share a pgod with the services web and other, and leave alone what the others look at.
 //
 // $web is the full name of the service web, and $head the first digits of its commit. The
 // user is ann, who has the key of web. There are other.key and operator.key as well, which a
@@ -67,6 +68,33 @@ func TestScripts(t *testing.T) {
 			"exits": cmdExits,
 		},
 	})
+}
+
+// Each operation is in a script, with pgoctl and with a stock client.
+func TestScriptsHaveAllOperations(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scripts strings.Builder
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		scripts.Write(text)
+	}
+	for _, o := range target.Operations() {
+		of := `\$web//` + o.Name
+		if o.Scope == target.Host {
+			of = "//" + o.Name
+		}
+		for _, line := range []string{`(?m)pgoctl .*web1:` + of + `( |$)`, `(?m)ssh .*web1 -- ` + of + `( |$)`} {
+			if !regexp.MustCompile(line).MatchString(scripts.String()) {
+				t.Errorf("no script has a line with %s", line)
+			}
+		}
+	}
 }
 
 // stage is where a script plays.
