@@ -3,7 +3,6 @@ package gitrepo
 import (
 	"bytes"
 	"crypto"
-	//lint:ignore SA1019 to see that it is refused
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"

@@ -42,7 +42,7 @@ func TestHostKeysAreChecked(t *testing.T) {
 			"has changed", ssh.FingerprintSHA256(other) + " in ", "known_hosts:2", "it shows ssh-ed25519 " + ssh.FingerprintSHA256(server.HostKey), right,
 		}},
 		"revoked": {right + "\n@revoked * " + line(server.HostKey), []string{"is revoked in"}},
-		"garbage": {"what is this", []string{"cannot read the known host keys", "known_hosts:1"}},
+		"garbage": {"what is this", []string{"cannot read the known host keys", "known_hosts: no valid entries, line 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(dir, "known_hosts")
