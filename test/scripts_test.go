@@ -3,7 +3,6 @@ package test
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/BurntSushi/toml"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/crypto/ssh/knownhosts"
 
@@ -27,12 +25,10 @@ import (
 // and each refusal.
 //
 // The host is web1, on which a pgod runs. pgoctl knows it as web2, too, and away, where none
-// does. A directory with a compose file in it is a
-// service's repository, which is deployed as the script begins. Its settings, those of
-// pgo.toml, may be in a file beside it: web.toml for web. Compose files find the image
-// $BUSYBOX and the free port $PORT in their environment. The branch is not looked at again by
-// itself, but for an interval in the settings. Scripts without such a directory
-// share a pgod with the services web and other, and leave alone what the others look at.
+// does. A directory with a compose file in it is a service's repository, which is deployed as
+// the script begins; its branch is not looked at again by itself. Compose files find the image
+// $BUSYBOX and the free port $PORT in their environment. Scripts without such a directory share
+// a pgod with the services web and other, and leave alone what the others look at.
 //
 // $web is the full name of the service web, and $head the first digits of its commit. The
 // user is ann, who has the key of web. There are other.key and operator.key as well, which a
@@ -143,14 +139,7 @@ func ownStage(t testing.TB, dir string) (*stage, error) {
 	for _, file := range files {
 		repository := filepath.Dir(file)
 		name := filepath.Base(repository)
-		settings := map[string]any{}
-		if _, err := toml.DecodeFile(repository+".toml", &settings); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-		service := s.service(name)
-		for key, value := range settings {
-			service.Set(key, value)
-		}
+		s.service(name)
 		if err := s.push(name, repository, "The first commit"); err != nil {
 			return nil, err
 		}
