@@ -22,9 +22,9 @@ machine: ## install and start what tests and demo need (Debian, root)
 	test/machine.sh
 
 test: machine ## run the unit tests and then the end-to-end tests (root)
-	go test -race $(TESTFLAGS) $$(go list ./... | grep -v '^pgo/test')
+	go test -race -timeout 20m $(TESTFLAGS) $$(go list ./... | grep -v '^pgo/test')
 	$(MAKE) build
-	go test -race -count=1 -parallel 4 -timeout 30m $(TESTFLAGS) ./test/...
+	go test -race -count=1 -parallel 4 -timeout 45m $(TESTFLAGS) ./test/...
 
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo
