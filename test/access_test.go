@@ -82,13 +82,14 @@ func TestKeysFollowTheBranch(t *testing.T) {
 		}
 	}
 
-	// A key that lies in the checkout and in no commit counts for nothing.
+	// A key that lies in the checkout and in no commit counts for nothing. The first deploy
+	// has made the directory by then.
+	rig.Until(t, "containers to follow", rig.Running(web.Name, 1))
 	mallory := r.Key("mallory")
 	put(t, checkout(pgod, web, "ssh/mallory.pub"), mallory.Public, 0o644)
 
 	// Bob follows the logs when his key goes, and Ada's line gets a restriction
 	// that pgo cannot enforce.
-	rig.Until(t, "containers to follow", rig.Running(web.Name, 1))
 	follow := start(t, pgod.SSHCommand(bob, web.Op("logs"), "-f"))
 	following := composing(t, web, "logs")
 	web.Push("bob leaves", rig.Files{"ssh/team.pub": `from="10.0.0.1" ` + ada.Public})
