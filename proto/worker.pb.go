@@ -24,6 +24,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Purpose is what a worker is there for.
+type Purpose int32
+
+const (
+	Purpose_SERVICE       Purpose = 0 // to follow a service's branch and run what is in it
+	Purpose_REMOVAL       Purpose = 1 // to take down a service that is not configured any more
+	Purpose_CONFIGURATION Purpose = 2 // to fetch configuration files from git
+)
+
+// Enum value maps for Purpose.
+var (
+	Purpose_name = map[int32]string{
+		0: "SERVICE",
+		1: "REMOVAL",
+		2: "CONFIGURATION",
+	}
+	Purpose_value = map[string]int32{
+		"SERVICE":       0,
+		"REMOVAL":       1,
+		"CONFIGURATION": 2,
+	}
+)
+
+func (x Purpose) Enum() *Purpose {
+	p := new(Purpose)
+	*p = x
+	return p
+}
+
+func (x Purpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Purpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[0].Descriptor()
+}
+
+func (Purpose) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[0]
+}
+
+func (x Purpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Purpose.Descriptor instead.
+func (Purpose) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{0}
+}
+
 type HelloRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -157,6 +207,9 @@ type ConfigureRequest struct {
 	DockerHost    string                 `protobuf:"bytes,16,opt,name=docker_host,json=dockerHost,proto3" json:"docker_host,omitempty"`  // another engine's address; empty: the usual one
 	Limits        *Limits                `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	Neighbours    *Neighbours            `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
+	Purpose       Purpose                `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.Purpose" json:"purpose,omitempty"`
+	Proxy         *Proxy                 `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is no reverse proxy
+	Routes        []*Route               `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +370,141 @@ func (x *ConfigureRequest) GetNeighbours() *Neighbours {
 	return nil
 }
 
+func (x *ConfigureRequest) GetPurpose() Purpose {
+	if x != nil {
+		return x.Purpose
+	}
+	return Purpose_SERVICE
+}
+
+func (x *ConfigureRequest) GetProxy() *Proxy {
+	if x != nil {
+		return x.Proxy
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetRoutes() []*Route {
+	if x != nil {
+		return x.Routes
+	}
+	return nil
+}
+
+// Proxy is what a service needs to know that routes URLs to the others.
+type Proxy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`   // path in the repository of the snippet to write
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"` // the compose service that reads it; empty: nothing is to be run
+	Command       []string               `protobuf:"bytes,3,rep,name=command,proto3" json:"command,omitempty"` // to run in it when the snippet has changed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Proxy) Reset() {
+	*x = Proxy{}
+	mi := &file_proto_worker_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Proxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Proxy) ProtoMessage() {}
+
+func (x *Proxy) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
+func (*Proxy) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Proxy) GetImport() string {
+	if x != nil {
+		return x.Import
+	}
+	return ""
+}
+
+func (x *Proxy) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Proxy) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+// Route is one of a service's urls.
+type Route struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Url           string                 `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`         // as it was written
+	Targets       []string               `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"` // host:port
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Route) Reset() {
+	*x = Route{}
+	mi := &file_proto_worker_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Route) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Route) ProtoMessage() {}
+
+func (x *Route) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Route.ProtoReflect.Descriptor instead.
+func (*Route) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Route) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Route) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
 // Limits is what the operator grants to the service, for the policy.
 type Limits struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -331,7 +519,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +531,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +544,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+	return file_proto_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Limits) GetRoot() bool {
@@ -405,7 +593,7 @@ type PortRange struct {
 
 func (x *PortRange) Reset() {
 	*x = PortRange{}
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +605,7 @@ func (x *PortRange) String() string {
 func (*PortRange) ProtoMessage() {}
 
 func (x *PortRange) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +618,7 @@ func (x *PortRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
 func (*PortRange) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{4}
+	return file_proto_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PortRange) GetFirst() uint32 {
@@ -453,13 +641,14 @@ type Neighbours struct {
 	Services      []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`                                                                           // their names
 	Granted       []*PortRange           `protobuf:"bytes,2,rep,name=granted,proto3" json:"granted,omitempty"`                                                                             // host ports of theirs, and pgod's own
 	Reserved      map[string]string      `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // host part of a target in urls → the service that has it
+	Snippet       string                 `protobuf:"bytes,4,opt,name=snippet,proto3" json:"snippet,omitempty"`                                                                             // for a reverse proxy: the Caddyfile snippet of every service's urls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Neighbours) Reset() {
 	*x = Neighbours{}
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +660,7 @@ func (x *Neighbours) String() string {
 func (*Neighbours) ProtoMessage() {}
 
 func (x *Neighbours) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +673,7 @@ func (x *Neighbours) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbours.ProtoReflect.Descriptor instead.
 func (*Neighbours) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{5}
+	return file_proto_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Neighbours) GetServices() []string {
@@ -508,6 +697,13 @@ func (x *Neighbours) GetReserved() map[string]string {
 	return nil
 }
 
+func (x *Neighbours) GetSnippet() string {
+	if x != nil {
+		return x.Snippet
+	}
+	return ""
+}
+
 type AdjustRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Neighbours    *Neighbours            `protobuf:"bytes,1,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
@@ -517,7 +713,7 @@ type AdjustRequest struct {
 
 func (x *AdjustRequest) Reset() {
 	*x = AdjustRequest{}
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +725,7 @@ func (x *AdjustRequest) String() string {
 func (*AdjustRequest) ProtoMessage() {}
 
 func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +738,7 @@ func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustRequest.ProtoReflect.Descriptor instead.
 func (*AdjustRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{6}
+	return file_proto_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AdjustRequest) GetNeighbours() *Neighbours {
@@ -560,7 +756,7 @@ type AdjustReply struct {
 
 func (x *AdjustReply) Reset() {
 	*x = AdjustReply{}
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +768,7 @@ func (x *AdjustReply) String() string {
 func (*AdjustReply) ProtoMessage() {}
 
 func (x *AdjustReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +781,7 @@ func (x *AdjustReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustReply.ProtoReflect.Descriptor instead.
 func (*AdjustReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{7}
+	return file_proto_worker_proto_rawDescGZIP(), []int{9}
 }
 
 type Registry struct {
@@ -599,7 +795,7 @@ type Registry struct {
 
 func (x *Registry) Reset() {
 	*x = Registry{}
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +807,7 @@ func (x *Registry) String() string {
 func (*Registry) ProtoMessage() {}
 
 func (x *Registry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +820,7 @@ func (x *Registry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registry.ProtoReflect.Descriptor instead.
 func (*Registry) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{8}
+	return file_proto_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Registry) GetHost() string {
@@ -656,7 +852,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +864,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +877,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{9}
+	return file_proto_worker_proto_rawDescGZIP(), []int{11}
 }
 
 type ReportRequest struct {
@@ -692,7 +888,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +900,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +913,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{10}
+	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
 // ReportReply is what pgod knows of a service. Its strings are shown, escaped, and
@@ -733,7 +929,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +941,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +954,7 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{11}
+	return file_proto_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReportReply) GetKeysKnown() bool {
@@ -793,7 +989,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -805,7 +1001,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -818,7 +1014,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{12}
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Key) GetBlob() []byte {
@@ -856,13 +1052,15 @@ type State struct {
 	Trigger       string                 `protobuf:"bytes,16,opt,name=trigger,proto3" json:"trigger,omitempty"`                             // who or what asked for the last deploy
 	Unwell        []string               `protobuf:"bytes,17,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
 	Ports         []*UsedPort            `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
+	Warnings      []string               `protobuf:"bytes,19,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
+	Proxy         *ProxyState            `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is no reverse proxy
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1072,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1085,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{13}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *State) GetWanted() string {
@@ -1016,6 +1214,97 @@ func (x *State) GetPorts() []*UsedPort {
 	return nil
 }
 
+func (x *State) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *State) GetProxy() *ProxyState {
+	if x != nil {
+		return x.Proxy
+	}
+	return nil
+}
+
+// ProxyState is how a reverse proxy's snippet is.
+type ProxyState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                            // its path in the repository
+	WrittenAt     int64                  `protobuf:"varint,2,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"`    // when its content changed last, Unix seconds; 0: never
+	Reload        string                 `protobuf:"bytes,3,opt,name=reload,proto3" json:"reload,omitempty"`                            // what came of telling the proxy: reloaded, failed, not running; empty: nothing yet, or nobody is to
+	ReloadedAt    int64                  `protobuf:"varint,4,opt,name=reloaded_at,json=reloadedAt,proto3" json:"reloaded_at,omitempty"` // Unix seconds
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                              // why the snippet is not written, or the proxy not told; empty: all is well
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyState) Reset() {
+	*x = ProxyState{}
+	mi := &file_proto_worker_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyState) ProtoMessage() {}
+
+func (x *ProxyState) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyState.ProtoReflect.Descriptor instead.
+func (*ProxyState) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ProxyState) GetImport() string {
+	if x != nil {
+		return x.Import
+	}
+	return ""
+}
+
+func (x *ProxyState) GetWrittenAt() int64 {
+	if x != nil {
+		return x.WrittenAt
+	}
+	return 0
+}
+
+func (x *ProxyState) GetReload() string {
+	if x != nil {
+		return x.Reload
+	}
+	return ""
+}
+
+func (x *ProxyState) GetReloadedAt() int64 {
+	if x != nil {
+		return x.ReloadedAt
+	}
+	return 0
+}
+
+func (x *ProxyState) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 // UsedPort is a host port that a running container has.
 type UsedPort struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1029,7 +1318,7 @@ type UsedPort struct {
 
 func (x *UsedPort) Reset() {
 	*x = UsedPort{}
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1330,7 @@ func (x *UsedPort) String() string {
 func (*UsedPort) ProtoMessage() {}
 
 func (x *UsedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1343,7 @@ func (x *UsedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedPort.ProtoReflect.Descriptor instead.
 func (*UsedPort) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UsedPort) GetIp() string {
@@ -1100,7 +1389,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1401,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1414,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -1210,7 +1499,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1511,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1524,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Window) GetColumns() uint32 {
@@ -1262,7 +1551,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1563,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1576,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Terminal) GetType() string {
@@ -1319,7 +1608,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1620,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1633,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Start) GetOperation() string {
@@ -1410,7 +1699,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1711,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1724,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -1505,7 +1794,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1806,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1819,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -1554,6 +1843,235 @@ func (x *Exit) GetSignal() string {
 	return ""
 }
 
+type RemoveRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRequest) Reset() {
+	*x = RemoveRequest{}
+	mi := &file_proto_worker_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRequest) ProtoMessage() {}
+
+func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRequest) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+}
+
+type RemoveReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveReply) Reset() {
+	*x = RemoveReply{}
+	mi := &file_proto_worker_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveReply) ProtoMessage() {}
+
+func (x *RemoveReply) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
+func (*RemoveReply) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+}
+
+type FetchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchRequest) Reset() {
+	*x = FetchRequest{}
+	mi := &file_proto_worker_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchRequest) ProtoMessage() {}
+
+func (x *FetchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
+func (*FetchRequest) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+}
+
+// FetchReply is what is in the branch now.
+type FetchReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Commit        string                 `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"` // 40 hex digits
+	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Files         []*File                `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"` // the configuration file, then those in its directory of more, by name
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FetchReply) Reset() {
+	*x = FetchReply{}
+	mi := &file_proto_worker_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FetchReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FetchReply) ProtoMessage() {}
+
+func (x *FetchReply) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FetchReply.ProtoReflect.Descriptor instead.
+func (*FetchReply) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FetchReply) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *FetchReply) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *FetchReply) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *FetchReply) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"` // in the repository
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_proto_worker_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *File) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *File) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
 type UsageRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1562,7 +2080,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +2092,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +2105,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{29}
 }
 
 type UsageReply struct {
@@ -1600,7 +2118,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +2130,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +2143,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+	return file_proto_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UsageReply) GetAtNs() int64 {
@@ -1658,7 +2176,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2188,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2201,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+	return file_proto_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -1743,7 +2261,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +2273,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +2286,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32}
 }
 
 type PingReply struct {
@@ -1779,7 +2297,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +2309,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +2322,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+	return file_proto_worker_proto_rawDescGZIP(), []int{33}
 }
 
 type DrainRequest struct {
@@ -1815,7 +2333,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2345,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2358,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+	return file_proto_worker_proto_rawDescGZIP(), []int{34}
 }
 
 type DrainReply struct {
@@ -1851,7 +2369,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +2381,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +2394,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -1891,7 +2409,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xbd\x04\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xc9\x05\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -1920,7 +2438,17 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x06limits\x18\x11 \x01(\v2\x15.pgo.worker.v1.LimitsR\x06limits\x129\n" +
 	"\n" +
 	"neighbours\x18\x12 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
-	"neighbours\"\x9c\x01\n" +
+	"neighbours\x120\n" +
+	"\apurpose\x18\x13 \x01(\x0e2\x16.pgo.worker.v1.PurposeR\apurpose\x12*\n" +
+	"\x05proxy\x18\x14 \x01(\v2\x14.pgo.worker.v1.ProxyR\x05proxy\x12,\n" +
+	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\"S\n" +
+	"\x05Proxy\x12\x16\n" +
+	"\x06import\x18\x01 \x01(\tR\x06import\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
+	"\acommand\x18\x03 \x03(\tR\acommand\"3\n" +
+	"\x05Route\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x18\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets\"\x9c\x01\n" +
 	"\x06Limits\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\bR\x04root\x12.\n" +
 	"\x05ports\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\x05ports\x12\x1a\n" +
@@ -1929,12 +2457,13 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\tforbidden\x18\x05 \x03(\tR\tforbidden\"5\n" +
 	"\tPortRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\rR\x04last\"\xde\x01\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"\xf8\x01\n" +
 	"\n" +
 	"Neighbours\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x122\n" +
 	"\agranted\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\agranted\x12C\n" +
-	"\breserved\x18\x03 \x03(\v2'.pgo.worker.v1.Neighbours.ReservedEntryR\breserved\x1a;\n" +
+	"\breserved\x18\x03 \x03(\v2'.pgo.worker.v1.Neighbours.ReservedEntryR\breserved\x12\x18\n" +
+	"\asnippet\x18\x04 \x01(\tR\asnippet\x1a;\n" +
 	"\rReservedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
@@ -1956,7 +2485,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"-\n" +
 	"\x03Key\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\fR\x04blob\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\x83\x04\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"\xd0\x04\n" +
 	"\x05State\x12\x16\n" +
 	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
@@ -1978,7 +2507,18 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\fpinned_until\x18\x0f \x01(\x03R\vpinnedUntil\x12\x18\n" +
 	"\atrigger\x18\x10 \x01(\tR\atrigger\x12\x16\n" +
 	"\x06unwell\x18\x11 \x03(\tR\x06unwell\x12-\n" +
-	"\x05ports\x18\x12 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\"h\n" +
+	"\x05ports\x18\x12 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\x12\x1a\n" +
+	"\bwarnings\x18\x13 \x03(\tR\bwarnings\x12/\n" +
+	"\x05proxy\x18\x14 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\"\x92\x01\n" +
+	"\n" +
+	"ProxyState\x12\x16\n" +
+	"\x06import\x18\x01 \x01(\tR\x06import\x12\x1d\n" +
+	"\n" +
+	"written_at\x18\x02 \x01(\x03R\twrittenAt\x12\x16\n" +
+	"\x06reload\x18\x03 \x01(\tR\x06reload\x12\x1f\n" +
+	"\vreloaded_at\x18\x04 \x01(\x03R\n" +
+	"reloadedAt\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"h\n" +
 	"\bUsedPort\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
@@ -2013,7 +2553,19 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x04Exit\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
-	"\x06signal\x18\x03 \x01(\tR\x06signal\"\x0e\n" +
+	"\x06signal\x18\x03 \x01(\tR\x06signal\"\x0f\n" +
+	"\rRemoveRequest\"\r\n" +
+	"\vRemoveReply\"\x0e\n" +
+	"\fFetchRequest\"\x81\x01\n" +
+	"\n" +
+	"FetchReply\x12\x16\n" +
+	"\x06commit\x18\x01 \x01(\tR\x06commit\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12)\n" +
+	"\x05files\x18\x04 \x03(\v2\x13.pgo.worker.v1.FileR\x05files\"4\n" +
+	"\x04File\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\"\x0e\n" +
 	"\fUsageRequest\"`\n" +
 	"\n" +
 	"UsageReply\x12\x13\n" +
@@ -2033,13 +2585,19 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\tPingReply\"\x0e\n" +
 	"\fDrainRequest\"\f\n" +
 	"\n" +
-	"DrainReply2\x9f\x04\n" +
+	"DrainReply*6\n" +
+	"\aPurpose\x12\v\n" +
+	"\aSERVICE\x10\x00\x12\v\n" +
+	"\aREMOVAL\x10\x01\x12\x11\n" +
+	"\rCONFIGURATION\x10\x022\xa4\x05\n" +
 	"\x06Worker\x12?\n" +
 	"\x05Hello\x12\x1b.pgo.worker.v1.HelloRequest\x1a\x19.pgo.worker.v1.HelloReply\x12K\n" +
 	"\tConfigure\x12\x1f.pgo.worker.v1.ConfigureRequest\x1a\x1d.pgo.worker.v1.ConfigureReply\x12B\n" +
 	"\x06Adjust\x12\x1c.pgo.worker.v1.AdjustRequest\x1a\x1a.pgo.worker.v1.AdjustReply\x12D\n" +
 	"\x06Report\x12\x1c.pgo.worker.v1.ReportRequest\x1a\x1a.pgo.worker.v1.ReportReply0\x01\x12=\n" +
-	"\x03Run\x12\x19.pgo.worker.v1.RunRequest\x1a\x17.pgo.worker.v1.RunReply(\x010\x01\x12?\n" +
+	"\x03Run\x12\x19.pgo.worker.v1.RunRequest\x1a\x17.pgo.worker.v1.RunReply(\x010\x01\x12B\n" +
+	"\x06Remove\x12\x1c.pgo.worker.v1.RemoveRequest\x1a\x1a.pgo.worker.v1.RemoveReply\x12?\n" +
+	"\x05Fetch\x12\x1b.pgo.worker.v1.FetchRequest\x1a\x19.pgo.worker.v1.FetchReply\x12?\n" +
 	"\x05Usage\x12\x1b.pgo.worker.v1.UsageRequest\x1a\x19.pgo.worker.v1.UsageReply\x12<\n" +
 	"\x04Ping\x12\x1a.pgo.worker.v1.PingRequest\x1a\x18.pgo.worker.v1.PingReply\x12?\n" +
 	"\x05Drain\x12\x1b.pgo.worker.v1.DrainRequest\x1a\x19.pgo.worker.v1.DrainReplyB\vZ\tpgo/protob\x06proto3"
@@ -2056,76 +2614,95 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 	return file_proto_worker_proto_rawDescData
 }
 
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_proto_worker_proto_goTypes = []any{
-	(*HelloRequest)(nil),     // 0: pgo.worker.v1.HelloRequest
-	(*HelloReply)(nil),       // 1: pgo.worker.v1.HelloReply
-	(*ConfigureRequest)(nil), // 2: pgo.worker.v1.ConfigureRequest
-	(*Limits)(nil),           // 3: pgo.worker.v1.Limits
-	(*PortRange)(nil),        // 4: pgo.worker.v1.PortRange
-	(*Neighbours)(nil),       // 5: pgo.worker.v1.Neighbours
-	(*AdjustRequest)(nil),    // 6: pgo.worker.v1.AdjustRequest
-	(*AdjustReply)(nil),      // 7: pgo.worker.v1.AdjustReply
-	(*Registry)(nil),         // 8: pgo.worker.v1.Registry
-	(*ConfigureReply)(nil),   // 9: pgo.worker.v1.ConfigureReply
-	(*ReportRequest)(nil),    // 10: pgo.worker.v1.ReportRequest
-	(*ReportReply)(nil),      // 11: pgo.worker.v1.ReportReply
-	(*Key)(nil),              // 12: pgo.worker.v1.Key
-	(*State)(nil),            // 13: pgo.worker.v1.State
-	(*UsedPort)(nil),         // 14: pgo.worker.v1.UsedPort
-	(*RunRequest)(nil),       // 15: pgo.worker.v1.RunRequest
-	(*Window)(nil),           // 16: pgo.worker.v1.Window
-	(*Terminal)(nil),         // 17: pgo.worker.v1.Terminal
-	(*Start)(nil),            // 18: pgo.worker.v1.Start
-	(*RunReply)(nil),         // 19: pgo.worker.v1.RunReply
-	(*Exit)(nil),             // 20: pgo.worker.v1.Exit
-	(*UsageRequest)(nil),     // 21: pgo.worker.v1.UsageRequest
-	(*UsageReply)(nil),       // 22: pgo.worker.v1.UsageReply
-	(*ContainerUsage)(nil),   // 23: pgo.worker.v1.ContainerUsage
-	(*PingRequest)(nil),      // 24: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),        // 25: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),     // 26: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),       // 27: pgo.worker.v1.DrainReply
-	nil,                      // 28: pgo.worker.v1.Neighbours.ReservedEntry
+	(Purpose)(0),             // 0: pgo.worker.v1.Purpose
+	(*HelloRequest)(nil),     // 1: pgo.worker.v1.HelloRequest
+	(*HelloReply)(nil),       // 2: pgo.worker.v1.HelloReply
+	(*ConfigureRequest)(nil), // 3: pgo.worker.v1.ConfigureRequest
+	(*Proxy)(nil),            // 4: pgo.worker.v1.Proxy
+	(*Route)(nil),            // 5: pgo.worker.v1.Route
+	(*Limits)(nil),           // 6: pgo.worker.v1.Limits
+	(*PortRange)(nil),        // 7: pgo.worker.v1.PortRange
+	(*Neighbours)(nil),       // 8: pgo.worker.v1.Neighbours
+	(*AdjustRequest)(nil),    // 9: pgo.worker.v1.AdjustRequest
+	(*AdjustReply)(nil),      // 10: pgo.worker.v1.AdjustReply
+	(*Registry)(nil),         // 11: pgo.worker.v1.Registry
+	(*ConfigureReply)(nil),   // 12: pgo.worker.v1.ConfigureReply
+	(*ReportRequest)(nil),    // 13: pgo.worker.v1.ReportRequest
+	(*ReportReply)(nil),      // 14: pgo.worker.v1.ReportReply
+	(*Key)(nil),              // 15: pgo.worker.v1.Key
+	(*State)(nil),            // 16: pgo.worker.v1.State
+	(*ProxyState)(nil),       // 17: pgo.worker.v1.ProxyState
+	(*UsedPort)(nil),         // 18: pgo.worker.v1.UsedPort
+	(*RunRequest)(nil),       // 19: pgo.worker.v1.RunRequest
+	(*Window)(nil),           // 20: pgo.worker.v1.Window
+	(*Terminal)(nil),         // 21: pgo.worker.v1.Terminal
+	(*Start)(nil),            // 22: pgo.worker.v1.Start
+	(*RunReply)(nil),         // 23: pgo.worker.v1.RunReply
+	(*Exit)(nil),             // 24: pgo.worker.v1.Exit
+	(*RemoveRequest)(nil),    // 25: pgo.worker.v1.RemoveRequest
+	(*RemoveReply)(nil),      // 26: pgo.worker.v1.RemoveReply
+	(*FetchRequest)(nil),     // 27: pgo.worker.v1.FetchRequest
+	(*FetchReply)(nil),       // 28: pgo.worker.v1.FetchReply
+	(*File)(nil),             // 29: pgo.worker.v1.File
+	(*UsageRequest)(nil),     // 30: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),       // 31: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),   // 32: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),      // 33: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),        // 34: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),     // 35: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),       // 36: pgo.worker.v1.DrainReply
+	nil,                      // 37: pgo.worker.v1.Neighbours.ReservedEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
-	8,  // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
-	3,  // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
-	5,  // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	4,  // 3: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
-	4,  // 4: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	28, // 5: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
-	5,  // 6: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	12, // 7: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
-	13, // 8: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	14, // 9: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
-	18, // 10: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	16, // 11: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	16, // 12: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	17, // 13: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	20, // 14: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	23, // 15: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	0,  // 16: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	2,  // 17: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	6,  // 18: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	10, // 19: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	15, // 20: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	21, // 21: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	24, // 22: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	26, // 23: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	1,  // 24: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	9,  // 25: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	7,  // 26: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	11, // 27: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	19, // 28: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	22, // 29: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	25, // 30: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	27, // 31: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	24, // [24:32] is the sub-list for method output_type
-	16, // [16:24] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	11, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
+	6,  // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
+	8,  // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	0,  // 3: pgo.worker.v1.ConfigureRequest.purpose:type_name -> pgo.worker.v1.Purpose
+	4,  // 4: pgo.worker.v1.ConfigureRequest.proxy:type_name -> pgo.worker.v1.Proxy
+	5,  // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
+	7,  // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
+	7,  // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
+	37, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	8,  // 9: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	15, // 10: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
+	16, // 11: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	18, // 12: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	17, // 13: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
+	22, // 14: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	20, // 15: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	20, // 16: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	21, // 17: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	24, // 18: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	29, // 19: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	32, // 20: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	1,  // 21: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	3,  // 22: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	9,  // 23: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	13, // 24: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	19, // 25: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	25, // 26: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	27, // 27: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	30, // 28: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	33, // 29: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	35, // 30: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	2,  // 31: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	12, // 32: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	10, // 33: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	14, // 34: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	23, // 35: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	26, // 36: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	28, // 37: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	31, // 38: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	34, // 39: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	36, // 40: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	31, // [31:41] is the sub-list for method output_type
+	21, // [21:31] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -2133,13 +2710,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[15].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stdin)(nil),
 		(*RunRequest_Resize)(nil),
 		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[22].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -2149,13 +2726,14 @@ func file_proto_worker_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   29,
+			NumEnums:      1,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_proto_worker_proto_goTypes,
 		DependencyIndexes: file_proto_worker_proto_depIdxs,
+		EnumInfos:         file_proto_worker_proto_enumTypes,
 		MessageInfos:      file_proto_worker_proto_msgTypes,
 	}.Build()
 	File_proto_worker_proto = out.File

@@ -27,6 +27,8 @@ const (
 	Worker_Adjust_FullMethodName    = "/pgo.worker.v1.Worker/Adjust"
 	Worker_Report_FullMethodName    = "/pgo.worker.v1.Worker/Report"
 	Worker_Run_FullMethodName       = "/pgo.worker.v1.Worker/Run"
+	Worker_Remove_FullMethodName    = "/pgo.worker.v1.Worker/Remove"
+	Worker_Fetch_FullMethodName     = "/pgo.worker.v1.Worker/Fetch"
 	Worker_Usage_FullMethodName     = "/pgo.worker.v1.Worker/Usage"
 	Worker_Ping_FullMethodName      = "/pgo.worker.v1.Worker/Ping"
 	Worker_Drain_FullMethodName     = "/pgo.worker.v1.Worker/Drain"
@@ -56,6 +58,12 @@ type WorkerClient interface {
 	// reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
+	// Remove takes down the containers of a service that is not configured any more;
+	// its volumes and its directory stay. Only for a worker whose purpose that is.
+	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveReply, error)
+	// Fetch brings a branch's configuration files. Only for a worker whose purpose
+	// that is.
+	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchReply, error)
 	// Usage tells what the service's containers use of the host at this moment.
 	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error)
 	// Ping is the heartbeat.
@@ -134,6 +142,26 @@ func (c *workerClient) Run(ctx context.Context, opts ...grpc.CallOption) (grpc.B
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Worker_RunClient = grpc.BidiStreamingClient[RunRequest, RunReply]
 
+func (c *workerClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveReply)
+	err := c.cc.Invoke(ctx, Worker_Remove_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *workerClient) Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FetchReply)
+	err := c.cc.Invoke(ctx, Worker_Fetch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *workerClient) Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(UsageReply)
@@ -188,6 +216,12 @@ type WorkerServer interface {
 	// reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error
+	// Remove takes down the containers of a service that is not configured any more;
+	// its volumes and its directory stay. Only for a worker whose purpose that is.
+	Remove(context.Context, *RemoveRequest) (*RemoveReply, error)
+	// Fetch brings a branch's configuration files. Only for a worker whose purpose
+	// that is.
+	Fetch(context.Context, *FetchRequest) (*FetchReply, error)
 	// Usage tells what the service's containers use of the host at this moment.
 	Usage(context.Context, *UsageRequest) (*UsageReply, error)
 	// Ping is the heartbeat.
@@ -218,6 +252,12 @@ func (UnimplementedWorkerServer) Report(*ReportRequest, grpc.ServerStreamingServ
 }
 func (UnimplementedWorkerServer) Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error {
 	return status.Error(codes.Unimplemented, "method Run not implemented")
+}
+func (UnimplementedWorkerServer) Remove(context.Context, *RemoveRequest) (*RemoveReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedWorkerServer) Fetch(context.Context, *FetchRequest) (*FetchReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fetch not implemented")
 }
 func (UnimplementedWorkerServer) Usage(context.Context, *UsageRequest) (*UsageReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Usage not implemented")
@@ -321,6 +361,42 @@ func _Worker_Run_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Worker_RunServer = grpc.BidiStreamingServer[RunRequest, RunReply]
 
+func _Worker_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Worker_Remove_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServer).Remove(ctx, req.(*RemoveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Worker_Fetch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FetchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(WorkerServer).Fetch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Worker_Fetch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(WorkerServer).Fetch(ctx, req.(*FetchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Worker_Usage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(UsageRequest)
 	if err := dec(in); err != nil {
@@ -393,6 +469,14 @@ var Worker_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Adjust",
 			Handler:    _Worker_Adjust_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Worker_Remove_Handler,
+		},
+		{
+			MethodName: "Fetch",
+			Handler:    _Worker_Fetch_Handler,
 		},
 		{
 			MethodName: "Usage",
