@@ -44,20 +44,60 @@ type process struct {
 	neighbours *proto.Neighbours // those that it was configured with
 }
 
-// launch starts a worker for the service and returns it when it is ready. When
-// ctx ends, or anything is not as it should be, no process is left.
-func (s *Supervisor) launch(ctx context.Context, service config.Service, neighbours *proto.Neighbours, log hclog.Logger) (*process, error) {
+// errand is what a worker is launched for.
+type errand struct {
+	account   func(context.Context) (account, error)    // who it runs as
+	dir       func(account) (string, error)             // where, there and that user's own
+	configure func(who account) *proto.ConfigureRequest // all but the directory
+	log       hclog.Logger
+}
+
+// errand is what a service's own worker is launched for.
+func (s *Supervisor) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
+	return errand{
+		account: func(ctx context.Context) (account, error) {
+			return lookupAccount(ctx, service.User, service.DockerHost == "")
+		},
+		dir: func(who account) (string, error) { return s.serviceDir(service.Name, who) },
+		configure: func(who account) *proto.ConfigureRequest {
+			c := configuration(service)
+			c.Limits, c.Neighbours = s.limits(service, who), neighbours
+			return c
+		},
+		log: log,
+	}
+}
+
+// launch starts a worker for an errand and returns it when it is ready. When ctx
+// ends, or anything is not as it should be, no process is left.
+func (s *Supervisor) launch(ctx context.Context, e errand) (*process, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
-	account, err := lookupAccount(ctx, service.User, service.DockerHost == "")
+	account, err := e.account(ctx)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := s.serviceDir(service.Name, account)
+	dir, err := e.dir(account)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{log: log, since: time.Now(), neighbours: neighbours}
+	configuration := e.configure(account)
+	configuration.Dir = dir
+	p := s.newProcess(account, e.log)
+	p.neighbours = configuration.GetNeighbours()
+	// go-plugin's start knows no context.
+	stop := context.AfterFunc(ctx, p.runner.abort)
+	defer stop()
+	if err := p.connect(ctx, account, configuration); err != nil {
+		p.discard()
+		return nil, errors.Join(context.Cause(ctx), err)
+	}
+	return p, nil
+}
+
+// newProcess is a worker that is yet to be started.
+func (s *Supervisor) newProcess(account account, log hclog.Logger) *process {
+	p := &process{log: log, since: time.Now()}
 	p.runner = &runner{path: s.opts.Worker, account: account, stderr: func(r io.Reader) { copyLog(r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  proto.Handshake,
@@ -77,17 +117,7 @@ func (s *Supervisor) launch(ctx context.Context, service config.Service, neighbo
 			return p.runner, nil
 		},
 	})
-	// go-plugin's start knows no context.
-	stop := context.AfterFunc(ctx, p.runner.abort)
-	defer stop()
-	configuration := configuration(service, dir)
-	configuration.Limits = s.limits(service, account)
-	configuration.Neighbours = neighbours
-	if err := p.connect(ctx, account, configuration); err != nil {
-		p.discard()
-		return nil, errors.Join(context.Cause(ctx), err)
-	}
-	return p, nil
+	return p
 }
 
 // connect does the handshake, checks who answered, and configures the worker.
@@ -251,11 +281,10 @@ func ownedBy(dir string, uid uint32) bool {
 	return unix.Lstat(dir, &info) == nil && info.Uid == uid
 }
 
-// configuration is a service's entry as its worker gets it.
-func configuration(s config.Service, dir string) *proto.ConfigureRequest {
+// configuration is a service's entry as its worker gets it, without where it is to work.
+func configuration(s config.Service) *proto.ConfigureRequest {
 	r := &proto.ConfigureRequest{
 		Name:       s.Name,
-		Dir:        dir,
 		Repository: s.Repository.Reveal(),
 		Branch:     s.Branch,
 		Compose:    s.Compose,

@@ -26,10 +26,9 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 		Timeout:    time.Minute,
 		Interval:   time.Second,
 		DockerHost: "unix:///run/user/1001/docker.sock",
-	}, "/srv/web")
+	})
 	want := &proto.ConfigureRequest{
 		Name:       "web",
-		Dir:        "/srv/web",
 		Branch:     "main",
 		Compose:    "deploy/compose.yaml",
 		Profiles:   []string{"debug"},
@@ -47,7 +46,7 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 	if !protobuf.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
 	}
-	if configuration(config.Service{Deploy: config.Recreate}, "").GetInPlace() {
+	if configuration(config.Service{Deploy: config.Recreate}).GetInPlace() {
 		t.Error("recreate is in-place")
 	}
 }

@@ -145,7 +145,7 @@ func (i *instance) start() {
 	i.enter(starting)
 	neighbours, _ := i.neighbours.get()
 	go func() {
-		process, err := i.supervisor.launch(ctx, i.service, neighbours, i.log)
+		process, err := i.supervisor.launch(ctx, i.supervisor.errand(i.service, neighbours, i.log))
 		if !i.send(launched{process, err}) && process != nil {
 			process.discard()
 		}
