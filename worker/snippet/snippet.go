@@ -1,0 +1,118 @@
+// Package snippet writes the file that tells a reverse proxy where to send requests
+// into a checkout, whose files a container may be able to change.
+package snippet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
+)
+
+// Write makes content that of the file at name in the directory tree, unless that is
+// so already. The file is replaced at once and whole, for whoever has its directory
+// mounted. Anybody may read it: a container's user is any. No symbolic link is
+// followed and none replaced. Until it is finished, the new file lies in beside, a
+// directory of the same file system that nobody else sees.
+func Write(tree, name, beside string, content []byte) (changed bool, err error) {
+	dir, err := openDir(tree, path.Dir(name))
+	if err != nil {
+		return false, cannot(name, err)
+	}
+	defer dir.Close()
+	base := path.Base(name)
+	same, err := has(dir, base, content)
+	if err != nil || same {
+		return false, cannot(name, err)
+	}
+	file, err := renameio.NewPendingFile(filepath.Join(beside, "snippet"), renameio.WithTempDir(beside), renameio.WithStaticPermissions(0o644))
+	if err != nil {
+		return false, cannot(name, err)
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(content); err != nil {
+		return false, cannot(name, err)
+	}
+	if err := errors.Join(file.Sync(), unix.Renameat(unix.AT_FDCWD, file.Name(), int(dir.Fd()), base), dir.Sync()); err != nil {
+		return false, cannot(name, err)
+	}
+	return true, nil
+}
+
+func cannot(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot write %s: %w", name, err)
+}
+
+// openDir opens a directory below tree and makes what is missing on the way there.
+// Each step is taken from the directory before it: nobody can put a link in between.
+func openDir(tree, name string) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Open(tree, flags, 0)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tree, err)
+	}
+	at := os.NewFile(uintptr(fd), tree)
+	if name == "." {
+		return at, nil
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		made := unix.Mkdirat(int(at.Fd()), part, 0o755)
+		fd, err := unix.Openat(int(at.Fd()), part, flags, 0)
+		if err == nil && made == nil {
+			err = unix.Fchmod(fd, 0o755) // whatever the umask is
+		}
+		_ = at.Close()
+		if err != nil {
+			return nil, whyNot(part, err)
+		}
+		at = os.NewFile(uintptr(fd), path.Join(at.Name(), part))
+	}
+	return at, nil
+}
+
+func whyNot(part string, err error) error {
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+		return fmt.Errorf("%s is no directory, or a symbolic link, which pgo does not follow: remove it", part)
+	}
+	return fmt.Errorf("%s: %w", part, err)
+}
+
+// has tells whether the file has that content and can be read by all. What is there
+// and is no file is an error.
+func has(dir *os.File, base string, content []byte) (bool, error) {
+	var info unix.Stat_t
+	err := unix.Fstatat(int(dir.Fd()), base, &info, unix.AT_SYMLINK_NOFOLLOW)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return false, nil
+	case err != nil:
+		return false, err
+	case info.Mode&unix.S_IFMT == unix.S_IFLNK:
+		return false, errors.New("it is a symbolic link, which pgo does not follow: remove it")
+	case info.Mode&unix.S_IFMT == unix.S_IFDIR:
+		return false, errors.New("it is a directory; docker makes one where a file is mounted that does not exist: remove it")
+	case info.Mode&unix.S_IFMT != unix.S_IFREG:
+		return false, errors.New("it is no regular file: remove it")
+	case info.Size != int64(len(content)), info.Mode&0o777 != 0o644:
+		return false, nil
+	}
+	// By now it may be something else: a link, or a pipe to wait at.
+	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, err
+	}
+	file := os.NewFile(uintptr(fd), base)
+	defer file.Close()
+	found, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
+	return bytes.Equal(found, content), err
+}
