@@ -93,6 +93,9 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	}
 	w.cfg, w.neighbours = r, r.GetNeighbours()
 	close(w.configured)
+	if r.GetPurpose() != proto.Purpose_SERVICE {
+		return nil // it is told what to do
+	}
 	w.open()
 	go w.follow()
 	return nil

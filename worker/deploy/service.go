@@ -118,20 +118,9 @@ const (
 // own. Nothing is started and no network is used. changed is called after each
 // change of Status or of the keys.
 func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
-	state, damage := loadState(cfg.Dir)
-	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage, policy: cfg.Limits}
-	s.engine.Host = cfg.Project.Host
-	s.project.Name = cfg.Name
-	s.project.Home = filepath.Join(cfg.Dir, "docker")
-	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
-	for dir, mode := range map[string]os.FileMode{s.project.Home: 0o700, s.stage(): 0o700, s.checkout(): 0o755} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return nil, fmt.Errorf("cannot make the service's directory: %w", err)
-		}
-		// Whatever the umask says: containers of any user read the checkout.
-		if err := os.Chmod(dir, mode); err != nil {
-			return nil, fmt.Errorf("cannot make the service's directory: %w", err)
-		}
+	s := newService(cfg, log, changed)
+	if err := s.makeDirs(); err != nil {
+		return nil, err
 	}
 	if err := s.project.LogIn(cfg.Registries); err != nil {
 		return nil, err
@@ -149,6 +138,7 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	}
 	s.journal.load(s.history.dir)
 	s.status = Status{Activity: Idle}
+	state := s.state
 	if state.Deployed != nil {
 		s.status.Outcome = Deployed
 	}
@@ -157,6 +147,30 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
 	}
 	return s, nil
+}
+
+// newService is a service as its directory has it, without a repository.
+func newService(cfg Config, log hclog.Logger, changed func()) *Service {
+	state, damage := loadState(cfg.Dir)
+	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage, policy: cfg.Limits}
+	s.engine.Host = cfg.Project.Host
+	s.project.Name = cfg.Name
+	s.project.Home = filepath.Join(cfg.Dir, "docker")
+	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
+	return s
+}
+
+func (s *Service) makeDirs() error {
+	for dir, mode := range map[string]os.FileMode{s.project.Home: 0o700, s.stage(): 0o700, s.checkout(): 0o755} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+		// Whatever the umask says: containers of any user read the checkout.
+		if err := os.Chmod(dir, mode); err != nil {
+			return fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+	}
+	return nil
 }
 
 // Neighbours is what a host has beside a service, for the policy.

@@ -1,0 +1,35 @@
+package worker
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/proto"
+	"pgo/worker/deploy"
+)
+
+// Remove takes down the containers of a service that is not configured any more.
+func (w *Worker) Remove(ctx context.Context, _ *proto.RemoveRequest) (*proto.RemoveReply, error) {
+	select {
+	case <-w.configured:
+	default:
+		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
+	}
+	if w.cfg.GetPurpose() != proto.Purpose_REMOVAL {
+		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to remove its service")
+	}
+	ctx, done, err := w.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	err = w.queue.do(ctx, "the removal", func(string) {}, func() error {
+		return deploy.Remove(ctx, serviceConfig(w.cfg), w.log)
+	})
+	if err != nil {
+		return nil, status.Error(codes.Unknown, text(err.Error()))
+	}
+	return &proto.RemoveReply{}, nil
+}
