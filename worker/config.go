@@ -37,6 +37,12 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 			Forbidden: r.GetLimits().GetForbidden(),
 		},
 	}
+	if p := r.GetProxy(); p != nil {
+		cfg.Proxy = &deploy.Proxy{Import: p.GetImport(), Service: p.GetService(), Command: p.GetCommand()}
+	}
+	for _, route := range r.GetRoutes() {
+		cfg.Routes = append(cfg.Routes, deploy.Route{URL: route.GetUrl(), Targets: route.GetTargets()})
+	}
 	for _, registry := range r.GetRegistries() {
 		cfg.Registries = append(cfg.Registries, compose.Registry{
 			Host:     registry.GetHost(),
@@ -57,5 +63,5 @@ func portRanges(ranges []*proto.PortRange) []policy.PortRange {
 
 // neighbours is what the host has beside the service.
 func neighbours(n *proto.Neighbours) deploy.Neighbours {
-	return deploy.Neighbours{Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved()}
+	return deploy.Neighbours{Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet()}
 }

@@ -23,6 +23,9 @@ func (w *Worker) follow() {
 	service := w.service.Load()
 	w.change("the start", func() error { return service.Resume(w.ctx) })
 	go w.heal(service) // it does not wait for a git server
+	if w.cfg.GetProxy() != nil {
+		go w.syncProxy(service)
+	}
 	seen := ""
 	for {
 		polled := make(chan struct{})
@@ -47,6 +50,23 @@ func (w *Worker) follow() {
 				service.Refresh(w.ctx)
 			}
 		}
+	}
+}
+
+// syncProxy passes on each new snippet until the worker ends.
+func (w *Worker) syncProxy(service *deploy.Service) {
+	for {
+		select {
+		case <-w.renewed:
+		case <-w.ctx.Done():
+			return
+		case <-w.queue.closed:
+			return
+		}
+		_ = w.queue.do(w.ctx, "telling the proxy", func(string) {}, func() error {
+			service.SyncProxy(w.ctx)
+			return nil
+		})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"pgo/internal/printable"
 	"pgo/proto"
 	"pgo/worker/compose"
+	"pgo/worker/deploy"
 	"pgo/worker/gitrepo"
 )
 
@@ -91,6 +92,11 @@ func (w *Worker) report() {
 			DeployedAt: seconds(status.DeployedAt),
 			NextPoll:   r.State.NextPoll,
 			Ports:      usedPorts(status.Ports),
+			Warnings:   texts(status.Warnings),
+			Proxy:      w.proxyState(status.Snippet),
+		}
+		if why := r.State.GetProxy().GetError(); why != "" {
+			r.State.Unwell = append(r.State.Unwell, why)
 		}
 		if status.Frozen != nil {
 			r.State.FrozenSince = seconds(status.Frozen.At)
@@ -99,6 +105,17 @@ func (w *Worker) report() {
 			r.State.Pinned, r.State.PinnedUntil = status.Pin.Commit, seconds(status.Pin.Until)
 		}
 	})
+}
+
+// proxyState is how a reverse proxy's snippet is; nil: the service is none.
+func (w *Worker) proxyState(s *deploy.Snippet) *proto.ProxyState {
+	if s == nil {
+		return nil
+	}
+	return &proto.ProxyState{
+		Import: w.cfg.GetProxy().GetImport(), WrittenAt: seconds(s.WrittenAt),
+		Reload: string(s.Reload), ReloadedAt: seconds(s.At), Error: text(s.Error),
+	}
 }
 
 func protoKeys(keys []gitrepo.Key) []*proto.Key {

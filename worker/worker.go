@@ -38,6 +38,8 @@ type Worker struct {
 
 	operations sync.WaitGroup // that run; added to only under mu while ctx has not ended
 
+	renewed chan struct{} // holds a token when the neighbours have changed
+
 	mu         sync.Mutex        // guards neighbours
 	neighbours *proto.Neighbours // the newest that pgod told of
 }
@@ -53,6 +55,7 @@ func New(log hclog.Logger) *Worker {
 		board:      newBoard(),
 		meter:      newMeter(),
 		configured: make(chan struct{}),
+		renewed:    make(chan struct{}, 1),
 	}
 }
 
@@ -118,14 +121,18 @@ func (w *Worker) open() bool {
 	return true
 }
 
-// Adjust takes what the host has beside the service from now on. What that means
-// for what is deployed is found out by the next poll.
+// Adjust takes what the host has beside the service from now on. A proxy is told at
+// once; what it means for what is deployed is found out by the next poll.
 func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.AdjustReply, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.neighbours = r.GetNeighbours()
 	if service := w.service.Load(); service != nil {
 		service.Adjust(neighbours(w.neighbours))
+		select {
+		case w.renewed <- struct{}{}:
+		default:
+		}
 	}
 	return &proto.AdjustReply{}, nil
 }

@@ -143,7 +143,7 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	last := &tail{max: 2000}
+	last := NewTail(2000)
 	cmd.Stdout = writer{out.Stdout}
 	cmd.Stderr = io.MultiWriter(last, writer{out.Stderr})
 	group, err := procgroup.Start(cmd)
@@ -219,13 +219,16 @@ func (w writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// tail keeps the last max bytes written to it.
-type tail struct {
+// Tail keeps the end of what is written to it.
+type Tail struct {
 	max int
 	buf []byte
 }
 
-func (t *tail) Write(b []byte) (int, error) {
+// NewTail returns a Tail of the last max bytes.
+func NewTail(max int) *Tail { return &Tail{max: max} }
+
+func (t *Tail) Write(b []byte) (int, error) {
 	t.buf = append(t.buf, b...)
 	if len(t.buf) > 2*t.max {
 		t.buf = append(t.buf[:0], t.buf[len(t.buf)-t.max:]...)
@@ -234,7 +237,7 @@ func (t *tail) Write(b []byte) (int, error) {
 }
 
 // String returns the last lines, whole ones only where some were cut.
-func (t *tail) String() string {
+func (t *Tail) String() string {
 	b := t.buf
 	if len(b) > t.max {
 		b = b[len(b)-t.max:]

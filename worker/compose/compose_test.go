@@ -92,7 +92,7 @@ func TestBrokenClientDoesNotBreakCompose(t *testing.T) {
 }
 
 func TestTail(t *testing.T) {
-	last := &tail{max: 20}
+	last := &Tail{max: 20}
 	for range 1000 {
 		_, _ = last.Write([]byte("0123456789\n"))
 	}

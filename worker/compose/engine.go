@@ -353,7 +353,7 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }()
-	text := &tail{max: maxLastLines}
+	text := &Tail{max: maxLastLines}
 	if inspect.Config.Tty {
 		_, err = io.Copy(text, stream)
 	} else {

@@ -201,6 +201,27 @@ func find(ctx context.Context, c *client.Client, project, service string, index 
 	return "", &NoContainerError{text}
 }
 
+// Running returns the numbers of a compose service's containers that run.
+func (e *Engine) Running(ctx context.Context, project, service string) ([]int, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	filter := ofProject(project)
+	filter.Add("label", serviceLabel+"="+service)
+	filter.Add("status", "running")
+	all, err := c.ContainerList(ctx, container.ListOptions{Filters: filter})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var numbers []int
+	for _, summary := range all {
+		numbers = append(numbers, number(summary))
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
 func number(s container.Summary) int {
 	n, _ := strconv.Atoi(s.Labels[numberLabel])
 	return n

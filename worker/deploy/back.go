@@ -174,6 +174,9 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
+	if err := s.placeForSnippet(commit); err != nil {
+		return nil, &lostError{err}
+	}
 	if err := s.imagesHere(ctx, to); err != nil {
 		return nil, err
 	}

@@ -137,6 +137,10 @@ func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (sw
 	if switched || err != nil {
 		s.conclude(err)
 	}
+	if switched {
+		s.SyncProxy(ctx)
+		s.judge()
+	}
 	if outcome = outcomeOf(err); err == nil && o.hold {
 		outcome = Held
 	}

@@ -16,6 +16,7 @@ import (
 // Resume brings what runs in line with what is wanted after the worker's start,
 // where a crash can have left it in between. It is a change.
 func (s *Service) Resume(ctx context.Context) error {
+	s.SyncProxy(ctx) // it does not wait for a git server
 	if s.snapshot().Wanted != Down {
 		return nil // the first Poll does it
 	}
@@ -39,6 +40,7 @@ func (s *Service) stayDown(ctx context.Context) error {
 func (s *Service) Poll(ctx context.Context) error {
 	before, _ := s.repo.Head()
 	outcome, err := s.poll(ctx)
+	s.SyncProxy(ctx)
 	s.ended(outcome, err)
 	if head, _ := s.repo.Head(); head != before {
 		if err := s.repo.Compact(ctx); err != nil {

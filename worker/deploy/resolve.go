@@ -129,6 +129,9 @@ func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
 
 // candidate is a model of a commit, its paths in the stage.
 func (s *Service) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
+	if err := s.placeForSnippet(commit); err != nil {
+		return nil, &stepError{"deploy", short(commit), verdict{err}}
+	}
 	c := &candidate{commit: commit, record: r, resolved: model, images: model.Images(s.cfg.Name), built: model.Built()}
 	mounted, contexts := model.Uses(s.stage(), compose.Mounted), model.Uses(s.stage(), compose.Context)
 	if err := s.provided(ctx, commit, slices.Concat(mounted, contexts)); err != nil {

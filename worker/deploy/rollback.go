@@ -62,6 +62,8 @@ func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.O
 	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
 	r, err := s.rollBack(ctx, by, to, o)
 	s.conclude(err)
+	s.SyncProxy(ctx)
+	s.judge()
 	if err = s.remember(r, err, false); err != nil {
 		s.ended(outcomeOf(err), err)
 		return err

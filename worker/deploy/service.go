@@ -40,6 +40,9 @@ type Config struct {
 	Gate     time.Duration // how long a deploy may take to become healthy
 	Limits   policy.Limits // what the operator grants; its neighbours come with Adjust
 
+	Proxy  *Proxy  // nil: the service is no reverse proxy
+	Routes []Route // its own urls
+
 	OnStep func(Step) // called as each step begins; nil: nobody wants to know
 }
 
@@ -72,11 +75,15 @@ type Service struct {
 	healing      healing
 	held         Basis // what was proven and is held
 
+	saidNobodyTold bool // that nobody tells the proxy
+
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
 	policy policy.Limits
 	state  State
 	damage error // of the state that was saved: then nothing is changed, and all can be seen
 	status Status
+
+	snippetText string // the newest snippet, for a proxy
 }
 
 // Status is what a Service says of itself.
@@ -96,6 +103,8 @@ type Status struct {
 	Pin        *Pin
 	Unwell     []string            // containers that are not as they should be, and how
 	Ports      []compose.Published // host ports that its running containers have
+	Warnings   []string            // what works, or could, and should be changed
+	Snippet    *Snippet            // nil: the service is no reverse proxy
 }
 
 // Idle is the activity between two changes.
@@ -146,6 +155,7 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 		v := state.Verdict
 		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
 	}
+	s.judge()
 	return s, nil
 }
 
@@ -178,6 +188,7 @@ type Neighbours struct {
 	Services []string           // their names
 	Granted  []policy.PortRange // host ports of theirs, and pgod's own
 	Reserved map[string]string  // the host part of each target in urls, and whose it is
+	Snippet  string             // for a reverse proxy: what its snippet is to hold
 }
 
 // Adjust tells what the service has for neighbours from now on.
@@ -185,6 +196,7 @@ func (s *Service) Adjust(n Neighbours) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.policy.Others, s.policy.Granted, s.policy.Reserved = n.Services, n.Granted, n.Reserved
+	s.snippetText = n.Snippet
 }
 
 // limits is what a model is held against now.
@@ -228,6 +240,9 @@ func (s *Service) Status() Status {
 		status.Deployed, status.DeployedAt, status.Trigger, status.Reason = d.Commit, d.At.Add(d.Duration), d.Trigger, d.Reason
 	}
 	status.Frozen, status.Pin = s.state.Frozen, s.state.pinned(time.Now())
+	if s.cfg.Proxy != nil {
+		status.Snippet = s.state.snippet()
+	}
 	if head, ok := s.repo.Head(); ok {
 		status.Head = head.String()
 	}

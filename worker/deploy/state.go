@@ -56,6 +56,10 @@ type State struct {
 	// Brought has the names of images that this service pulled or built. Those
 	// may be removed when nothing that is kept uses them.
 	Brought []string `json:"brought,omitempty"`
+
+	// Snippet is what there is to remember of a reverse proxy's snippet; nil: the
+	// service is none.
+	Snippet *Snippet `json:"snippet,omitempty"`
 }
 
 // Basis is what a model is made of and judged by. Where it is the same there is

@@ -73,6 +73,9 @@ func (s *Service) prepare(ctx context.Context, c *candidate) error {
 	if err := s.portsFree(ctx, c); err != nil {
 		return &stepError{"start", short(c.commit), err}
 	}
+	if err := s.trySnippet(); err != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
 	return nil
 }
 
@@ -119,6 +122,14 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	s.enter(StepCheckout, c.commit)
 	if err := s.moveCheckout(ctx, c.commit); err != nil {
 		return err
+	}
+	if err := s.writeSnippet(); err != nil {
+		return &stepError{"start", short(c.commit), err}
+	}
+	if !inPlace {
+		if err := s.startsKnowing(); err != nil {
+			return err
+		}
 	}
 	s.enter(StepModel, c.commit)
 	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {

@@ -118,3 +118,33 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 	}
 	return at, nil
 }
+
+// Occupant returns what the commit has in the place of a file that is not to come from
+// git: something at that path, or something above it that is no directory. It is "" when
+// the place is free.
+func (r *Repo) Occupant(hash Hash, name string) (string, error) {
+	store := r.store()
+	defer store.close()
+	c, err := commit(store, hash)
+	if err != nil {
+		return "", err
+	}
+	name = path.Clean(name)
+	for i := range len(name) + 1 {
+		whole := i == len(name)
+		if !whole && name[i] != '/' {
+			continue
+		}
+		e, err := find(store, c.TreeHash, name[:i])
+		if err != nil {
+			return "", unreadable(hash, err)
+		}
+		if e == nil {
+			return "", nil
+		}
+		if whole || e.Mode != filemode.Dir {
+			return name[:i], nil
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,38 @@
+package compose
+
+import "strings"
+
+// Hosts returns the names under which containers of the model are found on a network
+// that they share with others, in lower case, each with its compose service. Names that
+// compose makes up are not among them.
+func (m *Model) Hosts() map[string]string {
+	hosts := map[string]string{}
+	for name, service := range m.services() {
+		hosts[strings.ToLower(name)] = name
+		if own, _ := service["container_name"].(string); own != "" {
+			hosts[strings.ToLower(own)] = name
+		}
+		for _, settings := range objects(service["networks"]) {
+			aliases, _ := settings["aliases"].([]any)
+			for _, alias := range aliases {
+				if alias, ok := alias.(string); ok {
+					hosts[strings.ToLower(alias)] = name
+				}
+			}
+		}
+	}
+	return hosts
+}
+
+// Shares tells whether a compose service is on a network that is not the project's alone.
+func (m *Model) Shares(service, project string) bool {
+	networks := objects(m.root["networks"])
+	joined, _ := m.services()[service]["networks"].(map[string]any)
+	for key := range joined {
+		if name, _ := networks[key]["name"].(string); !strings.HasPrefix(name, project+"_") {
+			return true
+		}
+	}
+	mode, _ := m.services()[service]["network_mode"].(string)
+	return mode != "" // whoever asks for that knows what it reaches
+}

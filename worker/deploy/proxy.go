@@ -1,0 +1,240 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"pgo/internal/printable"
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+	"pgo/worker/snippet"
+)
+
+// Proxy is what a service needs to know that is the reverse proxy of the others.
+type Proxy struct {
+	Import  string   // path in the repository, where the snippet is written
+	Service string   // the compose service that reads it; empty: nobody is to be told
+	Command []string // to run in its containers when the snippet has changed
+}
+
+// Reload is what came of telling the proxy that its snippet has changed.
+type Reload string
+
+const (
+	Reloaded     Reload = "reloaded"
+	ReloadFailed Reload = "failed"      // it is tried again with each poll
+	NotRunning   Reload = "not running" // it reads the snippet when it starts
+)
+
+// Snippet is what there is to remember of a proxy's snippet.
+type Snippet struct {
+	WrittenAt time.Time `json:"written_at,omitzero"` // when its content changed last
+	Known     string    `json:"known,omitempty"`     // identifies the content that the proxy reads; see identify
+	Reload    Reload    `json:"reload,omitempty"`    // empty: nobody had to be told yet
+	At        time.Time `json:"at,omitzero"`         // of Reload
+	Error     string    `json:"error,omitempty"`     // why it is not written, or the proxy not told
+}
+
+// reloadTimeout is how long the proxy may take to be told.
+const reloadTimeout = 30 * time.Second
+
+// SyncProxy writes the snippet, if it is another one or somebody changed it, and tells
+// the proxy. It is a change. What is wrong is in the status.
+func (s *Service) SyncProxy(ctx context.Context) {
+	state := s.snapshot()
+	if s.cfg.Proxy == nil || len(state.Checkout) == 0 || s.usable() != nil {
+		return // a deploy writes it before anything is started
+	}
+	err := s.writeSnippet()
+	if err == nil && state.Switching == nil {
+		err = s.tellProxy(ctx)
+	}
+	if ctx.Err() == nil {
+		s.noteProxy(err)
+	}
+}
+
+// noteProxy keeps what is wrong with the proxy, and logs what is news.
+func (s *Service) noteProxy(err error) {
+	text := ""
+	if err != nil {
+		text = printable.Cut(s.project.Redact(err.Error()), maxError)
+	}
+	if s.snapshot().snippet().Error == text {
+		return
+	}
+	if err != nil {
+		s.log.Error("the proxy does not know all URLs", "error", text)
+	}
+	if err := s.updateSnippet(func(n *Snippet) { n.Error = text }); err != nil {
+		s.log.Warn("cannot remember how the proxy is", "error", err)
+	}
+}
+
+// snippet returns what is remembered; never nil.
+func (s State) snippet() *Snippet {
+	if s.Snippet == nil {
+		return &Snippet{}
+	}
+	return s.Snippet
+}
+
+func (s *Service) updateSnippet(change func(*Snippet)) error {
+	return s.update(func(st *State) {
+		next := *st.snippet()
+		change(&next)
+		st.Snippet = &next
+	})
+}
+
+// snippetNow is what the proxy is to know.
+func (s *Service) snippetNow() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []byte(s.snippetText)
+}
+
+// identify tells one snippet from another; where it lies and who is told is part of it.
+func (s *Service) identify(content []byte) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q\n", s.cfg.Proxy.Import, s.cfg.Proxy.Service)
+	h.Write(content)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// writeSnippet writes the snippet into the checkout, if there is something to write.
+func (s *Service) writeSnippet() error {
+	if s.cfg.Proxy == nil {
+		return nil
+	}
+	for _, commit := range hashes(s.snapshot().Checkout) {
+		if err := s.placeForSnippet(commit); err != nil {
+			return err
+		}
+	}
+	changed, err := snippet.Write(s.checkout(), s.cfg.Proxy.Import, s.cfg.Dir, s.snippetNow())
+	if err != nil || !changed {
+		return err
+	}
+	s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
+	return s.updateSnippet(func(n *Snippet) { n.WrittenAt = time.Now() })
+}
+
+// trySnippet writes the snippet into the checkout as it is: what a container has put in
+// its way is better found out before the switch than in it.
+func (s *Service) trySnippet() error {
+	commits := hashes(s.snapshot().Checkout)
+	if len(commits) == 0 {
+		return nil
+	}
+	for _, commit := range commits {
+		if s.placeForSnippet(commit) != nil {
+			return nil // the candidate may well have mended that
+		}
+	}
+	return s.writeSnippet()
+}
+
+// placeForSnippet returns an error if the commit has something where the snippet is to be.
+func (s *Service) placeForSnippet(commit gitrepo.Hash) error {
+	if s.cfg.Proxy == nil {
+		return nil
+	}
+	name := s.cfg.Proxy.Import
+	switch occupant, err := s.repo.Occupant(commit, name); {
+	case err != nil:
+		return &stepError{"read", short(commit), err}
+	case occupant == name:
+		return fmt.Errorf("the repository has %s, which pgo writes (`import`): git rm --cached it, and add it to .gitignore", name)
+	case occupant != "":
+		return fmt.Errorf("the repository has %s, which is no directory: pgo cannot write %s (`import`) in there", occupant, name)
+	}
+	return nil
+}
+
+// startsKnowing notes that containers which are about to be started will read the snippet
+// as it is.
+func (s *Service) startsKnowing() error {
+	if s.cfg.Proxy == nil {
+		return nil
+	}
+	identity := s.identify(s.snippetNow())
+	return s.updateSnippet(func(n *Snippet) { n.Known, n.Error = identity, "" })
+}
+
+// tellProxy has the proxy read its snippet again, if it has not yet.
+func (s *Service) tellProxy(ctx context.Context) error {
+	identity := s.identify(s.snippetNow())
+	state := s.snapshot()
+	if state.snippet().Known == identity || state.Deployed == nil {
+		return nil
+	}
+	outcome, err := Reload(""), error(nil)
+	if s.cfg.Proxy.Service != "" {
+		outcome, err = s.reload(ctx)
+	} else if !s.saidNobodyTold {
+		s.saidNobodyTold = true
+		s.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy watches the file itself, or an operator reloads it",
+			"file", s.cfg.Proxy.Import)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return errors.Join(err, s.updateSnippet(func(n *Snippet) {
+		n.Reload, n.At = outcome, time.Now()
+		if err == nil {
+			n.Known = identity
+		}
+	}))
+}
+
+// reload runs the command in the proxy's containers.
+func (s *Service) reload(ctx context.Context) (Reload, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, reloadTimeout, fmt.Errorf("it did not end within %s", reloadTimeout))
+	defer cancel()
+	model, err := s.loadDeployed()
+	if err == nil {
+		err = known(model, []string{s.cfg.Proxy.Service})
+	}
+	if err != nil {
+		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
+	}
+	numbers, err := s.engine.Running(ctx, s.cfg.Name, s.cfg.Proxy.Service)
+	if err != nil {
+		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
+	}
+	for _, number := range numbers {
+		if err := s.reloadIn(ctx, number); err != nil {
+			return ReloadFailed, err
+		}
+	}
+	if len(numbers) == 0 {
+		return NotRunning, nil
+	}
+	s.log.Info("reloaded the proxy", "containers", len(numbers))
+	return Reloaded, nil
+}
+
+// reloadIn runs the command in one container.
+func (s *Service) reloadIn(ctx context.Context, number int) error {
+	said := compose.NewTail(2 << 10)
+	command := compose.Command{Service: s.cfg.Proxy.Service, Index: number, Words: s.cfg.Proxy.Command}
+	status, err := s.engine.Exec(ctx, s.cfg.Name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
+	what := fmt.Sprintf("%s in %s", strings.Join(s.cfg.Proxy.Command, " "), s.cfg.Proxy.Service)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot reload the proxy: %s: %w", what, err)
+	case status == 0:
+		return nil
+	}
+	text := fmt.Sprintf("cannot reload the proxy: %s ended with status %d", what, status)
+	if all := lines(said.String()); len(all) > 0 {
+		text += ": " + printable.Line(all[len(all)-1])
+	}
+	return errors.New(text)
+}

@@ -1,0 +1,86 @@
+package deploy
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"pgo/internal/nearest"
+	"pgo/worker/compose"
+)
+
+// Route is one of a service's urls.
+type Route struct {
+	URL     string
+	Targets []string // host:port
+}
+
+// judge finds what of the configuration does not go together with what is deployed.
+// Nothing is wrong enough to refuse it: the other end may follow with the next commit.
+func (s *Service) judge() {
+	if len(s.cfg.Routes) == 0 && s.cfg.Proxy == nil {
+		return
+	}
+	var warnings []string
+	if model, err := s.loadDeployed(); err == nil {
+		warnings = append(s.lostRoutes(model), s.unseenSnippet(model)...)
+	}
+	s.mu.Lock()
+	news := !slices.Equal(s.status.Warnings, warnings)
+	s.status.Warnings = warnings
+	s.mu.Unlock()
+	if !news {
+		return
+	}
+	for _, warning := range warnings {
+		s.log.Warn("what is deployed and the configuration do not go together", "problem", warning)
+	}
+	s.changed()
+}
+
+// lostRoutes are the targets of urls that a proxy will not find.
+func (s *Service) lostRoutes(model *compose.Model) []string {
+	hosts := model.Hosts()
+	var warnings []string
+	for _, route := range s.cfg.Routes {
+		for _, target := range route.Targets {
+			host, _, _ := strings.Cut(target, ":")
+			service, found := hosts[strings.ToLower(host)]
+			switch {
+			case !found:
+				hint := ""
+				if word, near := nearest.Word(strings.ToLower(host), slices.Collect(maps.Keys(hosts))); near {
+					hint = " (did you mean " + brief(word) + "?)"
+				}
+				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and no compose service is called %s%s; there are %s",
+					route.URL, target, host, hint, brief(strings.Join(model.Services(), ", "))))
+			case s.cfg.Proxy == nil && !model.Shares(service, s.cfg.Name):
+				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and %s is on no network that a proxy can be on: have it join the proxy's",
+					route.URL, target, brief(service)))
+			}
+		}
+	}
+	return warnings
+}
+
+// unseenSnippet warns of a snippet that the proxy does not get to see.
+func (s *Service) unseenSnippet(model *compose.Model) []string {
+	if s.cfg.Proxy == nil {
+		return nil
+	}
+	name := s.cfg.Proxy.Import
+	mounted := model.Uses(s.checkout(), compose.Mounted)
+	if slices.Contains(mounted, name) {
+		return []string{fmt.Sprintf("import: %s is mounted as a file, and containers do not see it change: mount its directory", name)}
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) {
+		if slices.Contains(mounted, dir) {
+			return nil
+		}
+		if dir == "." {
+			return []string{fmt.Sprintf("import: no container mounts the directory of %s", name)}
+		}
+	}
+}
