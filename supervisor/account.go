@@ -40,34 +40,50 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 		return account{}, fmt.Errorf("cannot list the groups of user %q: %w", user, err)
 	}
 	wanted := append([]string{passwd[2], passwd[3]}, strings.Fields(words)...)
-	if ownEngine {
-		group, err := getent(ctx, "group", dockerGroup)
-		if err != nil {
-			return account{}, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
-		}
-		wanted = append(wanted, group[2])
-	}
 	ids, err := numbers(wanted)
 	if err != nil {
 		return account{}, fmt.Errorf("user %q: %w", user, err)
 	}
 	groups := ids[2:]
+	if ownEngine {
+		gid, err := dockerGid(ctx)
+		if err != nil {
+			return account{}, err
+		}
+		groups = append(groups, gid)
+	}
 	slices.Sort(groups)
 	return account{uid: ids[0], gid: ids[1], groups: slices.Compact(groups)}, nil
 }
+
+// dockerGid is the group of those who may use the host's engine.
+func dockerGid(ctx context.Context) (uint32, error) {
+	group, err := getent(ctx, "group", dockerGroup)
+	if err != nil {
+		return 0, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
+	}
+	gid, err := numbers(group[2:3])
+	if err != nil {
+		return 0, fmt.Errorf("group %q: %w", dockerGroup, err)
+	}
+	return gid[0], nil
+}
+
+// errNotThere is what the name service does not have.
+var errNotThere = errors.New("does not exist on this host")
 
 // getent returns the fields of one entry.
 func getent(ctx context.Context, database, name string) ([]string, error) {
 	line, err := command(ctx, "getent", "--", database, name)
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
-		return nil, errors.New("does not exist on this host")
+		return nil, errNotThere
 	}
 	if err != nil {
 		return nil, err
 	}
 	fields := strings.Split(strings.TrimSpace(line), ":")
 	if len(fields) < 4 || fields[0] != name {
-		return nil, errors.New("does not exist on this host") // a number is found as well
+		return nil, errNotThere // a number is found as well
 	}
 	return fields, nil
 }

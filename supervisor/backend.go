@@ -133,7 +133,10 @@ func (s *Supervisor) authorize(session sshd.Session, operation target.Operation,
 		return nil, sshd.Exit{}
 	}
 	i := s.instance(name)
+	trouble, removing := s.isRemoving(name)
 	switch {
+	case i == nil && operator && removing:
+		return nil, sshd.Exit{Status: target.StatusConflict, Message: beingRemoved(name, trouble)}
 	case i == nil && operator:
 		return nil, sshd.Exit{Status: target.StatusNotFound, Message: "no service " + name + " is configured"}
 	case i == nil:
@@ -152,6 +155,15 @@ func (s *Supervisor) authorize(session sshd.Session, operation target.Operation,
 		}
 	}
 	return i, sshd.Exit{}
+}
+
+// beingRemoved says that the service is, and what is in the way of it.
+func beingRemoved(name, trouble string) string {
+	text := name + " is not configured any more, and is being removed"
+	if trouble != "" {
+		text += ": " + trouble
+	}
+	return text
 }
 
 // unauthorized is told to whoever may not use what the session is about.

@@ -250,9 +250,12 @@ func (p *process) discard() {
 // serviceDir returns the service's directory, made if it is missing. Root goes
 // no further than to it: what is inside is the user's.
 func (s *Supervisor) serviceDir(name string, account account) (string, error) {
-	dir := filepath.Join(s.opts.Dir, "services", name)
+	dir := s.dirOf(name)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+	}
+	if err := s.comeBack(name, account); err != nil {
+		return "", err
 	}
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) && account.uid != 0 && ownedBy(dir, 0) && unix.Rmdir(dir) == nil {

@@ -22,8 +22,16 @@ const maxShown = 10
 // hostStatusJSON is what `//status --json` prints: an interface of pgo. Its services
 // are what `status --json` prints of each.
 type hostStatusJSON struct {
-	Services    []statusJSON `json:"services"`
-	ConfigError *errorJSON   `json:"config_error,omitempty"`
+	Services    []statusJSON   `json:"services"`
+	Removing    []removingJSON `json:"removing,omitempty"`
+	ConfigError *errorJSON     `json:"config_error,omitempty"`
+}
+
+// removingJSON is a service that is not configured any more, and being removed.
+type removingJSON struct {
+	Service string    `json:"service"`
+	Since   time.Time `json:"since"`
+	Error   string    `json:"error,omitempty"` // why it is not removed yet
 }
 
 func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
@@ -34,9 +42,13 @@ func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, arg
 		for _, s := range services {
 			all.Services = append(all.Services, s.statusJSON(s.service, now))
 		}
+		for _, r := range s.removing() {
+			all.Removing = append(all.Removing, removingJSON{r.name, r.since.UTC().Truncate(time.Second), r.trouble})
+		}
 		return say(session, encode(all))
 	}
-	return say(session, statusTable(services, now).text(session.Color)+bad.text(now))
+	table := append(statusTable(services, now), removingRows(s.removing())...)
+	return say(session, table.text(session.Color)+bad.text(now))
 }
 
 // statusTable has all services in a line each.
@@ -57,6 +69,21 @@ func statusTable(services []seen, now time.Time) table {
 			{text: strconv.Itoa(worker.Restarts)},
 			{text: printable.Cut(trouble, maxTrouble)},
 		})
+	}
+	return t
+}
+
+// removingRows has a line for each service that is being removed.
+func removingRows(all []removing) table {
+	var t table
+	for _, r := range all {
+		level := hoststat.Notice
+		if r.trouble != "" {
+			level = hoststat.Bad
+		}
+		row := append(texts(r.name), cell{"removing", level})
+		row = append(row, texts("", "", "", "", "", "", "", printable.Cut(r.trouble, maxTrouble))...)
+		t = append(t, row)
 	}
 	return t
 }

@@ -45,6 +45,7 @@ var (
 	serviceUnwell  = gauge("pgo_service_unwell_containers", "How many containers are not as they should be.", "service")
 	servicePorts   = gauge("pgo_service_used_ports", "How many host ports the running containers have.", "service")
 	serviceDeploys = counter("pgo_service_deploys_total", "Deploys that pgod has seen end, by outcome; what fails again for the same reason counts once.", "service", "outcome")
+	serviceLeaving = gauge("pgo_service_removing_since_timestamp_seconds", "Since when a service that is not configured any more is being removed; missing for all others.", "service")
 	workerState    = gauge("pgo_worker_state", "1 for the state that the service's worker process is in, and 0 for the others.", "service", "state")
 	workerRestarts = counter("pgo_worker_restarts_total", "How often the worker has ended.", "service")
 	workerLoop     = gauge("pgo_worker_crashloop", "Whether the worker ends again and again.", "service")
@@ -114,6 +115,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	s.moment(configTime, applied)
 	if count := c.connections.Load(); count != nil {
 		s.put(connections, float64((*count)()))
+	}
+	for _, leaving := range c.removing() {
+		s.moment(serviceLeaving, leaving.since, leaving.name)
 	}
 	for _, service := range c.overview() {
 		s.service(service)

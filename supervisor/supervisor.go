@@ -50,10 +50,11 @@ type Supervisor struct {
 
 	mu          sync.Mutex // guards what follows
 	instances   map[string]*instance
-	leaving     map[string]*instance // not configured any more; the worker may still be there
-	operators   map[string]bool      // public keys by wire form
-	reappointed chan struct{}        // closed when operators is replaced
-	sshPort     int                  // what pgod listens at; 0: not known yet
+	removals    map[string]*removal // of services that were configured once; one may be in instances again
+	noted       map[string]noted    // what is known of services that were configured once; never changed, only replaced
+	operators   map[string]bool     // public keys by wire form
+	reappointed chan struct{}       // closed when operators is replaced
+	sshPort     int                 // what pgod listens at; 0: not known yet
 	closing     bool
 }
 
@@ -73,7 +74,14 @@ func New(opts Options) (*Supervisor, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	return &Supervisor{opts: opts, lock: lock, instances: map[string]*instance{}, leaving: map[string]*instance{}, reappointed: make(chan struct{}), ending: make(chan struct{})}, nil
+	noted, err := loadNotes(opts.Dir)
+	if err != nil {
+		opts.Logger.Error("a service that was taken out while pgod did not run may not be removed", "error", err)
+	}
+	return &Supervisor{
+		opts: opts, lock: lock, instances: map[string]*instance{}, removals: map[string]*removal{}, noted: noted,
+		reappointed: make(chan struct{}), ending: make(chan struct{}),
+	}, nil
 }
 
 // checkDir refuses a directory in which somebody else could replace the host
@@ -124,7 +132,8 @@ func makeSocketDir(dir string) error {
 // Apply makes the configuration's services the ones that run, and the operator
 // keys the ones that count. A service whose entry is the same keeps its worker,
 // which is told what has changed beside it; one whose entry changed gets a new
-// worker. Containers are not touched. sshPort is what pgod listens at. While pgod is
+// worker, and one that is not there any more is removed: its containers are taken down,
+// and its directory is moved away. sshPort is what pgod listens at. While pgod is
 // stopping nothing changes.
 func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
 	s.mu.Lock()
@@ -151,22 +160,22 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 			continue
 		}
 		changes.replaced(service.Name, old != nil)
-		if old == nil { // two workers must never share a directory
-			old = s.leaving[service.Name]
-			delete(s.leaving, service.Name)
+		leaving := s.removals[service.Name] // two workers must never share a directory
+		if leaving != nil && old == nil {
+			old = leaving.old
 		}
 		next := newInstance(s, service, neighbours)
 		if old != nil && old.service.Repository.Reveal() == service.Repository.Reveal() && old.service.Branch == service.Branch {
 			next.view.inherit(old.view)
 		}
-		s.replace(old, next)
+		s.replace(old, leaving, next)
 	}
+	s.note(services)
 	for name, old := range s.instances {
 		if !configured[name] {
-			old.log.Warn("the service is not configured any more: its worker ends, its containers stay as they are")
+			old.log.Warn("the service is not configured any more: its worker ends, and its containers are taken down")
 			delete(s.instances, name)
-			s.leaving[name] = old
-			s.replace(old, nil)
+			s.remove(name, old)
 			changes.Removed = append(changes.Removed, name)
 		}
 	}
@@ -175,32 +184,21 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 	return changes
 }
 
-// replace ends the old instance, if there is one, and then begins the new one,
-// if there is one. The lock is held.
-func (s *Supervisor) replace(old, next *instance) {
-	if next != nil {
-		s.instances[next.service.Name] = next
-	}
+// replace ends the old instance and the removal, if there are such, and then begins the
+// new instance. The lock is held.
+func (s *Supervisor) replace(old *instance, leaving *removal, next *instance) {
+	s.instances[next.service.Name] = next
 	s.lives.Go(func() {
+		if leaving != nil {
+			leaving.stop()
+		}
 		if old != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
 			defer cancel()
 			old.stop(ctx)
-			s.left(old)
 		}
-		if next != nil {
-			next.run()
-		}
+		next.run()
 	})
-}
-
-// left forgets an instance that has stopped.
-func (s *Supervisor) left(old *instance) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if name := old.service.Name; s.leaving[name] == old {
-		delete(s.leaving, name)
-	}
 }
 
 // Close ends all workers: changes that run may go on until ctx ends. Containers
@@ -212,6 +210,9 @@ func (s *Supervisor) Close(ctx context.Context) {
 	}
 	s.closing = true
 	instances := s.all()
+	for _, r := range s.removals {
+		r.cancel()
+	}
 	s.mu.Unlock()
 	for _, i := range instances {
 		s.lives.Go(func() { i.stop(ctx) })

@@ -43,8 +43,8 @@ func TestServiceThatComesBackWaits(t *testing.T) {
 	old.run()
 	<-next.view.judged
 	s.Close(t.Context())
-	if len(s.leaving) != 0 {
-		t.Errorf("still leaving: %v", s.leaving)
+	if len(s.removals) != 0 {
+		t.Errorf("still leaving: %v", s.removals)
 	}
 }
 

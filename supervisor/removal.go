@@ -1,0 +1,227 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/printable"
+	"pgo/proto"
+)
+
+// removeTimeout bounds one try to take down a service.
+const removeTimeout = 10 * time.Minute
+
+// removal takes down a service that is not configured any more, and then moves its
+// directory away. It tries until that has worked, or the service is configured again.
+type removal struct {
+	supervisor *Supervisor
+	name       string
+	old        *instance // its worker ends first; nil: there is none
+	noted      noted
+	log        hclog.Logger
+	since      time.Time
+
+	ctx    context.Context // ends when the removal is not wanted any more
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended, either way
+
+	mu  sync.Mutex // guards what follows
+	err error      // why the last try did not work; nil: none has failed
+}
+
+// remove begins to remove a service. The lock is held.
+func (s *Supervisor) remove(name string, old *instance) {
+	r := &removal{
+		supervisor: s, name: name, old: old, noted: s.noted[name], since: time.Now(),
+		log: s.opts.Logger.With("service", name), done: make(chan struct{}),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	s.removals[name] = r
+	s.lives.Go(r.run)
+}
+
+func (r *removal) run() {
+	defer r.cancel()
+	removed := r.tryUntilDone()
+	s := r.supervisor
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removals[r.name] == r {
+		delete(s.removals, r.name)
+		if removed && s.instances[r.name] == nil {
+			s.forget(r.name)
+		}
+	}
+	close(r.done)
+}
+
+// tryUntilDone returns whether the service is removed.
+func (r *removal) tryUntilDone() bool {
+	if r.old != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+		defer cancel()
+		r.old.stop(ctx)
+	}
+	var tries restarts
+	for r.ctx.Err() == nil {
+		to, err := r.try()
+		if err == nil {
+			r.log.Info("the service is removed: its directory and its volumes are kept", "directory", orNone(to))
+			return true
+		}
+		if r.ctx.Err() != nil {
+			break
+		}
+		delay := tries.next(0)
+		if r.failed(err) {
+			r.log.Error("cannot remove the service: it is tried again", "error", err)
+		}
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-r.ctx.Done():
+			timer.Stop()
+		}
+	}
+	return false
+}
+
+// failed notes why a try did not work, and tells whether that is news.
+func (r *removal) failed(err error) (news bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	news = r.err == nil || r.err.Error() != err.Error()
+	r.err = err
+	return news
+}
+
+// trouble is why the last try did not work, fit to be shown; empty: none has failed.
+func (r *removal) trouble() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		return ""
+	}
+	return printable.Line(r.err.Error())
+}
+
+// stop ends the removal and returns when it has ended. A try that runs may go on for a
+// while: half of a service taken down helps nobody.
+func (r *removal) stop() {
+	r.cancel()
+	<-r.done
+}
+
+// try has a worker of the service's own user take down its containers, and then moves
+// its directory away.
+func (r *removal) try() (to string, err error) {
+	s := r.supervisor
+	dir := s.dirOf(r.name)
+	if info, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) || err == nil && info.IsDir() && ownedBy(dir, 0) && os.Remove(dir) == nil {
+		return "", nil // no worker has ever worked in it
+	}
+	p, err := s.launch(r.ctx, r.errand(dir))
+	if err != nil {
+		return "", err
+	}
+	defer p.discard()
+	call, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), removeTimeout)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, func() { time.AfterFunc(DrainTimeout, cancel) })()
+	_, err = p.rpc.Remove(call, &proto.RemoveRequest{})
+	p.runner.group.Stop(termGrace)
+	switch {
+	case err != nil && !r.noted.known():
+		return "", fmt.Errorf("%s; pgod does not know which engine it used: configure the service once more, and then take it out", status.Convert(err).Message())
+	case err != nil:
+		return "", errors.New(status.Convert(err).Message())
+	case r.ctx.Err() != nil:
+		return "", r.ctx.Err()
+	}
+	return s.moveAway(r.name, time.Now())
+}
+
+// errand is what the worker is launched for that takes the service down.
+func (r *removal) errand(dir string) errand {
+	return errand{
+		account: func(ctx context.Context) (account, error) { return r.noted.account(ctx, dir) },
+		dir:     func(account) (string, error) { return dir, nil },
+		configure: func(account) *proto.ConfigureRequest {
+			return &proto.ConfigureRequest{
+				Name: r.name, Purpose: proto.Purpose_REMOVAL, DockerHost: r.noted.DockerHost,
+				TimeoutMs: removeTimeout.Milliseconds(),
+			}
+		},
+		log: r.log,
+	}
+}
+
+// Sweep removes each service whose directory is there and which is not configured: it
+// was taken out of the configuration while pgod did not run. The services of these
+// names stay as they are. It is for pgod's start, after Apply: later on, somebody may be
+// about to put a directory there by hand.
+func (s *Supervisor) Sweep(keep []string) {
+	entries, err := os.ReadDir(filepath.Join(s.opts.Dir, "services"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.opts.Logger.Error("cannot look for services that are not configured any more", "error", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	for _, entry := range entries {
+		name, log := entry.Name(), s.opts.Logger.With("service", entry.Name())
+		switch {
+		case s.instances[name] != nil || s.removals[name] != nil:
+		case !serviceName.MatchString(name) || !entry.IsDir():
+			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.dirOf(name)))
+		case slices.Contains(keep, name):
+			log.Warn("the service is configured for other machines, and none for this one: it is left as it is, without a worker; see --machine")
+		default:
+			log.Warn("the service is not configured any more: its containers are taken down")
+			s.remove(name, nil)
+		}
+	}
+}
+
+// removing is a service that is being removed, as everybody may see it.
+type removing struct {
+	name, trouble string
+	since         time.Time
+}
+
+// removing are the services that are being removed, by name.
+func (s *Supervisor) removing() []removing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []removing
+	for _, r := range s.removals {
+		if s.instances[r.name] == nil { // not one that is to come back
+			all = append(all, removing{r.name, r.trouble(), r.since})
+		}
+	}
+	slices.SortFunc(all, func(a, b removing) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+// isRemoving tells whether the service is being removed, and what is in the way.
+func (s *Supervisor) isRemoving(name string) (trouble string, is bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.removals[name]
+	if r == nil {
+		return "", false
+	}
+	return r.trouble(), true
+}
