@@ -25,7 +25,7 @@ import (
 // runDir has the sockets of all pgods of this host.
 const runDir = "/run/pgo"
 
-// loaded is a configuration that is fine.
+// loaded is a configuration. One that is not fine has the names of its files alone.
 type loaded struct {
 	*config.Config
 	operators []ssh.PublicKey
@@ -33,10 +33,10 @@ type loaded struct {
 
 func load(f flags, options config.Options) (loaded, error) {
 	cfg, err := config.Load(f.config, options)
-	if err != nil {
-		return loaded{}, err
-	}
 	l := loaded{Config: cfg}
+	if err != nil {
+		return l, err
+	}
 	if cfg.OperatorKeys != "" {
 		l.operators, err = config.LoadOperatorKeys(cfg.OperatorKeys)
 	}

@@ -5,6 +5,7 @@ package config
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"time"
 )
 
@@ -13,8 +14,20 @@ type Config struct {
 	OperatorKeys    string         // path of an authorized_keys file; empty: there are no operators
 	Notify          []SecretURL    // where every service's results go
 	TrustedNetworks []netip.Prefix // whose failed logins slow nobody down
+	Upstream        *Upstream      // where the rest of the configuration is; nil: there is no more
 	Services        []Service      // those of this machine, in the order of the files
+	Elsewhere       []string       // names of the services of other machines
 	Warnings        Problems       // what works but should be changed
+
+	// Files are the local ones that count: the main file and those in its DropinDir, the
+	// operators' keys, and all that is referred to, whether or not they are there.
+	Files []string
+}
+
+// Reload is what makes a proxy read its configuration again.
+type Reload struct {
+	Service string // of compose; empty: there is nothing to run
+	Command []string
 }
 
 // Service is one [[services]] entry.
@@ -31,7 +44,7 @@ type Service struct {
 	Ports      []PortRange // empty: all but those granted to others
 	Networks   []string    // empty: all
 	Import     string      // path in the repository; empty: no snippet is written
-	Reload     string      // a compose service and the command to run in it
+	Reload     Reload
 	Registries []Registry
 	GitKey     Secret // the private key itself, in PEM; empty: none
 	Allow      []string
@@ -91,15 +104,35 @@ type Options struct {
 	SSHPort         int           // pgod's own, which no service may publish
 	Machines        []string      // this host's names
 	DefaultInterval time.Duration // of services that set none; 0: a minute
+	Upstream        *Upstream     // from the command line; nil: what the main file says
+	Remote          []File        // from git: the main file, and then those beside it
 }
 
-// Load reads the file at path and those in DropinDir(path). Its error is Problems.
+// File is one that was fetched from git.
+type File struct {
+	Path    string // as problems show it, such as pgo-config.git//pgo.toml
+	Content []byte
+}
+
+// Load reads the file at path and those in DropinDir(path), and what opts hold of files from
+// git. Without a path it reads those alone. Its error is Problems, and then Config has Files
+// and nothing else.
 func Load(path string, opts Options) (*Config, error) {
-	sources, problems := readSources(path)
-	config, more := parse(sources, opts, references{readSecretFile, lookupEnv})
-	if problems = append(problems, more...); len(problems) > 0 {
-		return nil, problems
+	sources, looked, problems := readSources(path, opts.Remote)
+	secretFile := func(path string) (string, error) {
+		looked = append(looked, path)
+		return readSecretFile(path)
 	}
+	config, more := parse(sources, opts, references{secretFile, lookupEnv})
+	if config.OperatorKeys != "" {
+		looked = append(looked, config.OperatorKeys)
+	}
+	slices.Sort(looked)
+	looked = slices.Compact(looked)
+	if problems = append(problems, more...); len(problems) > 0 {
+		return &Config{Files: looked}, problems
+	}
+	config.Files = looked
 	return config, nil
 }
 

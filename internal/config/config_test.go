@@ -75,7 +75,7 @@ func TestEveryKey(t *testing.T) {
 			Ports:    []PortRange{{8080, 8080}, {5005, 5010}, {9000, 9010}},
 			Networks: []string{"reverse_proxy"},
 			Import:   "caddy/Caddyfile-import",
-			Reload:   "caddy caddy reload --config /etc/caddy/Caddyfile",
+			Reload:   Reload{"caddy", []string{"caddy", "reload", "--config", "/etc/caddy/Caddyfile"}},
 			Registries: []Registry{
 				{"registry.example.org:5000", "robot$x", secret("S3C:R@ET")},
 				{"registry.example.org", "user", secret("S3CRET")},
@@ -310,5 +310,12 @@ func TestLoadWarnsOfPublicToken(t *testing.T) {
 		if len(config.Warnings) != want {
 			t.Errorf("mode %04o: warnings %v", mode, config.Warnings)
 		}
+	}
+}
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -40,18 +40,38 @@ func (r *reader) checkConflicts() {
 	}
 	checkAllow(here)
 	checkUsers(here)
+	r.checkUpstream(here)
+	checkImports(here)
 	checkURLs(here)
 	checkPorts(here, r.opts.SSHPort)
 }
 
 // checkKeys finds keys of one service that do not go together.
 func checkKeys(s placed) {
-	scheme, _, ok := strings.Cut(s.Repository.String(), "://")
-	if key := s.at.key("git_key"); key.raw != nil && ok && scheme != "ssh" {
-		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
-	}
+	checkGitKey(s.at, s.Repository)
 	if reload := s.at.key("reload"); reload.raw != nil && s.at.key("import").raw == nil {
 		reload.complain(wrong("leave it out, or set import", "no use for it without import"))
+	}
+}
+
+// checkGitKey finds a key for a repository that is not read over SSH.
+func checkGitKey(at value, repository SecretURL) {
+	scheme, _, ok := strings.Cut(repository.String(), "://")
+	if key := at.key("git_key"); key.raw != nil && ok && scheme != "ssh" {
+		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
+	}
+}
+
+// checkImports warns of a second proxy. Both work, but most likely one is a copy.
+func checkImports(services []placed) {
+	imports := claims{}
+	for _, s := range services {
+		if s.Import == "" {
+			continue
+		}
+		if first, taken := imports.take("", s); taken {
+			s.at.key("import").warn(wrong("leave it out of one, unless that is meant", "%s has import too: each of the two proxies gets the urls of all services", first.who()))
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 
 var rootKeys = []key[reader]{
 	{name: "pgod", read: (*reader).readPgod},
+	{name: "upstream", read: (*reader).readUpstream},
 	{name: "services", read: (*reader).readServices},
 }
 
@@ -17,7 +18,7 @@ var pgodKeys = []key[Config]{
 var serviceKeys = []key[Service]{
 	{name: "name", required: true, read: func(s *Service, v value) { s.Name = read(v, parseName) }},
 	{name: "user", required: true, read: func(s *Service, v value) { s.User = read(v, parseUser) }},
-	{name: "repository", required: true, read: readRepository},
+	{name: "repository", required: true, read: func(s *Service, v value) { s.Repository = readRepository(v) }},
 	{name: "branch", read: func(s *Service, v value) { s.Branch = read(v, parseBranch) }},
 	{name: "compose", read: func(s *Service, v value) { s.Compose = read(v, parseRepositoryPath) }},
 	{name: "profiles", read: func(s *Service, v value) { s.Profiles = readList(v, parseProfile) }},
@@ -41,11 +42,12 @@ var serviceKeys = []key[Service]{
 	{name: "notify", read: func(s *Service, v value) { s.Notify = readList(v, parseNotify) }},
 }
 
-func readRepository(s *Service, v value) {
-	s.Repository = read(v, resolved(v.refs, parseRepository))
-	if s.Repository.String() != s.Repository.Reveal() {
+func readRepository(v value) SecretURL {
+	repository := read(v, resolved(v.refs, parseRepository))
+	if repository.String() != repository.Reveal() {
 		v.disclose()
 	}
+	return repository
 }
 
 func readRegistries(s *Service, v value) {

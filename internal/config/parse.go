@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/nearest"
+	"pgo/internal/target"
 )
 
 // Each function here takes the text of one value and returns what it means, or a mistake.
@@ -128,12 +129,22 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseReload takes a compose service and a command.
-func parseReload(text string) (string, error) {
-	if strings.ContainsFunc(text, unicode.IsControl) || len(strings.Fields(text)) < 2 {
-		return "", wrong(`write a compose service and a command, such as "caddy caddy reload"`, "%s is no command in a service", quote(text))
+// A compose service, whose name no program takes for a flag.
+var composeService = regexp.MustCompile(`^[a-zA-Z0-9_.][a-zA-Z0-9_.-]*$`)
+
+// parseReload takes a compose service and a command, with the quotes of a shell.
+func parseReload(text string) (Reload, error) {
+	const form = `write a compose service and a command, such as "caddy caddy reload --config /etc/caddy/Caddyfile"`
+	words, err := target.SplitWords(text)
+	switch {
+	case err != nil:
+		return Reload{}, wrong(form, "%s", err)
+	case strings.ContainsFunc(text, unicode.IsControl) || len(words) < 2 || words[1] == "":
+		return Reload{}, wrong(form, "%s is no command in a service", quote(text))
+	case !composeService.MatchString(words[0]):
+		return Reload{}, wrong(form, "%s is no name of a compose service", quote(words[0]))
 	}
-	return text, nil
+	return Reload{words[0], words[1:]}, nil
 }
 
 // envVar parses VAR=VALUE. Even a text without "=" may be a password.

@@ -16,6 +16,7 @@ type reader struct {
 	refs     references
 	config   Config
 	services []placed // of every machine
+	pgod     value    // the first [pgod]
 	problems Problems
 	warnings Problems
 }
@@ -33,6 +34,7 @@ func parse(sources []source, opts Options, refs references) (*Config, Problems) 
 		opts.DefaultInterval = time.Minute
 	}
 	r := &reader{opts: opts, refs: refs}
+	r.config.Upstream = opts.Upstream
 	order := map[string]int{}
 	for i, s := range sources {
 		order[s.path] = i
@@ -42,6 +44,8 @@ func parse(sources []source, opts Options, refs references) (*Config, Problems) 
 	for _, s := range r.services {
 		if s.here {
 			r.config.Services = append(r.config.Services, *s.Service)
+		} else {
+			r.config.Elsewhere = append(r.config.Elsewhere, s.Name)
 		}
 	}
 	byPlace := func(a, b Problem) int {
@@ -70,6 +74,11 @@ func (r *reader) readPgod(v value) {
 		v.complain(wrong("move it to the main file", "only [[services]] may stand here"))
 		return
 	}
+	if first := r.pgod; first.raw != nil {
+		v.complain(wrong("leave it out of one", "%s:%d has this table already", first.file.path, first.line))
+		return
+	}
+	r.pgod = v
 	readTable(v, "pgod.", pgodKeys, &r.config)
 }
 

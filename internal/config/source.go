@@ -23,15 +23,41 @@ type source struct {
 	text   string
 	dropin bool // from DropinDir: may hold services only
 	public bool // users other than the owner can read it
+	remote bool // from git, where others can read it too
 }
+
+// maxRemote is how many files from git are read. Of local ones root wrote each.
+const maxRemote = 1000
 
 // DropinDir is the directory whose *.toml files are read beside the file at path:
 // /etc/pgo.d for /etc/pgo.toml.
 func DropinDir(path string) string { return strings.TrimSuffix(path, ".toml") + ".d" }
 
-// readSources reads the file at path and those in its DropinDir, in the order of their names.
-func readSources(path string) (sources []source, problems Problems) {
-	paths := []string{path}
+// readSources reads the local files, if there is a path, and then those from git.
+func readSources(path string, files []File) (sources []source, looked []string, problems Problems) {
+	if path != "" {
+		sources, looked, problems = readLocal(path)
+	} else if len(files) == 0 {
+		problems = append(problems, Problem{Message: "no configuration"})
+	}
+	if len(files) > maxRemote {
+		problems = append(problems, problemOf(printable.Line(files[0].Path), 0, fmt.Errorf("%d files, and more than %d are not read", len(files), maxRemote)))
+		files = files[:maxRemote]
+	}
+	for i, file := range files {
+		s := source{path: printable.Line(file.Path), text: string(file.Content), dropin: i > 0, public: true, remote: true}
+		if len(file.Content) > maxFile {
+			problems = append(problems, problemOf(s.path, 0, errTooLarge))
+			continue
+		}
+		sources = append(sources, s)
+	}
+	return sources, looked, problems
+}
+
+// readLocal reads the file at path and those in its DropinDir, in the order of their names.
+func readLocal(path string) (sources []source, paths []string, problems Problems) {
+	paths = []string{path}
 	entries, err := os.ReadDir(DropinDir(path))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		problems = append(problems, problemOf(DropinDir(path), 0, fmt.Errorf("cannot %w", err)))
@@ -51,8 +77,10 @@ func readSources(path string) (sources []source, problems Problems) {
 		s.dropin = i > 0
 		sources = append(sources, s)
 	}
-	return sources, problems
+	return sources, paths, problems
 }
+
+var errTooLarge = fmt.Errorf("larger than %d MiB", maxFile>>20)
 
 func readSource(path string) (source, error) {
 	file, err := os.Open(path)
@@ -69,7 +97,7 @@ func readSource(path string) (source, error) {
 		return source{}, fmt.Errorf("cannot %w", err)
 	}
 	if len(content) > maxFile {
-		return source{}, fmt.Errorf("larger than %d MiB", maxFile>>20)
+		return source{}, errTooLarge
 	}
 	return source{path: path, text: string(content), public: info.Mode()&0o044 != 0}, nil
 }

@@ -10,8 +10,6 @@ var errUnsupported = errors.New("not supported yet")
 var unsupported = map[string]func(raw any) bool{
 	"pgod.notify": notEmpty,
 
-	"services.import": notEmpty,
-	"services.reload": notEmpty,
 	"services.notify": notEmpty,
 }
 

@@ -102,6 +102,10 @@ func (v value) disclose() {
 		return
 	}
 	v.file.disclosed = true
+	if v.file.remote {
+		v.warn(wrong("write file:/path and keep it there, on the host", "a secret, and everybody who can read the repository of this file reads it"))
+		return
+	}
 	v.warn(wrong("chmod 600 "+v.file.path+", or write file:/path and keep it there",
 		"a secret, and other users can read this file"))
 }

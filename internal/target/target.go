@@ -137,7 +137,7 @@ func splitHosts(list string) ([]string, error) {
 // ParseCommand reads an SSH exec line: service//operation and its arguments, split into
 // words as a POSIX shell does, and nothing expanded.
 func ParseCommand(line string) (Command, error) {
-	words, err := splitWords(line)
+	words, err := SplitWords(line)
 	if err != nil {
 		return Command{}, err
 	}

@@ -2,9 +2,9 @@ package target
 
 import "strings"
 
-// splitWords splits an exec line into words as a POSIX shell does, and stops there:
+// SplitWords splits a command line into words as a POSIX shell does, and stops there:
 // quotes and backslashes have their meaning, every other character stands for itself.
-func splitWords(line string) ([]string, error) {
+func SplitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
 	inWord := false // also true for an empty word: ''
@@ -62,7 +62,7 @@ func unquote(word *strings.Builder, s string) int {
 	return 0
 }
 
-// quoteWord writes s so that a shell, and splitWords, read it as one word again.
+// quoteWord writes s so that a shell, and SplitWords, read it as one word again.
 func quoteWord(s string) string {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_@%+=:,./-", r)

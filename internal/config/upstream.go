@@ -1,0 +1,119 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Upstream is where the configuration itself is fetched from.
+type Upstream struct {
+	Repository SecretURL
+	Branch     string
+	Path       string // of the main file in the repository
+	User       string // who the process that fetches it runs as
+	GitKey     Secret // the private key itself, in PEM; empty: none
+	Interval   time.Duration
+}
+
+var upstreamKeys = []key[Upstream]{
+	{name: "repository", required: true, read: func(u *Upstream, v value) { u.Repository = readRepository(v) }},
+	{name: "branch", read: func(u *Upstream, v value) { u.Branch = read(v, parseBranch) }},
+	{name: "path", read: func(u *Upstream, v value) { u.Path = read(v, parseRepositoryPath) }},
+	{name: "user", read: func(u *Upstream, v value) { u.User = read(v, parseUpstreamUser) }},
+	{name: "git_key", read: func(u *Upstream, v value) { u.GitKey = read(v, gitKey(v.refs)) }},
+	{name: "interval", read: func(u *Upstream, v value) { u.Interval = read(v, parseDuration) }},
+}
+
+// newUpstream has what is not said.
+func newUpstream(interval time.Duration) *Upstream {
+	return &Upstream{Branch: "main", Path: "pgo.toml", User: "pgo-config", Interval: interval}
+}
+
+// readUpstream reads [upstream], which the main file of this host alone may have: a
+// configuration from git that leads to another one has no end.
+func (r *reader) readUpstream(v value) {
+	switch {
+	case v.file.remote:
+		v.complain(wrong("leave it out", "this file is from git itself"))
+		return
+	case v.file.dropin:
+		v.complain(wrong("move it to the main file", "only [[services]] may stand here"))
+		return
+	}
+	u := newUpstream(r.opts.DefaultInterval)
+	readTable(v, "upstream.", upstreamKeys, u)
+	checkGitKey(v, u.Repository)
+	r.config.Upstream = u
+}
+
+func parseUpstreamUser(text string) (string, error) {
+	if text == "root" {
+		return "", wrong("make a user for it: useradd --system pgo-config", "what comes from a git server is not read as root")
+	}
+	return parseUser(text)
+}
+
+// checkUpstream finds services of the user that fetches the configuration.
+func (r *reader) checkUpstream(services []placed) {
+	if r.config.Upstream == nil {
+		return
+	}
+	for _, s := range services {
+		if s.User == r.config.Upstream.User && s.User != "" {
+			s.at.key("user").complain(wrong("give the service a user of its own", "this user fetches the configuration from git: the service could forge it"))
+		}
+	}
+}
+
+// IsUpstream tells whether text is meant as a configuration in git, not as a file's path.
+func IsUpstream(text string) bool {
+	scheme, _, found := strings.Cut(text, "://")
+	return found && strings.HasPrefix(scheme, "git+")
+}
+
+const upstreamForm = "write git+https://host/repository//pgo.toml?ref=branch"
+
+// ParseUpstream reads git+https://host/repository//path?ref=branch. It comes from a command
+// line, which everybody on this host can read: it may hold no secret. Its error is Problems.
+func ParseUpstream(text string) (*Upstream, error) {
+	u, err := parseUpstream(text)
+	if err != nil {
+		return nil, Problems{problemOf("--config", 0, err)}
+	}
+	return u, nil
+}
+
+func parseUpstream(text string) (*Upstream, error) {
+	u := newUpstream(time.Minute)
+	if strings.Contains(text, "#") {
+		return nil, wrong("write ?ref=branch for a branch, and %23 for a # in a path", "a # in the URL")
+	}
+	text, query, _ := strings.Cut(strings.TrimPrefix(text, "git+"), "?")
+	scheme, place, _ := strings.Cut(text, "://")
+	repository, path, found := strings.Cut(place, "//")
+	if account, _, ok := strings.Cut(place, "@"); ok && (scheme != "ssh" || strings.Contains(account, ":")) {
+		return nil, wrong("write [upstream] in a local file, with file:/path as its repository", "a user name or token, which everybody on this host could read in the list of processes")
+	}
+	var err error
+	if u.Repository, err = parseRepository(scheme + "://" + repository); err != nil {
+		return nil, err
+	}
+	if found {
+		unescaped, err := url.PathUnescape(path)
+		if err != nil || unescaped == "" {
+			return nil, wrong(upstreamForm, "no path of a file after the //")
+		}
+		if u.Path, err = parseRepositoryPath(unescaped); err != nil {
+			return nil, err
+		}
+	}
+	parameters, err := url.ParseQuery(query)
+	if err != nil || query != "" && (len(parameters) != 1 || len(parameters["ref"]) != 1 || parameters.Get("ref") == "") {
+		return nil, wrong(upstreamForm, "after the ? there may be one ref=branch")
+	}
+	if query != "" {
+		u.Branch, err = parseBranch(parameters.Get("ref"))
+	}
+	return u, err
+}

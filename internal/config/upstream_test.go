@@ -1,0 +1,203 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestUpstream(t *testing.T) {
+	const text = `
+[upstream]
+repository = "ssh://git@git.example.org/pgo-config.git"
+branch = "live"
+path = "./hosts/pgo.toml"
+user = "fetcher"
+git_key = "/secret/key"
+interval = "5m"
+`
+	config, problems := parse([]source{{text: text}}, Options{}, testReferences())
+	const repository = "ssh://git@git.example.org/pgo-config.git"
+	want := &Upstream{SecretURL{repository, NewSecret(repository)}, "live", "hosts/pgo.toml", "fetcher", NewSecret(testKeys().plain), 5 * time.Minute}
+	if len(problems) > 0 || !reflect.DeepEqual(config.Upstream, want) {
+		t.Errorf("got %+v, %v", config.Upstream, problems)
+	}
+
+	config, problems = parse([]source{{text: "[upstream]\nrepository = \"file:/secret/repository\""}}, Options{DefaultInterval: time.Hour}, testReferences())
+	const full = "https://oauth2:S3CRET@git.example.org/web.git"
+	want = &Upstream{SecretURL{"https://***@git.example.org/web.git", NewSecret(full)}, "main", "pgo.toml", "pgo-config", Secret{}, time.Hour}
+	if len(problems) > 0 || !reflect.DeepEqual(config.Upstream, want) {
+		t.Errorf("got %+v, %v", config.Upstream, problems)
+	}
+}
+
+func TestParseUpstream(t *testing.T) {
+	for _, test := range []struct{ text, repository, branch, path string }{
+		{"git+https://git.example.org/org/pgo-config.git//pgo.toml?ref=main", "https://git.example.org/org/pgo-config.git", "main", "pgo.toml"},
+		{"git+https://git.example.org/x.git", "https://git.example.org/x.git", "main", "pgo.toml"},
+		{"git+http://git.example.org:8080/x.git?ref=release%2F1.x", "http://git.example.org:8080/x.git", "release/1.x", "pgo.toml"},
+		{"git+ssh://git@git.example.org/x.git//hosts/a%20b.toml", "ssh://git@git.example.org/x.git", "main", "hosts/a b.toml"},
+		{"git+git://git.example.org/x.git//a.toml?ref=a/b", "git://git.example.org/x.git", "a/b", "a.toml"},
+		{"git+file:///srv/git/x.git//a.toml", "file:///srv/git/x.git", "main", "a.toml"},
+	} {
+		u, err := ParseUpstream(test.text)
+		if err != nil || !IsUpstream(test.text) {
+			t.Errorf("%s: %v", test.text, err)
+			continue
+		}
+		want := &Upstream{SecretURL{test.repository, NewSecret(test.repository)}, test.branch, test.path, "pgo-config", Secret{}, time.Minute}
+		if !reflect.DeepEqual(u, want) {
+			t.Errorf("%s: got %+v", test.text, u)
+		}
+	}
+	const token = "a user name or token"
+	for text, want := range map[string]string{
+		"git+https://oauth2:S3CRET@git.example.org/x.git":        token,
+		"git+https://S3CRET@git.example.org/x.git//pgo.toml":     token,
+		"git+ssh://git:S3CRET@git.example.org/x.git//pgo.toml":   token,
+		"git+https://u:S3//CRET@git.example.org/x.git":           token,
+		"git+https://git.example.org/x.git?ref=main&depth=1":     "after the ?",
+		"git+https://git.example.org/x.git?ref=main&ref=x":       "after the ?",
+		"git+https://git.example.org/x.git?ref=":                 "after the ?",
+		"git+https://git.example.org/x.git?branch=main":          "after the ?",
+		"git+https://git.example.org/x.git?ref=-x":               "no name of a branch",
+		"git+https://git.example.org/x.git//":                    "no path of a file",
+		"git+https://git.example.org/x.git//%zz":                 "no path of a file",
+		"git+https://git.example.org/x.git//../pgo.toml":         "leaves the repository",
+		"git+https://git.example.org//pgo.toml":                  "a URL without a path",
+		"git+https://git.example.org/x.git//pgo.toml#main":       "a # in the URL",
+		"git+ftp://git.example.org/x.git":                        "no URL of a git repository",
+		"git+file://host/x.git":                                  "a file on another host",
+		"git+file:////pgo.toml":                                  "a URL without a path",
+		"git+https://git.example.org/x.git?ref=main;x=S3CRET%0a": "after the ?",
+	} {
+		_, err := ParseUpstream(text)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "S3C") {
+			t.Errorf("%s: got %v, want %s", text, err, want)
+		}
+	}
+	for _, path := range []string{"/etc/pgo.toml", "git+https", "pgo.toml", "https://host/x", "/git+https://x"} {
+		if IsUpstream(path) {
+			t.Errorf("%s is a file's path", path)
+		}
+	}
+}
+
+func TestLoadRemote(t *testing.T) {
+	dir := writeFiles(t, 0o600, map[string]string{
+		"pgo.toml":     "[pgod]\n[upstream]\nrepository = \"https://git.example.org/pgo-config.git\"\n" + minimal("local", ""),
+		"pgo.d/1.toml": minimal("dropin", ""),
+	})
+	remote := []File{
+		{"pgo-config.git//pgo.toml", []byte(minimal("remote", `machine = ["host1"]`))},
+		{"pgo-config.git//pgo.d/a.toml", []byte(minimal("team", ""))},
+		{"pgo-config.git//pgo.d/b.toml", []byte(minimal("elsewhere", `machine = ["host2"]`))},
+	}
+	path := filepath.Join(dir, "pgo.toml")
+	for path, want := range map[string][]string{path: {"local", "dropin", "remote", "team"}, "": {"remote", "team"}} {
+		config, err := Load(path, Options{Machines: []string{"host1"}, Remote: remote})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, s := range config.Services {
+			names = append(names, s.Name)
+		}
+		if !slices.Equal(names, want) || (config.Upstream != nil) != (path != "") {
+			t.Errorf("%q: services %q, want %q; upstream %v", path, names, want, config.Upstream)
+		}
+	}
+}
+
+func TestLoadRemoteMistakes(t *testing.T) {
+	dir := writeFiles(t, 0o600, map[string]string{"pgo.toml": "[pgod]\n[upstream]\nrepository = \"https://git.example.org/pgo-config.git\"\n"})
+	path := filepath.Join(dir, "pgo.toml")
+	token := strings.Replace(minimal("remote", ""), "https://", "https://oauth2:S3CRET@", 1)
+	remote := []File{
+		{"x//pgo.toml", []byte("[pgod]\n[upstream]\nrepository = \"https://git.example.org/x.git\"\n" + token + token)},
+		{"x//a\n.toml", []byte("[pgod]\n[upstream]\n" + strings.Replace(minimal("team", ""), `"team"`+"\nrep", `"pgo-config"`+"\nrep", 1))},
+		{"x//large.toml", []byte(strings.Repeat("#", maxFile+1))},
+	}
+	config, err := Load(path, Options{Remote: remote})
+	want := strings.ReplaceAll(`x//large.toml: larger than 1 MiB
+x//pgo.toml:1: pgod: DIR/pgo.toml:1 has this table already; leave it out of one
+x//pgo.toml:2: upstream: this file is from git itself; leave it out
+x//pgo.toml:10: services[1] "remote": name: service "remote" (x//pgo.toml:4) has this name already
+x//a\n.toml:1: pgod: only [[services]] may stand here; move it to the main file
+x//a\n.toml:2: upstream: this file is from git itself; leave it out
+x//a\n.toml:5: services[0] "team": user: this user fetches the configuration from git: the service could forge it; give the service a user of its own`, "DIR", dir)
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	if !slices.Equal(config.Files, []string{path}) {
+		t.Errorf("files %q", config.Files)
+	}
+
+	u, err := ParseUpstream("git+https://git.example.org/x.git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if config, err = Load("", Options{Remote: []File{{"pgo.toml", []byte(token)}}, Upstream: u}); err != nil {
+		t.Fatal(err)
+	}
+	if config.Upstream != u || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0].String(), "a secret, and everybody who can read the repository") {
+		t.Errorf("warnings %v", config.Warnings)
+	}
+	own := strings.Replace(minimal("web", ""), `user = "web"`, `user = "pgo-config"`, 1)
+	if _, err = Load("", Options{Remote: []File{{"pgo.toml", []byte(own)}}, Upstream: u}); err == nil {
+		t.Error("a service of the user that fetches the configuration is taken")
+	}
+
+	many := make([]File, maxRemote+1)
+	for i := range many {
+		many[i] = File{fmt.Sprintf("x//%d.toml", i), nil}
+	}
+	if _, err = Load("", Options{Remote: many}); err == nil || err.Error() != "x//0.toml: 1001 files, and more than 1000 are not read" {
+		t.Errorf("got %v", err)
+	}
+	if _, err = Load("", Options{Remote: many[1:]}); err != nil {
+		t.Error(err)
+	}
+	if _, err = Load("", Options{}); err == nil {
+		t.Error("no configuration at all is taken for an empty one")
+	}
+}
+
+// TestLoadFiles is about what a change of can change the configuration.
+func TestLoadFiles(t *testing.T) {
+	for _, mistake := range []string{"", "brunch = 1"} {
+		dir := writeFiles(t, 0o600, map[string]string{
+			"url":          "https://oauth2:S3CRET@git.example.org/x.git\n",
+			"key":          testKeys().plain,
+			"pgo.d/a.toml": "",
+		})
+		rewrite := func(name, text string) {
+			writeFile(t, filepath.Join(dir, name), strings.ReplaceAll(text, "DIR", dir))
+		}
+		rewrite("pgo.d/a.toml", strings.Replace(minimal("a", "env = [\"A=file:DIR/url\"]"), "https://git.example.org/x.git", "file:DIR/url", 1))
+		rewrite("pgo.toml", "[pgod]\noperator_keys = \"DIR/operators\"\n"+
+			strings.Replace(minimal("b", "git_key = \"DIR/key\"\n"+mistake), "https://", "ssh://git@", 1)+
+			minimal("elsewhere", "machine = [\"other\"]\nenv = [\"A=file:/not/here\"]"))
+		config, err := Load(filepath.Join(dir, "pgo.toml"), Options{})
+		if (err != nil) != (mistake != "") {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, name := range []string{"key", "operators", "pgo.d/a.toml", "pgo.toml", "url"} {
+			want = append(want, filepath.Join(dir, name))
+		}
+		if !slices.Equal(config.Files, want) {
+			t.Errorf("files %q, want %q", config.Files, want)
+		}
+	}
+	missing := filepath.Join(t.TempDir(), "pgo.toml")
+	config, err := Load(missing, Options{})
+	if problems := (Problems)(nil); !errors.As(err, &problems) || !slices.Equal(config.Files, []string{missing}) {
+		t.Errorf("files %q, %v", config.Files, err)
+	}
+}
