@@ -38,6 +38,8 @@ type Worker struct {
 
 	operations sync.WaitGroup // that run; added to only under mu while ctx has not ended
 
+	configuration configuration // for a worker that is there to fetch one
+
 	renewed chan struct{} // holds a token when the neighbours have changed
 
 	mu         sync.Mutex        // guards neighbours

@@ -1,0 +1,137 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/config"
+	"pgo/proto"
+	"pgo/worker/gitrepo"
+)
+
+// Bounds of a configuration in git. All of it goes in one message.
+const (
+	maxConfigFile  = 1 << 20
+	maxConfigFiles = 1000
+	maxConfigBytes = 3 << 20
+)
+
+// configuration follows the branch of a configuration in git.
+type configuration struct {
+	mu   sync.Mutex // held by who fetches; guards what follows
+	repo *gitrepo.Repo
+}
+
+// Fetch brings the configuration files of the branch's head.
+func (w *Worker) Fetch(ctx context.Context, _ *proto.FetchRequest) (*proto.FetchReply, error) {
+	select {
+	case <-w.configured:
+	default:
+		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
+	}
+	if w.cfg.GetPurpose() != proto.Purpose_CONFIGURATION {
+		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to fetch a configuration")
+	}
+	ctx, done, err := w.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	reply, err := w.configuration.fetch(ctx, w.cfg)
+	if err != nil {
+		return nil, status.Error(codes.Unknown, text(err.Error()))
+	}
+	return reply, nil
+}
+
+func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest) (*proto.FetchReply, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.GetTimeoutMs())*time.Millisecond)
+	defer cancel()
+	if c.repo == nil {
+		repo, err := gitrepo.Open(filepath.Join(cfg.GetDir(), "repo.git"), gitrepo.Remote{URL: cfg.GetRepository(), Key: cfg.GetGitKey()}, cfg.GetBranch())
+		if err != nil {
+			return nil, err
+		}
+		c.repo = repo
+	}
+	head, err := c.head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.repo.Commit(head)
+	if err != nil {
+		return nil, err
+	}
+	files, err := c.files(head, cfg.GetCompose())
+	if err != nil {
+		return nil, err
+	}
+	return &proto.FetchReply{Commit: head.String(), Author: text(info.Author), Subject: text(info.Subject), Files: files}, nil
+}
+
+// head brings the branch's head here, if it moved.
+func (c *configuration) head(ctx context.Context) (gitrepo.Hash, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		remote, err := c.repo.Look(ctx)
+		if head, ok := c.repo.Head(); err == nil && (!ok || head != remote) {
+			err = c.repo.Fetch(ctx, remote)
+			if err == nil {
+				err = c.repo.Compact(ctx)
+			}
+		}
+		switch {
+		case err == nil || ctx.Err() != nil || try == tries:
+			return remote, err
+		case errors.Is(err, gitrepo.ErrMoved): // somebody pushed since the look
+		case errors.Is(err, gitrepo.ErrDamaged):
+			if err := c.repo.Rebuild(); err != nil {
+				return remote, err
+			}
+		default:
+			return remote, err
+		}
+	}
+}
+
+// files are the main file and those in its directory of more.
+func (c *configuration) files(head gitrepo.Hash, main string) ([]*proto.File, error) {
+	names := []string{main}
+	dropins := config.DropinDir(main)
+	more, err := c.repo.Names(head, dropins)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range more {
+		if strings.HasSuffix(name, ".toml") && name[0] != '.' {
+			names = append(names, path.Join(dropins, name))
+		}
+	}
+	if len(names) > maxConfigFiles {
+		return nil, fmt.Errorf("%s has more than %d files", dropins, maxConfigFiles)
+	}
+	var files []*proto.File
+	size := 0
+	for _, name := range names {
+		content, err := c.repo.File(head, name, maxConfigFile)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(content); size > maxConfigBytes {
+			return nil, fmt.Errorf("the configuration in commit %s is larger than %d MiB", head, maxConfigBytes>>20)
+		}
+		files = append(files, &proto.File{Path: text(name), Content: content})
+	}
+	return files, nil
+}

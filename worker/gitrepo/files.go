@@ -1,0 +1,67 @@
+package gitrepo
+
+import (
+	"io/fs"
+	"path"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+)
+
+// File returns the content of a regular file of a commit, if it has no more than max
+// bytes. The error is fs.ErrNotExist where there is none. No symbolic link is followed.
+func (r *Repo) File(hash Hash, name string, max int64) ([]byte, error) {
+	store := r.store()
+	defer store.close()
+	c, err := commit(store, hash)
+	if err != nil {
+		return nil, err
+	}
+	e, err := find(store, c.TreeHash, path.Clean(name))
+	switch {
+	case err != nil:
+		return nil, unreadable(hash, err)
+	case e == nil:
+		return nil, problem(fs.ErrNotExist, "commit %s has no file %q", hash, name)
+	case e.Mode != filemode.Regular && e.Mode != filemode.Executable:
+		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is no regular file", hash, name)
+	}
+	size, err := store.EncodedObjectSize(e.Hash)
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	if size > max {
+		return nil, problem(ErrTooLarge, "%q of commit %s is larger than %d KiB", name, hash, max>>10)
+	}
+	content, err := readBlob(store, e.Hash)
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	return content, nil
+}
+
+// Names returns what a commit has in a directory, sorted; nothing where there is none.
+func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
+	store := r.store()
+	defer store.close()
+	c, err := commit(store, hash)
+	if err != nil {
+		return nil, err
+	}
+	e, err := find(store, c.TreeHash, path.Clean(dir))
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	if e == nil || e.Mode != filemode.Dir {
+		return nil, nil
+	}
+	listing, err := object.GetTree(store, e.Hash)
+	if err != nil {
+		return nil, unreadable(hash, err)
+	}
+	var names []string
+	for _, entry := range listing.Entries {
+		names = append(names, entry.Name)
+	}
+	return names, nil
+}
