@@ -300,6 +300,8 @@ func configuration(s config.Service) *proto.ConfigureRequest {
 		Rollback:   s.Rollback,
 		GateMs:     s.Gate.Milliseconds(),
 		DockerHost: s.DockerHost,
+		Proxy:      proxyOf(s),
+		Routes:     routesOf(s),
 	}
 	for _, v := range s.Env {
 		r.Env = append(r.Env, v.Name+"="+v.Value.Reveal())

@@ -97,7 +97,9 @@ func (i *instance) status(v snapshot, now time.Time) rows {
 	}
 	r.add("now", "%s", activity)
 	r = append(r, v.workerRow(now))
+	r.proxy(state.GetProxy(), now)
 	r.list("unwell", state.GetUnwell())
+	r.list("warning", state.GetWarnings())
 	if text := state.GetError(); text != "" {
 		r.add("error", "%s (for %s)", text, since(now, state.GetErrorSince()))
 		r.list("", state.GetDetails())

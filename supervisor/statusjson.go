@@ -31,6 +31,8 @@ type statusJSON struct {
 	Worker     workerJSON  `json:"worker"`
 	Error      *errorJSON  `json:"error,omitempty"`
 	Unwell     []string    `json:"unwell,omitempty"`
+	Warnings   []string    `json:"warnings,omitempty"`
+	Proxy      *proxyJSON  `json:"proxy,omitempty"`
 }
 
 type frozenJSON struct {
@@ -85,6 +87,8 @@ func (s snapshot) statusJSON(service config.Service, now time.Time) statusJSON {
 		NextPoll:   moment(state.GetNextPoll()),
 		Worker:     s.workerJSON(now),
 		Unwell:     printableLines(state.GetUnwell()),
+		Warnings:   printableLines(state.GetWarnings()),
+		Proxy:      proxyJSONOf(state.GetProxy()),
 	}
 	if why := state.GetFrozen(); why != "" {
 		all.Frozen = &frozenJSON{printable.Line(why), moment(state.GetFrozenSince())}
