@@ -78,7 +78,7 @@ name = "web_1"
 user = "nobody"
 repository = "https://git.example.org/web"
 ignore = "yes"
-import = "Caddyfile"
+notify = ["https://hooks.example.org/x"]
 
 [[services]]
 name = "api"
