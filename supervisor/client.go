@@ -200,6 +200,16 @@ func (p *process) watch(ctx context.Context) (silent bool) {
 	return true
 }
 
+// isGone tells whether the process has ended.
+func (p *process) isGone() bool {
+	select {
+	case <-p.gone():
+		return true
+	default:
+		return false
+	}
+}
+
 // goneSoon tells whether the process ends within a moment: a broken connection
 // is the first that is seen of that.
 func (p *process) goneSoon() bool {
@@ -257,6 +267,12 @@ func (s *Supervisor) serviceDir(name string, account account) (string, error) {
 	if err := s.comeBack(name, account); err != nil {
 		return "", err
 	}
+	return dir, handDir(dir, account)
+}
+
+// handDir makes a worker's directory, if it is missing, and hands it over to the
+// worker's user.
+func handDir(dir string, account account) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) && account.uid != 0 && ownedBy(dir, 0) && unix.Rmdir(dir) == nil {
 		// It was empty: a pgod that was killed had not handed it over yet.
@@ -266,17 +282,17 @@ func (s *Supervisor) serviceDir(name string, account account) (string, error) {
 		err = os.Lchown(dir, int(account.uid), int(account.gid))
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+		return fmt.Errorf("cannot make a worker's directory: %w", err)
 	}
 	var info unix.Stat_t
 	if err := unix.Lstat(dir, &info); err != nil {
-		return "", fmt.Errorf("cannot look at the service's directory: %w", err)
+		return fmt.Errorf("cannot look at a worker's directory: %w", err)
 	}
 	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != account.uid {
-		return "", fmt.Errorf("%s does not belong to the service's user but to uid %d: hand over what is that user's with `chown -R --from=%d %d:%d %s`, or move it away",
+		return fmt.Errorf("%s does not belong to its user but to uid %d: hand over what is that user's with `chown -R --from=%d %d:%d %s`, or move it away",
 			dir, info.Uid, info.Uid, account.uid, account.gid, dir)
 	}
-	return dir, nil
+	return nil
 }
 
 func ownedBy(dir string, uid uint32) bool {

@@ -25,6 +25,7 @@ type hostStatusJSON struct {
 	Services    []statusJSON   `json:"services"`
 	Removing    []removingJSON `json:"removing,omitempty"`
 	ConfigError *errorJSON     `json:"config_error,omitempty"`
+	Upstream    *upstreamJSON  `json:"upstream,omitempty"` // where the configuration is from, if that is git
 }
 
 // removingJSON is a service that is not configured any more, and being removed.
@@ -38,7 +39,7 @@ func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, arg
 	services, now := s.overview(), time.Now()
 	_, bad := s.reloads.get()
 	if args.Has("--json") {
-		all := hostStatusJSON{Services: []statusJSON{}, ConfigError: bad.json()}
+		all := hostStatusJSON{Services: []statusJSON{}, ConfigError: bad.json(), Upstream: s.reloads.from().json()}
 		for _, s := range services {
 			all.Services = append(all.Services, s.statusJSON(s.service, now))
 		}
@@ -48,7 +49,7 @@ func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, arg
 		return say(session, encode(all))
 	}
 	table := append(statusTable(services, now), removingRows(s.removing())...)
-	return say(session, table.text(session.Color)+bad.text(now))
+	return say(session, table.text(session.Color)+s.reloads.from().text(now)+bad.text(now))
 }
 
 // statusTable has all services in a line each.

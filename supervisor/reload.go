@@ -42,6 +42,8 @@ type reloads struct {
 	applied time.Time                // when the one in force was read
 	bad     error                    // what is wrong with the one on disk; nil: it is in force
 	since   time.Time                // of bad
+
+	upstream *Upstream // where the configuration is from; nil: it is not from git
 }
 
 // OnReload has the host's operation call reload, which reads the configuration again

@@ -1,0 +1,198 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/config"
+	"pgo/internal/printable"
+	"pgo/proto"
+)
+
+// fetchTimeout bounds one fetch of a configuration.
+const fetchTimeout = 5 * time.Minute
+
+// Fetcher fetches a configuration from git. Root does not do that itself: a worker does
+// that runs as a user without any rights, and hands over the files.
+type Fetcher struct {
+	supervisor *Supervisor
+	upstream   config.Upstream
+	log        hclog.Logger
+
+	mu      sync.Mutex // held by who fetches; guards what follows
+	process *process   // nil: none is running
+	closed  bool
+}
+
+// Fetched is what a branch holds of configuration.
+type Fetched struct {
+	Commit  string
+	Author  string
+	Subject string
+	Files   []config.File
+}
+
+// NewFetcher returns a Fetcher, which begins nothing by itself.
+func (s *Supervisor) NewFetcher(upstream config.Upstream) *Fetcher {
+	return &Fetcher{supervisor: s, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
+}
+
+// Fetch brings what is in the branch now. What it says of an error is fit to be shown.
+func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return Fetched{}, errors.New("pgod is stopping")
+	}
+	if f.process != nil && f.process.isGone() {
+		f.log.Warn("the worker that fetches the configuration is gone: starting another", "error", f.process.ending())
+		f.end()
+	}
+	if f.process == nil {
+		p, err := f.supervisor.launch(ctx, f.errand())
+		if err != nil {
+			return Fetched{}, fmt.Errorf("cannot fetch the configuration: %w", err)
+		}
+		f.process = p
+	}
+	call, cancel := context.WithTimeout(ctx, fetchTimeout+heartbeatInterval)
+	defer cancel()
+	reply, err := f.process.rpc.Fetch(call, &proto.FetchRequest{})
+	if err != nil {
+		if call.Err() != nil || f.process.isGone() {
+			f.end() // it hangs, perhaps
+		}
+		return Fetched{}, fmt.Errorf("cannot fetch the configuration: %s", printable.Line(status.Convert(err).Message()))
+	}
+	return f.upstreamFiles(reply), nil
+}
+
+func (f *Fetcher) upstreamFiles(reply *proto.FetchReply) Fetched {
+	name := path.Base(strings.TrimSuffix(f.upstream.Repository.String(), "/"))
+	fetched := Fetched{Commit: printable.Line(reply.GetCommit()), Author: printable.Line(reply.GetAuthor()), Subject: printable.Line(reply.GetSubject())}
+	for _, file := range reply.GetFiles() {
+		fetched.Files = append(fetched.Files, config.File{Path: printable.Line(name + "//" + file.GetPath()), Content: file.GetContent()})
+	}
+	return fetched
+}
+
+// errand is what the worker is launched for that fetches.
+func (f *Fetcher) errand() errand {
+	u := f.upstream
+	return errand{
+		account: func(ctx context.Context) (account, error) {
+			who, err := lookupAccount(ctx, u.User, false)
+			if err != nil {
+				return who, fmt.Errorf("%w; `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
+			}
+			if who.uid == 0 {
+				return who, fmt.Errorf("user %q is root by another name: what comes from a git server is not read as root", u.User)
+			}
+			return who, nil
+		},
+		dir: func(who account) (string, error) {
+			dir := filepath.Join(f.supervisor.opts.Dir, "upstream")
+			return dir, handDir(dir, who)
+		},
+		configure: func(account) *proto.ConfigureRequest {
+			return &proto.ConfigureRequest{
+				Purpose: proto.Purpose_CONFIGURATION, Name: "(upstream)",
+				Repository: u.Repository.Reveal(), Branch: u.Branch, Compose: u.Path, GitKey: []byte(u.GitKey.Reveal()),
+				TimeoutMs: fetchTimeout.Milliseconds(),
+			}
+		},
+		log: f.log,
+	}
+}
+
+// end ends the worker. The lock is held.
+func (f *Fetcher) end() {
+	if f.process != nil {
+		f.process.discard()
+		f.process = nil
+	}
+}
+
+// Close ends the worker; a fetch that runs is to be cancelled by its context first.
+func (f *Fetcher) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	f.end()
+}
+
+// Upstream is what there is to show of a configuration that is in git.
+type Upstream struct {
+	From    string // repository, path and branch
+	Commit  string // that is in force; empty: none yet
+	Author  string
+	Subject string
+	Applied time.Time // when the commit was first in force
+	Looked  time.Time // when the branch was last seen
+	Err     error     // why the last look did not work; nil: it did
+	Since   time.Time // of Err
+}
+
+// ShowUpstream has the host's status show where the configuration is from; nil: it is
+// not from git.
+func (s *Supervisor) ShowUpstream(u *Upstream) {
+	s.reloads.mu.Lock()
+	defer s.reloads.mu.Unlock()
+	s.reloads.upstream = u
+}
+
+// from returns what ShowUpstream was told.
+func (r *reloads) from() *Upstream {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.upstream
+}
+
+// text is the configuration's origin, below the table of services.
+func (u *Upstream) text(now time.Time) string {
+	if u == nil {
+		return ""
+	}
+	commit := "nothing of it was ever in force"
+	if u.Commit != "" {
+		commit = fmt.Sprintf("%s %q by %s", short(u.Commit), u.Subject, u.Author)
+	}
+	text := fmt.Sprintf("\nConfiguration: %s: %s\n", u.From, commit)
+	if u.Err != nil {
+		text += fmt.Sprintf("  %s (for %s)\n", printable.Line(u.Err.Error()), now.Sub(u.Since).Round(time.Second))
+	}
+	return text
+}
+
+type upstreamJSON struct {
+	From      string     `json:"from"`
+	Commit    string     `json:"commit,omitempty"`
+	Author    string     `json:"author,omitempty"`
+	Subject   string     `json:"subject,omitempty"`
+	AppliedAt time.Time  `json:"applied_at,omitzero"`
+	LookedAt  time.Time  `json:"looked_at,omitzero"`
+	Error     *errorJSON `json:"error,omitempty"`
+}
+
+func (u *Upstream) json() *upstreamJSON {
+	if u == nil {
+		return nil
+	}
+	all := &upstreamJSON{
+		From: u.From, Commit: u.Commit, Author: u.Author, Subject: u.Subject,
+		AppliedAt: u.Applied.UTC().Truncate(time.Second), LookedAt: u.Looked.UTC().Truncate(time.Second),
+	}
+	if u.Err != nil {
+		all.Error = &errorJSON{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}
+	}
+	return all
+}
