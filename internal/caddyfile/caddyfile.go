@@ -1,0 +1,108 @@
+// Package caddyfile writes what a Caddyfile imports: the URLs of all services, and where
+// their requests go. It trusts the configuration, whose grammar leaves no room for anything
+// that means something in a Caddyfile.
+package caddyfile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pgo/internal/config"
+)
+
+const head = `# Written by pgo: the urls of all services. It is written again when they change, so
+# nothing else can be kept here.
+`
+
+// site is what Caddy has one block for: it takes no two for one address.
+type site struct {
+	scheme, host string
+	port         int
+}
+
+// entry is one URL.
+type entry struct {
+	site
+	path    string
+	service string
+	targets []config.Target
+}
+
+// Render returns the snippet for the urls of these services. It is the same in whatever
+// order they come.
+func Render(services []config.Service) string {
+	var entries []entry
+	for _, s := range services {
+		for _, r := range s.URLs {
+			entries = append(entries, entry{site{r.Scheme, r.Host, r.Port}, r.Path, s.Name, r.Targets})
+		}
+	}
+	slices.SortFunc(entries, compare)
+
+	var b strings.Builder
+	b.WriteString(head)
+	for len(entries) > 0 {
+		n := 1
+		for n < len(entries) && entries[n].site == entries[0].site {
+			n++
+		}
+		b.WriteByte('\n')
+		writeSite(&b, entries[:n])
+		entries = entries[n:]
+	}
+	return b.String()
+}
+
+// compare orders by site, and within one puts the longest path first: the first that
+// matches is taken.
+func compare(a, b entry) int {
+	return cmp.Or(
+		cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port), cmp.Compare(a.scheme, b.scheme),
+		-cmp.Compare(len(a.path), len(b.path)), cmp.Compare(a.path, b.path), cmp.Compare(a.service, b.service),
+	)
+}
+
+// writeSite writes the block of one site.
+func writeSite(b *strings.Builder, entries []entry) {
+	if only := entries[0]; only.path == "" {
+		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), only.proxy())
+		return
+	}
+	fmt.Fprintf(b, "%s {\n", entries[0].address())
+	for i, e := range entries {
+		matcher := ""
+		fmt.Fprintf(b, "\t# %s\n", e.service)
+		if e.path != "" {
+			// Without the second slash it would be the path of others, too.
+			matcher = fmt.Sprintf("@%d ", i+1)
+			fmt.Fprintf(b, "\t%spath %s %s/*\n", matcher, e.path, e.path)
+		}
+		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy())
+	}
+	if entries[len(entries)-1].path != "" {
+		// Caddy would say 200, and nothing else.
+		b.WriteString("\thandle {\n\t\trespond 404\n\t}\n")
+	}
+	b.WriteString("}\n")
+}
+
+// address is bare where it can be, which Caddy reads as HTTPS with a redirect from HTTP.
+func (s site) address() string {
+	switch {
+	case s.scheme == "https" && s.port == 443:
+		return s.host
+	case s.scheme == "http" && s.port == 80:
+		return "http://" + s.host
+	}
+	return fmt.Sprintf("%s://%s:%d", s.scheme, s.host, s.port)
+}
+
+func (e entry) proxy() string {
+	words := []string{"reverse_proxy"}
+	for _, t := range e.targets {
+		words = append(words, fmt.Sprintf("%s:%d", t.Host, t.Port))
+	}
+	return strings.Join(words, " ")
+}

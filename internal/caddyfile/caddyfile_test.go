@@ -1,0 +1,59 @@
+package caddyfile
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgo/internal/config"
+)
+
+var update = flag.Bool("update", false, "write the snippets into testdata")
+
+// TestRender reads testdata: configurations and the snippets that become of them. Each is
+// what Caddy takes, and does with it what the urls say. To add a case, add a .toml file;
+// -update writes the snippet, to be read before it is believed.
+func TestRender(t *testing.T) {
+	caddy := startCaddy(t)
+	files, err := filepath.Glob("testdata/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases in testdata: %v", err)
+	}
+	for _, path := range files {
+		name := strings.TrimSuffix(path, ".toml")
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			loaded, err := config.Load(path, config.Options{Machines: []string{"host1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := Render(loaded.Services)
+			if *update {
+				err = os.WriteFile(name+".caddyfile", []byte(got), 0o644)
+			}
+			want, readErr := os.ReadFile(name + ".caddyfile")
+			if err != nil || readErr != nil || got != string(want) {
+				t.Errorf("got\n%s\nwant\n%s\n%v %v", got, want, err, readErr)
+			}
+			reversed := slices.Clone(loaded.Services)
+			slices.Reverse(reversed)
+			if Render(reversed) != got {
+				t.Error("the order of services makes a difference")
+			}
+			caddy.check(t, loaded.Services)
+		})
+	}
+}
+
+func TestRenderNothing(t *testing.T) {
+	for _, services := range [][]config.Service{nil, {{Name: "web"}}} {
+		if got := Render(services); got != head {
+			t.Errorf("got %q", got)
+		}
+		if adapted := adapt(t, Render(services)); string(adapted) != "{}" {
+			t.Errorf("caddy makes %s of it", adapted)
+		}
+	}
+}
