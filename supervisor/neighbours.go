@@ -9,6 +9,7 @@ import (
 
 	protobuf "google.golang.org/protobuf/proto"
 
+	"pgo/internal/caddyfile"
 	"pgo/internal/config"
 	"pgo/proto"
 )
@@ -36,6 +37,9 @@ func neighbours(service config.Service, all []config.Service, sshPort int) *prot
 				n.Reserved[strings.ToLower(target.Host)] = other.Name
 			}
 		}
+	}
+	if service.Import != "" {
+		n.Snippet = caddyfile.Render(all)
 	}
 	// The order of the entries in the configuration means nothing.
 	slices.Sort(n.Services)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
 	protobuf "google.golang.org/protobuf/proto"
 
+	"pgo/internal/caddyfile"
 	"pgo/internal/config"
 	"pgo/internal/procgroup"
 	"pgo/proto"
@@ -50,6 +52,25 @@ func TestNeighbours(t *testing.T) {
 				t.Errorf("neighbours of %s:\n got %v\nwant %v", test.service.Name, got, test.want)
 			}
 		}
+	}
+}
+
+// A proxy gets the urls of all services, its own among them; nobody else does.
+func TestNeighboursOfAProxy(t *testing.T) {
+	proxy := config.Service{
+		Name: "default", Import: "caddy/Caddyfile-import",
+		URLs: []config.Route{{URL: "default.example.org", Scheme: "https", Host: "default.example.org", Port: 443, Targets: []config.Target{{Host: "caddy", Port: 8080}}}},
+	}
+	web := config.Service{
+		Name: "web",
+		URLs: []config.Route{{URL: "web.example.org", Scheme: "https", Host: "web.example.org", Port: 443, Targets: []config.Target{{Host: "front", Port: 80}}}},
+	}
+	all := []config.Service{web, proxy}
+	if got, want := neighbours(proxy, all, 0).GetSnippet(), caddyfile.Render(all); got != want || !strings.Contains(got, "reverse_proxy front:80") {
+		t.Errorf("the proxy gets %q, want %q", got, want)
+	}
+	if got := neighbours(web, all, 0).GetSnippet(); got != "" {
+		t.Errorf("who is no proxy gets %q", got)
 	}
 }
 
