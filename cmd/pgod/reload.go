@@ -4,22 +4,15 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
 	"pgo/internal/sshd"
 	"pgo/supervisor"
 )
-
-// settle is how long the files must be quiet before they are read: an editor
-// writes in several steps.
-const settle = 300 * time.Millisecond
 
 // reloader reads the configuration again when it changed.
 type reloader struct {
@@ -30,8 +23,10 @@ type reloader struct {
 	sshPort int // what the listener got, also where options say 0
 	log     hclog.Logger
 	hup     <-chan os.Signal
+	watcher *watcher
 
-	one sync.Mutex // held while the configuration is read and applied
+	one   sync.Mutex // held while the configuration is read and applied
+	sweep sync.Once  // at the first that is applied
 }
 
 // catchHangup is to be called before anybody may send one: it would end pgod.
@@ -45,9 +40,10 @@ func catchHangup() <-chan os.Signal {
 // watch reloads on SIGHUP, and with --restart when a file changed, until ctx
 // ends.
 func (r *reloader) watch(ctx context.Context) {
-	changes := r.changes()
-	timer := time.NewTimer(settle)
-	timer.Stop()
+	changes := make(chan struct{}, 1)
+	if r.flags.reload {
+		go r.watcher.run(ctx, changes)
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -55,49 +51,9 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-r.hup:
 			_, _ = r.reload() // its error is logged
 		case <-changes:
-			timer.Reset(settle)
-		case <-timer.C:
 			_, _ = r.reload()
 		}
 	}
-}
-
-// changes yields something when the configuration may have changed. The
-// directories that hold it are watched, since a file that is replaced is another
-// file.
-func (r *reloader) changes() <-chan struct{} {
-	if !r.flags.reload {
-		return nil
-	}
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		r.log.Warn("cannot watch the configuration: reload with SIGHUP", "error", err)
-		return nil
-	}
-	changes := make(chan struct{})
-	dropins := config.DropinDir(r.flags.config)
-	for _, dir := range []string{filepath.Dir(r.flags.config), dropins} {
-		if err := watcher.Add(dir); err != nil && !os.IsNotExist(err) {
-			r.log.Warn("cannot watch the configuration: reload with SIGHUP", "directory", dir, "error", err)
-		}
-	}
-	go func() {
-		for {
-			select {
-			case e := <-watcher.Events:
-				if e.Name == dropins && e.Has(fsnotify.Create) {
-					_ = watcher.Add(dropins) // gone again, then
-				}
-				if e.Name == r.flags.config || e.Name == dropins || filepath.Dir(e.Name) == dropins {
-					changes <- struct{}{}
-				}
-			case err := <-watcher.Errors: // the kernel's queue ran over: who knows what changed
-				r.log.Warn("missed what happened to the configuration: reading it again", "error", err)
-				changes <- struct{}{}
-			}
-		}
-	}()
-	return changes
 }
 
 // reload applies the configuration as it is now. A bad one changes nothing. It may be
@@ -107,6 +63,7 @@ func (r *reloader) reload() (supervisor.Reloaded, error) {
 	defer r.one.Unlock()
 	cfg, err := load(r.flags, r.options)
 	if err != nil {
+		r.watcher.tell(cfg.Files, cfg.since)
 		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
 		r.workers.Rejected(err)
 		return supervisor.Reloaded{}, err
@@ -116,6 +73,7 @@ func (r *reloader) reload() (supervisor.Reloaded, error) {
 }
 
 func (r *reloader) apply(cfg loaded) supervisor.Reloaded {
+	r.watcher.tell(cfg.Files, cfg.since)
 	var reloaded supervisor.Reloaded
 	for _, warning := range cfg.Warnings {
 		r.log.Warn("the configuration could be better", "at", warning.String())
@@ -123,5 +81,26 @@ func (r *reloader) apply(cfg loaded) supervisor.Reloaded {
 	}
 	r.server.Trust(cfg.TrustedNetworks)
 	reloaded.Changes = r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
+	r.sweep.Do(func() {
+		if keep, sure := cfg.notRemoved(); sure {
+			r.workers.Sweep(keep)
+		} else {
+			r.log.Warn("no service is configured at all: those that there were stay as they are, without workers")
+		}
+	})
 	return reloaded
+}
+
+// notRemoved are the names of services that are not for this host, and yet not to be
+// taken down at the start because of that: another name of the host, which is all it
+// takes, must not take down everything. As long as an entry names this host it is known
+// by its name, and what is for others is theirs. Without any entry at all nothing is
+// sure.
+func (l loaded) notRemoved() (keep []string, sure bool) {
+	for _, s := range l.Services {
+		if len(s.Machine) > 0 {
+			return nil, true
+		}
+	}
+	return l.Elsewhere, len(l.Services)+len(l.Elsewhere) > 0
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/hashicorp/go-hclog"
@@ -29,11 +30,13 @@ const runDir = "/run/pgo"
 type loaded struct {
 	*config.Config
 	operators []ssh.PublicKey
+	since     time.Time // when it began to be read
 }
 
 func load(f flags, options config.Options) (loaded, error) {
+	l := loaded{since: time.Now()}
 	cfg, err := config.Load(f.config, options)
-	l := loaded{Config: cfg}
+	l.Config = cfg
 	if err != nil {
 		return l, err
 	}
@@ -89,6 +92,7 @@ func run(ctx context.Context, f flags) error {
 	r := &reloader{
 		flags: f, options: options, workers: workers, server: server,
 		sshPort: listener.Addr().(*net.TCPAddr).Port, log: log, hup: hup,
+		watcher: newWatcher(f.config, log),
 	}
 	r.apply(cfg)
 	workers.OnReload(r.reload)
