@@ -1,6 +1,7 @@
 package caddyfile
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ func (c *caddy) check(t testing.TB, services []config.Service) {
 
 func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []byte) {
 	t.Helper()
+	checkHandlers(t, services, adapted)
 	servers := c.load(t, adapted)
 	var routes []config.Route
 	hosts, paths := map[string]bool{"other.invalid": true}, map[string]bool{"/": true}
@@ -56,6 +58,54 @@ func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []
 				}
 			}
 		}
+	}
+}
+
+// checkHandlers holds what Caddy made of a snippet against the urls: there is nothing else in it.
+func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
+	t.Helper()
+	var decoded any
+	if err := json.Unmarshal(adapted, &decoded); err != nil {
+		t.Fatal(err)
+	}
+	proxies, sites, hosts := 0, map[string]bool{}, map[string]bool{}
+	for _, s := range services {
+		proxies += len(s.URLs)
+		for _, r := range s.URLs {
+			sites[fmt.Sprintf("%s:%d", r.Host, r.Port)] = true
+			hosts[strings.Trim(r.Host, "[]")] = true
+		}
+	}
+	var walk func(raw any)
+	matched := 0
+	walk = func(raw any) {
+		switch raw := raw.(type) {
+		case []any:
+			for _, element := range raw {
+				walk(element)
+			}
+		case map[string]any:
+			switch raw["handler"] {
+			case "reverse_proxy":
+				proxies--
+			case nil, "subroute", "static_response":
+			default:
+				t.Errorf("a handler of its own: %v", raw["handler"])
+			}
+			if list, ok := raw["host"].([]any); ok {
+				matched++
+				if host, ok := list[0].(string); !ok || len(list) != 1 || !hosts[host] {
+					t.Errorf("a host of its own: %q", list)
+				}
+			}
+			for _, element := range raw {
+				walk(element)
+			}
+		}
+	}
+	walk(decoded)
+	if proxies != 0 || matched != len(sites) {
+		t.Errorf("%d proxies less than urls, %d sites instead of %d", proxies, matched, len(sites))
 	}
 }
 

@@ -112,14 +112,20 @@ func checkUsers(services []placed) {
 	}
 }
 
-// checkURLs finds URLs, and target hosts on the proxy's networks, that two services want.
+// checkURLs finds URLs, and target hosts on the proxy's networks, that two services want, and
+// ports that are to speak HTTP and HTTPS.
 func checkURLs(services []placed) {
-	urls, hosts := claims{}, claims{}
+	urls, hosts, ports := claims{}, claims{}, claims{}
 	for _, s := range services {
 		for _, route := range s.URLs {
 			at := s.at.key("urls").key(route.URL)
 			if first, taken := urls.take(route.address(), s); taken && route.Host != "" {
 				at.complain(wrong("", "%s has this URL already", first.who()))
+			}
+			other := map[string]string{"http": "https", "https": "http"}[route.Scheme]
+			ports.take(fmt.Sprint(route.Scheme, route.Port), s)
+			if first, taken := ports[fmt.Sprint(other, route.Port)]; taken && route.Host != "" {
+				at.complain(wrong("write the same for both, or another port", "port %d is for %s:// here, and %s has it for %s://", route.Port, route.Scheme, first.who(), other))
 			}
 			for _, target := range route.Targets {
 				if first, taken := hosts.take(strings.ToLower(target.Host), s); taken && first.Service != s.Service {

@@ -3,9 +3,12 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // What is read here is written into a Caddyfile later. The grammar leaves no room for
@@ -14,7 +17,7 @@ import (
 var (
 	// Names on a Docker network.
 	targetHost = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
-	pathPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~%+-]+)*/?$`)
+	pathPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~+-]+)*/?$`)
 )
 
 // readRoutes reads urls, a table of URLs and their targets.
@@ -47,13 +50,18 @@ func parseRoute(text string) (Route, error) {
 	if slash := strings.IndexByte(rest, '/'); slash >= 0 {
 		address, path = rest[:slash], rest[slash:]
 	}
-	wildcard := strings.HasPrefix(address, "*.")
-	host, port, ok := hostPort(strings.TrimPrefix(address, "*."))
+	name, wildcard := strings.CutPrefix(address, "*.")
+	host, port, ok := hostPort(name)
+	isAddress, ok := isSiteHost(host, ok)
 	switch {
-	case !ok || strings.Contains(host, "_") || secure && plain || wildcard && host[0] == '[':
+	case !ok || secure && plain || wildcard && isAddress:
 		return r, wrong(`write a host name, such as "app.example.org", "http://app.example.org:8080" or "*.example.org/path"`, "not a host[:port]")
-	case !pathPrefix.MatchString(path):
-		return r, wrong("use letters, digits and . _ ~ % + - between the slashes", "not a path")
+	case strings.Contains(path, "%"): // Caddy compares such a path by other rules
+		return r, wrong("write a prefix without", "a %% in the path")
+	case !pathPrefix.MatchString(path) || slices.ContainsFunc(strings.Split(path, "/"), endsInDot):
+		return r, wrong("use letters, digits and . _ ~ + - between the slashes, and no . before one or at the end", "not a path")
+	case isAddress && !plain && port != 80:
+		return r, wrong("write http:// before it, or a host name", "HTTPS to an address, which a client does not tell in time for a certificate")
 	case plain && port == 443 || secure && port == 80:
 		return r, wrong("", "the scheme and port %d contradict each other", port)
 	}
@@ -70,9 +78,29 @@ func parseRoute(text string) (Route, error) {
 	return r, nil
 }
 
-// address is the same for two routes that the proxy could not tell apart.
+// isSiteHost tells whether a host can have a site of its own, and whether it is an address. A
+// browser reads a name that ends in digits as one, and Caddy refuses an xn-- that means nothing.
+func isSiteHost(host string, valid bool) (isAddress, ok bool) {
+	if !valid || strings.Contains(host, "_") {
+		return false, false
+	}
+	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return true, !address.Is4In6()
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	ascii, err := idna.ToASCII(host)
+	tooLong := slices.ContainsFunc(strings.Split(host, "."), func(label string) bool { return len(label) > 63 })
+	return false, err == nil && ascii == host && !tooLong && strings.Trim(last, "0123456789") != ""
+}
+
+// endsInDot is true for "." and "..", which no request holds, and for more that Caddy does not
+// compare as it is written.
+func endsInDot(segment string) bool { return strings.HasSuffix(segment, ".") }
+
+// address is the same for two routes that the proxy could not tell apart: to Caddy upper and
+// lower case are the same in a path, too.
 func (r Route) address() string {
-	return fmt.Sprintf("%s://%s:%d%s", r.Scheme, r.Host, r.Port, r.Path)
+	return fmt.Sprintf("%s://%s:%d%s", r.Scheme, r.Host, r.Port, strings.ToLower(r.Path))
 }
 
 // parseTargets takes service:port, or several with spaces between.
