@@ -44,18 +44,23 @@ func checkDocs[T any](t *testing.T, table, text string, keys []key[T]) {
 	}
 }
 
+const exampleFile = "../../docs/pgo.example.toml"
+
+// uncommented sets all keys of the example.
+func uncommented(example string) string {
+	return regexp.MustCompile(`(?m)^#(\[|[a-z_]+ = )`).ReplaceAllString(example, "$1")
+}
+
 // TestExample loads the example as it is, and then with all that is commented out.
 func TestExample(t *testing.T) {
-	const path = "../../docs/pgo.example.toml"
-	if _, err := Load(path, testOptions); err != nil {
+	if _, err := Load(exampleFile, testOptions); err != nil {
 		t.Error(err)
 	}
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(exampleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	commented := regexp.MustCompile(`(?m)^#(\[\[|[a-z_]+ = )`)
-	text := commented.ReplaceAllString(string(content), "$1")
+	text := uncommented(string(content))
 	refs := references{
 		file: func(path string) (string, error) {
 			if strings.HasPrefix(path, "/etc/pgo/keys/") {
@@ -65,7 +70,7 @@ func TestExample(t *testing.T) {
 		},
 		env: func(string) (string, error) { return "production", nil },
 	}
-	config, problems := parse([]source{{path: path, text: text}}, testOptions, refs)
+	config, problems := parse([]source{{path: exampleFile, text: text}}, testOptions, refs)
 	for _, p := range problems {
 		if p.Message != errUnsupported.Error() {
 			t.Error(p)
@@ -82,6 +87,16 @@ func TestExample(t *testing.T) {
 	for _, key := range pgodKeys {
 		if !strings.Contains(text, "\n"+key.name+" = ") {
 			t.Errorf("the example does not show %s", key.name)
+		}
+	}
+	if config.Upstream == nil {
+		t.Error("the example does not show upstream")
+	}
+	_, upstream, _ := strings.Cut(text, "\n[upstream]\n")
+	upstream, _, _ = strings.Cut(upstream, "\n[")
+	for _, key := range upstreamKeys {
+		if !strings.Contains("\n"+upstream, "\n"+key.name+" = ") {
+			t.Errorf("the example does not show %s of upstream", key.name)
 		}
 	}
 }
