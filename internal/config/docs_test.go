@@ -13,11 +13,13 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pgod, services, found := strings.Cut(string(content), "\n## `[[services]]`\n")
-	if !found {
-		t.Fatal("no section about [[services]]")
+	pgod, rest, found := strings.Cut(string(content), "\n## `[[services]]`\n")
+	services, upstream, more := strings.Cut(rest, "\n## `[upstream]`\n")
+	if !found || !more {
+		t.Fatal("no sections about [[services]] and [upstream]")
 	}
 	checkDocs(t, "pgod.", pgod, pgodKeys)
+	checkDocs(t, "upstream.", upstream, upstreamKeys)
 	checkDocs(t, "services.", services, serviceKeys)
 }
 
