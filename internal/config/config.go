@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -115,8 +116,8 @@ type File struct {
 }
 
 // Load reads the file at path and those in DropinDir(path), and what opts hold of files from
-// git. Without a path it reads those alone. Its error is Problems, and then Config has Files
-// and nothing else.
+// git. Without a path it reads those alone. Its error is Problems, those of the operators' keys
+// among them, and then Config has Files and nothing else.
 func Load(path string, opts Options) (*Config, error) {
 	sources, looked, problems := readSources(path, opts.Remote)
 	secretFile := func(path string) (string, error) {
@@ -126,6 +127,10 @@ func Load(path string, opts Options) (*Config, error) {
 	config, more := parse(sources, opts, references{secretFile, lookupEnv})
 	if config.OperatorKeys != "" {
 		looked = append(looked, config.OperatorKeys)
+		var keys Problems
+		if _, err := LoadOperatorKeys(config.OperatorKeys); errors.As(err, &keys) {
+			more = append(more, keys...)
+		}
 	}
 	slices.Sort(looked)
 	looked = slices.Compact(looked)

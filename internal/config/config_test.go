@@ -248,7 +248,7 @@ func writeFiles(t *testing.T, mode os.FileMode, files map[string]string) (dir st
 
 func TestLoad(t *testing.T) {
 	dir := writeFiles(t, 0o600, map[string]string{
-		"pgo.toml":          "[pgod]\noperator_keys = \"/etc/pgo/operator_keys\"\n" + minimal("main", ""),
+		"pgo.toml":          "[pgod]\n" + minimal("main", ""),
 		"pgo.d/20-b.toml":   minimal("b", ""),
 		"pgo.d/10-a.toml":   minimal("a", ""),
 		"pgo.d/.a.toml":     "an editor's backup",
@@ -269,14 +269,16 @@ func TestLoad(t *testing.T) {
 
 func TestLoadReportsEveryFile(t *testing.T) {
 	dir := writeFiles(t, 0o600, map[string]string{
-		"pgo.toml":         minimal("main", "brunch = 1"),
+		"operators":        "hello\n",
 		"pgo.d/1.toml":     "\n[pgod]\n",
 		"pgo.d/2.toml":     "name = ",
 		"pgo.d/3.toml":     minimal("main", ""),
 		"pgo.d/4.toml/x":   "so 4.toml is a directory",
 		"pgo.d/large.toml": strings.Repeat("#", maxFile+1),
 	})
-	_, err := Load(filepath.Join(dir, "pgo.toml"), Options{})
+	path := filepath.Join(dir, "pgo.toml")
+	writeFile(t, path, minimal("main", "brunch = 1")+"[pgod]\noperator_keys = \""+dir+"/operators\"\n")
+	_, err := Load(path, Options{})
 	var problems Problems
 	if !errors.As(err, &problems) {
 		t.Fatalf("no problems: %v", err)
@@ -286,7 +288,8 @@ DIR/pgo.d/large.toml: larger than 1 MiB
 DIR/pgo.toml:5: services[0] "main": brunch: unknown key; did you mean "branch"?
 DIR/pgo.d/1.toml:2: pgod: only [[services]] may stand here; move it to the main file
 DIR/pgo.d/2.toml:1: name: unexpected EOF; expected value
-DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already`, "DIR", dir)
+DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already
+DIR/operators:1: no public SSH key; write one as it stands in a .pub file`, "DIR", dir)
 	if err.Error() != want {
 		t.Errorf("got\n%s\nwant\n%s", err, want)
 	}

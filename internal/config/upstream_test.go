@@ -174,6 +174,7 @@ func TestLoadFiles(t *testing.T) {
 		dir := writeFiles(t, 0o600, map[string]string{
 			"url":          "https://oauth2:S3CRET@git.example.org/x.git\n",
 			"key":          testKeys().plain,
+			"operators":    testKeys().public,
 			"pgo.d/a.toml": "",
 		})
 		rewrite := func(name, text string) {
