@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,9 @@ import (
 
 // flags are pgod's command line.
 type flags struct {
-	config    string
+	config    string // a path; empty: all of the configuration is in git
+	upstream  *config.Upstream
+	user      string // who fetches it
 	dir       string
 	ssh       string
 	interval  time.Duration
@@ -43,8 +46,8 @@ listener, with pgoctl or any SSH client.`,
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if f.config, err = filepath.Abs(f.config); err != nil {
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := f.locate(); err != nil {
 				return err
 			}
 			if f.check {
@@ -59,7 +62,8 @@ listener, with pgoctl or any SSH client.`,
 	c.SetVersionTemplate("pgod {{.Version}}\n")
 	p := c.Flags()
 	p.SortFlags = false
-	p.StringVarP(&f.config, "config", "c", "/etc/pgo.toml", "the configuration `file`")
+	p.StringVarP(&f.config, "config", "c", "/etc/pgo.toml", "the configuration `file`, or git+https://host/repository//pgo.toml?ref=branch")
+	p.StringVar(&f.user, "config-user", "pgo-config", "the `user` that fetches a configuration from git+…")
 	p.StringVarP(&f.dir, "dir", "d", "/var/lib/pgo", "`directory` for all that outlives pgod: clones, checkouts, the host key")
 	p.StringVarP(&f.ssh, "ssh", "s", ":2222", "`address` of the SSH listener")
 	p.DurationVarP(&f.interval, "duration", "t", time.Minute, "time between two looks at a branch, spread by a quarter either way")
@@ -71,6 +75,25 @@ listener, with pgoctl or any SSH client.`,
 	p.BoolVar(&f.check, "check", false, "check the configuration, print every mistake with its line, and exit")
 	p.BoolP("version", "v", false, "print the version")
 	return c
+}
+
+// locate finds out whether the configuration is a file, or in git.
+func (f *flags) locate() (err error) {
+	if !config.IsUpstream(f.config) {
+		f.config, err = filepath.Abs(f.config)
+		return err
+	}
+	if f.check {
+		return errors.New("--check reads files of this host: give it the one in a clone of the repository")
+	}
+	if f.user == "root" {
+		return errors.New("--config-user: what comes from a git server is not read as root; useradd --system pgo-config makes a user for it")
+	}
+	if f.upstream, err = config.ParseUpstream(f.config); err != nil {
+		return err
+	}
+	f.upstream.User, f.upstream.Interval, f.config = f.user, f.interval, ""
+	return nil
 }
 
 // check prints what is wrong with the configuration, and what could be better.
@@ -87,6 +110,9 @@ func check(f flags, out io.Writer) error {
 		_, _ = fmt.Fprintln(out, "warning:", warning)
 	}
 	_, _ = fmt.Fprintf(out, "%s is fine; services on this host: %d\n", f.config, len(cfg.Services))
+	if u := cfg.Upstream; u != nil {
+		_, _ = fmt.Fprintf(out, "not checked, since it is in git: %s//%s\n", u.Repository, u.Path)
+	}
 	return nil
 }
 
@@ -111,6 +137,7 @@ func (f flags) options() (config.Options, error) {
 		SSHPort:         int(number),
 		Machines:        append([]string{host}, f.machines...),
 		DefaultInterval: f.interval,
+		Upstream:        f.upstream,
 	}, nil
 }
 

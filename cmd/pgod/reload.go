@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -25,8 +26,11 @@ type reloader struct {
 	hup     <-chan os.Signal
 	watcher *watcher
 
-	one   sync.Mutex // held while the configuration is read and applied
-	sweep sync.Once  // at the first that is applied
+	dir string // pgod's own
+
+	one      sync.Mutex // held while the configuration is read and applied
+	sweep    sync.Once  // at the first that is applied
+	follower *follower  // nil: all of the configuration is on this host
 }
 
 // catchHangup is to be called before anybody may send one: it would end pgod.
@@ -49,7 +53,7 @@ func (r *reloader) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.hup:
-			_, _ = r.reload() // its error is logged
+			_, _ = r.told() // its error is logged
 		case <-changes:
 			_, _ = r.reload()
 		}
@@ -61,15 +65,27 @@ func (r *reloader) watch(ctx context.Context) {
 func (r *reloader) reload() (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
-	cfg, err := load(r.flags, r.options)
+	cfg, from, err := r.read()
 	if err != nil {
-		r.watcher.tell(cfg.Files, cfg.since)
 		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
-		r.workers.Rejected(err)
+	}
+	if err != nil && from == nil {
+		r.watcher.tell(cfg.Files, cfg.since)
+		if !errors.Is(err, errNotFetched) { // which is shown anyway
+			r.workers.Rejected(err)
+		}
 		return supervisor.Reloaded{}, err
 	}
+	reloaded := r.apply(cfg)
+	if from != nil {
+		r.follower.inForce(from)
+	}
+	if err != nil { // of a newer commit than the one that is in force
+		r.workers.Rejected(err)
+		return reloaded, err
+	}
 	r.log.Info("reloaded the configuration", "services", len(cfg.Services))
-	return r.apply(cfg), nil
+	return reloaded, nil
 }
 
 func (r *reloader) apply(cfg loaded) supervisor.Reloaded {

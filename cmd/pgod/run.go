@@ -35,6 +35,10 @@ type loaded struct {
 
 func load(f flags, options config.Options) (loaded, error) {
 	l := loaded{since: time.Now()}
+	if f.config == "" && options.Remote == nil {
+		l.Config = &config.Config{Upstream: options.Upstream} // all of it is yet to be fetched
+		return l, nil
+	}
 	cfg, err := config.Load(f.config, options)
 	l.Config = cfg
 	if err != nil {
@@ -77,7 +81,7 @@ func run(ctx context.Context, f flags) error {
 		Dir:       dir,
 		SocketDir: socketDir(dir),
 		Worker:    worker,
-		Forbidden: []string{runDir, f.config, config.DropinDir(f.config)},
+		Forbidden: f.forbidden(),
 		Logger:    log,
 	})
 	if err != nil {
@@ -92,12 +96,21 @@ func run(ctx context.Context, f flags) error {
 	r := &reloader{
 		flags: f, options: options, workers: workers, server: server,
 		sshPort: listener.Addr().(*net.TCPAddr).Port, log: log, hup: hup,
-		watcher: newWatcher(f.config, log),
+		watcher: newWatcher(f.config, log), dir: dir,
 	}
-	r.apply(cfg)
-	workers.OnReload(r.reload)
+	defer r.close()
+	r.begin(cfg)
+	workers.OnReload(r.told)
 	workers.CountConnections(server.Connections)
 	return serve(ctx, server, listener, workers, r)
+}
+
+// forbidden are the paths of pgod's own that no container mounts, besides its directories.
+func (f flags) forbidden() []string {
+	if f.config == "" {
+		return []string{runDir}
+	}
+	return []string{runDir, f.config, config.DropinDir(f.config)}
 }
 
 func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.Server, net.Listener, error) {
