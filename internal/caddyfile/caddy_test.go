@@ -55,8 +55,11 @@ func startCaddy(t testing.TB) *caddy {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = command.Wait()
+		close(ended)
+	}()
 	t.Cleanup(func() {
 		_ = command.Process.Kill()
 		<-ended
@@ -66,9 +69,8 @@ func startCaddy(t testing.TB) *caddy {
 			return c
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("caddy ended: %v\n%s", err, log.String())
+		case <-ended:
+			t.Fatalf("caddy ended: %s\n%s", command.ProcessState, log.String())
 		default:
 		}
 		if time.Now().After(deadline) {
