@@ -89,8 +89,8 @@ func TestConfigurationFromGit(t *testing.T) {
 
 	pgod := r.Pgod()
 	u.local(t, r, pgod, operator, "1s")
-	hunt := pgod.Hunt(token)
 	pgod.Start()
+	hunt := pgod.Hunt(token)
 	deployed(t, pgod, web, commits[web])
 	deployed(t, pgod, shop, commits[shop])
 	status := func() string { return pgod.SSH(operator, "//status").Exits(t, 0).Stdout }
