@@ -20,8 +20,9 @@ import (
 
 // caddy is a real Caddy, to be given one configuration after the other.
 type caddy struct {
-	dir   string
-	loads int
+	dir     string
+	loads   int
+	clients map[string]*http.Client // by socket, of this load
 }
 
 // program is Caddy's: without it nothing here could be believed.
@@ -42,7 +43,7 @@ func startCaddy(t testing.TB) *caddy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	c := &caddy{dir: dir}
+	c := &caddy{dir: dir, clients: map[string]*http.Client{}}
 	path := filepath.Join(dir, "empty.json")
 	if err := os.WriteFile(path, c.config(nil), 0o600); err != nil {
 		t.Fatal(err)
@@ -97,17 +98,9 @@ func (c *caddy) config(apps json.RawMessage) []byte {
 
 func (c *caddy) socket(name string) string { return filepath.Join(c.dir, name) }
 
-// ask sends a request to one of the sockets: a POST where there is something to post.
+// ask sends a request to one of the sockets: a POST where there is something to post. The
+// body of a redirect is where it leads to.
 func (c *caddy) ask(socket, host, uri string, post []byte) (status int, body string, err error) {
-	client := http.Client{
-		Timeout: time.Minute,
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, "unix", c.socket(socket))
-			},
-		},
-	}
 	method := http.MethodGet
 	if post != nil {
 		method = http.MethodPost
@@ -121,16 +114,35 @@ func (c *caddy) ask(socket, host, uri string, post []byte) (status int, body str
 	if uri == "/adapt" {
 		request.Header.Set("Content-Type", "text/caddyfile")
 	}
-	response, err := client.Do(request)
+	response, err := c.client(socket).Do(request)
 	if err != nil {
 		return 0, "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	return response.StatusCode, string(text), err
+	return response.StatusCode, response.Header.Get("Location") + string(text), err
 }
 
-// adapt has caddy make its own configuration of a Caddyfile that imports the snippet.
+func (c *caddy) client(socket string) *http.Client {
+	client, known := c.clients[socket]
+	if !known {
+		client = &http.Client{
+			Timeout:       time.Minute,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: &http.Transport{
+				DisableKeepAlives: socket == "admin", // a new configuration is a new server there
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "unix", c.socket(socket))
+				},
+			},
+		}
+		c.clients[socket] = client
+	}
+	return client
+}
+
+// adapt has caddy make its own configuration of a Caddyfile that imports the snippet, and
+// prepare everything that it would start with that.
 func adapt(t testing.TB, snippet string) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -141,15 +153,19 @@ func adapt(t testing.TB, snippet string) []byte {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	command := exec.CommandContext(ctx, program(t), "adapt", "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile"))
-	command.Env = []string{"HOME=" + dir}
-	var errors bytes.Buffer
-	command.Stderr = &errors
-	adapted, err := command.Output()
-	if err != nil || strings.Contains(errors.String(), "warn") {
-		t.Fatalf("caddy does not take it: %v\n%s\n%s", err, errors.String(), snippet)
+	run := func(subcommand string) []byte {
+		command := exec.CommandContext(ctx, program(t), subcommand, "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile"))
+		command.Env = []string{"HOME=" + dir}
+		var said bytes.Buffer
+		command.Stderr = &said
+		output, err := command.Output()
+		if err != nil || subcommand == "adapt" && strings.Contains(said.String(), "warn") {
+			t.Fatalf("caddy does not take it: %v\n%s\n%s", err, said.String(), snippet)
+		}
+		return bytes.TrimSpace(output)
 	}
-	return bytes.TrimSpace(adapted)
+	run("validate")
+	return run("adapt")
 }
 
 // adaptQuickly does the same without a process of its own.
@@ -189,6 +205,10 @@ func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 		t.Fatal(err)
 	}
 	c.loads++
+	for _, client := range c.clients {
+		client.CloseIdleConnections()
+	}
+	clear(c.clients)
 	servers, ports := map[string]any{}, map[int]server{}
 	for name, s := range config.Apps.HTTP.Servers {
 		var port int

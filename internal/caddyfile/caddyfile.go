@@ -40,6 +40,12 @@ func Render(services []config.Service) string {
 		}
 	}
 	slices.SortFunc(entries, compare)
+	secure := map[string]bool{} // hosts whose other requests Caddy would send on to HTTPS
+	for _, e := range entries {
+		if e.scheme == "https" && e.port == 443 {
+			secure[e.host] = true
+		}
+	}
 
 	var b strings.Builder
 	b.WriteString(head)
@@ -49,7 +55,8 @@ func Render(services []config.Service) string {
 			n++
 		}
 		b.WriteByte('\n')
-		writeSite(&b, entries[:n])
+		plain := entries[0].scheme == "http" && entries[0].port == 80
+		writeSite(&b, entries[:n], plain && secure[entries[0].host])
 		entries = entries[n:]
 	}
 	return b.String()
@@ -64,8 +71,9 @@ func compare(a, b entry) int {
 	)
 }
 
-// writeSite writes the block of one site.
-func writeSite(b *strings.Builder, entries []entry) {
+// writeSite writes the block of one site. What is not listed is sent on to HTTPS where Caddy
+// would do so, had the site no URL with HTTP.
+func writeSite(b *strings.Builder, entries []entry, toHTTPS bool) {
 	if only := entries[0]; only.path == "" {
 		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), only.proxy())
 		return
@@ -82,8 +90,11 @@ func writeSite(b *strings.Builder, entries []entry) {
 		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy())
 	}
 	if entries[len(entries)-1].path != "" {
-		// Caddy would say 200, and nothing else.
-		b.WriteString("\thandle {\n\t\trespond 404\n\t}\n")
+		rest := "respond 404" // left alone, Caddy would say 200
+		if toHTTPS {
+			rest = "redir https://{host}{uri} 308"
+		}
+		fmt.Fprintf(b, "\thandle {\n\t\t%s\n\t}\n", rest)
 	}
 	b.WriteString("}\n")
 }

@@ -126,6 +126,7 @@ func expected(routes []config.Route, port int, host, uri string) (status int, bo
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
+	asked := host
 	host = strings.ToLower(strings.Trim(host, "[]"))
 	_, parent, _ := strings.Cut(host, ".")
 	u, err := url.Parse(uri)
@@ -152,6 +153,8 @@ func expected(routes []config.Route, port int, host, uri string) (status int, bo
 			}
 			slices.Sort(targets)
 			return http.StatusOK, strings.Join(targets, " ") + " " + uri
+		case known && port == 80 && slices.ContainsFunc(routes, func(r config.Route) bool { return r.Host == name && r.Port == 443 }):
+			return http.StatusPermanentRedirect, "https://" + asked + uri
 		case known:
 			return http.StatusNotFound, ""
 		}
