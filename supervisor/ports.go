@@ -46,22 +46,75 @@ func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args tar
 	sshPort := s.sshPort
 	s.mu.Unlock()
 	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
+	free := freeOf(all)
 	if args.Has("--json") {
 		return say(session, encode(struct {
-			Ports []portJSON `json:"ports"`
-		}{all}))
+			Ports []portJSON  `json:"ports"`
+			Free  []rangeJSON `json:"free"`
+		}{all, free}))
 	}
-	return say(session, portsTable(all).text(session.Color))
+	return say(session, portsTable(all).text(session.Color)+freeText(free))
+}
+
+// rangeJSON is the ports from first to last, both included.
+type rangeJSON struct {
+	First int `json:"first"`
+	Last  int `json:"last"`
+}
+
+// freeOf are the ports that are in none of the rows: granted to nobody, and used by
+// nobody that is known.
+func freeOf(all []portJSON) []rangeJSON {
+	const highest = 65535
+	var taken [highest + 2]bool
+	for _, row := range all {
+		for port := row.First; port <= row.Last; port++ {
+			taken[port] = true
+		}
+	}
+	taken[0], taken[highest+1] = true, true
+	free := []rangeJSON{}
+	for port := 1; port <= highest; port++ {
+		if !taken[port] && taken[port-1] {
+			free = append(free, rangeJSON{First: port})
+		}
+		if !taken[port] && taken[port+1] {
+			free[len(free)-1].Last = port
+		}
+	}
+	return free
+}
+
+// maxFree bounds how many free ranges stand below a table.
+const maxFree = 20
+
+// freeText tells below the table what there is to be granted.
+func freeText(free []rangeJSON) string {
+	var texts []string
+	for _, r := range free[:min(len(free), maxFree)] {
+		texts = append(texts, rangeText(r.First, r.Last))
+	}
+	if more := len(free) - maxFree; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more ranges, which --json has", more))
+	}
+	return "\nfree, since granted to nobody and not in use: " + orNone(strings.Join(texts, ", ")) + "\n"
+}
+
+func rangeText(first, last int) string {
+	if first == last {
+		return strconv.Itoa(first)
+	}
+	return fmt.Sprintf("%d-%d", first, last)
 }
 
 // ports is who owns which host port: what the configuration grants, beside what is in
-// use. A listener that is no service's counts where the port is granted.
+// use, by whomever.
 func ports(services []seen, sshPort int, listeners []sockets.Socket, programs func([]sockets.Socket) map[sockets.Socket]sockets.Program) []portJSON {
 	grants := grantsOf(services, sshPort)
 	uses := containerUses(services)
 	var others []sockets.Socket
 	for _, l := range listeners {
-		if _, granted := grants.of(l.Port); granted && !slices.ContainsFunc(uses, func(u portJSON) bool { return u.serves(l) }) {
+		if !slices.ContainsFunc(uses, func(u portJSON) bool { return u.serves(l) }) {
 			others = append(others, l)
 		}
 	}
@@ -218,11 +271,7 @@ func conflict(use portJSON, services []seen) string {
 func portsTable(all []portJSON) table {
 	t := table{texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
-		port := strconv.Itoa(p.First)
-		if p.Last != p.First {
-			port += fmt.Sprintf("-%d", p.Last)
-		}
-		row := texts(port, p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		row := texts(rangeText(p.First, p.Last), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
 		t = append(t, append(row, cell{p.Conflict, hoststat.Bad}))
 	}
 	return t

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -50,12 +51,14 @@ func TestPorts(t *testing.T) {
 		return map[sockets.Socket]sockets.Program{
 			listeners[0]: {PID: os.Getpid(), Name: "pgod"},
 			listeners[1]: {PID: 7, Name: "sshd"},
+			listeners[7]: {PID: 9, Name: "cupsd"},
 			listeners[4]: {PID: 8, Name: "nginx\n"}, listeners[5]: {PID: 8, Name: "nginx\n"},
 		}
 	}
 	all := ports(services, 2222, listeners, programs)
 	want := `
 PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLICT
+22         -        -        tcp       0.0.0.0     cupsd (pid 9)         -
 2222       (pgod)   (pgod)   tcp       127.0.0.1   -                     -
 2222       (pgod)   -        tcp       10.0.0.1    sshd (pid 7)          granted to (pgod), used by another program
 5432       db       db       tcp       127.0.0.1   db-1                  -
@@ -71,10 +74,44 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLIC
 	if got := "\n" + portsTable(all).text(false); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	row, err := json.Marshal(all[5])
+	row, err := json.Marshal(all[6])
 	if want := `{"first":8080,"last":8080,"granted_to":"web","protocol":"tcp","addresses":["::","0.0.0.0"],"program":"nginx\\n","pid":8,` +
 		`"conflict":"granted to web, used by another program"}`; err != nil || string(row) != want {
 		t.Errorf("got  %s\nwant %s", row, want)
+	}
+}
+
+// What is free is what nobody has and nobody may have.
+func TestFreePorts(t *testing.T) {
+	rows := func(pairs ...int) (all []portJSON) {
+		for n := 0; n < len(pairs); n += 2 {
+			all = append(all, portJSON{First: pairs[n], Last: pairs[n+1]})
+		}
+		return all
+	}
+	for _, test := range []struct {
+		rows []portJSON
+		want string
+	}{
+		{nil, "[{1 65535}]"},
+		{rows(1, 1, 65535, 65535), "[{2 65534}]"},
+		{rows(80, 80, 22, 30, 25, 27, 82, 82, 80, 80), "[{1 21} {31 79} {81 81} {83 65535}]"},
+		{rows(1, 65535), "[]"},
+	} {
+		if got := fmt.Sprint(freeOf(test.rows)); got != test.want {
+			t.Errorf("%v: %s, not %s", test.rows, got, test.want)
+		}
+	}
+	var many []portJSON
+	for port := 2; port < 100; port += 2 {
+		many = append(many, rows(port, port)...)
+	}
+	text := freeText(freeOf(many))
+	if !strings.HasPrefix(text, "\nfree, since granted to nobody and not in use: 1, 3, 5,") || !strings.HasSuffix(text, ", 39, and 30 more ranges, which --json has\n") {
+		t.Errorf("it reads %s", text)
+	}
+	if got := freeText(freeOf(rows(1, 65535))); !strings.HasSuffix(got, ": -\n") {
+		t.Errorf("nothing reads %s", got)
 	}
 }
 

@@ -232,8 +232,19 @@ func TestHostPorts(t *testing.T) {
 	ports := func() map[int]portRow {
 		t.Helper()
 		rows := map[int]portRow{}
-		for _, row := range read[struct{ Ports []portRow }](t, pgod.SSH(operator, "//ports", "--json").Exits(t, 0).Stdout).Ports {
-			rows[row.First] = row
+		all := read[struct{ Ports, Free []portRow }](t, pgod.SSH(operator, "//ports", "--json").Exits(t, 0).Stdout)
+		for _, row := range all.Ports {
+			if first <= row.First && row.First <= first+5 || row.First == squatted || row.Granted != "" {
+				rows[row.First] = row
+			}
+			for _, free := range all.Free {
+				if free.First <= row.Last && row.First <= free.Last {
+					t.Errorf("%+v is free, and there is %+v", free, row)
+				}
+			}
+		}
+		if !slices.ContainsFunc(all.Free, func(free portRow) bool { return free.Last > free.First }) {
+			t.Errorf("free are %+v", all.Free)
 		}
 		return rows
 	}
@@ -272,7 +283,7 @@ func TestHostPorts(t *testing.T) {
 		}
 	}
 	for client, table := range bothClients(t, pgod, operator, "//ports") {
-		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), "granted to "+web.Name+", used by "+late.Name)
+		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), "\nfree, since granted to nobody and not in use: ", "granted to "+web.Name+", used by "+late.Name)
 		if unused := line(t, table, fmt.Sprintf("%d-%d", first+4, first+5)); unused[1] != web.Name || unused[2] != "-" {
 			t.Errorf("%s: ports that nobody uses have the line %q", client, unused)
 		}

@@ -74,7 +74,7 @@ func TestPortsAndNetworks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host; it is tried again", first+1), func() { listener.Close() })
+	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host, which //ports names to an operator; it is tried again", first+1), func() { listener.Close() })
 
 	foreign := r.Service("foreign") // whose project the container is of, to go with it
 	name := foreign.Name + "-squatter"

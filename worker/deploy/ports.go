@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgo/internal/printable"
 	"pgo/internal/sockets"
 	"pgo/worker/compose"
 )
@@ -75,10 +76,19 @@ func taken(service string, port compose.HostPort, n int, published []compose.Pub
 	}
 	for _, l := range listeners {
 		if l.Port == n && l.Protocol == port.Protocol && sockets.Overlap(l.IP, port.IP) {
-			return fmt.Errorf("port %d is taken by a program of this host; it is tried again", n)
+			return fmt.Errorf("port %d is taken by %s; it is tried again", n, programAt(l))
 		}
 	}
 	return nil
+}
+
+// programAt names the program that listens there. That of another user only root can
+// find.
+func programAt(l sockets.Socket) string {
+	if p, known := sockets.Programs([]sockets.Socket{l})[l]; known {
+		return fmt.Sprintf("the program %s of this host (pid %d)", printable.Line(p.Name), p.PID)
+	}
+	return "a program of this host, which //ports names to an operator"
 }
 
 // listeners are the sockets that programs of this host listen at. What cannot be found

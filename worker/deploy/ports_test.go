@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -46,7 +48,7 @@ func TestTaken(t *testing.T) {
 	busy := listener.Addr().(*net.TCPAddr).Port
 	s := &Service{cfg: Config{Name: "web", Dir: t.TempDir()}, project: &compose.Project{}}
 	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
-	if err := taken("web", loopback, busy, nil, s.listeners()); err == nil || !strings.Contains(err.Error(), "a program of this host") {
+	if err := taken("web", loopback, busy, nil, s.listeners()); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("taken by the program deploy.test of this host (pid %d)", os.Getpid())) {
 		t.Errorf("a port that is listened on: %v", err)
 	}
 	own := []compose.Published{{Container: "web-1", Project: "web", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
