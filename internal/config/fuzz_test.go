@@ -84,3 +84,32 @@ func FuzzSecrets(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUpstream puts a token before the host of a configuration's URL, on a command line and
+// in a file.
+func FuzzUpstream(f *testing.F) {
+	for _, around := range [][2]string{
+		{"", "git.example.org/x.git"}, {"oauth2:", "git.example.org/x.git//pgo.toml?ref=main"}, {":", ""}, {"%2F", "host//x?ref="}, {"a@", "b@host//c@d"},
+	} {
+		f.Add(around[0], around[1])
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		const secret = "S3CRET"
+		if strings.ContainsAny(before, "/?#") {
+			return // no token then, but a path
+		}
+		for _, scheme := range []string{"https", "http", "git", "file"} {
+			text := scheme + "://" + before + secret + "@" + after
+			if _, err := ParseUpstream("git+" + text); err == nil || strings.Contains(err.Error(), secret) {
+				t.Errorf("%q: %v", text, err)
+			}
+			r := &reader{refs: testReferences()}
+			r.readUpstream(value{raw: map[string]any{"repository": text, "git_key": "/secret/key"}, refs: r.refs, path: "upstream", file: &file{source: source{public: true}, reader: r}})
+			for _, p := range append(r.problems, r.warnings...) {
+				if strings.Contains(p.String(), secret) {
+					t.Errorf("%q is shown: %s", text, p)
+				}
+			}
+		}
+	})
+}
