@@ -65,6 +65,11 @@ func (r *reloader) watch(ctx context.Context) {
 func (r *reloader) reload() (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
+	return r.reloadNow()
+}
+
+// reloadNow is reload for who holds r.one.
+func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	cfg, from, err := r.read()
 	if err != nil {
 		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)

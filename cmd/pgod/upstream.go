@@ -33,19 +33,22 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	case err != nil:
 		return cfg, nil, err
 	case upstream == nil:
-		r.unfollow()
+		r.unfollow(true)
 		return cfg, nil, nil
-	case r.follower != nil && !r.follower.same(*upstream):
-		r.unfollow()
+	case r.follower != nil && !reflect.DeepEqual(r.follower.upstream, *upstream):
+		r.unfollow(r.follower.shown.From != origin(*upstream)) // or it has another token, perhaps
 	}
 	if r.follower == nil {
 		r.follower = follow(r.workers, *upstream, r.dir, r.log)
 		go r.follower.run(func() { _, _ = r.reload() }) // its error is logged
 	}
+	var files []string // also those that a bad commit wants: to put one there may mend it
 	for _, candidate := range r.follower.candidates() {
 		options := r.options
 		options.Remote = candidate.Files
 		full, bad := load(r.flags, options)
+		files = append(files, full.Files...)
+		full.Files = files
 		if cfg = full; bad == nil {
 			return full, candidate, err
 		}
@@ -62,11 +65,13 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 // begin applies what there is at pgod's start. Where the configuration is in git, and
 // nothing of it was ever here, that is what the local files say: it will be fetched.
 func (r *reloader) begin(local loaded) {
+	r.one.Lock() // what is fetched meanwhile must come after this
+	defer r.one.Unlock()
 	if local.Upstream == nil {
 		r.apply(local)
 		return
 	}
-	if _, err := r.reload(); err == nil || r.follower.isInForce() {
+	if _, err := r.reloadNow(); err == nil || r.follower.isInForce() {
 		return
 	}
 	r.watcher.tell(local.Files, local.since)
@@ -90,16 +95,18 @@ func (r *reloader) told() (supervisor.Reloaded, error) {
 	return reloaded, err
 }
 
-// unfollow ends following a branch. r.one is held.
-func (r *reloader) unfollow() {
+// unfollow ends following a branch. What is forgotten does not come back to life with the
+// entry, however old it is by then. r.one is held.
+func (r *reloader) unfollow(forget bool) {
 	if r.follower == nil {
 		return
 	}
 	r.follower.stop()
 	r.workers.ShowUpstream(nil)
-	// It must not come back to life with the entry, however old it is by then.
-	if err := os.Remove(r.follower.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		r.log.Warn("cannot forget the configuration from git", "error", err)
+	if forget {
+		if err := os.Remove(r.follower.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.log.Warn("cannot forget the configuration from git", "error", err)
+		}
 	}
 	r.follower = nil
 }
@@ -147,7 +154,7 @@ func follow(workers *supervisor.Supervisor, upstream config.Upstream, dir string
 		log: log, show: workers.ShowUpstream,
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.shown.From = fmt.Sprintf("%s//%s, branch %s", upstream.Repository, upstream.Path, upstream.Branch)
+	f.shown.From = origin(upstream)
 	raw, err := os.ReadFile(f.path)
 	var saved kept
 	if err == nil {
@@ -162,6 +169,11 @@ func follow(workers *supervisor.Supervisor, upstream config.Upstream, dir string
 	}
 	f.tell()
 	return f
+}
+
+// origin is where a configuration is, for people and to tell it from another.
+func origin(u config.Upstream) string {
+	return fmt.Sprintf("%s//%s, branch %s", u.Repository, u.Path, u.Branch)
 }
 
 func (f *follower) stop() {
@@ -267,6 +279,3 @@ func (f *follower) run(news func()) {
 // spread moves a delay by up to a quarter either way, so that many hosts do not ask a git
 // server all at once.
 func spread(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }
-
-// same tells whether the follower follows that.
-func (f *follower) same(u config.Upstream) bool { return reflect.DeepEqual(f.upstream, u) }
