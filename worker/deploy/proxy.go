@@ -122,7 +122,9 @@ func (s *Service) writeSnippet() error {
 		return err
 	}
 	s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
-	return s.updateSnippet(func(n *Snippet) { n.WrittenAt = time.Now() })
+	// Where somebody else had written it the proxy may have read that, though what it is
+	// to know is not new.
+	return s.updateSnippet(func(n *Snippet) { n.WrittenAt, n.Known = time.Now(), "" })
 }
 
 // trySnippet writes the snippet into the checkout as it is: what a container has put in

@@ -1,0 +1,62 @@
+package deploy
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/worker/gitrepo"
+)
+
+// A proxy is told of what is written, and of nothing else; it is told again where
+// somebody changed the file, which it may have read meanwhile.
+func TestWhatTheProxyKnows(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(Config{
+		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute, Proxy: &Proxy{Import: "caddy/import"},
+		Remote: gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
+	}, hclog.NewNullLogger(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Adjust(Neighbours{Snippet: "one"})
+	// knows writes the snippet and returns whether the proxy knows it.
+	knows := func() bool {
+		t.Helper()
+		if err := s.writeSnippet(); err != nil {
+			t.Fatal(err)
+		}
+		return s.snapshot().snippet().Known == s.identify(s.snippetNow())
+	}
+	if knows() {
+		t.Error("it knows what was never written")
+	}
+	if err := s.startsKnowing(); err != nil {
+		t.Fatal(err)
+	}
+	if !knows() {
+		t.Error("it does not know what it has read at its start")
+	}
+	if err := os.WriteFile(filepath.Join(s.checkout(), "caddy/import"), []byte("two"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if knows() {
+		t.Error("it knows what was written in the place of something else")
+	}
+	if err := s.tellProxy(t.Context()); err != nil || knows() {
+		t.Errorf("what never ran was told: %v", err)
+	}
+	if err := s.update(func(st *State) { st.Deployed = &Record{} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.tellProxy(t.Context()); err != nil || !knows() {
+		t.Errorf("it was told, and does not know: %v", err)
+	}
+	s.Adjust(Neighbours{Snippet: "two"})
+	if knows() {
+		t.Error("it knows what is new")
+	}
+}
