@@ -46,7 +46,7 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 	}
 	groups := ids[2:]
 	if ownEngine {
-		gid, err := dockerGid(ctx)
+		gid, err := dockerGID(ctx)
 		if err != nil {
 			return account{}, err
 		}
@@ -56,8 +56,8 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 	return account{uid: ids[0], gid: ids[1], groups: slices.Compact(groups)}, nil
 }
 
-// dockerGid is the group of those who may use the host's engine.
-func dockerGid(ctx context.Context) (uint32, error) {
+// dockerGID is the group of those who may use the host's engine.
+func dockerGID(ctx context.Context) (uint32, error) {
 	group, err := getent(ctx, "group", dockerGroup)
 	if err != nil {
 		return 0, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)

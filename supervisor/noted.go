@@ -100,7 +100,7 @@ func (n noted) account(ctx context.Context, dir string) (account, error) {
 	}
 	owner := account{uid: info.Uid, gid: info.Gid}
 	if own {
-		gid, err := dockerGid(ctx)
+		gid, err := dockerGID(ctx)
 		if err != nil {
 			return account{}, err
 		}

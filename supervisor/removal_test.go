@@ -212,7 +212,7 @@ func TestServicesAreNoted(t *testing.T) {
 // Who was kept from the host's engine does not get it for the removal, and neither does
 // somebody of whom pgod knows nothing.
 func TestRemovalGivesNoRights(t *testing.T) {
-	docker, err := dockerGid(t.Context())
+	docker, err := dockerGID(t.Context())
 	if err != nil {
 		t.Skip(err)
 	}
