@@ -34,29 +34,48 @@ var busybox = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	name := run.name + "/busybox:1"
-	if err := run.note(kindImage, name); err != nil {
+	return run.load("busybox", root, `CMD ["sh"]`)
+})
+
+// load makes an image of the run's of a tar of its root, and returns its name.
+func (r *run) load(name string, root []byte, changes ...string) (string, error) {
+	name = r.name + "/" + name + ":1"
+	if err := r.note(kindImage, name); err != nil {
 		return "", err
 	}
-	load := exec.Command("docker", "import", "--change", `CMD ["sh"]`, "-", name)
+	args := []string{"import"}
+	for _, change := range changes {
+		args = append(args, "--change", change)
+	}
+	load := exec.Command("docker", append(args, "-", name)...)
 	load.Stdin = bytes.NewReader(root)
 	if out, err := load.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("docker import: %w: %s", err, out)
 	}
 	return name, nil
-})
+}
 
 // applets are the busybox commands that the image has links for.
 var applets = []string{"cat", "date", "echo", "env", "false", "grep", "httpd", "id", "ln", "ls", "mkdir", "nc", "printf", "ps", "pwd", "rm", "sh", "sleep", "test", "touch", "true", "wget"}
 
 // busyboxRoot is a tar of the image's root.
 func busyboxRoot(file string) ([]byte, error) {
-	if err := checkStatic(file); err != nil {
+	var buffer bytes.Buffer
+	archive := tar.NewWriter(&buffer)
+	if err := addBusybox(archive, file); err != nil {
 		return nil, err
+	}
+	return buffer.Bytes(), archive.Close()
+}
+
+// addBusybox adds all that a root with a busybox has.
+func addBusybox(archive *tar.Writer, file string) error {
+	if err := checkStatic(file); err != nil {
+		return err
 	}
 	binary, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	headers := []tar.Header{
 		{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755},
@@ -66,19 +85,17 @@ func busyboxRoot(file string) ([]byte, error) {
 	for _, applet := range applets {
 		headers = append(headers, tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
 	}
-	var buffer bytes.Buffer
-	archive := tar.NewWriter(&buffer)
 	for _, header := range headers {
 		if err := archive.WriteHeader(&header); err != nil {
-			return nil, err
+			return err
 		}
 		if header.Typeflag == tar.TypeReg {
 			if _, err := archive.Write(binary); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return buffer.Bytes(), archive.Close()
+	return nil
 }
 
 // checkStatic refuses a binary that needs libraries, which the image lacks.

@@ -1,0 +1,387 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// The set-up of the README of miekg/pgo: a service `default` of root's has a Caddy and
+// its network, which others join and name in their urls. These come first here: they
+// start when there is the network.
+func TestProxy(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	one, two := r.Service("one"), r.Service("two")
+	g := newGateway(r)
+	g.service.User = &rig.User{Name: "root"}
+	g.service.Set("reload", toldCommand)
+	one.Set("urls", urls{
+		"http://one.example.org": "one:8080", "one.example.org": "one:8080", "http://both.example.org": "one:8080 uno:8080",
+		"http://many.example.org": "many:8080", "*.tls.example.org": "one:8080", "http://shared.example.org": "one:8080",
+	})
+	two.Set("urls", urls{"http://two.example.org": "two:8080", "http://shared.example.org/two": "two:8080", "http://*.wild.example.org": "two:8080"})
+	ones := one.Push("first", rig.Files{"compose.yaml": strings.Replace(g.behind("many", "one", "uno"), "  many:\n", "  many:\n    scale: 2\n", 1)})
+	twos := two.Push("first", rig.Files{"compose.yaml": g.behind("two")})
+	commit := g.service.Push("first", g.files())
+
+	pgod := r.Start(one, two)
+	for _, s := range []*rig.Service{one, two} {
+		shows(t, pgod, s, "network "+g.network+" is declared as external and does not exist yet")
+	}
+	pgod.Configure(one, two, g.service)
+	deployed(t, pgod, g.service, commit)
+	deployed(t, pgod, one, ones)
+	deployed(t, pgod, two, twos)
+	container := g.caddy(t)
+	r.Trust(&g.front, container)
+
+	t.Run("routes", func(t *testing.T) { g.routes(t) })
+	before := startedAt(t, g.service)
+	if n := g.told(t); n != 0 {
+		t.Errorf("it was told %d times of what it has read when it started", n)
+	}
+	t.Run("another URL", func(t *testing.T) { g.another(t, pgod, one, two) })
+	t.Run("cannot be told", func(t *testing.T) { g.cannotBeTold(t, pgod, one, two) })
+	t.Run("worker killed", func(t *testing.T) { g.workerKilled(t, pgod, one, two) })
+	stays(t, g.service, before, "all of this")
+}
+
+// routes asks for what urls are about.
+func (g *gateway) routes(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://one.example.org/":          "one ",
+		"http://one.example.org/one/":      "below one\n",
+		"https://one.example.org/":         "one ",
+		"http://two.example.org/":          "two ",
+		"http://shared.example.org/":       "one ",
+		"http://shared.example.org/two/":   "below two\n",
+		"http://ONE.example.org/":          "one ",
+		"http://any.wild.example.org/":     "two ",
+		"http://another.wild.example.org/": "two ",
+		"https://any.tls.example.org/":     "one ",
+	} {
+		g.answers(t, url, want)
+	}
+	for _, url := range []string{
+		"http://other.example.org/", "https://other.example.org/", "http://wild.example.org/", "http://a.b.wild.example.org/",
+		"https://two.example.org/", fmt.Sprintf("http://127.0.0.1:%d/", 80),
+	} {
+		g.leadsNowhere(t, url)
+	}
+	strict := g.front
+	strict.Trusted = nil
+	if _, _, err := strict.Get("https://one.example.org/"); err == nil {
+		t.Error("the certificate is not Caddy's own")
+	}
+	// Several targets, and several containers of one, share the requests.
+	for url, prefixes := range map[string][]string{"http://both.example.org/": {"one ", "uno "}, "http://many.example.org/": {"many ", "many "}} {
+		answers := map[string]bool{}
+		rig.Until(t, url+" to be answered by two", func() error {
+			_, body, err := g.front.Get(url)
+			answers[body] = true
+			if err == nil && len(answers) < 2 {
+				err = fmt.Errorf("only by %v", answers)
+			}
+			return err
+		})
+		for body := range answers {
+			if !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(body, p) }) {
+				t.Errorf("%s says %q", url, body)
+			}
+		}
+	}
+}
+
+// another has the proxy be told once of each change, and of nothing else.
+func (g *gateway) another(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
+	begin := proxyOf(t, pgod, g.service)
+	pgod.Configure(one, two.Set("urls", urls{"http://due.example.org": "two:8080"}), g.service)
+	g.answers(t, "http://due.example.org/", "two ")
+	g.leadsNowhere(t, "http://two.example.org/")
+	if _, body, err := g.front.Get("http://shared.example.org/two/"); err != nil || strings.HasPrefix(body, "below") {
+		t.Errorf("a path that leads to two no more says %q, %v", body, err)
+	}
+	g.knows(t, pgod)
+	polled(t, pgod, g.service)
+	if n := g.told(t); n != 1 {
+		t.Errorf("it was told %d times of one change", n)
+	}
+	now := proxyOf(t, pgod, g.service)
+	if now.Proxy.Import != snippetFile || now.Proxy.WrittenAt.Before(begin.Proxy.WrittenAt) || now.Proxy.ReloadedAt.Before(now.Proxy.WrittenAt) {
+		t.Errorf("the status is %+v", now.Proxy)
+	}
+	text := pgod.SSH(g.service.Key, g.service.Op("status")).Stdout
+	if line := regexp.MustCompile(`(?m)^proxy: +caddy/Caddyfile-import written \w+ ago, reload: reloaded \w+ ago$`); !line.MatchString(text) {
+		t.Errorf("the status says %q", text)
+	}
+
+	g.sameSnippet(t, pgod, one, two)
+	g.tampered(t, pgod)
+}
+
+// sameSnippet has another order, another worker and another pgod, which make no other
+// snippet.
+func (g *gateway) sameSnippet(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
+	file := checkout(pgod, g.service, snippetFile)
+	before, worker := lies(t, file), pgod.WorkerPID(g.service)
+	g.service.Set("interval", "900ms")
+	pgod.Configure(g.service, two, one)
+	replaced(t, pgod, g.service, worker)
+	polled(t, pgod, g.service)
+	pgod.Restart()
+	polled(t, pgod, g.service)
+	if now := lies(t, file); now != before {
+		t.Errorf("the snippet was written again: %s, then %s", before, now)
+	}
+	if n := g.told(t); n != 1 {
+		t.Errorf("it was told %d times of one change, in the end", n)
+	}
+}
+
+// tampered has a container make something else of the snippet. It is as it should be
+// again, and read again.
+func (g *gateway) tampered(t *testing.T, pgod *rig.Pgod) {
+	file := checkout(pgod, g.service, snippetFile)
+	docker(t, "exec", g.caddy(t), "sh", "-c", "echo 'http://mine.example.org {' >/etc/caddy/Caddyfile-import")
+	rig.Until(t, "the snippet to be mended", func() error {
+		text, err := os.ReadFile(file)
+		if err == nil {
+			err = has(string(text), "http://due.example.org {")
+		}
+		return err
+	})
+	rig.Until(t, "the proxy to be told", func() error {
+		if n := g.told(t); n != 2 {
+			return fmt.Errorf("it was told %d times", n)
+		}
+		return nil
+	})
+}
+
+// cannotBeTold has telling the proxy fail.
+func (g *gateway) cannotBeTold(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
+	docker(t, "exec", g.caddy(t), "touch", "/tmp/fail")
+	before := g.told(t)
+	pgod.Configure(one, two.Set("urls", urls{"http://tre.example.org": "two:8080"}), g.service)
+	shows(t, pgod, g.service, "state:     unwell", "proxy:     failed, "+snippetFile+" written ", ", reload: failed ", "cannot reload the proxy: ", "in caddy ended with status 3: not now")
+	if now := proxyOf(t, pgod, g.service); now.Proxy.Reload != "failed" || has(now.Proxy.Error, "status 3: not now") != nil {
+		t.Errorf("the status is %+v", now.Proxy)
+	}
+	rig.Until(t, "it to be tried again", func() error {
+		if n := g.told(t); n < before+3 {
+			return fmt.Errorf("it was told %d times", n-before)
+		}
+		return nil
+	})
+	if n := strings.Count(pgod.Log(), "the proxy does not know all URLs"); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+	g.leadsNowhere(t, "http://tre.example.org/")
+	docker(t, "exec", g.caddy(t), "rm", "/tmp/fail")
+	g.answers(t, "http://tre.example.org/", "two ")
+	g.knows(t, pgod)
+}
+
+// workerKilled ends the proxy's worker while it tells the proxy, and when it may be
+// anywhere.
+func (g *gateway) workerKilled(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
+	before := g.told(t)
+	docker(t, "exec", g.caddy(t), "touch", "/tmp/wait")
+	pgod.Configure(one, two.Set("urls", urls{"http://four.example.org": "two:8080"}), g.service)
+	rig.Until(t, "the proxy to be told", func() error {
+		if g.told(t) == before {
+			return fmt.Errorf("it was told %d times", before)
+		}
+		return nil
+	})
+	kill(t, pgod.WorkerPID(g.service))
+	docker(t, "exec", g.caddy(t), "rm", "/tmp/wait")
+	g.answers(t, "http://four.example.org/", "two ")
+	g.knows(t, pgod)
+
+	worker := pgod.WorkerPID(g.service)
+	pgod.Configure(one, two.Set("urls", urls{"http://five.example.org": "two:8080"}), g.service)
+	kill(t, worker)
+	g.answers(t, "http://five.example.org/", "two ")
+	g.knows(t, pgod)
+}
+
+// The snippet is there before Caddy starts, over all that can happen to a checkout, and
+// nothing else is written because of it.
+func TestProxySnippetStays(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	g := newGateway(r)
+	g.service.Set("urls", urls{"http://self.example.org": "caddy:8081"})
+	says := func(text string) rig.Files {
+		g.sites = "\n:8081 {\n\trespond \"" + text + "\"\n}\n"
+		return g.files()
+	}
+	const url = "http://self.example.org/"
+	first := g.service.Push("first", says("one"))
+	pgod := r.Start(g.service)
+	file := checkout(pgod, g.service, snippetFile)
+	next := func(commit, text string) {
+		t.Helper()
+		deployed(t, pgod, g.service, commit)
+		g.answers(t, url, text)
+		if c := rig.Containers(t, g.service.Name); len(c) != 1 || c[0].RestartCount != 0 {
+			t.Errorf("%s: Caddy did not start at once: %+v", text, c)
+		}
+	}
+	next(first, "one")
+	if want, now := fmt.Sprint("-rw-r--r-- of ", g.service.User.UID), lies(t, file); !strings.HasSuffix(now, want) {
+		t.Errorf("the snippet is %s, not %s", now, want)
+	}
+	before := startedAt(t, g.service)
+	next(g.service.Push("words only", rig.Files{"README.md": "words\n"}), "one")
+	stays(t, g.service, before, "a commit of words only")
+	next(g.service.Push("second", says("two")), "two")
+	pgod.SSH(g.service.Key, g.service.Op("rollback")).Exits(t, 0)
+	g.answers(t, url, "one")
+	pgod.SSH(g.service.Key, g.service.Op("unfreeze")).Exits(t, 0)
+	next(g.service.ForcePush("third", says("three")), "three")
+
+	g.tracked(t, pgod)
+	worker := pgod.WorkerPID(g.service)
+	g.service.Set("deploy", "in-place")
+	pgod.Configure()
+	replaced(t, pgod, g.service, worker)
+	next(g.service.Push("in place", says("four")), "four")
+	g.links(t, pgod)
+	g.answers(t, url, "four")
+}
+
+// tracked has the repository bring the snippet itself.
+func (g *gateway) tracked(t *testing.T, pgod *rig.Pgod) {
+	before := startedAt(t, g.service)
+	g.service.Repo.Write(snippetFile, "http://evil.example.org {\n}\n")
+	g.service.Repo.Git("add", "--force", snippetFile)
+	commit := g.service.Repo.Commit("the snippet, too")
+	const why = "the repository has " + snippetFile + ", which pgo writes"
+	shows(t, pgod, g.service, "state:     failed", "head:      "+commit[:7], "last:      failed", why, "git rm --cached", ".gitignore")
+	if text, err := os.ReadFile(checkout(pgod, g.service, snippetFile)); err != nil || has(string(text), "http://self.example.org {") != nil {
+		t.Errorf("the snippet is %q, %v", text, err)
+	}
+	g.service.Repo.Git("rm", "--quiet", "--cached", snippetFile)
+	commit = g.service.Push("but not the snippet", nil)
+	deployed(t, pgod, g.service, commit)
+	isFine(t, pgod, g.service)
+	stays(t, g.service, before, "a commit with the snippet, and its end")
+}
+
+// links has links lie where the snippet, or its directory, should.
+func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
+	dir, file := checkout(pgod, g.service, "caddy"), checkout(pgod, g.service, snippetFile)
+	bait := filepath.Join(g.r.Dir, "bait")
+	if err := os.Mkdir(bait, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(bait, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string]string{"Caddyfile": lies(t, filepath.Join(dir, "Caddyfile")), "bait": lies(t, bait)}
+	for what, c := range map[string]struct {
+		make, mend []string
+		says       string
+	}{
+		"the snippet": {
+			[]string{"docker", "exec", g.caddy(t), "sh", "-c", "rm /etc/caddy/Caddyfile-import && ln -s Caddyfile /etc/caddy/Caddyfile-import"},
+			[]string{"docker", "exec", g.caddy(t), "rm", "/etc/caddy/Caddyfile-import"},
+			"cannot write " + snippetFile + ": it is a symbolic link, which pgo does not follow: remove it",
+		},
+		"its directory": {
+			[]string{"sh", "-c", "mv " + dir + " " + dir + "-away && ln -s " + bait + " " + dir},
+			[]string{"sh", "-c", "rm " + dir + " && mv " + dir + "-away " + dir},
+			"cannot write " + snippetFile + ": caddy is no directory, or a symbolic link, which pgo does not follow: remove it",
+		},
+	} {
+		rig.Run(t, exec.Command(c.make[0], c.make[1:]...)).Exits(t, 0)
+		shows(t, pgod, g.service, "state:     unwell", "proxy:     failed, ", c.says)
+		rig.Run(t, exec.Command(c.mend[0], c.mend[1:]...)).Exits(t, 0)
+		rig.Until(t, what+" to be right again", func() error {
+			text, err := os.ReadFile(file)
+			if err == nil {
+				err = has(string(text), "http://self.example.org {")
+			}
+			if now := proxyOf(t, pgod, g.service); err == nil && (now.Proxy.Error != "" || now.State != "running") {
+				err = fmt.Errorf("the status is %+v", now)
+			}
+			return err
+		})
+		if now := map[string]string{"Caddyfile": lies(t, filepath.Join(dir, "Caddyfile")), "bait": lies(t, bait)}; fmt.Sprint(now) != fmt.Sprint(kept) {
+			t.Errorf("%s was a link, and something else was written: %v, then %v", what, kept, now)
+		}
+	}
+}
+
+// Without `reload`, Caddy's own watching does it, which in 2.6 sees the file alone that
+// Caddy is started with, and none that it imports. What does not go together is a warning.
+func TestProxyWatches(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	one := r.Service("one")
+	g := newGateway(r)
+	g.command = "[caddy, run, --watch, --adapter, caddyfile, --config, /etc/caddy/Caddyfile-import]"
+	g.mounts = []string{"./caddy/Caddyfile:/etc/caddy/Caddyfile", "./" + snippetFile + ":/etc/caddy/Caddyfile-import"}
+	one.Set("urls", urls{"http://one.example.org": "one:8080", "http://un.example.org": "on:8080", "http://lone.example.org": "lone:8080"})
+	first := g.service.Push("first", g.files())
+	alone := strings.Replace(g.behind("lone", "one"), "    networks: [proxy]\n", "", 1)
+	lone := one.Push("first", rig.Files{"compose.yaml": alone})
+	pgod := r.Start(one, g.service)
+
+	deployed(t, pgod, g.service, first)
+	shows(t, pgod, g.service, "state:     running", "warning:   import: "+snippetFile+" is mounted as a file, and containers do not see it change: mount its directory")
+	deployed(t, pgod, one, lone)
+	g.answers(t, "http://one.example.org/", "one ")
+	shows(t, pgod, one, "state:     running",
+		"warning:   urls: http://lone.example.org leads to lone:8080, and lone is on no network that a proxy can be on: have it join the proxy's",
+		"urls: http://un.example.org leads to on:8080, and no compose service is called on (did you mean one?); there are lone, one")
+	if now := proxyOf(t, pgod, one); len(now.Warnings) != 2 {
+		t.Errorf("the warnings are %q", now.Warnings)
+	}
+
+	g.watches(t, pgod, one)
+	for _, s := range []*rig.Service{one, g.service} {
+		rig.Until(t, "no warning of "+s.Name, func() error {
+			if now := proxyOf(t, pgod, s); now.Warnings != nil || now.State != "running" {
+				return fmt.Errorf("its status is %+v", now)
+			}
+			return nil
+		})
+	}
+}
+
+// watches has Caddy mount the directory and read another snippet, and another, by itself.
+func (g *gateway) watches(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
+	const nobody = "no `reload` is configured"
+	if strings.Contains(pgod.Log(), nobody) {
+		t.Error("the log tells of a change where there was none")
+	}
+	g.mounts = []string{"./caddy/:/etc/caddy/"}
+	deployed(t, pgod, g.service, g.service.Push("the directory", g.files()))
+	deployed(t, pgod, one, one.Push("all of it", rig.Files{"compose.yaml": g.behind("lone", "one")}))
+	before := startedAt(t, g.service)
+	one.Set("urls", urls{"http://eins.example.org": "one:8080", "http://lone.example.org": "lone:8080"})
+	pgod.Configure()
+	g.answers(t, "http://eins.example.org/", "one ")
+	g.answers(t, "http://lone.example.org/", "lone ")
+	one.Set("urls", urls{"http://uno.example.org": "one:8080"})
+	pgod.Configure()
+	g.answers(t, "http://uno.example.org/", "one ")
+	stays(t, g.service, before, "another snippet")
+	if now := proxyOf(t, pgod, g.service); now.Proxy.Reload != "" || now.Proxy.Error != "" || now.Proxy.WrittenAt.IsZero() {
+		t.Errorf("the status is %+v", now.Proxy)
+	}
+	if n := strings.Count(pgod.Log(), nobody); n != 1 {
+		t.Errorf("the log says %d times that nobody is told", n)
+	}
+}
