@@ -1,6 +1,6 @@
 // Command demo shows pgo at work: two small services are deployed, changed,
-// controlled and taken down on the real engine, by the command lines that a
-// person would type. It ends with an error where one of these does not do what
+// controlled and taken down on the real engine, and reached through a reverse
+// proxy, by the command lines that a person would type. It ends with an error where one of these does not do what
 // it should, and removes all that it made.
 //
 // `make demo` runs it. With KEEP=1 in the environment all stays, to play with.
@@ -74,9 +74,9 @@ func run(ctx context.Context, clean, keep bool) error {
 
 // demo knows what differs from machine to machine.
 type demo struct {
-	root              string // of the project
-	sshPort, httpPort int    // of pgod and of the site
-	shell             shell
+	root                         string // of the project
+	sshPort, httpPort, proxyPort int    // of pgod, the site and the proxy
+	shell                        shell
 }
 
 func newDemo() (*demo, error) {
@@ -94,6 +94,9 @@ func newDemo() (*demo, error) {
 		return nil, err
 	}
 	if d.httpPort, err = freePort(8080); err != nil {
+		return nil, err
+	}
+	if d.proxyPort, err = freePort(d.httpPort + 1); err != nil {
 		return nil, err
 	}
 	// The services' users must be able to read what is in there.

@@ -19,7 +19,7 @@ const stopGrace = 20 * time.Second
 // an error, to leave as little as possible.
 func removeAll() error {
 	errs := []error{stopPgod()}
-	for _, service := range []string{web, clock} {
+	for _, service := range []string{web, clock, proxy} {
 		label := "label=com.docker.compose.project=" + service
 		errs = append(errs,
 			remove("docker container ls -aq --filter "+label, "docker container rm -fv"),
@@ -30,6 +30,7 @@ func removeAll() error {
 	}
 	return errors.Join(append(errs,
 		remove("docker image ls -q "+busybox, "docker image rm -f"),
+		remove("docker image ls -q "+caddy, "docker image rm -f"),
 		os.RemoveAll(dir),
 	)...)
 }

@@ -11,7 +11,9 @@ const (
 	dir     = "/tmp/pgo-demo"
 	web     = "pgo-demo-web" // the service, its user and its compose project
 	clock   = "pgo-demo-clock"
+	proxy   = "pgo-demo-default" // of root's
 	busybox = "pgo-demo/busybox:1"
+	caddy   = "pgo-demo/caddy:1"
 )
 
 // refusal is what a key hears that may not use the site.
@@ -159,8 +161,52 @@ func (d *demo) session() []step {
 			{run: d.web("up"), says: "Started"},
 			{run: d.get(), says: "Hello from the last commit", until: "after up"},
 		},
+	}, {
+		title: "A reverse proxy",
+		about: "A Caddy, imported here as well. Its Caddyfile imports a file that its repository ignores, and pgod writes.",
+		lines: []line{
+			{run: fmt.Sprintf("cp -r %s/test/demo/proxy proxy && cat proxy/compose.yaml proxy/caddy/Caddyfile", d.root)},
+			{run: importCaddy, says: "sha256:"},
+			{run: "ssh-keygen -q -t ed25519 -N '' -C proxy -f proxy.key && install -D proxy.key.pub proxy/ssh/proxy.pub"},
+			{run: "git init -q -b main proxy && git -C proxy add . && git -C proxy commit -qm 'Forward requests'"},
+		},
+	}, {
+		title: "A URL",
+		about: "The site joins the proxy's network, which does not exist yet, and pgo.toml names its URL. pgod reads that when it is saved.",
+		lines: []line{
+			{run: "cat >>web/compose.yaml <<END\n    networks: [default, proxy]\nnetworks: {proxy: {external: true, name: pgo-demo}}\nEND\n" +
+				"git -C web commit -qam 'Join the proxy'"},
+			{run: fmt.Sprintf(configureProxy, proxy, d.proxyPort)},
+			{run: "sed -i '/^gate/a urls = { \"http://web.example.org\" = \"site:8080\" }' pgo.toml"},
+			{run: d.visit("web.example.org"), says: "Hello from the last commit", until: "to an answer through the proxy"},
+			{run: "cat pgo/services/" + proxy + "/checkout/caddy/Caddyfile-import", says: "reverse_proxy site:8080"},
+		},
+	}, {
+		title: "Another URL",
+		about: "The snippet is written again, and Caddy reloaded. No container is restarted.",
+		lines: []line{
+			{run: "sed -i 's/web.example.org/www.example.org/' pgo.toml"},
+			{run: d.visit("www.example.org"), says: "Hello from the last commit", until: "from saving pgo.toml to an answer"},
+			{run: d.pgoctl("proxy", proxy, "status"), says: "reload: reloaded", until: "more until that is in the status"},
+		},
 	}}
 }
+
+// importCaddy makes an image of the machine's own Caddy and the libraries that it loads.
+const importCaddy = `tar -C / -ch usr/bin/caddy $(ldd /usr/bin/caddy | grep -o 'lib[^ ]*/[^ ]*') |
+  docker import --change 'ENV XDG_DATA_HOME=/data XDG_CONFIG_HOME=/config' --change 'CMD ["/usr/bin/caddy", "run", "--config", "/etc/caddy/Caddyfile"]' - ` + caddy
+
+// configureProxy adds the proxy to the configuration.
+const configureProxy = `cat >>pgo.toml <<END
+
+[[services]]
+name = "%[1]s"
+user = "root"
+repository = "file://` + dir + `/proxy"
+env = ["PORT=%[2]d"]
+import = "caddy/Caddyfile-import"
+reload = "caddy caddy reload --config /etc/caddy/Caddyfile"
+END`
 
 // configure writes the configuration.
 const configure = `cat >pgo.toml <<END
@@ -197,11 +243,17 @@ func (d *demo) get() string {
 	return fmt.Sprintf("busybox wget -qO- http://127.0.0.1:%d/", d.httpPort)
 }
 
+// visit asks the proxy for a URL's page.
+func (d *demo) visit(host string) string {
+	return fmt.Sprintf("busybox wget -qO- --header 'Host: %s' http://127.0.0.1:%d/", host, d.proxyPort)
+}
+
 // keptText is the end of a demo that stays.
 func (d *demo) keptText() string {
 	return fmt.Sprintf(`
 KEEP=1: all of it stays. To play with it, as root:
 
+  %s
   %s
   %s
   %s
@@ -212,5 +264,5 @@ KEEP=1: all of it stays. To play with it, as root:
 To end it, or run make demo again:
 
   cd %s && go run ./test/demo -clean
-`, d.enter(), d.web("status"), d.web("logs -f"), d.get(), d.root)
+`, d.enter(), d.web("status"), d.web("logs -f"), d.get(), d.visit("www.example.org"), d.root)
 }
