@@ -25,7 +25,7 @@ func (s *Service) judge() {
 	}
 	var warnings []string
 	if model, err := s.loadDeployed(); err == nil {
-		warnings = append(s.lostRoutes(model), s.unseenSnippet(model)...)
+		warnings = slices.Concat(s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model))
 	}
 	s.mu.Lock()
 	news := !slices.Equal(s.status.Warnings, warnings)
@@ -83,4 +83,15 @@ func (s *Service) unseenSnippet(model *compose.Model) []string {
 			return []string{fmt.Sprintf("import: no container mounts the directory of %s", name)}
 		}
 	}
+}
+
+// deafProxy warns of a `reload` that names nobody, before there is something to tell.
+func (s *Service) deafProxy(model *compose.Model) []string {
+	if s.cfg.Proxy == nil || s.cfg.Proxy.Service == "" {
+		return nil
+	}
+	if err := known(model, []string{s.cfg.Proxy.Service}); err != nil {
+		return []string{"reload: " + err.Error()}
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -59,6 +60,23 @@ func TestUnseenSnippet(t *testing.T) {
 		got := s.unseenSnippet(model)
 		if (test.want == "") != (len(got) == 0) || test.want != "" && !strings.Contains(got[0], test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+func TestDeafProxy(t *testing.T) {
+	model, err := compose.Decode([]byte(routesModel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for service, want := range map[string]string{
+		"":         "[]",
+		"frontend": "[]",
+		"fronted":  "[reload: no such service: fronted (did you mean frontend?); there are db, frontend]",
+	} {
+		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{Service: service}}}
+		if got := fmt.Sprint(s.deafProxy(model)); got != want {
+			t.Errorf("%q: %s, want %s", service, got, want)
 		}
 	}
 }
