@@ -51,6 +51,15 @@ func TestProxy(t *testing.T) {
 	t.Run("another URL", func(t *testing.T) { g.another(t, pgod, one, two) })
 	t.Run("cannot be told", func(t *testing.T) { g.cannotBeTold(t, pgod, one, two) })
 	t.Run("worker killed", func(t *testing.T) { g.workerKilled(t, pgod, one, two) })
+	pgod.Configure(one, g.service)
+	rig.Until(t, "the URLs of a removed service to lead nowhere", func() error {
+		if _, body, err := g.front.Get("http://five.example.org/"); err != nil || body != "" {
+			return fmt.Errorf("there is %q, %v", body, err)
+		}
+		return nil
+	})
+	g.answers(t, "http://one.example.org/", "one ")
+	g.knows(t, pgod)
 	stays(t, g.service, before, "all of this")
 }
 
