@@ -60,3 +60,22 @@ func TestWhatTheProxyKnows(t *testing.T) {
 		t.Error("it knows what is new")
 	}
 }
+
+// A commit that has something in the snippet's place is tried again when the place is
+// another one, and not for anything else about the proxy.
+func TestAnotherPlaceForTheSnippet(t *testing.T) {
+	here := Config{Proxy: &Proxy{Import: "caddy/import"}}
+	state := State{Verdict: &Verdict{Basis: Basis{Commit: "c", Settings: here.settings()}, Outcome: Failed}}
+	for name, test := range map[string]struct {
+		proxy     *Proxy
+		condemned bool
+	}{
+		"the same":      {&Proxy{Import: "caddy/import", Service: "caddy", Command: []string{"reload"}}, true},
+		"another place": {&Proxy{Import: "caddy/other"}, false},
+		"no proxy":      {nil, false},
+	} {
+		if got := state.condemns(Basis{Commit: "c", Settings: Config{Proxy: test.proxy}.settings()}); got != test.condemned {
+			t.Errorf("%s: condemned: %v", name, got)
+		}
+	}
+}

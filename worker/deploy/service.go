@@ -53,6 +53,9 @@ func (c Config) settings() string {
 	for _, part := range [][]string{{c.Compose, c.Project.Host}, c.Project.Profiles, c.Project.Env} {
 		fmt.Fprintf(h, "%q\n", part)
 	}
+	if c.Proxy != nil {
+		fmt.Fprintf(h, "%q\n", c.Proxy.Import) // what a commit has in its place condemns it
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
