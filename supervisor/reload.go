@@ -2,12 +2,14 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"pgo/internal/config"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 )
@@ -33,6 +35,7 @@ func (c *Changes) sort() {
 type Reloaded struct {
 	Changes
 	Warnings []string // what works but should be changed
+	Applied  bool     // it is in force, though there may be something newer that cannot be
 }
 
 // reloads is what is known of the configuration on disk.
@@ -115,7 +118,9 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target
 		for _, line := range problems(err) {
 			_, _ = fmt.Fprintln(session.Stderr, line)
 		}
-		return sshd.Exit{Status: target.StatusUsage, Message: "cannot reload the configuration: the old one stays in force, mend it and try again"}
+	}
+	if err != nil && !reloaded.Applied {
+		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: the old one stays in force, mend it and try again"}
 	}
 	if s.isEnding() {
 		return stopping
@@ -129,7 +134,18 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target
 	r.add("removed", "%s", orNone(strings.Join(reloaded.Removed, ", ")))
 	r.add("unchanged", "%s", orNone(strings.Join(reloaded.Unchanged, ", ")))
 	r.write(session.Stdout, false)
+	if err != nil {
+		return sshd.Exit{Status: reloadStatus(err), Message: "not the newest configuration is in force: what is wrong is above"}
+	}
 	return sshd.Exit{}
+}
+
+// reloadStatus is the exit status of a configuration that is bad, or cannot be fetched.
+func reloadStatus(err error) uint32 {
+	if errors.As(err, new(config.Problems)) {
+		return target.StatusUsage
+	}
+	return target.StatusFailed
 }
 
 // stopping is the exit of what could not be done any more.

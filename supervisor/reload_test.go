@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pgo/internal/config"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 )
@@ -25,7 +26,7 @@ func TestReload(t *testing.T) {
 	}
 
 	s.OnReload(func() (Reloaded, error) {
-		return Reloaded{Changes{Added: []string{"a", "b"}, Unchanged: []string{"c"}}, []string{"pgo.toml:7: allow\n"}}, nil
+		return Reloaded{Changes{Added: []string{"a", "b"}, Unchanged: []string{"c"}}, []string{"pgo.toml:7: allow\n"}, true}, nil
 	})
 	stdout, stderr, exit := run()
 	if want := "added:     a, b\nchanged:   -\nremoved:   -\nunchanged: c\n"; stdout != want || exit != (sshd.Exit{}) {
@@ -35,10 +36,25 @@ func TestReload(t *testing.T) {
 		t.Errorf("got %s", stderr)
 	}
 
-	s.OnReload(func() (Reloaded, error) { return Reloaded{}, errors.New("pgo.toml:3: a\npgo.toml:4: b") })
+	mistakes := config.Problems{{File: "pgo.toml", Line: 3, Message: "a"}, {File: "pgo.toml", Line: 4, Message: "b"}}
+	s.OnReload(func() (Reloaded, error) { return Reloaded{}, mistakes })
 	stdout, stderr, exit = run()
 	if stdout != "" || stderr != "pgo.toml:3: a\npgo.toml:4: b\n" || exit.Status != target.StatusUsage || !strings.Contains(exit.Message, "the old one stays in force") {
 		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
+	}
+
+	// An older commit is in force, or what is on this host alone has changed.
+	for _, test := range []struct {
+		err    error
+		status uint32
+	}{{fmt.Errorf("commit abc is bad:\n%w", mistakes), target.StatusUsage}, {errors.New("cannot fetch"), target.StatusFailed}} {
+		s.OnReload(func() (Reloaded, error) {
+			return Reloaded{Changes: Changes{Added: []string{"a"}}, Applied: true}, test.err
+		})
+		stdout, stderr, exit = run()
+		if !strings.HasPrefix(stdout, "added:     a\n") || stderr != test.err.Error()+"\n" || exit.Status != test.status || !strings.Contains(exit.Message, "not the newest") {
+			t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
+		}
 	}
 }
 

@@ -188,7 +188,7 @@ func TestReloadFetches(t *testing.T) {
 	u.Write("pgo.toml", entry(web, "surely = 1"))
 	u.Commit("mistake")
 	result := pgod.Pgoctl(operator, "//reload").Exits(t, 64)
-	says(t, result.Stderr, "conf//pgo.toml:", "unknown key", "the old one stays in force")
+	says(t, result.Stderr, "conf//pgo.toml:", "unknown key", "not the newest configuration is in force")
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 

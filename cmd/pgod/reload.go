@@ -29,7 +29,7 @@ type reloader struct {
 	dir string // pgod's own
 
 	one      sync.Mutex // held while the configuration is read and applied
-	sweep    sync.Once  // at the first that is applied
+	swept    bool       // what an earlier pgod had, and this one has not, is being removed
 	follower *follower  // nil: all of the configuration is on this host
 }
 
@@ -51,9 +51,11 @@ func (r *reloader) watch(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			r.close()
 			return
 		case <-r.hup:
-			_, _ = r.told() // its error is logged
+			_, _ = r.reload() // its error is logged
+			r.ask()
 		case <-changes:
 			_, _ = r.reload()
 		}
@@ -81,9 +83,10 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		}
 		return supervisor.Reloaded{}, err
 	}
-	reloaded := r.apply(cfg)
+	newest := from == nil || r.follower.keep(from)
+	reloaded := r.apply(cfg, newest)
 	if from != nil {
-		r.follower.inForce(from)
+		r.follower.applied()
 	}
 	if err != nil { // of a newer commit than the one that is in force
 		r.workers.Rejected(err)
@@ -93,22 +96,34 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	return reloaded, nil
 }
 
-func (r *reloader) apply(cfg loaded) supervisor.Reloaded {
+// ask has what is in git be looked at, without waiting for it.
+func (r *reloader) ask() {
+	r.one.Lock()
+	defer r.one.Unlock()
+	if r.follower != nil {
+		r.follower.ask()
+	}
+}
+
+// apply makes the configuration the one in force. Where it is sure that nothing newer is
+// known, what an earlier pgod had beside it is removed. r.one is held.
+func (r *reloader) apply(cfg loaded, sure bool) supervisor.Reloaded {
 	r.watcher.tell(cfg.Files, cfg.since)
-	var reloaded supervisor.Reloaded
+	reloaded := supervisor.Reloaded{Applied: true}
 	for _, warning := range cfg.Warnings {
 		r.log.Warn("the configuration could be better", "at", warning.String())
 		reloaded.Warnings = append(reloaded.Warnings, warning.String())
 	}
 	r.server.Trust(cfg.TrustedNetworks)
 	reloaded.Changes = r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
-	r.sweep.Do(func() {
-		if keep, sure := cfg.notRemoved(); sure {
+	if sure && !r.swept {
+		r.swept = true
+		if keep, clear := cfg.notRemoved(); clear {
 			r.workers.Sweep(keep)
 		} else {
 			r.log.Warn("no service is configured at all: those that there were stay as they are, without workers")
 		}
-	})
+	}
 	return reloaded
 }
 
