@@ -59,22 +59,35 @@ func (s *Service) SyncProxy(ctx context.Context) {
 	}
 }
 
-// noteProxy keeps what is wrong with the proxy, and logs what is news.
+// noteProxy keeps what is wrong with the proxy, and logs what is news. What its container
+// says is not for the log of the host, and is no news by itself.
 func (s *Service) noteProxy(err error) {
-	text := ""
+	text, said := "", ""
 	if err != nil {
-		text = printable.Cut(s.project.Redact(err.Error()), maxError)
+		text = err.Error()
+		if failed := new(reloadError); errors.As(err, &failed) {
+			text, said = failed.text, failed.said
+		}
 	}
-	if s.snapshot().snippet().Error == text {
+	if s.proxyTrouble == text && (text != "" || s.snapshot().snippet().Error == "") {
 		return
 	}
-	if err != nil {
+	s.proxyTrouble = text
+	if text = s.project.Redact(text); err != nil {
 		s.log.Error("the proxy does not know all URLs", "error", text)
 	}
-	if err := s.updateSnippet(func(n *Snippet) { n.Error = text }); err != nil {
+	if said != "" {
+		text += ": " + s.project.Redact(said)
+	}
+	if err := s.updateSnippet(func(n *Snippet) { n.Error = printable.Cut(text, maxError) }); err != nil {
 		s.log.Warn("cannot remember how the proxy is", "error", err)
 	}
 }
+
+// reloadError is a command that did not work, and what it said last.
+type reloadError struct{ text, said string }
+
+func (e *reloadError) Error() string { return e.text }
 
 // snippet returns what is remembered; never nil.
 func (s State) snippet() *Snippet {
@@ -229,14 +242,16 @@ func (s *Service) reloadIn(ctx context.Context, number int) error {
 	status, err := s.engine.Exec(ctx, s.cfg.Name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
 	what := fmt.Sprintf("%s in %s", strings.Join(s.cfg.Proxy.Command, " "), s.cfg.Proxy.Service)
 	switch {
+	case ctx.Err() != nil: // what else went wrong comes of that, and differs
+		return fmt.Errorf("cannot reload the proxy: %s: %w", what, context.Cause(ctx))
 	case err != nil:
 		return fmt.Errorf("cannot reload the proxy: %s: %w", what, err)
 	case status == 0:
 		return nil
 	}
-	text := fmt.Sprintf("cannot reload the proxy: %s ended with status %d", what, status)
+	failed := &reloadError{text: fmt.Sprintf("cannot reload the proxy: %s ended with status %d", what, status)}
 	if all := lines(said.String()); len(all) > 0 {
-		text += ": " + printable.Line(all[len(all)-1])
+		failed.said = printable.Line(all[len(all)-1])
 	}
-	return errors.New(text)
+	return failed
 }

@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,6 +60,19 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	s.Adjust(Neighbours{Snippet: "two"})
 	if knows() {
 		t.Error("it knows what is new")
+	}
+}
+
+// What takes too long is told in the same words each time: whatever breaks because of it
+// is no news.
+func TestReloadTakesTooLong(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.cfg.Proxy = &Proxy{Service: "caddy", Command: []string{"caddy", "reload"}}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("it did not end"))
+	err := s.reloadIn(ctx, 1)
+	if want := "cannot reload the proxy: caddy reload in caddy: it did not end"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
