@@ -56,9 +56,19 @@ type errand struct {
 func (s *Supervisor) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
-			return lookupAccount(ctx, service.User, service.DockerHost == "")
+			who, err := lookupAccount(ctx, service.User, service.DockerHost == "")
+			if err == nil && who.uid != 0 && who.uid == s.fetching.Load() {
+				err = fmt.Errorf("user %q has the uid of the user that fetches the configuration, which it could forge: give it one of its own", service.User)
+			}
+			return who, err
 		},
-		dir: func(who account) (string, error) { return s.serviceDir(service.Name, who) },
+		dir: func(who account) (string, error) {
+			dir, err := s.serviceDir(service, who)
+			if err == nil {
+				s.ran(service, who)
+			}
+			return dir, err
+		},
 		configure: func(who account) *proto.ConfigureRequest {
 			c := configuration(service)
 			c.Limits, c.Neighbours = s.limits(service, who), neighbours
@@ -259,12 +269,12 @@ func (p *process) discard() {
 
 // serviceDir returns the service's directory, made if it is missing. Root goes
 // no further than to it: what is inside is the user's.
-func (s *Supervisor) serviceDir(name string, account account) (string, error) {
-	dir := s.dirOf(name)
+func (s *Supervisor) serviceDir(service config.Service, account account) (string, error) {
+	dir := s.dirOf(service.Name)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return "", fmt.Errorf("cannot make the service's directory: %w", err)
 	}
-	if err := s.comeBack(name, account); err != nil {
+	if err := s.comeBack(service, account); err != nil {
 		return "", err
 	}
 	return dir, handDir(dir, account)

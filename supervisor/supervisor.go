@@ -35,23 +35,29 @@ type Options struct {
 	Worker    string   // path of pgo-worker
 	Forbidden []string // what else is pgo's own, and mounted by no container
 	Logger    hclog.Logger
+
+	// Configuration is where the services' entries are, a path or a URL without
+	// secrets: what is of another one is not removed at the start.
+	Configuration string
 }
 
 // Supervisor holds the instances. It implements sshd.Backend.
 type Supervisor struct {
-	opts Options
-	lock *os.File // held as long as the process lives
+	opts  Options
+	lock  *os.File      // held as long as the process lives
+	notes *notebook     // of services that were configured once
+	grace time.Duration // removalGrace, but for tests
 
 	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
 
 	reloads     reloads
+	fetching    atomic.Uint32              // uid of who fetches the configuration; 0: nobody does
 	connections atomic.Pointer[func() int] // nil: nobody can tell
 	ending      chan struct{}              // closed when Close begins
 
 	mu          sync.Mutex // guards what follows
 	instances   map[string]*instance
 	removals    map[string]*removal // of services that were configured once; one may be in instances again
-	noted       map[string]noted    // what is known of services that were configured once; never changed, only replaced
 	operators   map[string]bool     // public keys by wire form
 	reappointed chan struct{}       // closed when operators is replaced
 	sshPort     int                 // what pgod listens at; 0: not known yet
@@ -74,12 +80,9 @@ func New(opts Options) (*Supervisor, error) {
 		_ = lock.Close()
 		return nil, err
 	}
-	noted, err := loadNotes(opts.Dir)
-	if err != nil {
-		opts.Logger.Error("a service that was taken out while pgod did not run may not be removed", "error", err)
-	}
 	return &Supervisor{
-		opts: opts, lock: lock, instances: map[string]*instance{}, removals: map[string]*removal{}, noted: noted,
+		opts: opts, lock: lock, notes: openNotebook(opts.Dir, opts.Logger), grace: removalGrace,
+		instances: map[string]*instance{}, removals: map[string]*removal{},
 		reappointed: make(chan struct{}), ending: make(chan struct{}),
 	}, nil
 }
@@ -170,7 +173,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		}
 		s.replace(old, leaving, next)
 	}
-	s.note(services)
+	s.claim(services)
 	for name, old := range s.instances {
 		if !configured[name] {
 			old.log.Warn("the service is not configured any more: its worker ends, and its containers are taken down")
@@ -218,6 +221,7 @@ func (s *Supervisor) Close(ctx context.Context) {
 		s.lives.Go(func() { i.stop(ctx) })
 	}
 	s.lives.Wait()
+	s.notes.write()
 	_ = os.RemoveAll(s.opts.SocketDir)
 	_ = s.lock.Close()
 }

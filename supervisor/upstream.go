@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -94,10 +95,7 @@ func (f *Fetcher) errand() errand {
 			if err != nil {
 				return who, fmt.Errorf("%w; `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
 			}
-			if who.uid == 0 {
-				return who, fmt.Errorf("user %q is root by another name: what comes from a git server is not read as root", u.User)
-			}
-			return who, nil
+			return who, f.powerless(ctx, who)
 		},
 		dir: func(who account) (string, error) {
 			dir := filepath.Join(f.supervisor.opts.Dir, "upstream")
@@ -112,6 +110,27 @@ func (f *Fetcher) errand() errand {
 		},
 		log: f.log,
 	}
+}
+
+// powerless returns an error if a user is no one to read what a git server sends: it has
+// rights, or a service could forge what it reads.
+func (f *Fetcher) powerless(ctx context.Context, who account) error {
+	name := f.upstream.User
+	if who.uid == 0 {
+		return fmt.Errorf("user %q is root by another name: what comes from a git server is not read as root", name)
+	}
+	if group, err := getent(ctx, "group", dockerGroup); err == nil {
+		if id, err := numbers(group[2:3]); err == nil && slices.Contains(who.groups, id[0]) {
+			return fmt.Errorf("user %q is in the group %s, which is root's power: what fetches the configuration needs none", name, dockerGroup)
+		}
+	}
+	f.supervisor.fetching.Store(who.uid)
+	for _, s := range f.supervisor.overview() {
+		if s.process != nil && s.process.runner.account.uid == who.uid {
+			return fmt.Errorf("user %q has the uid of the service %s, which could forge the configuration: give it one of its own", name, s.service.Name)
+		}
+	}
+	return nil
 }
 
 // end ends the worker. The lock is held.
@@ -162,7 +181,7 @@ func (u *Upstream) text(now time.Time) string {
 	if u == nil {
 		return ""
 	}
-	commit := "nothing of it was ever in force"
+	commit := "nothing of it is in force yet"
 	if u.Commit != "" {
 		commit = fmt.Sprintf("%s %q by %s", short(u.Commit), u.Subject, u.Author)
 	}
