@@ -165,7 +165,7 @@ func TestReloadFetches(t *testing.T) {
 	u := newUpstream(t, r, "")
 	web := r.Service("web")
 	commit := web.Push("first", r.Idle())
-	u.Write("pgo.toml", "# nobody yet\n")
+	u.Write("pgo.toml", "services = []\n")
 	u.Commit("empty")
 	pgod := r.Pgod()
 	u.local(t, r, pgod, operator, "1h")

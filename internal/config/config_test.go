@@ -267,6 +267,24 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A directory of more files that a link leads to nowhere, for the moment, is a mistake, and
+// not the wish for no services.
+func TestLoadDanglingDropins(t *testing.T) {
+	dir := writeFiles(t, 0o600, map[string]string{"pgo.toml": minimal("main", "")})
+	if err := os.Symlink(filepath.Join(dir, "later"), filepath.Join(dir, "pgo.d")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(filepath.Join(dir, "pgo.toml"), Options{}); err == nil || !strings.Contains(err.Error(), "pgo.d: cannot open") {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "later"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(filepath.Join(dir, "pgo.toml"), Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadReportsEveryFile(t *testing.T) {
 	dir := writeFiles(t, 0o600, map[string]string{
 		"operators":        "hello\n",

@@ -64,6 +64,11 @@ func (r *reader) read(s source) {
 		r.problems = append(r.problems, *problem)
 		return
 	}
+	if len(table) == 0 && !s.dropin {
+		// It may be on its way to the disk, and must not take everything down.
+		r.problems = append(r.problems, problemOf(s.path, 1, wrong("write services = [] if none is meant to run", "empty")))
+		return
+	}
 	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: tomllines.Locate(s.text), reader: r}}
 	readTable(root, "", rootKeys, r)
 }

@@ -59,7 +59,13 @@ func readSources(path string, files []File) (sources []source, looked []string, 
 func readLocal(path string) (sources []source, paths []string, problems Problems) {
 	paths = []string{path}
 	entries, err := os.ReadDir(DropinDir(path))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) {
+		// A link that leads nowhere for the moment is not the wish for no services.
+		if _, absent := os.Lstat(DropinDir(path)); absent != nil {
+			err = nil
+		}
+	}
+	if err != nil {
 		problems = append(problems, problemOf(DropinDir(path), 0, fmt.Errorf("cannot %w", err)))
 	}
 	for _, entry := range entries {

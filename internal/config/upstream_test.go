@@ -155,7 +155,7 @@ x//a\n.toml:5: services[0] "team": user: this user fetches the configuration fro
 
 	many := make([]File, maxRemote+1)
 	for i := range many {
-		many[i] = File{fmt.Sprintf("x//%d.toml", i), nil}
+		many[i] = File{fmt.Sprintf("x//%d.toml", i), []byte("services = []")}
 	}
 	if _, err = Load("", Options{Remote: many}); err == nil || err.Error() != "x//0.toml: 1001 files, and more than 1000 are not read" {
 		t.Errorf("got %v", err)

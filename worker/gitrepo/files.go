@@ -40,7 +40,8 @@ func (r *Repo) File(hash Hash, name string, max int64) ([]byte, error) {
 	return content, nil
 }
 
-// Names returns what a commit has in a directory, sorted; nothing where there is none.
+// Names returns what a commit has in a directory, sorted; nothing where there is nothing
+// of that name. No symbolic link is followed.
 func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
 	store := r.store()
 	defer store.close()
@@ -52,8 +53,11 @@ func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
 	if err != nil {
 		return nil, unreadable(hash, err)
 	}
-	if e == nil || e.Mode != filemode.Dir {
+	if e == nil {
 		return nil, nil
+	}
+	if e.Mode != filemode.Dir {
+		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is no directory", hash, dir)
 	}
 	listing, err := object.GetTree(store, e.Hash)
 	if err != nil {

@@ -33,7 +33,12 @@ func TestFile(t *testing.T) {
 	if _, err := s.File(head, "pgo.toml", 5); !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), "pgo.toml") {
 		t.Errorf("too large: %v", err)
 	}
-	for dir, want := range map[string][]string{"pgo.d": {"a.toml", "b.toml", "sub"}, "nothing": nil, "pgo.toml": nil} {
+	for _, dir := range []string{"pgo.toml", "link.toml"} {
+		if got, err := s.Names(head, dir); got != nil || !errors.Is(err, ErrBadCommit) {
+			t.Errorf("%s: %q, %v", dir, got, err)
+		}
+	}
+	for dir, want := range map[string][]string{"pgo.d": {"a.toml", "b.toml", "sub"}, "nothing": nil, "pgo.toml/below": nil} {
 		if got, err := s.Names(head, dir); !slices.Equal(got, want) || err != nil {
 			t.Errorf("%s: %q, %v", dir, got, err)
 		}
