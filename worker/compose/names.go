@@ -24,12 +24,13 @@ func (m *Model) Hosts() map[string]string {
 	return hosts
 }
 
-// Shares tells whether a compose service is on a network that is not the project's alone.
+// Shares tells whether a compose service is on a network that others may have joined: any
+// but the one that compose makes for the project by itself.
 func (m *Model) Shares(service, project string) bool {
 	networks := objects(m.root["networks"])
 	joined, _ := m.services()[service]["networks"].(map[string]any)
 	for key := range joined {
-		if name, _ := networks[key]["name"].(string); !strings.HasPrefix(name, project+"_") {
+		if name, _ := networks[key]["name"].(string); name != project+"_default" {
 			return true
 		}
 	}

@@ -78,7 +78,8 @@ type Service struct {
 	healing      healing
 	held         Basis // what was proven and is held
 
-	saidNobodyTold bool // that nobody tells the proxy
+	saidNobodyTold bool   // that nobody tells the proxy
+	proxyTrouble   string // what was logged last of that; empty: all is well
 
 	mu     sync.Mutex // guards what follows, which changes write and everybody reads
 	policy policy.Limits
