@@ -60,7 +60,7 @@ func (s *Service) SyncProxy(ctx context.Context) {
 }
 
 // noteProxy keeps what is wrong with the proxy, and logs what is news. What its container
-// says is not for the log of the host, and is no news by itself.
+// says is not for the log of the host: it is in the status alone.
 func (s *Service) noteProxy(err error) {
 	text, said := "", ""
 	if err != nil {
@@ -69,17 +69,18 @@ func (s *Service) noteProxy(err error) {
 			text, said = failed.text, failed.said
 		}
 	}
-	if s.proxyTrouble == text && (text != "" || s.snapshot().snippet().Error == "") {
-		return
+	if text != "" && text != s.proxyTrouble {
+		s.log.Error("the proxy does not know all URLs", "error", s.project.Redact(text))
 	}
 	s.proxyTrouble = text
-	if text = s.project.Redact(text); err != nil {
-		s.log.Error("the proxy does not know all URLs", "error", text)
-	}
 	if said != "" {
-		text += ": " + s.project.Redact(said)
+		text += ": " + said
 	}
-	if err := s.updateSnippet(func(n *Snippet) { n.Error = printable.Cut(text, maxError) }); err != nil {
+	text = printable.Cut(s.project.Redact(text), maxError)
+	if s.snapshot().snippet().Error == text {
+		return
+	}
+	if err := s.updateSnippet(func(n *Snippet) { n.Error = text }); err != nil {
 		s.log.Warn("cannot remember how the proxy is", "error", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +74,35 @@ func TestReloadTakesTooLong(t *testing.T) {
 	err := s.reloadIn(ctx, 1)
 	if want := "cannot reload the proxy: caddy reload in caddy: it did not end"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// The status has what the proxy's container said last. The log tells once that something
+// is wrong, and none of its words.
+func TestProxyTrouble(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.cfg.Proxy = &Proxy{}
+	var log strings.Builder
+	s.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	for _, step := range []struct {
+		err  error
+		want string
+		logs int
+	}{
+		{&reloadError{"status 1", "line 5"}, "status 1: line 5", 1},
+		{&reloadError{"status 1", "line 7"}, "status 1: line 7", 1},
+		{&reloadError{"status 2", ""}, "status 2", 2},
+		{nil, "", 2},
+		{nil, "", 2},
+		{&reloadError{"status 2", "line 7"}, "status 2: line 7", 3},
+	} {
+		s.noteProxy(step.err)
+		if got := s.Status().Snippet.Error; got != step.want {
+			t.Errorf("the status has %q, want %q", got, step.want)
+		}
+		if n := strings.Count(log.String(), "[ERROR]"); n != step.logs || strings.Contains(log.String(), "line") {
+			t.Errorf("after %v the log is %q", step.err, log.String())
+		}
 	}
 }
 
