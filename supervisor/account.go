@@ -88,6 +88,28 @@ func getent(ctx context.Context, database, name string) ([]string, error) {
 	return fields, nil
 }
 
+// uidOf is the uid that the user has now.
+func uidOf(ctx context.Context, user string) (uint32, error) {
+	passwd, err := getent(ctx, "passwd", user)
+	if err != nil {
+		return 0, fmt.Errorf("user %q: %w", user, err)
+	}
+	ids, err := numbers(passwd[2:3])
+	if err != nil {
+		return 0, fmt.Errorf("user %q: %w", user, err)
+	}
+	return ids[0], nil
+}
+
+// hasUser tells whether some user has the uid.
+func hasUser(ctx context.Context, uid uint32) (bool, error) {
+	_, err := command(ctx, "getent", "--", "passwd", strconv.FormatUint(uint64(uid), 10))
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 func command(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second

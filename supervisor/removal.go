@@ -21,13 +21,16 @@ import (
 // removeTimeout bounds one try to take down a service.
 const removeTimeout = 10 * time.Minute
 
+// removalGrace is how long after its worker's end a service begins to be taken down: a
+// configuration that somebody is about to write may lack half of its entries for a moment.
+const removalGrace = 10 * time.Second
+
 // removal takes down a service that is not configured any more, and then moves its
 // directory away. It tries until that has worked, or the service is configured again.
 type removal struct {
 	supervisor *Supervisor
 	name       string
 	old        *instance // its worker ends first; nil: there is none
-	noted      noted
 	log        hclog.Logger
 	since      time.Time
 
@@ -42,7 +45,7 @@ type removal struct {
 // remove begins to remove a service. The lock is held.
 func (s *Supervisor) remove(name string, old *instance) {
 	r := &removal{
-		supervisor: s, name: name, old: old, noted: s.noted[name], since: time.Now(),
+		supervisor: s, name: name, old: old, since: time.Now(),
 		log: s.opts.Logger.With("service", name), done: make(chan struct{}),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -72,6 +75,7 @@ func (r *removal) tryUntilDone() bool {
 		defer cancel()
 		r.old.stop(ctx)
 	}
+	r.wait(r.supervisor.grace)
 	var tries restarts
 	for r.ctx.Err() == nil {
 		to, err := r.try()
@@ -86,14 +90,19 @@ func (r *removal) tryUntilDone() bool {
 		if r.failed(err) {
 			r.log.Error("cannot remove the service: it is tried again", "error", err)
 		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-r.ctx.Done():
-			timer.Stop()
-		}
+		r.wait(delay)
 	}
 	return false
+}
+
+// wait waits, but not for what is not wanted any more.
+func (r *removal) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.ctx.Done():
+	}
 }
 
 // failed notes why a try did not work, and tells whether that is news.
@@ -130,7 +139,11 @@ func (r *removal) try() (to string, err error) {
 	if info, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) || err == nil && info.IsDir() && ownedBy(dir, 0) && os.Remove(dir) == nil {
 		return "", nil // no worker has ever worked in it
 	}
-	p, err := s.launch(r.ctx, r.errand(dir))
+	owner, n, err := s.ownerOf(r.ctx, r.name)
+	if err != nil {
+		return "", err
+	}
+	p, err := s.launch(r.ctx, r.errand(dir, owner, n))
 	if err != nil {
 		return "", err
 	}
@@ -141,24 +154,30 @@ func (r *removal) try() (to string, err error) {
 	_, err = p.rpc.Remove(call, &proto.RemoveRequest{})
 	p.runner.group.Stop(termGrace)
 	switch {
-	case err != nil && !r.noted.known():
-		return "", fmt.Errorf("%s; pgod does not know which engine it used: configure the service once more, and then take it out", status.Convert(err).Message())
 	case err != nil:
-		return "", errors.New(status.Convert(err).Message())
+		return "", cannotRemove(errors.New(status.Convert(err).Message()), owner, n)
 	case r.ctx.Err() != nil:
 		return "", r.ctx.Err()
 	}
-	return s.moveAway(r.name, time.Now())
+	return s.moveAway(r.name, n.Source, time.Now())
+}
+
+// cannotRemove tells what to do where the worker had no engine to take the service down on.
+func cannotRemove(err error, owner uint32, n noted) error {
+	if n.known() {
+		return err
+	}
+	return fmt.Errorf("%w; pgod does not know which engine was used by uid %d, which has the directory: configure the service once more as it was, and take it out when its worker is ready", err, owner)
 }
 
 // errand is what the worker is launched for that takes the service down.
-func (r *removal) errand(dir string) errand {
+func (r *removal) errand(dir string, owner uint32, n noted) errand {
 	return errand{
-		account: func(ctx context.Context) (account, error) { return r.noted.account(ctx, dir) },
+		account: func(ctx context.Context) (account, error) { return n.account(ctx, owner) },
 		dir:     func(account) (string, error) { return dir, nil },
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
-				Name: r.name, Purpose: proto.Purpose_REMOVAL, DockerHost: r.noted.DockerHost,
+				Name: r.name, Purpose: proto.Purpose_REMOVAL, DockerHost: n.DockerHost,
 				TimeoutMs: removeTimeout.Milliseconds(),
 			}
 		},
@@ -168,7 +187,8 @@ func (r *removal) errand(dir string) errand {
 
 // Sweep removes each service whose directory is there and which is not configured: it
 // was taken out of the configuration while pgod did not run. The services of these
-// names stay as they are. It is for pgod's start, after Apply: later on, somebody may be
+// names stay as they are, and so do those of another configuration: who tries one out may
+// have left pgod's usual directory to it. It is for pgod's start, after Apply: later on, somebody may be
 // about to put a directory there by hand.
 func (s *Supervisor) Sweep(keep []string) {
 	entries, err := os.ReadDir(filepath.Join(s.opts.Dir, "services"))
@@ -182,12 +202,15 @@ func (s *Supervisor) Sweep(keep []string) {
 	}
 	for _, entry := range entries {
 		name, log := entry.Name(), s.opts.Logger.With("service", entry.Name())
+		of := s.notes.get(name).Configuration
 		switch {
 		case s.instances[name] != nil || s.removals[name] != nil:
 		case !serviceName.MatchString(name) || !entry.IsDir():
 			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.dirOf(name)))
 		case slices.Contains(keep, name):
 			log.Warn("the service is configured for other machines, and none for this one: it is left as it is, without a worker; see --machine")
+		case of != "" && of != s.opts.Configuration:
+			log.Warn("the service is of another configuration: it is left as it is, without a worker", "configuration", of)
 		default:
 			log.Warn("the service is not configured any more: its containers are taken down")
 			s.remove(name, nil)

@@ -77,6 +77,7 @@ func me() account { return account{uid: uint32(os.Geteuid()), gid: uint32(os.Get
 func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 	s := newSupervisor(t)
 	defer s.Close(t.Context())
+	web := config.Service{Name: "web"}
 	now := time.Date(2026, 11, 24, 22, 55, 12, 999, time.UTC)
 	mark(t, s.removedPath("web-2", now.AddDate(1, 0, 0)), "another service's")
 	mark(t, s.removedPath("web", now.AddDate(0, 0, -1))+"x", "nobody's")
@@ -85,20 +86,20 @@ func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 		name string
 	}{{now, "web-20261124T225512Z"}, {now, "web-20261124T225513Z"}, {now.AddDate(-1, 0, 0), "web-20261124T225514Z"}} {
 		mark(t, s.dirOf("web"), want.name)
-		if to, err := s.moveAway("web", want.at); err != nil || to != filepath.Join(s.opts.Dir, "removed", want.name) {
+		if to, err := s.moveAway("web", source(web), want.at); err != nil || to != filepath.Join(s.opts.Dir, "removed", want.name) {
 			t.Errorf("%d: moved to %s: %v", n, to, err)
 		}
 	}
 	if info, err := os.Stat(s.removedDir()); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("what is removed lies in %v: %v", info, err)
 	}
-	if dir, err := s.serviceDir("web", me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
+	if dir, err := s.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
 		t.Errorf("the newest did not come back: %v", err)
 	}
-	if dir, err := s.serviceDir("web", me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
+	if dir, err := s.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
 		t.Errorf("what is there is replaced by what was: %v", err)
 	}
-	if entries, err := os.ReadDir(s.removedDir()); err != nil || len(entries) != 4 {
+	if entries, err := os.ReadDir(s.removedDir()); err != nil || len(entries) != 6 { // two of them with what they are of, and two of others
 		t.Errorf("left are %v: %v", entries, err)
 	}
 }
@@ -107,10 +108,14 @@ func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 	s := newSupervisor(t)
 	defer s.Close(t.Context())
-	mark(t, s.removedPath("web", time.Now()), "old")
+	mark(t, s.dirOf("web"), "old")
+	web := config.Service{Name: "web"}
+	if _, err := s.moveAway("web", source(web), time.Now()); err != nil {
+		t.Fatal(err)
+	}
 	other := me()
 	other.uid++
-	if err := s.comeBack("web", other); err != nil {
+	if err := s.comeBack(web, other); err != nil {
 		t.Error(err)
 	}
 	target := filepath.Join(t.TempDir(), "elsewhere")
@@ -118,13 +123,105 @@ func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 	if err := os.Symlink(target, s.removedPath("link", time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.comeBack("link", me()); err != nil {
+	if err := s.comeBack(config.Service{Name: "link"}, me()); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"web", "link"} {
 		if _, err := os.Lstat(s.dirOf(name)); err == nil {
 			t.Errorf("%s came back", name)
 		}
+	}
+}
+
+// What another repository had running does not come back for this one, nor what is of
+// nobody knows which. A token may be another one.
+func TestAnotherSourceBeginsAnew(t *testing.T) {
+	s := newSupervisor(t)
+	log := &journal{}
+	s.opts.Logger = hclog.New(&hclog.LoggerOptions{Output: log})
+	defer s.Close(t.Context())
+	now := time.Date(2026, 11, 24, 22, 55, 12, 0, time.UTC)
+	mark(t, s.removedPath("web", now), "of an older pgod")
+	anew := func(service config.Service, from string) {
+		t.Helper()
+		if dir, err := s.serviceDir(service, me()); err != nil || os.Remove(dir) != nil {
+			t.Errorf("it does not begin anew in %s: %v", dir, err)
+		}
+		if !strings.Contains(log.String(), "begins anew") || !strings.Contains(log.String(), "directory="+from) {
+			t.Errorf("the log does not say where %s is:\n%s", from, log)
+		}
+	}
+	web := from(t, "https://old:S3CRET@git.example.org/web.git", "main")
+	anew(web, s.removedPath("web", now))
+	mark(t, s.dirOf("web"), "web")
+	old, err := s.moveAway("web", source(web), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	anew(from(t, "https://git.example.org/shop.git", "main"), old)
+	anew(from(t, "https://git.example.org/web.git", "live"), old)
+	if dir, err := s.serviceDir(from(t, "https://new:S3CRET@git.example.org/web.git", "main"), me()); err != nil || marked(t, dir) != "web" {
+		t.Errorf("it does not come back: %v", err)
+	}
+	if _, err := os.Lstat(labelOf(old)); err == nil {
+		t.Error("what it was of is left behind")
+	}
+}
+
+// Before a service is taken down there is time for its entry to come back, which nothing
+// waits out.
+func TestRemovalBeginsLate(t *testing.T) {
+	s := newSupervisor(t)
+	s.grace = 200 * time.Millisecond
+	web := config.Service{Name: "web", User: "nobody-has-this-name"}
+	s.Apply([]config.Service{web}, nil, 0)
+	began := time.Now()
+	s.Apply(nil, nil, 0)
+	if len(s.removing()) != 1 {
+		t.Error("that it will be removed is not shown")
+	}
+	await(t, "it to be removed", func() bool { return len(s.removing()) == 0 })
+	if took := time.Since(began); took < s.grace {
+		t.Errorf("it was removed after %s", took)
+	}
+	s.grace = time.Hour
+	s.Apply([]config.Service{web}, nil, 0)
+	s.Apply(nil, nil, 0)
+	s.Apply([]config.Service{web}, nil, 0)
+	select {
+	case <-s.instance("web").view.judged:
+	case <-time.After(time.Minute):
+		t.Error("its removal is waited for")
+	}
+	s.Apply(nil, nil, 0)
+	s.Close(t.Context())
+}
+
+// Who tries out a configuration of its own may leave pgod its usual directory.
+func TestSweepSparesAnotherConfiguration(t *testing.T) {
+	s := newSupervisor(t)
+	log := &journal{}
+	s.opts.Logger, s.opts.Configuration = hclog.New(&hclog.LoggerOptions{Output: log}), "/root/try.toml"
+	defer s.Close(t.Context())
+	for name, configuration := range map[string]string{"real": "/etc/pgo.toml", "claimed": "/etc/pgo.toml", "tried": "/root/try.toml", "older": ""} {
+		mark(t, s.dirOf(name), name)
+		s.notes.change(func(all map[string]noted) { all[name] = noted{Source: "x", Configuration: configuration} })
+	}
+	mark(t, s.dirOf("unknown"), "unknown")
+	s.Apply([]config.Service{{Name: "claimed", User: "nobody-has-this-name"}}, nil, 0)
+	s.Sweep(nil)
+	var names []string
+	for _, r := range s.removing() {
+		names = append(names, r.name)
+	}
+	if want := []string{"older", "tried", "unknown"}; !slices.Equal(names, want) {
+		t.Errorf("removed are %v", names)
+	}
+	if text := log.String(); strings.Count(text, "of another configuration") != 1 || !strings.Contains(text, "service=real configuration=/etc/pgo.toml") {
+		t.Errorf("the log says:\n%s", text)
+	}
+	if got := s.notes.get("claimed").Configuration; got != "/root/try.toml" {
+		t.Errorf("what is configured is of %s", got)
 	}
 }
 
@@ -189,52 +286,5 @@ func TestBeingRemovedIsShown(t *testing.T) {
 	}
 	if len(s.removals) != 0 {
 		t.Errorf("still there: %v", s.removals)
-	}
-}
-
-// What root remembers outlives it, until the service is removed.
-func TestServicesAreNoted(t *testing.T) {
-	s := newSupervisor(t)
-	rootless := config.Service{Name: "web", User: "nobody-has-this-name", DockerHost: "unix:///run/user/1/docker.sock"}
-	s.Apply([]config.Service{rootless, {Name: "db", User: "nobody-has-this-name"}}, nil, 0)
-	s.Apply([]config.Service{{Name: "db", User: "nobody-has-that-name"}}, nil, 0)
-	await(t, "what has no directory to be removed", func() bool { return len(s.removing()) == 0 })
-	s.Close(t.Context())
-	after, err := loadNotes(s.opts.Dir)
-	if want := (noted{User: "nobody-has-that-name"}); err != nil || len(after) != 1 || after["db"] != want {
-		t.Errorf("noted is %v: %v", after, err)
-	}
-	if info, err := os.Stat(filepath.Join(s.opts.Dir, notes)); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("it is noted in %v: %v", info, err)
-	}
-}
-
-// Who was kept from the host's engine does not get it for the removal, and neither does
-// somebody of whom pgod knows nothing.
-func TestRemovalGivesNoRights(t *testing.T) {
-	docker, err := dockerGID(t.Context())
-	if err != nil {
-		t.Skip(err)
-	}
-	dir := t.TempDir()
-	for _, test := range []struct {
-		noted noted
-		has   bool
-	}{
-		{noted{}, false},
-		{noted{User: "nobody-has-this-name", DockerHost: "unix:///run/user/1/docker.sock"}, false},
-		{noted{User: "nobody-has-this-name"}, true},
-	} {
-		got, err := test.noted.account(t.Context(), dir)
-		if err != nil || got.uid != me().uid || slices.Contains(got.groups, docker) != test.has {
-			t.Errorf("%+v: %+v %v", test.noted, got, err)
-		}
-	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink(dir, link); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := (noted{}).account(t.Context(), link); err == nil {
-		t.Errorf("a symlink's target is whose it is: %+v", got)
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
+
+	"pgo/internal/config"
 )
 
 // serviceName is what a service's directory can be called.
@@ -22,9 +26,16 @@ const removedTime = "20060102T150405Z"
 func (s *Supervisor) dirOf(name string) string { return filepath.Join(s.opts.Dir, "services", name) }
 func (s *Supervisor) removedDir() string       { return filepath.Join(s.opts.Dir, "removed") }
 
-// moveAway moves the directory of a service that is taken down to where it is kept.
-// Root moves the directory itself, and looks at nothing in it.
-func (s *Supervisor) moveAway(name string, now time.Time) (to string, err error) {
+// label is what is kept beside a removed directory, out of its owner's reach.
+type label struct {
+	Source string `json:"source,omitempty"` // see source; empty: not known
+}
+
+func labelOf(removed string) string { return removed + ".json" }
+
+// moveAway moves the directory of a service that is taken down to where it is kept, with
+// the source that it is of. Root moves the directory itself, and looks at nothing in it.
+func (s *Supervisor) moveAway(name, source string, now time.Time) (to string, err error) {
 	if err := os.Mkdir(s.removedDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", fmt.Errorf("cannot make the directory for what is removed: %w", err)
 	}
@@ -37,6 +48,13 @@ func (s *Supervisor) moveAway(name string, now time.Time) (to string, err error)
 		now = newest.Add(time.Second)
 	}
 	to = s.removedPath(name, now)
+	raw, err := json.Marshal(label{source})
+	if err == nil {
+		err = renameio.WriteFile(labelOf(to), append(raw, '\n'), 0o600, renameio.WithTempDir(s.removedDir()))
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot note what the service's directory is of: %w", err)
+	}
 	if err := os.Rename(s.dirOf(name), to); err != nil {
 		return "", fmt.Errorf("cannot move the service's directory away: %w", err)
 	}
@@ -63,10 +81,27 @@ func (s *Supervisor) newestRemoved(name string) (newest time.Time, found bool, e
 	return newest, found, nil
 }
 
+// sourceOf is what a removed directory is of; empty: that is not known.
+func sourceOf(removed string) (string, error) {
+	var is label
+	raw, err := os.ReadFile(labelOf(removed))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &is)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read what the removed directory is of: %w", err)
+	}
+	return is.Source, nil
+}
+
 // comeBack gives a service without a directory the one that it had when it was removed
-// last, if there is such a thing and it is that user's.
-func (s *Supervisor) comeBack(name string, user account) error {
-	dir := s.dirOf(name)
+// last, if there is such a thing and it is that user's and of the same source: what
+// another repository had running is none of this one's.
+func (s *Supervisor) comeBack(service config.Service, user account) error {
+	name, dir := service.Name, s.dirOf(service.Name)
 	if err := unix.Lstat(dir, new(unix.Stat_t)); !errors.Is(err, unix.ENOENT) {
 		return nil // it has one, or serviceDir will tell
 	}
@@ -83,9 +118,18 @@ func (s *Supervisor) comeBack(name string, user account) error {
 		log.Warn("the service begins anew: the directory that it had belongs to another user, and stays where it is", "directory", from, "uid", info.Uid)
 		return nil
 	}
+	was, err := sourceOf(from)
+	if err != nil {
+		return err
+	}
+	if was != source(service) {
+		log.Warn("the service begins anew: the directory that it had is not of this repository and branch, or that is not known, and stays where it is", "directory", from)
+		return nil
+	}
 	if err := os.Rename(from, dir); err != nil {
 		return fmt.Errorf("cannot move the service's directory back: %w", err)
 	}
+	_ = os.Remove(labelOf(from)) // without a directory it says nothing
 	log.Info("the service is back, with the directory that it had", "directory", from)
 	return nil
 }

@@ -19,6 +19,7 @@ func newSupervisor(t *testing.T) *Supervisor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.grace = time.Millisecond
 	return s
 }
 
@@ -79,11 +80,11 @@ func TestDirectoryIsHandedOver(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	user := account{uid: 65534, gid: 65534}
-	if _, err := s.serviceDir("web", user); err != nil || !ownedBy(dir, user.uid) {
+	user, web := account{uid: 65534, gid: 65534}, config.Service{Name: "web"}
+	if _, err := s.serviceDir(web, user); err != nil || !ownedBy(dir, user.uid) {
 		t.Errorf("an empty one of root: %v", err)
 	}
-	if _, err := s.serviceDir("web", account{uid: 65533}); err == nil {
+	if _, err := s.serviceDir(web, account{uid: 65533}); err == nil {
 		t.Error("another user's directory is handed over")
 	}
 	if err := os.Chown(dir, 0, 0); err != nil {
@@ -92,7 +93,7 @@ func TestDirectoryIsHandedOver(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state.json"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.serviceDir("web", user); err == nil {
+	if _, err := s.serviceDir(web, user); err == nil {
 		t.Error("a directory with something in it is handed over")
 	}
 }

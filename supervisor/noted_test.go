@@ -1,0 +1,196 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"pgo/internal/config"
+)
+
+// myself is the user who runs this test.
+func myself(t *testing.T) string {
+	t.Helper()
+	is, err := user.Current()
+	if err != nil || is.Uid != fmt.Sprint(os.Geteuid()) {
+		t.Skipf("the user of this test has no name: %v", err)
+	}
+	return is.Username
+}
+
+// from is a service of a repository, as the configuration has it.
+func from(t *testing.T, repository, branch string) config.Service {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "pgo.toml")
+	text := fmt.Sprintf("[[services]]\nname = \"web\"\nuser = \"web\"\nrepository = %q\nbranch = %q\n", repository, branch)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file, config.Options{})
+	if err != nil || len(c.Services) != 1 {
+		t.Fatal(err, c)
+	}
+	return c.Services[0]
+}
+
+const rootless = "unix:///run/user/1/docker.sock"
+
+// What root remembers is of who has worked in the directory, whatever the entry has come
+// to say since. It outlives pgod, until the service is removed.
+func TestServicesAreNoted(t *testing.T) {
+	s, name := newSupervisor(t), myself(t)
+	s.opts.Configuration = "/etc/pgo.toml"
+	who, err := lookupAccount(t.Context(), name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := config.Service{Name: "web", User: name, DockerHost: rootless}
+	want := noted{User: name, UID: who.uid, GID: who.gid, DockerHost: rootless, Source: source(web), Configuration: "/etc/pgo.toml"}
+	isNoted := func(when string) {
+		t.Helper()
+		if got := s.notes.get("web"); got != want {
+			t.Errorf("noted %s is %+v", when, got)
+		}
+	}
+	s.Apply([]config.Service{web, {Name: "db", User: "nobody-has-this-name"}}, nil, 0)
+	await(t, "a worker to be launched", func() bool { return s.notes.get("web").known() })
+	isNoted("at first")
+	mark(t, s.dirOf("web"), "what it did there")
+	s.Apply([]config.Service{{Name: "web", User: "nobody-has-this-name"}}, nil, 0)
+	<-s.instance("web").view.judged
+	isNoted("when another user could not be its worker's")
+	s.Apply(nil, nil, 0)
+	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
+	s.Close(t.Context())
+
+	after, err := loadNotes(s.opts.Dir)
+	if err != nil || !maps.Equal(after, map[string]noted{"web": want}) {
+		t.Errorf("noted is %v: %v", after, err)
+	}
+	if info, err := os.Stat(filepath.Join(s.opts.Dir, notes)); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("it is noted in %v: %v", info, err)
+	}
+	s.forget("web")
+	s.notes.write()
+	if after, err := loadNotes(s.opts.Dir); err != nil || len(after) != 0 {
+		t.Errorf("noted is %v: %v", after, err)
+	}
+}
+
+// Who was kept from the host's engine does not get it for the removal, and neither does
+// somebody of whom pgod knows nothing.
+func TestRemovalGivesNoRights(t *testing.T) {
+	docker, err := dockerGID(t.Context())
+	if err != nil {
+		t.Skip(err)
+	}
+	s, name := newSupervisor(t), myself(t)
+	defer s.Close(t.Context())
+	mkdir(t, s.dirOf("web"))
+	n := noted{User: name, UID: me().uid, GID: me().gid, Source: "x"}
+	with := func(change func(n *noted)) noted {
+		n := n
+		change(&n)
+		return n
+	}
+	already, err := lookupAccount(t.Context(), name, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	member := slices.Contains(already.groups, docker)
+	for what, test := range map[string]struct {
+		noted       noted
+		known, gets bool
+	}{
+		"who had it":                            {n, true, true},
+		"nothing is noted":                      {noted{}, false, false},
+		"by an older pgod":                      {with(func(n *noted) { n.Source = "" }), false, false},
+		"it had another engine":                 {with(func(n *noted) { n.DockerHost = rootless }), true, member},
+		"somebody else worked in the directory": {with(func(n *noted) { n.UID++ }), false, false},
+		"somebody else has the uid now":         {with(func(n *noted) { n.User = "nobody-has-this-name" }), false, false},
+	} {
+		s.notes.change(func(all map[string]noted) { all["web"] = test.noted })
+		owner, is, err := s.ownerOf(t.Context(), "web")
+		if err != nil || owner != me().uid || is.known() != test.known {
+			t.Errorf("%s: %d has it, and known is %+v: %v", what, owner, is, err)
+			continue
+		}
+		got, err := is.account(t.Context(), owner)
+		if err != nil || got.uid != me().uid || slices.Contains(got.groups, docker) != test.gets || !test.known && got.gid != nogroup {
+			t.Errorf("%s: %+v %v", what, got, err)
+		}
+	}
+	const free = 2_000_000_011 // of a user who was removed from the host
+	gone := noted{User: "nobody-has-this-name", UID: free, GID: 7, Source: "x"}
+	if same, err := sameUser(t.Context(), gone.User, free); err != nil || !same {
+		t.Errorf("somebody has uid %d: %v", free, err)
+	}
+	if got, err := gone.account(t.Context(), free); err != nil || got.uid != free || got.gid != 7 || !slices.Equal(got.groups, []uint32{docker}) {
+		t.Errorf("a user who is gone: %+v %v", got, err)
+	}
+	if err := os.Symlink(s.dirOf("web"), s.dirOf("link")); err != nil {
+		t.Fatal(err)
+	}
+	if owner, _, err := s.ownerOf(t.Context(), "link"); err == nil {
+		t.Errorf("a symlink's target is whose it is: %d", owner)
+	}
+}
+
+// A removal for which nobody got an engine says what to do.
+func TestRemovalByNobodyKnownTellsWhatToDo(t *testing.T) {
+	err := cannotRemove(fmt.Errorf("permission denied"), 1007, noted{})
+	if !strings.Contains(err.Error(), "permission denied; ") || !strings.Contains(err.Error(), "uid 1007") || !strings.Contains(err.Error(), "configure the service once more") {
+		t.Error(err)
+	}
+	if err := cannotRemove(fmt.Errorf("permission denied"), 1007, noted{Source: "x"}); err.Error() != "permission denied" {
+		t.Error(err)
+	}
+}
+
+// A token is no part of what a service is made from.
+func TestSource(t *testing.T) {
+	of := func(repository, branch string) string { return source(from(t, repository, branch)) }
+	web := of("https://git.example.org/web.git", "main")
+	for _, same := range []string{"https://S3CRET@git.example.org/web.git", "https://oauth2:S3CRET@git.example.org/web.git"} {
+		if of(same, "main") != web {
+			t.Errorf("%s is another source", same)
+		}
+	}
+	seen := map[string]bool{web: true}
+	for _, other := range []string{of("https://git.example.org/web.git", "live"), of("https://git.example.org/web2.git", "main"), of("https://git2.example.org/web.git", "main")} {
+		if seen[other] || strings.Contains(other, "example") {
+			t.Errorf("%s is the same, or readable", other)
+		}
+		seen[other] = true
+	}
+}
+
+// With the disk at a standstill nothing waits for it, and the last state wins.
+func TestNotesWaitForNobody(t *testing.T) {
+	s := newSupervisor(t)
+	s.notes.writing.Lock() // as who waits for the disk has it
+	web := config.Service{Name: "web", User: "nobody-has-this-name"}
+	s.ran(web, me())
+	s.Apply([]config.Service{web}, nil, 0)
+	s.Apply(nil, nil, 0) // and there is no directory
+	await(t, "it to be removed", func() bool { return len(s.removing()) == 0 })
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() { s.ran(config.Service{Name: fmt.Sprint("s", n)}, me()) })
+	}
+	all.Wait()
+	if raw, err := os.ReadFile(filepath.Join(s.opts.Dir, notes)); err == nil {
+		t.Errorf("it is written: %s", raw)
+	}
+	s.notes.writing.Unlock()
+	s.Close(t.Context())
+	if after, err := loadNotes(s.opts.Dir); err != nil || len(after) != 20 || !maps.Equal(after, s.notes.all) {
+		t.Errorf("noted is %v: %v", after, err)
+	}
+}
