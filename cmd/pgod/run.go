@@ -82,7 +82,9 @@ func run(ctx context.Context, f flags) error {
 		SocketDir: socketDir(dir),
 		Worker:    worker,
 		Forbidden: f.forbidden(),
-		Logger:    log,
+
+		Configuration: f.origin(),
+		Logger:        log,
 	})
 	if err != nil {
 		return err
@@ -103,6 +105,14 @@ func run(ctx context.Context, f flags) error {
 	workers.OnReload(r.told)
 	workers.CountConnections(server.Connections)
 	return serve(ctx, server, listener, workers, r)
+}
+
+// origin tells this configuration from another one of the same directory.
+func (f flags) origin() string {
+	if f.upstream != nil {
+		return fmt.Sprintf("git+%s//%s?ref=%s", f.upstream.Repository, f.upstream.Path, f.upstream.Branch)
+	}
+	return f.config
 }
 
 // forbidden are the paths of pgod's own that no container mounts, besides its directories.
