@@ -15,6 +15,7 @@ import (
 // does so as it was. No git server is needed, and nothing else may change the service
 // meanwhile.
 func Remove(ctx context.Context, cfg Config, log hclog.Logger) error {
+	configured := cfg.Project.Host
 	if d, damage := loadState(cfg.Dir); damage == nil && d.Deployed != nil && d.Switching == nil {
 		cfg.Project.Host = d.Deployed.Engine // where its containers are
 	}
@@ -27,17 +28,31 @@ func Remove(ctx context.Context, cfg Config, log hclog.Logger) error {
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	if err := s.takeDown(ctx, compose.Output{}); err != nil {
-		return err
+	err := s.takeDown(ctx, compose.Output{})
+	if err == nil {
+		err = s.allGone(ctx)
 	}
-	if err := s.allGone(ctx); err != nil {
-		return err
+	if err != nil {
+		return elsewhere(err, s.engine.Host, configured)
 	}
 	return s.update(func(st *State) {
 		if !st.Deployed.good() {
 			st.Verdict = nil // what was not well, and ran, would not be started again
 		}
 	})
+}
+
+// elsewhere tells what to do where the containers are not on the engine that was
+// configured last: what it takes to use theirs, this worker may not have.
+func elsewhere(err error, theirs, configured string) error {
+	hint := "with docker_host = " + theirs
+	switch theirs {
+	case configured:
+		return err
+	case "":
+		hint = "without docker_host"
+	}
+	return fmt.Errorf("%w; it was deployed on another engine than the one that was configured last: configure it %s once more, and take it out when its worker is ready", err, hint)
 }
 
 // allGone returns an error if there are containers left: the engine may have made one

@@ -1,0 +1,40 @@
+package deploy
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"pgo/worker/compose"
+)
+
+// Where the containers are on another engine than the one that was configured last, it is
+// that one which is asked, and an error says what to do.
+func TestRemovalFromAnotherEngine(t *testing.T) {
+	away := "unix://" + filepath.Join(t.TempDir(), "docker.sock")
+	for configured, hint := range map[string]string{
+		"unix:///nonexistent/docker.sock": "; it was deployed on another engine than the one that was configured last: configure it with docker_host = " + away + " once more",
+		away:                              "",
+	} {
+		dir := t.TempDir()
+		state := State{Wanted: Up, Deployed: &Record{Number: 1, Outcome: Deployed, Engine: away}}
+		if err := state.save(dir); err != nil {
+			t.Fatal(err)
+		}
+		cfg := Config{Name: "web", Dir: dir, Timeout: time.Minute, Project: compose.Project{Host: configured}}
+		err := Remove(t.Context(), cfg, hclog.NewNullLogger())
+		if err == nil || !strings.Contains(err.Error(), "cannot take down web") {
+			t.Fatalf("configured for %s: %v", configured, err)
+		}
+		if got := strings.Contains(err.Error(), "another engine"); got != (hint != "") || !strings.Contains(err.Error(), hint) {
+			t.Errorf("configured for %s: %v", configured, err)
+		}
+	}
+	if err := elsewhere(errors.New("no"), "", away); !strings.Contains(err.Error(), "configure it without docker_host once more") {
+		t.Error(err)
+	}
+}
