@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"pgo/test/rig"
 )
@@ -41,7 +42,9 @@ func removed(t *testing.T, pgod *rig.Pgod, s *rig.Service) []string {
 func isRemoved(t *testing.T, pgod *rig.Pgod, s *rig.Service) string {
 	t.Helper()
 	var dirs []string
-	rig.Until(t, s.Name+" to be removed", func() error {
+	// A change that runs has ten seconds to end, the entry ten more to come back, and a
+	// container ten to stop.
+	rig.Within(t, 2*time.Minute, s.Name+" to be removed", func() error {
 		if _, err := os.Lstat(serviceDir(pgod, s)); err == nil {
 			return fmt.Errorf("it is where it was")
 		}
