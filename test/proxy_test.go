@@ -193,6 +193,9 @@ func (g *gateway) cannotBeTold(t *testing.T, pgod *rig.Pgod, one, two *rig.Servi
 	if n := strings.Count(pgod.Log(), "the proxy does not know all URLs"); n != 1 {
 		t.Errorf("the log says it %d times", n)
 	}
+	if strings.Contains(pgod.Log(), "3: not now") {
+		t.Error("what the proxy's container says is in the log of the host")
+	}
 	g.leadsNowhere(t, "http://tre.example.org/")
 	docker(t, "exec", g.caddy(t), "rm", "/tmp/fail")
 	g.answers(t, "http://tre.example.org/", "two ")
