@@ -75,7 +75,7 @@ func compare(a, b entry) int {
 // would do so, had the site no URL with HTTP.
 func writeSite(b *strings.Builder, entries []entry, toHTTPS bool) {
 	if only := entries[0]; only.path == "" {
-		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), only.proxy())
+		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), only.proxy("\t"))
 		return
 	}
 	fmt.Fprintf(b, "%s {\n", entries[0].address())
@@ -87,7 +87,7 @@ func writeSite(b *strings.Builder, entries []entry, toHTTPS bool) {
 			matcher = fmt.Sprintf("@%d ", i+1)
 			fmt.Fprintf(b, "\t%spath %s %s/*\n", matcher, e.path, e.path)
 		}
-		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy())
+		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy("\t\t"))
 	}
 	if entries[len(entries)-1].path != "" {
 		rest := "respond 404" // left alone, Caddy would say 200
@@ -110,10 +110,16 @@ func (s site) address() string {
 	return fmt.Sprintf("%s://%s:%d", s.scheme, s.host, s.port)
 }
 
-func (e entry) proxy() string {
+// proxy is where the requests go, with the lines of its block indented by that.
+func (e entry) proxy(indent string) string {
 	words := []string{"reverse_proxy"}
 	for _, t := range e.targets {
 		words = append(words, fmt.Sprintf("%s:%d", t.Host, t.Port))
 	}
-	return strings.Join(words, " ")
+	line := strings.Join(words, " ")
+	if len(e.targets) > 1 {
+		// Else requests would be lost for as long as one of several is away.
+		line += " {\n" + indent + "\tlb_try_duration 5s\n" + indent + "\tfail_duration 10s\n" + indent + "}"
+	}
+	return line
 }
