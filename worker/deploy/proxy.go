@@ -195,7 +195,7 @@ func (s *Service) tellProxy(ctx context.Context) error {
 		outcome, err = s.reload(ctx)
 	} else if !s.saidNobodyTold {
 		s.saidNobodyTold = true
-		s.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy watches the file itself, or an operator reloads it",
+		s.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator to reload it",
 			"file", s.cfg.Proxy.Import)
 	}
 	if ctx.Err() != nil {
