@@ -44,6 +44,7 @@ func TestProxy(t *testing.T) {
 	r.Trust(&g.front, container)
 
 	t.Run("routes", func(t *testing.T) { g.routes(t) })
+	t.Run("one of two is away", func(t *testing.T) { g.oneAway(t, pgod, one) })
 	before := startedAt(t, g.service)
 	if n := g.told(t); n != 0 {
 		t.Errorf("it was told %d times of what it has read when it started", n)
@@ -107,6 +108,17 @@ func (g *gateway) routes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// oneAway loses no request to a target that is stopped, as long as there is another.
+func (g *gateway) oneAway(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
+	pgod.SSH(one.Key, one.Op("stop"), "uno").Exits(t, 0)
+	for range 6 {
+		if _, body, err := g.front.Get("http://both.example.org/"); err != nil || !strings.HasPrefix(body, "one ") {
+			t.Errorf("with one of two stopped: %q, %v", body, err)
+		}
+	}
+	pgod.SSH(one.Key, one.Op("start"), "uno").Exits(t, 0)
 }
 
 // another has the proxy be told once of each change, and of nothing else.
