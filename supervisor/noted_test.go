@@ -64,7 +64,12 @@ func TestServicesAreNoted(t *testing.T) {
 	mark(t, s.dirOf("web"), "what it did there")
 	s.Apply([]config.Service{{Name: "web", User: "nobody-has-this-name"}}, nil, 0)
 	<-s.instance("web").view.judged
-	isNoted("when another user could not be its worker's")
+	isNoted("when its next user does not exist")
+	another := config.Service{Name: "web", User: "another"}
+	if dir, err := s.errand(another, nil, s.opts.Logger).dir(account{uid: me().uid + 1}); err == nil {
+		t.Errorf("another user gets %s", dir)
+	}
+	isNoted("when its next user did not get the directory")
 	s.Apply(nil, nil, 0)
 	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
 	s.Close(t.Context())
@@ -103,6 +108,10 @@ func TestRemovalGivesNoRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	daemon, err := uidOf(t.Context(), "daemon")
+	if err != nil {
+		t.Skip(err)
+	}
 	member := slices.Contains(already.groups, docker)
 	for what, test := range map[string]struct {
 		noted       noted
@@ -112,7 +121,7 @@ func TestRemovalGivesNoRights(t *testing.T) {
 		"nothing is noted":                      {noted{}, false, false},
 		"by an older pgod":                      {with(func(n *noted) { n.Source = "" }), false, false},
 		"it had another engine":                 {with(func(n *noted) { n.DockerHost = rootless }), true, member},
-		"somebody else worked in the directory": {with(func(n *noted) { n.UID++ }), false, false},
+		"somebody else worked in the directory": {noted{User: "daemon", UID: daemon, Source: "x"}, false, false},
 		"somebody else has the uid now":         {with(func(n *noted) { n.User = "nobody-has-this-name" }), false, false},
 	} {
 		s.notes.change(func(all map[string]noted) { all["web"] = test.noted })

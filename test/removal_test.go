@@ -133,6 +133,38 @@ func TestRemoval(t *testing.T) {
 	}
 }
 
+// Under the name of a service that was removed another repository begins anew: nothing of
+// the old one is started on its way. The data in the volume is there all the same.
+func TestAnotherRepositoryBeginsAnew(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, calm, other := r.Service("web"), r.Service("calm"), r.Service("other")
+	first := web.Push("first", keeper(r, "old"))
+	calm.Push("first", r.Idle())
+	second := other.Push("first", keeper(r, "new"))
+	pgod := r.Start(web, calm)
+	deployed(t, pgod, web, first)
+	docker(t, "exec", web.Name+"-keeper-1", "sh", "-c", "echo all that we have >/store/data")
+	pgod.Configure(calm)
+	old := isRemoved(t, pgod, web)
+
+	web.Set("repository", other.Setting("repository"))
+	web.Key = other.Key
+	pgod.Configure(web, calm)
+	deployed(t, pgod, web, second)
+	runs(t, web, "new", "keeper")
+	if n := len(history(t, pgod, web)); n != 1 {
+		t.Errorf("its history has %d deploys", n)
+	}
+	if data := docker(t, "exec", web.Name+"-keeper-1", "cat", "/store/data"); data != "all that we have\n" {
+		t.Errorf("the volume has %q", data)
+	}
+	if left := removed(t, pgod, web); len(left) != 1 || left[0] != old {
+		t.Errorf("there is %v", left)
+	}
+	says(t, pgod.Log(), "begins anew: the directory that it had is not of this repository and branch", "directory="+old)
+}
+
 // What was taken out of the configuration while pgod did not run is removed at its start.
 // Not so what is configured for another machine while no entry says that this is one of
 // the machines: the host may have another name by mistake. On a reload it is certain.
