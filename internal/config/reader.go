@@ -92,6 +92,10 @@ func (r *reader) readServices(v value) {
 	if !ok {
 		v.complain(wrong("write [[services]]", "expected a list of tables"))
 	}
+	if len(r.services)+len(list) > maxServices {
+		v.complain(wrong("", "more than %d services", maxServices))
+		return
+	}
 	for i := range list {
 		r.readService(v.element(i))
 	}

@@ -12,10 +12,17 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"pgo/internal/printable"
+	"pgo/internal/tomllines"
 )
 
-// maxFile is far above any sensible configuration; it keeps a mistaken path harmless.
-const maxFile = 1 << 20
+// Far above any sensible configuration, these keep a mistaken path harmless, and what
+// somebody else has written to a repository.
+const (
+	maxFile     = 1 << 20
+	maxDepth    = 32
+	maxServices = 5000 // of all files and machines
+	maxProblems = 1000
+)
 
 // source is one configuration file.
 type source struct {
@@ -115,6 +122,11 @@ var quotedWord = regexp.MustCompile(`"[^"]*\w\w[^"]*"|'[^']*\w\w[^']*'`)
 // decode parses the TOML. What it says of a syntax error never shows a value, which may
 // be a token whose quotes were forgotten.
 func (s source) decode() (map[string]any, *Problem) {
+	if depth, line := tomllines.Depth(s.text); depth > maxDepth {
+		// The toml package takes time and memory for that without bounds.
+		problem := problemOf(s.path, line, wrong("", "nested more than %d deep", maxDepth))
+		return nil, &problem
+	}
 	var table map[string]any
 	_, err := toml.Decode(s.text, &table)
 	if err == nil {

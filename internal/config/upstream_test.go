@@ -202,3 +202,37 @@ func TestLoadFiles(t *testing.T) {
 		t.Errorf("files %q, %v", config.Files, err)
 	}
 }
+
+// TestLoadHostile is what costs a parser time and memory without bounds: somebody else has
+// written it to a repository, and root reads it.
+func TestLoadHostile(t *testing.T) {
+	const n = maxFile - 100
+	for want, texts := range map[string][]string{
+		"x//pgo.toml:1: nested more than 32 deep": {
+			strings.Repeat("a.", n/2) + "a = 1", "[" + strings.Repeat("a.", n/2) + "a]",
+			"a = " + strings.Repeat("[", n/2) + strings.Repeat("]", n/2),
+			"a = " + strings.Repeat("{a=", n/4) + "1" + strings.Repeat("}", n/4),
+		},
+		"more than 5000 services":                   {strings.Repeat("[[services]]\n", n/13)},
+		"those after the first 1000 are not listed": {"services = []\n" + strings.Repeat("a", 10) + numbered(n)},
+	} {
+		for _, text := range texts {
+			_, err := Load("", Options{Remote: []File{{"x//pgo.toml", []byte(text)}}})
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%.20q…: %.300v", text, err)
+			}
+			if len(err.Error()) > 256<<10 {
+				t.Errorf("%.20q…: an error of %d bytes", text, len(err.Error()))
+			}
+		}
+	}
+}
+
+// numbered is very many keys, in about that many bytes.
+func numbered(size int) string {
+	var b strings.Builder
+	for i := 0; b.Len() < size-30; i++ {
+		fmt.Fprintf(&b, "k%d = 1\n", i)
+	}
+	return b.String()
+}

@@ -86,8 +86,13 @@ func (v value) problem(err error) Problem {
 }
 
 func (v value) complain(err error) {
-	if !errors.Is(err, errElsewhere) {
-		v.file.reader.problems = append(v.file.reader.problems, v.problem(err))
+	r := v.file.reader
+	switch {
+	case errors.Is(err, errElsewhere), len(r.problems) > maxProblems:
+	case len(r.problems) == maxProblems:
+		r.problems = append(r.problems, v.problem(wrong("", "and more mistakes; those after the first %d are not listed", maxProblems)))
+	default:
+		r.problems = append(r.problems, v.problem(err))
 	}
 }
 

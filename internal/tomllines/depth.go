@@ -1,0 +1,69 @@
+package tomllines
+
+import "strings"
+
+// Depth returns how deeply a text nests: the most brackets that are open at one place, or
+// the most parts that a key has, and the line where that is. It takes any text, and little
+// time for it, so that it can be asked before a parser is that would not.
+func Depth(text string) (deepest, line int) {
+	open, parts, at := 0, 1, 1
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '\n':
+			at++
+			parts = 1
+		case '#':
+			i += rest(text[i:], "\n") - 1
+		case '"', '\'':
+			n := stringLength(text[i:])
+			at += strings.Count(text[i:i+n], "\n")
+			i += n - 1
+		case '[', '{':
+			open++
+			parts = 1
+		case ']', '}':
+			open = max(open-1, 0)
+			parts = 1
+		case '=', ',':
+			parts = 1
+		case '.':
+			parts++
+		}
+		if n := max(open, parts); n > deepest {
+			deepest, line = n, at
+		}
+	}
+	return deepest, line
+}
+
+// stringLength is how long the string is that the text begins with. One on a single line
+// that is not closed ends with its line.
+func stringLength(text string) int {
+	quote := text[:1]
+	if triple := strings.Repeat(quote, 3); strings.HasPrefix(text, triple) {
+		return 3 + closing(text[3:], triple, quote == `"`)
+	}
+	end := rest(text, "\n")
+	return min(1+closing(text[1:end], quote, quote == `"`), end)
+}
+
+// closing is how much of the text there is up to the quote, and with it.
+func closing(text, quote string, escapes bool) int {
+	for i := 0; i < len(text); i++ {
+		switch {
+		case strings.HasPrefix(text[i:], quote):
+			return i + len(quote)
+		case escapes && text[i] == '\\':
+			i++
+		}
+	}
+	return len(text)
+}
+
+// rest is how much of the text there is before the stop.
+func rest(text, stop string) int {
+	if n := strings.Index(text, stop); n >= 0 {
+		return n
+	}
+	return len(text)
+}
