@@ -36,8 +36,7 @@ type follower struct {
 
 	ctx    context.Context // ends when the branch is not followed any more
 	cancel context.CancelFunc
-	turn   chan struct{} // holds one while nobody fetches
-	asked  chan struct{} // holds one when run is to fetch now
+	asks   chan chan<- answer // where run is asked to look at once
 
 	mu      sync.Mutex          // guards what follows
 	newest  *supervisor.Fetched // nil: nothing was fetched by this pgod
@@ -60,9 +59,8 @@ type kept struct {
 func follow(workers *supervisor.Supervisor, upstream config.Upstream, dir string, log hclog.Logger) *follower {
 	f := &follower{
 		upstream: upstream, fetcher: workers.NewFetcher(upstream), path: filepath.Join(dir, "configuration.json"),
-		log: log, show: workers.ShowUpstream, turn: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		log: log, show: workers.ShowUpstream, asks: make(chan chan<- answer, 1),
 	}
-	f.turn <- struct{}{}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	// Where it is, for people and to tell it from another; the token is no part of that.
 	f.shown.From = fmt.Sprintf("%s//%s, branch %s", upstream.Repository, upstream.Path, upstream.Branch)
@@ -124,23 +122,11 @@ func (f *follower) tell() {
 }
 
 // fetch looks at the branch and tells whether there is something that was not seen yet,
-// or is not in force because nothing is.
-func (f *follower) fetch(ctx context.Context) (news bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(f.ctx, func() { cancel(errors.New("the configuration is not followed any more")) })()
-	select {
-	case <-f.turn:
-	case <-ctx.Done():
-		return false, fmt.Errorf("cannot fetch the configuration: %w", context.Cause(ctx))
-	}
-	defer func() { f.turn <- struct{}{} }()
-	fetched, err := f.fetcher.Fetch(ctx)
+// or is not in force because nothing is. It is for run alone.
+func (f *follower) fetch() (news bool, err error) {
+	fetched, err := f.fetcher.Fetch(f.ctx)
 	if f.ctx.Err() != nil {
 		return false, f.ctx.Err()
-	}
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("cannot fetch the configuration: %w", context.Cause(ctx))
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,28 +196,63 @@ func (f *follower) applied() {
 	f.tell()
 }
 
-// ask has run fetch at once.
+// answer is what came of a look that somebody asked for.
+type answer struct {
+	supervisor.Reloaded
+	err error
+}
+
+// ask has run look at once, and apply what it finds. Nobody waits for the answer.
 func (f *follower) ask() {
 	select {
-	case f.asked <- struct{}{}:
-	default:
+	case f.asks <- make(chan answer, 1):
+	default: // somebody has asked already
 	}
 }
 
+// await has run look at once, and returns what came of it; false: that takes longer than
+// the patience lasts, or ends with the follower. It goes on then, to be applied.
+func (f *follower) await(patience time.Duration) (answer, bool) {
+	reply := make(chan answer, 1)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case f.asks <- reply:
+	case <-timer.C:
+		return answer{}, false
+	case <-f.ctx.Done():
+		return answer{}, false
+	}
+	select {
+	case a := <-reply:
+		return a, true
+	case <-timer.C:
+	case <-f.ctx.Done():
+	}
+	return answer{}, false
+}
+
 // run looks at the branch until the follower is stopped: at once, then one time per
-// interval, and when it is asked. It calls news when there is something new: always, or
-// only when nothing is in force yet or it was asked.
-func (f *follower) run(always bool, news func()) {
-	for asked := false; ; {
-		if fresh, err := f.fetch(f.ctx); err == nil && fresh && (always || asked || !f.isInForce()) {
-			news()
+// interval, and when it is asked. It calls reload when it was asked, when nothing is in
+// force and, if it is to do so always, when there is something new.
+func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) {
+	var reply chan<- answer // to who asked for this look; nil: nobody has
+	for {
+		fresh, missed := f.fetch()
+		if reply != nil || missed == nil && fresh && (always || !f.isInForce()) {
+			reloaded, err := reload()
+			if missed != nil && (err == nil || errors.Is(err, errNotFetched)) {
+				err = missed
+			}
+			if reply != nil {
+				reply <- answer{reloaded, err} // it has room for one
+			}
 		}
 		timer := time.NewTimer(spread(f.upstream.Interval))
 		select {
 		case <-timer.C:
-			asked = false
-		case <-f.asked:
-			asked = true
+			reply = nil
+		case reply = <-f.asks:
 			timer.Stop()
 		case <-f.ctx.Done():
 			timer.Stop()

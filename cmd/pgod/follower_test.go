@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,19 +17,40 @@ import (
 	"pgo/supervisor"
 )
 
-// server stands for a git server that can be away, silent, or have another commit.
+// server stands for a git server that can be away, slow, or have another commit.
 type server struct {
+	slow chan struct{} // answers when it is closed; nil: at once
+
+	mu     sync.Mutex // guards what follows
 	commit string
 	err    error
-	silent bool
+	looks  int
 }
 
 func (s *server) Fetch(ctx context.Context) (supervisor.Fetched, error) {
-	if s.silent {
-		<-ctx.Done()
-		return supervisor.Fetched{}, ctx.Err()
+	if s.slow != nil {
+		select {
+		case <-s.slow:
+		case <-ctx.Done():
+			return supervisor.Fetched{}, ctx.Err()
+		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looks++
 	return supervisor.Fetched{Commit: s.commit, Files: []config.File{{Path: "conf//pgo.toml", Content: []byte("# " + s.commit)}}}, s.err
+}
+
+func (s *server) set(commit string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commit, s.err = commit, err
+}
+
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looks
 }
 
 func (s *server) Close() {}
@@ -38,9 +61,8 @@ func newFollower(t *testing.T, dir string, s *server) (*follower, *supervisor.Up
 	shown := &supervisor.Upstream{}
 	f := &follower{
 		fetcher: s, path: filepath.Join(dir, "configuration.json"), log: hclog.NewNullLogger(),
-		show: func(u *supervisor.Upstream) { *shown = *u }, turn: make(chan struct{}, 1), asked: make(chan struct{}, 1),
+		show: func(u *supervisor.Upstream) { *shown = *u }, asks: make(chan chan<- answer, 1),
 	}
-	f.turn <- struct{}{}
 	f.ctx, f.cancel = context.WithCancel(t.Context())
 	t.Cleanup(f.cancel)
 	f.shown.From = "https://git.example.org/conf//pgo.toml, branch main"
@@ -51,7 +73,7 @@ func newFollower(t *testing.T, dir string, s *server) (*follower, *supervisor.Up
 
 func (f *follower) mustFetch(t *testing.T, news bool) {
 	t.Helper()
-	if got, err := f.fetch(t.Context()); got != news || err != nil {
+	if got, err := f.fetch(); got != news || err != nil {
 		t.Fatalf("news: %v, %v; want %v", got, err, news)
 	}
 }
@@ -97,7 +119,7 @@ func TestFollowerOverRestarts(t *testing.T) {
 	if commits(next) != "one" || shown.Commit != "" {
 		t.Errorf("the next pgod begins with %q, and shows %q", commits(next), shown.Commit)
 	}
-	if _, err := next.fetch(t.Context()); err == nil || shown.Err == nil {
+	if _, err := next.fetch(); err == nil || shown.Err == nil {
 		t.Errorf("a server that is away: %v, shown %v", err, shown.Err)
 	}
 	if newest := next.keep(next.candidates()[0]); newest {
@@ -151,55 +173,68 @@ func TestFollowerLeaves(t *testing.T) {
 	}
 }
 
-// Who waits for a server that does not answer is told in time, also behind somebody else.
+// Who waits for a server that does not answer is told in time, and breaks nothing off: what
+// comes late is applied all the same.
 func TestFollowerIsImpatient(t *testing.T) {
-	git := &server{silent: true}
-	f, shown := newFollower(t, t.TempDir(), git)
-	first, cancelFirst := context.WithCancel(t.Context())
-	defer cancelFirst()
-	ended := make(chan struct{})
-	go func() { defer close(ended); _, _ = f.fetch(first) }()
-	late := errors.New("no answer within a moment")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, late)
-	defer cancel()
-	if _, err := f.fetch(ctx); !errors.Is(err, late) {
-		t.Errorf("behind another one: %v", err)
-	}
-	cancelFirst()
-	<-ended
-	ctx, cancel = context.WithTimeoutCause(t.Context(), 20*time.Millisecond, late)
-	defer cancel()
-	if _, err := f.fetch(ctx); !errors.Is(err, late) || shown.Err == nil {
-		t.Errorf("alone: %v, shown %v", err, shown.Err)
-	}
-	f.cancel()
-	if _, err := f.fetch(t.Context()); err == nil {
-		t.Error("what is not followed any more was fetched")
-	}
-}
-
-// With --restart=false a commit is in force only when somebody asks, but the first.
-func TestFollowerWaitsToBeAsked(t *testing.T) {
-	git := &server{commit: "one"}
+	git := &server{commit: "one", slow: make(chan struct{})}
 	f, _ := newFollower(t, t.TempDir(), git)
 	f.upstream.Interval = time.Hour
-	news := make(chan string, 1)
-	go f.run(false, func() {
+	applied := make(chan string, 2)
+	go f.run(true, func() (supervisor.Reloaded, error) {
 		newest := f.candidates()[0]
 		f.keep(newest)
 		f.applied()
-		news <- newest.Commit
+		applied <- newest.Commit
+		return supervisor.Reloaded{Applied: true}, nil
 	})
-	if got := <-news; got != "one" {
-		t.Errorf("at first: %q", got)
+	for range 3 {
+		if _, inTime := f.await(10 * time.Millisecond); inTime {
+			t.Error("there is an answer, and none was given")
+		}
 	}
-	<-f.turn // so that the server is not being asked
-	git.commit = "two"
-	f.turn <- struct{}{}
-	f.mustFetch(t, true) // as a look would
-	git.commit = "three"
-	f.ask()
-	if got := <-news; got != "three" {
-		t.Errorf("when asked: %q", got)
+	close(git.slow)
+	if got := <-applied; got != "one" {
+		t.Errorf("applied %q", got)
+	}
+	if a, inTime := f.await(time.Minute); !inTime || !a.Applied || a.err != nil {
+		t.Errorf("%+v, %v", a, inTime)
+	}
+	f.cancel()
+	if _, inTime := f.await(time.Minute); inTime {
+		t.Error("what is not followed any more answers")
+	}
+}
+
+// With --restart=false a commit is in force only when somebody asks, but the first. Who
+// asks is told of a server that is away.
+func TestFollowerWaitsToBeAsked(t *testing.T) {
+	git := &server{commit: "one"}
+	f, _ := newFollower(t, t.TempDir(), git)
+	f.upstream.Interval = 2 * time.Millisecond
+	var inForce atomic.Value
+	go f.run(false, func() (supervisor.Reloaded, error) {
+		newest := f.candidates()[0]
+		f.keep(newest)
+		f.applied()
+		inForce.Store(newest.Commit)
+		return supervisor.Reloaded{Applied: true}, nil
+	})
+	if a, inTime := f.await(time.Minute); !inTime || a.err != nil || inForce.Load() != "one" {
+		t.Errorf("at first: %+v, %v in force", a, inForce.Load())
+	}
+	git.set("two", nil)
+	for looks := git.count(); git.count() < looks+3; {
+		time.Sleep(time.Millisecond)
+	}
+	if inForce.Load() != "one" {
+		t.Errorf("nobody asked, and %v is in force", inForce.Load())
+	}
+	if a, inTime := f.await(time.Minute); !inTime || a.err != nil || inForce.Load() != "two" {
+		t.Errorf("when asked: %+v, %v in force", a, inForce.Load())
+	}
+	away := errors.New("away")
+	git.set("three", away)
+	if a, inTime := f.await(time.Minute); !inTime || !errors.Is(a.err, away) || !a.Applied {
+		t.Errorf("a server that is away: %+v", a)
 	}
 }

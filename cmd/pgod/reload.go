@@ -73,7 +73,10 @@ func (r *reloader) reload() (supervisor.Reloaded, error) {
 // reloadNow is reload for who holds r.one.
 func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	cfg, from, err := r.read()
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotFetched):
+		r.log.Info("waiting for the configuration to be fetched from git")
+	case err != nil:
 		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
 	}
 	if err != nil && from == nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -33,7 +32,7 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	}
 	if r.follower == nil {
 		r.follower = follow(r.workers, *upstream, r.dir, r.log)
-		go r.follower.run(r.flags.reload, func() { _, _ = r.reload() }) // its error is logged
+		go r.follower.run(r.flags.reload, r.reload)
 	}
 	var files []string // also those that a bad commit wants: to put one there may mend it
 	for _, candidate := range r.follower.candidates() {
@@ -78,27 +77,21 @@ func (r *reloader) begin(local loaded) {
 
 // told is a reload that an operator waits for: it does not wait for the next look at git.
 func (r *reloader) told() (supervisor.Reloaded, error) {
-	missed := r.fetchNow()
-	reloaded, err := r.reload()
-	if err == nil {
-		err = missed
-	}
-	return reloaded, err
-}
-
-// fetchNow has the follower look at once, if there is one by what the local files say now.
-func (r *reloader) fetchNow() error {
 	r.one.Lock()
-	_, _, _ = r.read() // what is wrong is told by the reload that follows
+	_, _, _ = r.read() // for the follower; what is wrong is told by the reload
 	follower := r.follower
 	r.one.Unlock()
 	if follower == nil {
-		return nil
+		return r.reload()
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), impatience, fmt.Errorf("no answer within %s", impatience))
-	defer cancel()
-	_, err := follower.fetch(ctx)
-	return err
+	if a, inTime := follower.await(impatience); inTime {
+		return a.Reloaded, a.err
+	}
+	reloaded, err := r.reload()
+	if err == nil || errors.Is(err, errNotFetched) {
+		err = fmt.Errorf("git has not answered within %s: what it has will be in force when it does", impatience)
+	}
+	return reloaded, err
 }
 
 // unfollow ends following a branch. r.one is held.
