@@ -71,6 +71,7 @@ install: build man ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/pgoctl
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/pgo docs/pgo.schema.json docs/pgo.example.toml docs/pgod.service
 
 clean: ## remove what was built
 	rm -rf bin cmd/pgod/pgod cmd/pgo-worker/pgo-worker cmd/pgoctl/pgoctl

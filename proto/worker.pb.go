@@ -1233,7 +1233,7 @@ type ProxyState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                            // its path in the repository
 	WrittenAt     int64                  `protobuf:"varint,2,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"`    // when its content changed last, Unix seconds; 0: never
-	Reload        string                 `protobuf:"bytes,3,opt,name=reload,proto3" json:"reload,omitempty"`                            // what came of telling the proxy: reloaded, failed, not running; empty: nothing yet, or nobody is to
+	Reload        string                 `protobuf:"bytes,3,opt,name=reload,proto3" json:"reload,omitempty"`                            // what came of telling the proxy: pending, reloaded, failed, not running; empty: nothing yet, or nobody is to
 	ReloadedAt    int64                  `protobuf:"varint,4,opt,name=reloaded_at,json=reloadedAt,proto3" json:"reloaded_at,omitempty"` // Unix seconds
 	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                              // why the snippet is not written, or the proxy not told; empty: all is well
 	unknownFields protoimpl.UnknownFields

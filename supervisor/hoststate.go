@@ -65,6 +65,9 @@ func (s snapshot) trouble() (text string, since time.Time) {
 	if unwell := s.report.GetUnwell(); len(unwell) > 0 {
 		return printable.Line(unwell[0]), time.Time{}
 	}
+	if warnings := s.report.GetWarnings(); len(warnings) > 0 {
+		return "warning: " + printable.Line(warnings[0]), time.Time{}
+	}
 	return "", time.Time{}
 }
 

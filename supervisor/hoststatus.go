@@ -123,7 +123,7 @@ func (c *configError) text(now time.Time) string {
 	if more := len(lines) - maxShown; more > 0 {
 		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: pgod --check lists them all", more))
 	}
-	return fmt.Sprintf("\nThe configuration on disk is bad (for %s); the old one stays in force:\n  %s\n",
+	return fmt.Sprintf("\nThe newest configuration is bad (for %s); the old one stays in force:\n  %s\n",
 		hoststat.Age(now.Sub(c.since)), strings.Join(lines, "\n  "))
 }
 

@@ -44,20 +44,26 @@ func (r *rows) proxy(p *proto.ProxyState, now time.Time) {
 		said.value = fmt.Sprintf("%s written %s ago", p.GetImport(), since(now, at))
 	}
 	if outcome := p.GetReload(); outcome != "" {
-		said.value += fmt.Sprintf(", reload: %s %s ago", outcome, since(now, p.GetReloadedAt()))
+		said.value += ", reload: " + outcome
+		if at := p.GetReloadedAt(); at != 0 {
+			said.value += fmt.Sprintf(" %s ago", since(now, at))
+		}
 	}
-	if why := p.GetError(); why != "" {
+	why := p.GetError()
+	if why != "" {
 		said.word = cell{"failed, ", hoststat.Bad}
-		said.value += ": " + why
 	}
 	said.value = printable.Line(said.value)
 	*r = append(*r, said)
+	if why != "" {
+		r.add("", "%s", why)
+	}
 }
 
 type proxyJSON struct {
 	Import     string    `json:"import"`
 	WrittenAt  time.Time `json:"written_at,omitzero"`
-	Reload     string    `json:"reload,omitempty"` // reloaded, failed, not running
+	Reload     string    `json:"reload,omitempty"` // pending, reloaded, failed, not running
 	ReloadedAt time.Time `json:"reloaded_at,omitzero"`
 	Error      string    `json:"error,omitempty"`
 }

@@ -37,10 +37,11 @@ func TestProxyRow(t *testing.T) {
 	}{
 		{nil, ""},
 		{&proto.ProxyState{Import: "a"}, "proxy:     a is not written yet\n"},
+		{&proto.ProxyState{Import: "a", WrittenAt: 999, Reload: "pending"}, "proxy:     a written 1s ago, reload: pending\n"},
 		{&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: "reloaded", ReloadedAt: 941}, "proxy:     a written 1m0s ago, reload: reloaded 59s ago\n"},
 		{
 			&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: "failed", ReloadedAt: 990, Error: "no\x1b[31m way"},
-			"proxy:     failed, a written 1m0s ago, reload: failed 10s ago: no",
+			"proxy:     failed, a written 1m0s ago, reload: failed 10s ago\n           no",
 		},
 	} {
 		var r rows

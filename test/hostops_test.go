@@ -339,7 +339,7 @@ func TestHostReload(t *testing.T) {
 	}
 	says(t, pgod.Pgoctl(operator, "//reload").Exits(t, 64).Stderr, append(mistakes, "Process exited with status 400")...)
 	for client, table := range bothClients(t, pgod, operator, "//status") {
-		if err := has(table, append(mistakes, "The configuration on disk is bad (for ")...); err != nil {
+		if err := has(table, append(mistakes, "The newest configuration is bad (for ")...); err != nil {
 			t.Errorf("%s: %v", client, err)
 		}
 	}

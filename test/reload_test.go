@@ -154,7 +154,7 @@ func TestBadFilesChangeNothing(t *testing.T) {
 	isBad := func(words ...string) {
 		t.Helper()
 		rig.Until(t, "the mistake to be shown", func() error {
-			return has(pgod.SSH(operator, "//status").Exits(t, 0).Stdout, append(words, "The configuration on disk is bad")...)
+			return has(pgod.SSH(operator, "//status").Exits(t, 0).Stdout, append(words, "The newest configuration is bad")...)
 		})
 		calmly(words[0])
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -125,6 +126,9 @@ func (c *configuration) files(head gitrepo.Hash, main string) ([]*proto.File, er
 	size := 0
 	for _, name := range names {
 		content, err := c.repo.File(head, name, maxConfigFile)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; correct `path` in [upstream], or what stands behind // in --config", err)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func (w *Worker) heal(service *deploy.Service) {
 			w.log.Debug("cannot see which host ports are in use", "error", err)
 		}
 		again, err := w.healNow(service)
-		if text := fmt.Sprint(err); err != nil && text != last && w.ctx.Err() == nil {
+		if text := fmt.Sprint(err); err != nil && text != last && w.ctx.Err() == nil && !errors.Is(err, errDraining) {
 			w.log.Error("cannot look after the containers", "error", err)
 		}
 		last = fmt.Sprint(err)

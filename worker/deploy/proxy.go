@@ -26,8 +26,9 @@ type Proxy struct {
 type Reload string
 
 const (
+	Pending      Reload = "pending" // the snippet is new, and the proxy is about to be told
 	Reloaded     Reload = "reloaded"
-	ReloadFailed Reload = "failed"      // it is tried again with each poll
+	ReloadFailed Reload = "failed"      // it is tried again, less and less often
 	NotRunning   Reload = "not running" // it reads the snippet when it starts
 )
 
@@ -138,7 +139,13 @@ func (s *Service) writeSnippet() error {
 	s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
 	// Where somebody else had written it the proxy may have read that, though what it is
 	// to know is not new.
-	return s.updateSnippet(func(n *Snippet) { n.WrittenAt, n.Known = time.Now(), "" })
+	s.reloadBackoff = reloadBackoff{}
+	return s.updateSnippet(func(n *Snippet) {
+		n.WrittenAt, n.Known, n.Reload, n.At = time.Now(), "", "", time.Time{}
+		if s.cfg.Proxy.Service != "" {
+			n.Reload = Pending
+		}
+	})
 }
 
 // trySnippet writes the snippet into the checkout as it is: what a container has put in
@@ -180,7 +187,7 @@ func (s *Service) startsKnowing() error {
 		return nil
 	}
 	identity := s.identify(s.snippetNow())
-	return s.updateSnippet(func(n *Snippet) { n.Known, n.Error = identity, "" })
+	return s.updateSnippet(func(n *Snippet) { *n = Snippet{WrittenAt: n.WrittenAt, Known: identity} })
 }
 
 // tellProxy has the proxy read its snippet again, if it has not yet.
@@ -192,7 +199,11 @@ func (s *Service) tellProxy(ctx context.Context) error {
 	}
 	outcome, err := Reload(""), error(nil)
 	if s.cfg.Proxy.Service != "" {
+		if time.Now().Before(s.reloadBackoff.until) {
+			return s.reloadBackoff.why
+		}
 		outcome, err = s.reload(ctx)
+		s.reloadBackoff.note(err)
 	} else if !s.saidNobodyTold {
 		s.saidNobodyTold = true
 		s.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator to reload it",
@@ -207,6 +218,28 @@ func (s *Service) tellProxy(ctx context.Context) error {
 			n.Known = identity
 		}
 	}))
+}
+
+// reloadBackoff keeps a reload that does not work from taking every turn.
+type reloadBackoff struct {
+	until time.Time // nothing is tried before
+	delay time.Duration
+	why   error // what did not work last
+}
+
+// The times between two tries to reload the proxy.
+const (
+	firstReloadDelay = time.Second
+	mostReloadDelay  = 5 * time.Minute
+)
+
+func (b *reloadBackoff) note(err error) {
+	if err == nil {
+		*b = reloadBackoff{}
+		return
+	}
+	b.delay = min(max(2*b.delay, firstReloadDelay), mostReloadDelay)
+	b.until, b.why = time.Now().Add(b.delay), err
 }
 
 // reload runs the command in the proxy's containers.

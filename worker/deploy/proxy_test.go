@@ -124,3 +124,24 @@ func TestAnotherPlaceForTheSnippet(t *testing.T) {
 		}
 	}
 }
+
+// A reload that does not work is tried less and less often: each try takes the service's
+// turn.
+func TestReloadBackoff(t *testing.T) {
+	var b reloadBackoff
+	last := time.Duration(0)
+	for range 12 {
+		before := time.Now()
+		b.note(errors.New("no"))
+		if wait := b.until.Sub(before); wait < last || b.delay > mostReloadDelay || b.why == nil {
+			t.Fatalf("after %s it waits %s", last, wait)
+		}
+		last = b.delay
+	}
+	if last != mostReloadDelay {
+		t.Errorf("it ends with %s", last)
+	}
+	if b.note(nil); b != (reloadBackoff{}) {
+		t.Errorf("after it has worked: %+v", b)
+	}
+}

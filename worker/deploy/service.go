@@ -78,6 +78,7 @@ type Service struct {
 	healing      healing
 	held         Basis // what was proven and is held
 
+	reloadBackoff  reloadBackoff
 	saidNobodyTold bool   // that nobody tells the proxy
 	proxyTrouble   string // what was logged last of that; empty: all is well
 
