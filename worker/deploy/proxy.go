@@ -124,7 +124,8 @@ func (s *Service) identify(content []byte) string {
 
 // writeSnippet writes the snippet into the checkout, if there is something to write.
 func (s *Service) writeSnippet() error {
-	if s.cfg.Proxy == nil {
+	content := s.snippetNow()
+	if s.cfg.Proxy == nil || len(content) == 0 { // even without any URL it has a comment
 		return nil
 	}
 	for _, commit := range hashes(s.snapshot().Checkout) {
@@ -132,7 +133,7 @@ func (s *Service) writeSnippet() error {
 			return err
 		}
 	}
-	changed, err := snippet.Write(s.checkout(), s.cfg.Proxy.Import, s.cfg.Dir, s.snippetNow())
+	changed, err := snippet.Write(s.checkout(), s.cfg.Proxy.Import, s.cfg.Dir, content)
 	if err != nil || !changed {
 		return err
 	}

@@ -25,6 +25,12 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := s.writeSnippet(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.checkout(), "caddy/import")); err == nil {
+		t.Error("nobody has said what it is to hold, and it is written")
+	}
 	s.Adjust(Neighbours{Snippet: "one"})
 	// knows writes the snippet and returns whether the proxy knows it.
 	knows := func() bool {
