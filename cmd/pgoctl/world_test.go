@@ -46,6 +46,11 @@ func newWorld(t *testing.T) *world {
 func (w *world) restart() {
 	w.t.Helper()
 	listener, err := w.host.listen()
+	// The kernel may still have something of the one before.
+	for limit := time.Now().Add(10 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(limit); {
+		time.Sleep(10 * time.Millisecond)
+		listener, err = w.host.listen()
+	}
 	w.must(err)
 	hostKey, err := w.host.start(listener, sshd.DefaultLimits())
 	w.must(err)
