@@ -15,20 +15,6 @@ import (
 
 // How a configuration that has changed comes into force, and what that touches.
 
-// configText is what Configure would write, for a test that writes it in another way.
-func configText(t *testing.T, pgod *rig.Pgod, services ...*rig.Service) []byte {
-	t.Helper()
-	file := pgod.ConfigFile
-	pgod.ConfigFile = filepath.Join(t.TempDir(), "pgo.toml")
-	defer func() { pgod.ConfigFile = file }()
-	pgod.Configure(services...)
-	text, err := os.ReadFile(pgod.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // untouched notes the workers and containers of services, and returns what reports each
 // that is another one by then.
 func untouched(t *testing.T, pgod *rig.Pgod, services ...*rig.Service) (look func(after string)) {
@@ -81,7 +67,7 @@ func TestReloadHowever(t *testing.T) {
 	mount := func(text []byte) {
 		put(t, fmt.Sprintf("%s/mount/..%d/pgo.toml", dir, n), string(text), 0o600)
 	}
-	mount(configText(t, pgod))
+	mount(pgod.ConfigText())
 	link(t, dir+"/mount", "..data", "..1")
 	link(t, dir+"/mount", "pgo.toml", "..data/pgo.toml")
 	link(t, dir, "now", "mount")
@@ -100,7 +86,7 @@ func TestReloadHowever(t *testing.T) {
 		n++
 		who := fmt.Sprint("number", n)
 		flip.Set("env", []string{"WHO=" + who})
-		do(configText(t, pgod))
+		do(pgod.ConfigText())
 		runs(t, flip, who, "web")
 		calmly(how)
 	}
@@ -168,8 +154,8 @@ func TestBadFilesChangeNothing(t *testing.T) {
 		})
 		calmly("mending it")
 	}
-	good := configText(t, pgod)
-	bad := strings.Replace(string(configText(t, pgod, web, late)), "repository", "repo", 1)
+	good := pgod.ConfigText()
+	bad := strings.Replace(string(pgod.ConfigText(web, late)), "repository", "repo", 1)
 	put(t, pgod.ConfigFile, bad, 0o600)
 	isBad("repo: unknown key")
 	put(t, pgod.ConfigFile, string(good), 0o600)
@@ -183,7 +169,6 @@ func TestBadFilesChangeNothing(t *testing.T) {
 	}
 	isMended()
 
-	// The text above names the operators' file of the last configText.
 	keys := filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys")
 	pgod.Configure()
 	isMended()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -320,6 +321,14 @@ func TestRemovalInADeploy(t *testing.T) {
 			isRemoved(t, pgod, web)
 			pgod.Configure(web, calm)
 			deployed(t, pgod, web, second)
+			// It may have been deployed before it was removed: then it is brought back.
+			rig.Until(t, "the second to run", func() error {
+				containers := rig.Containers(t, web.Name)
+				if !slices.ContainsFunc(containers, func(c rig.Container) bool { return c.Service() == "slow" && c.Running() }) {
+					return fmt.Errorf("there is %+v", containers)
+				}
+				return nil
+			})
 			converged(t, web, "two")
 			isBack(t, pgod, web)
 			stopPings()

@@ -95,6 +95,19 @@ func (p *Pgod) NoOperators() {
 // changed. With arguments these are the services from now on.
 func (p *Pgod) Configure(services ...*Service) {
 	p.rig.t.Helper()
+	text := p.ConfigText(services...)
+	// Renamed into place: pgod reads the file as soon as it changes, and must
+	// not find half of it.
+	p.rig.write(p.ConfigFile+".new", string(text), 0o600)
+	if err := os.Rename(p.ConfigFile+".new", p.ConfigFile); err != nil {
+		p.rig.t.Fatal(err)
+	}
+}
+
+// ConfigText is what Configure would write, for a test that writes it in another way. The
+// file with the operators' keys is written.
+func (p *Pgod) ConfigText(services ...*Service) []byte {
+	p.rig.t.Helper()
 	if len(services) > 0 {
 		p.services = services
 	}
@@ -109,19 +122,17 @@ func (p *Pgod) Configure(services ...*Service) {
 		for _, key := range p.operators {
 			lines.WriteString(key.Public)
 		}
-		p.rig.write(file, lines.String(), 0o600)
+		// In place, and so only when it is another one: pgod may read it at any time.
+		if old, err := os.ReadFile(file); err != nil || string(old) != lines.String() {
+			p.rig.write(file, lines.String(), 0o600)
+		}
 		config["pgod"] = map[string]any{"operator_keys": file}
 	}
 	text, err := toml.Marshal(config)
 	if err != nil {
 		p.rig.t.Fatal(err)
 	}
-	// Renamed into place: pgod reads the file as soon as it changes, and must
-	// not find half of it.
-	p.rig.write(p.ConfigFile+".new", string(text), 0o600)
-	if err := os.Rename(p.ConfigFile+".new", p.ConfigFile); err != nil {
-		p.rig.t.Fatal(err)
-	}
+	return text
 }
 
 // listening is the line of the log that says where pgod listens.
