@@ -105,7 +105,7 @@ func (r *reloader) unfollow() {
 	r.follower = nil
 }
 
-// close ends what fetches the configuration. r.one may be held by who waits for that.
+// close ends what fetches the configuration, and whoever waits for it.
 func (r *reloader) close() {
 	r.one.Lock()
 	defer r.one.Unlock()
