@@ -72,8 +72,9 @@ func (h *testHost) start(listener net.Listener, limits sshd.Limits) (ssh.PublicK
 	if err != nil {
 		return nil, err
 	}
-	h.server = sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
-	go func() { _ = h.server.Serve(context.Background(), listener) }()
+	server := sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
+	h.server = server // which may be another one before the goroutine begins
+	go func() { _ = server.Serve(context.Background(), listener) }()
 	return signer.PublicKey(), nil
 }
 
