@@ -1054,6 +1054,7 @@ type State struct {
 	Ports         []*UsedPort            `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
 	Warnings      []string               `protobuf:"bytes,19,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
 	Proxy         *ProxyState            `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is no reverse proxy
+	OnHost        []*HostContainer       `protobuf:"bytes,21,rep,name=on_host,json=onHost,proto3" json:"on_host,omitempty"`                 // running containers that listen at the host's ports themselves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1229,13 @@ func (x *State) GetProxy() *ProxyState {
 	return nil
 }
 
+func (x *State) GetOnHost() []*HostContainer {
+	if x != nil {
+		return x.OnHost
+	}
+	return nil
+}
+
 // ProxyState is how a reverse proxy's snippet is.
 type ProxyState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1374,6 +1382,60 @@ func (x *UsedPort) GetContainer() string {
 	return ""
 }
 
+// HostContainer is a running container in the host's network, or in that of another
+// container, which may be the host's.
+type HostContainer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // the engine's, 64 hex digits
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostContainer) Reset() {
+	*x = HostContainer{}
+	mi := &file_proto_worker_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostContainer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostContainer) ProtoMessage() {}
+
+func (x *HostContainer) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostContainer.ProtoReflect.Descriptor instead.
+func (*HostContainer) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HostContainer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *HostContainer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -1389,7 +1451,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1463,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1476,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -1499,7 +1561,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1573,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1586,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Window) GetColumns() uint32 {
@@ -1551,7 +1613,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1625,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1638,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Terminal) GetType() string {
@@ -1608,7 +1670,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1682,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1695,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Start) GetOperation() string {
@@ -1699,7 +1761,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1773,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1786,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -1794,7 +1856,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1868,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +1881,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -1851,7 +1913,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1863,7 +1925,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1876,7 +1938,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
 type RemoveReply struct {
@@ -1887,7 +1949,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1961,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1974,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
 type FetchRequest struct {
@@ -1923,7 +1985,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +1997,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2010,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
 }
 
 // FetchReply is what is in the branch now.
@@ -1964,7 +2026,7 @@ type FetchReply struct {
 
 func (x *FetchReply) Reset() {
 	*x = FetchReply{}
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2038,7 @@ func (x *FetchReply) String() string {
 func (*FetchReply) ProtoMessage() {}
 
 func (x *FetchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2051,7 @@ func (x *FetchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchReply.ProtoReflect.Descriptor instead.
 func (*FetchReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+	return file_proto_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FetchReply) GetCommit() string {
@@ -2030,7 +2092,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2104,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2117,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{28}
+	return file_proto_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *File) GetPath() string {
@@ -2080,7 +2142,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2092,7 +2154,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2105,7 +2167,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{29}
+	return file_proto_worker_proto_rawDescGZIP(), []int{30}
 }
 
 type UsageReply struct {
@@ -2118,7 +2180,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2192,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2205,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{30}
+	return file_proto_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UsageReply) GetAtNs() int64 {
@@ -2176,7 +2238,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2188,7 +2250,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2201,7 +2263,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -2261,7 +2323,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2273,7 +2335,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2286,7 +2348,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32}
+	return file_proto_worker_proto_rawDescGZIP(), []int{33}
 }
 
 type PingReply struct {
@@ -2297,7 +2359,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2371,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2384,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{33}
+	return file_proto_worker_proto_rawDescGZIP(), []int{34}
 }
 
 type DrainRequest struct {
@@ -2333,7 +2395,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2345,7 +2407,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2358,7 +2420,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{34}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35}
 }
 
 type DrainReply struct {
@@ -2369,7 +2431,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2443,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2456,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{35}
+	return file_proto_worker_proto_rawDescGZIP(), []int{36}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -2485,7 +2547,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"-\n" +
 	"\x03Key\x12\x12\n" +
 	"\x04blob\x18\x01 \x01(\fR\x04blob\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\xd0\x04\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\"\x87\x05\n" +
 	"\x05State\x12\x16\n" +
 	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
@@ -2509,7 +2571,8 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x06unwell\x18\x11 \x03(\tR\x06unwell\x12-\n" +
 	"\x05ports\x18\x12 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\x12\x1a\n" +
 	"\bwarnings\x18\x13 \x03(\tR\bwarnings\x12/\n" +
-	"\x05proxy\x18\x14 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\"\x92\x01\n" +
+	"\x05proxy\x18\x14 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\x125\n" +
+	"\aon_host\x18\x15 \x03(\v2\x1c.pgo.worker.v1.HostContainerR\x06onHost\"\x92\x01\n" +
 	"\n" +
 	"ProxyState\x12\x16\n" +
 	"\x06import\x18\x01 \x01(\tR\x06import\x12\x1d\n" +
@@ -2523,7 +2586,10 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1c\n" +
-	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"\xa8\x01\n" +
+	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"3\n" +
+	"\rHostContainer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xa8\x01\n" +
 	"\n" +
 	"RunRequest\x12,\n" +
 	"\x05start\x18\x01 \x01(\v2\x14.pgo.worker.v1.StartH\x00R\x05start\x12\x16\n" +
@@ -2615,7 +2681,7 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_proto_worker_proto_goTypes = []any{
 	(Purpose)(0),             // 0: pgo.worker.v1.Purpose
 	(*HelloRequest)(nil),     // 1: pgo.worker.v1.HelloRequest
@@ -2636,25 +2702,26 @@ var file_proto_worker_proto_goTypes = []any{
 	(*State)(nil),            // 16: pgo.worker.v1.State
 	(*ProxyState)(nil),       // 17: pgo.worker.v1.ProxyState
 	(*UsedPort)(nil),         // 18: pgo.worker.v1.UsedPort
-	(*RunRequest)(nil),       // 19: pgo.worker.v1.RunRequest
-	(*Window)(nil),           // 20: pgo.worker.v1.Window
-	(*Terminal)(nil),         // 21: pgo.worker.v1.Terminal
-	(*Start)(nil),            // 22: pgo.worker.v1.Start
-	(*RunReply)(nil),         // 23: pgo.worker.v1.RunReply
-	(*Exit)(nil),             // 24: pgo.worker.v1.Exit
-	(*RemoveRequest)(nil),    // 25: pgo.worker.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 26: pgo.worker.v1.RemoveReply
-	(*FetchRequest)(nil),     // 27: pgo.worker.v1.FetchRequest
-	(*FetchReply)(nil),       // 28: pgo.worker.v1.FetchReply
-	(*File)(nil),             // 29: pgo.worker.v1.File
-	(*UsageRequest)(nil),     // 30: pgo.worker.v1.UsageRequest
-	(*UsageReply)(nil),       // 31: pgo.worker.v1.UsageReply
-	(*ContainerUsage)(nil),   // 32: pgo.worker.v1.ContainerUsage
-	(*PingRequest)(nil),      // 33: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),        // 34: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),     // 35: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),       // 36: pgo.worker.v1.DrainReply
-	nil,                      // 37: pgo.worker.v1.Neighbours.ReservedEntry
+	(*HostContainer)(nil),    // 19: pgo.worker.v1.HostContainer
+	(*RunRequest)(nil),       // 20: pgo.worker.v1.RunRequest
+	(*Window)(nil),           // 21: pgo.worker.v1.Window
+	(*Terminal)(nil),         // 22: pgo.worker.v1.Terminal
+	(*Start)(nil),            // 23: pgo.worker.v1.Start
+	(*RunReply)(nil),         // 24: pgo.worker.v1.RunReply
+	(*Exit)(nil),             // 25: pgo.worker.v1.Exit
+	(*RemoveRequest)(nil),    // 26: pgo.worker.v1.RemoveRequest
+	(*RemoveReply)(nil),      // 27: pgo.worker.v1.RemoveReply
+	(*FetchRequest)(nil),     // 28: pgo.worker.v1.FetchRequest
+	(*FetchReply)(nil),       // 29: pgo.worker.v1.FetchReply
+	(*File)(nil),             // 30: pgo.worker.v1.File
+	(*UsageRequest)(nil),     // 31: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),       // 32: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),   // 33: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),      // 34: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),        // 35: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),     // 36: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),       // 37: pgo.worker.v1.DrainReply
+	nil,                      // 38: pgo.worker.v1.Neighbours.ReservedEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
 	11, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
@@ -2665,44 +2732,45 @@ var file_proto_worker_proto_depIdxs = []int32{
 	5,  // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
 	7,  // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
 	7,  // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	37, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	38, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
 	8,  // 9: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
 	15, // 10: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
 	16, // 11: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
 	18, // 12: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
 	17, // 13: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
-	22, // 14: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	20, // 15: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	20, // 16: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	21, // 17: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	24, // 18: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	29, // 19: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
-	32, // 20: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	1,  // 21: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	3,  // 22: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	9,  // 23: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	13, // 24: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	19, // 25: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	25, // 26: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
-	27, // 27: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
-	30, // 28: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	33, // 29: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	35, // 30: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	2,  // 31: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	12, // 32: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	10, // 33: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	14, // 34: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	23, // 35: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	26, // 36: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
-	28, // 37: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
-	31, // 38: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	34, // 39: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	36, // 40: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	31, // [31:41] is the sub-list for method output_type
-	21, // [21:31] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	19, // 14: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
+	23, // 15: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	21, // 16: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	21, // 17: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	22, // 18: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	25, // 19: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	30, // 20: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	33, // 21: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	1,  // 22: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	3,  // 23: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	9,  // 24: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	13, // 25: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	20, // 26: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	26, // 27: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	28, // 28: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	31, // 29: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	34, // 30: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	36, // 31: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	2,  // 32: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	12, // 33: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	10, // 34: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	14, // 35: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	24, // 36: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	27, // 37: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	29, // 38: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	32, // 39: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	35, // 40: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	37, // 41: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	32, // [32:42] is the sub-list for method output_type
+	22, // [22:32] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -2710,13 +2778,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[18].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stdin)(nil),
 		(*RunRequest_Resize)(nil),
 		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[22].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[23].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -2727,7 +2795,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -21,7 +22,8 @@ import (
 // can have this name.
 const ownPort = "(pgod)"
 
-// maxUsedPorts bounds how many host ports of one service count.
+// maxUsedPorts bounds how many host ports of one service count, and how many of its
+// containers in the host's network.
 const maxUsedPorts = 1000
 
 // portJSON is one row of `//ports`, and one element of what `//ports --json` prints:
@@ -35,7 +37,7 @@ type portJSON struct {
 	Addresses []string `json:"addresses,omitempty"`  // of the host, that it is used at
 	Service   string   `json:"used_by,omitempty"`    // a service, or (pgod)
 	Container string   `json:"container,omitempty"`  // of that service
-	Program   string   `json:"program,omitempty"`    // that uses it, and is no service's
+	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does that for a service
 	PID       int      `json:"pid,omitempty"`        // of the program
 	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
 }
@@ -119,8 +121,13 @@ func ports(services []seen, sshPort int, listeners []sockets.Socket, programs fu
 		}
 	}
 	owners := programs(others)
+	onHost := hostContainers(services)
 	for _, l := range others {
-		uses = append(uses, programUse(l, owners[l], sshPort))
+		use := programUse(l, owners[l], sshPort)
+		if c, known := onHost[owners[l].Container]; known {
+			use.Service, use.Container = c.service, c.name
+		}
+		uses = append(uses, use)
 	}
 	uses = merge(uses)
 	for n := range uses {
@@ -208,6 +215,27 @@ func containerUses(services []seen) []portJSON {
 	return uses
 }
 
+// hostContainer is a service's container that listens at host ports without the engine's
+// help.
+type hostContainer struct{ service, name string }
+
+// hostContainers are those containers, by ID, as the workers have reported them. One that
+// two claim is nobody's.
+func hostContainers(services []seen) map[string]hostContainer {
+	all, claims := map[string]hostContainer{}, map[string]int{}
+	for _, s := range services {
+		reported := s.report.GetOnHost()
+		for _, c := range reported[:min(len(reported), maxUsedPorts)] {
+			if c.GetId() != "" {
+				all[c.GetId()] = hostContainer{s.service.Name, brief(c.GetName())}
+				claims[c.GetId()]++
+			}
+		}
+	}
+	maps.DeleteFunc(all, func(id string, _ hostContainer) bool { return claims[id] > 1 })
+	return all
+}
+
 // brief is a name that a worker has told: there may be very many.
 func brief(name string) string { return printable.Line(printable.Cut(name, 256)) }
 
@@ -216,7 +244,7 @@ func (p portJSON) serves(l sockets.Socket) bool {
 	return p.First == l.Port && p.Protocol == l.Protocol && sockets.Overlap(p.Addresses[0], l.IP)
 }
 
-// programUse is the use of a port by a program that is no service's.
+// programUse is the use of a port by a program of this host.
 func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
 	use := portJSON{First: l.Port, Last: l.Port, Protocol: l.Protocol, Addresses: []string{l.IP}}
 	if l.Port == sshPort && l.Protocol == "tcp" && by.PID == os.Getpid() {
@@ -280,6 +308,8 @@ func portsTable(all []portJSON) table {
 // by is what has the port: a container, or a program.
 func (p portJSON) by() string {
 	switch {
+	case p.Container != "" && p.PID != 0:
+		return fmt.Sprintf("%s: %s (pid %d)", p.Container, p.Program, p.PID)
 	case p.Container != "":
 		return p.Container
 	case p.PID != 0:

@@ -21,6 +21,14 @@ func (s seen) uses(ports ...*proto.UsedPort) seen {
 	return s
 }
 
+// onHost are the service's containers in the host's network: IDs, each with a name.
+func (s seen) onHost(pairs ...string) seen {
+	for n := 0; n < len(pairs); n += 2 {
+		s.report.OnHost = append(s.report.OnHost, &proto.HostContainer{Id: pairs[n], Name: pairs[n+1]})
+	}
+	return s
+}
+
 func used(ip string, port int, protocol, container string) *proto.UsedPort {
 	return &proto.UsedPort{Ip: ip, Port: uint32(port), Protocol: protocol, Container: container}
 }
@@ -34,7 +42,8 @@ func TestPorts(t *testing.T) {
 			used("0.0.0.0", 9002, "tcp", "db-\x1b[2J"), used("::", 9002, "tcp", "db-\x1b[2J"),
 			used("0.0.0.0", 70000, "tcp", "no port"), used("0.0.0.0", 0, "tcp", "no port"),
 		),
-		granted("free").uses(used("0.0.0.0", 6000, "udp", "free-1")),
+		granted("free").uses(used("0.0.0.0", 6000, "udp", "free-1")).onHost("f1", "free-bare", "both", "free-lies", "", "no ID"),
+		granted("host", config.PortRange{First: 23, Last: 23}).onHost("h1", "host-bare", "both", "host-lies"),
 		granted("web", config.PortRange{First: 8080, Last: 8082}),
 	}
 	listeners := []sockets.Socket{
@@ -46,6 +55,12 @@ func TestPorts(t *testing.T) {
 		{IP: "0.0.0.0", Port: 8080, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 8082, Protocol: "udp"},
 		{IP: "0.0.0.0", Port: 22, Protocol: "tcp"}, // granted to nobody
+		{IP: "0.0.0.0", Port: 23, Protocol: "tcp"}, // a container's in the host's network, and more of such
+		{IP: "::", Port: 23, Protocol: "tcp"},
+		{IP: "0.0.0.0", Port: 24, Protocol: "tcp"},
+		{IP: "0.0.0.0", Port: 8081, Protocol: "udp"},
+		{IP: "0.0.0.0", Port: 25, Protocol: "tcp"}, // two claim it
+		{IP: "0.0.0.0", Port: 26, Protocol: "tcp"}, // no pgo container's
 	}
 	programs := func(of []sockets.Socket) map[sockets.Socket]sockets.Program {
 		return map[sockets.Socket]sockets.Program{
@@ -53,28 +68,36 @@ func TestPorts(t *testing.T) {
 			listeners[1]: {PID: 7, Name: "sshd"},
 			listeners[7]: {PID: 9, Name: "cupsd"},
 			listeners[4]: {PID: 8, Name: "nginx\n"}, listeners[5]: {PID: 8, Name: "nginx\n"},
+			listeners[8]: {PID: 10, Name: "telnetd", Container: "h1"}, listeners[9]: {PID: 10, Name: "telnetd", Container: "h1"},
+			listeners[10]: {PID: 11, Name: "telnetd", Container: "h1"}, listeners[11]: {PID: 12, Name: "dns", Container: "f1"},
+			listeners[12]: {PID: 13, Name: "smtpd", Container: "both"}, listeners[13]: {PID: 14, Name: "other", Container: "o1"},
 		}
 	}
 	all := ports(services, 2222, listeners, programs)
 	want := `
-PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  CONFLICT
-22         -        -        tcp       0.0.0.0     cupsd (pid 9)         -
-2222       (pgod)   (pgod)   tcp       127.0.0.1   -                     -
-2222       (pgod)   -        tcp       10.0.0.1    sshd (pid 7)          granted to (pgod), used by another program
-5432       db       db       tcp       127.0.0.1   db-1                  -
-6000       -        free     udp       0.0.0.0     free-1                -
-7000       -        db       tcp       ::          db-1                  not granted to db
-8080       web      -        tcp       ::,0.0.0.0  nginx\n (pid 8)       granted to web, used by another program
-8081       web      db       tcp       0.0.0.0     db-1                  granted to web, used by db
-8082       web      -        udp       0.0.0.0     a program             granted to web, used by another program
-9000-9001  db       -        -         -           -                     -
-9002       db       db       tcp       0.0.0.0,::  db-\x1b[2J            -
-9003-9005  db       -        -         -           -                     -
+PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         CONFLICT
+22         -        -        tcp       0.0.0.0     cupsd (pid 9)                -
+23         host     host     tcp       0.0.0.0,::  host-bare: telnetd (pid 10)  -
+24         -        host     tcp       0.0.0.0     host-bare: telnetd (pid 11)  not granted to host
+25         -        -        tcp       0.0.0.0     smtpd (pid 13)               -
+26         -        -        tcp       0.0.0.0     other (pid 14)               -
+2222       (pgod)   (pgod)   tcp       127.0.0.1   -                            -
+2222       (pgod)   -        tcp       10.0.0.1    sshd (pid 7)                 granted to (pgod), used by another program
+5432       db       db       tcp       127.0.0.1   db-1                         -
+6000       -        free     udp       0.0.0.0     free-1                       -
+7000       -        db       tcp       ::          db-1                         not granted to db
+8080       web      -        tcp       ::,0.0.0.0  nginx\n (pid 8)              granted to web, used by another program
+8081       web      db       tcp       0.0.0.0     db-1                         granted to web, used by db
+8081       web      free     udp       0.0.0.0     free-bare: dns (pid 12)      granted to web, used by free
+8082       web      -        udp       0.0.0.0     a program                    granted to web, used by another program
+9000-9001  db       -        -         -           -                            -
+9002       db       db       tcp       0.0.0.0,::  db-\x1b[2J                   -
+9003-9005  db       -        -         -           -                            -
 `
 	if got := "\n" + portsTable(all).text(false); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	row, err := json.Marshal(all[6])
+	row, err := json.Marshal(all[10])
 	if want := `{"first":8080,"last":8080,"granted_to":"web","protocol":"tcp","addresses":["::","0.0.0.0"],"program":"nginx\\n","pid":8,` +
 		`"conflict":"granted to web, used by another program"}`; err != nil || string(row) != want {
 		t.Errorf("got  %s\nwant %s", row, want)

@@ -212,7 +212,15 @@ func TestHostPorts(t *testing.T) {
 	web, late, operator := r.Service("web"), r.Service("late"), r.Key("operator")
 	first, squatted := freePorts(t, 5), r.Port()
 	web.Set("ports", []string{fmt.Sprintf("%d/5", first)})
-	commits := []string{web.Push("first", r.Site(first+1, "hello")), late.Push("first", r.Site(squatted, "squats"))}
+	late.Set("allow", []string{"network_mode:host"})
+	squats := r.Site(squatted, "squats")
+	squats["compose.yaml"] += fmt.Sprintf(`  bare:
+    image: %s
+    network_mode: host
+    command: ["httpd", "-f", "-p", "127.0.0.1:%d"]
+    init: true
+`, r.Busybox(), first)
+	commits := []string{web.Push("first", r.Site(first+1, "hello")), late.Push("first", squats)}
 	pgod := r.Pgod(web, late)
 	pgod.Operators(operator)
 	pgod.Flags = []string{"--restart=false"}
@@ -248,16 +256,23 @@ func TestHostPorts(t *testing.T) {
 		}
 		return rows
 	}
-	rig.Until(t, "web's new worker to tell of its ports", func() error {
-		if row := ports()[first+1]; row.Container == "" {
-			return fmt.Errorf("it says %+v", row)
+	rig.Until(t, "the workers to tell of their ports", func() error {
+		if all := ports(); all[first].Container == "" || all[first+1].Container == "" {
+			return fmt.Errorf("they say %+v and %+v", all[first], all[first+1])
 		}
 		return nil
 	})
+	bare := ports()[first].PID
+	if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", bare)); err != nil || string(name) != "httpd\n" {
+		t.Errorf("the process %d, which is to be in the container, is %q: %v", bare, name, err)
+	}
 	loopback := []string{"127.0.0.1"}
 	_, own, _ := net.SplitHostPort(pgod.Address)
 	want := map[int]portRow{
-		first:     {First: first, Last: first, Granted: web.Name},
+		first: { // in the host's network, where the engine knows of no port
+			First: first, Last: first, Granted: web.Name, Service: late.Name, Protocol: "tcp", Addresses: loopback,
+			Container: late.Name + "-bare-1", Program: "httpd", PID: bare, Conflict: "granted to " + web.Name + ", used by " + late.Name,
+		},
 		first + 1: {First: first + 1, Last: first + 1, Granted: web.Name, Service: web.Name, Protocol: "tcp", Addresses: loopback, Container: web.Name + "-site-1"},
 		first + 2: {First: first + 2, Last: first + 2, Granted: web.Name},
 		first + 3: {
@@ -283,7 +298,7 @@ func TestHostPorts(t *testing.T) {
 		}
 	}
 	for client, table := range bothClients(t, pgod, operator, "//ports") {
-		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), "\nfree, since granted to nobody and not in use: ", "granted to "+web.Name+", used by "+late.Name)
+		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), fmt.Sprintf("%s-bare-1: httpd (pid %d)", late.Name, bare), "\nfree, since granted to nobody and not in use: ", "granted to "+web.Name+", used by "+late.Name)
 		if unused := line(t, table, fmt.Sprintf("%d-%d", first+4, first+5)); unused[1] != web.Name || unused[2] != "-" {
 			t.Errorf("%s: ports that nobody uses have the line %q", client, unused)
 		}

@@ -92,6 +92,7 @@ func (w *Worker) report() {
 			DeployedAt: seconds(status.DeployedAt),
 			NextPoll:   r.State.NextPoll,
 			Ports:      usedPorts(status.Ports),
+			OnHost:     hostContainers(status.OnHost),
 			Warnings:   texts(status.Warnings),
 			Proxy:      w.proxyState(status.Snippet),
 		}
@@ -130,6 +131,14 @@ func usedPorts(ports []compose.Published) []*proto.UsedPort {
 	var all []*proto.UsedPort
 	for _, p := range ports {
 		all = append(all, &proto.UsedPort{Ip: name(p.IP), Port: uint32(p.Port), Protocol: name(p.Protocol), Container: name(p.Container)})
+	}
+	return all
+}
+
+func hostContainers(containers []compose.HostContainer) []*proto.HostContainer {
+	var all []*proto.HostContainer
+	for _, c := range containers {
+		all = append(all, &proto.HostContainer{Id: name(c.ID), Name: name(c.Name)})
 	}
 	return all
 }

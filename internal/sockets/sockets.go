@@ -4,6 +4,7 @@
 package sockets
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -67,8 +68,33 @@ func Overlap(a, b string) bool {
 
 // Program is a process of this host.
 type Program struct {
-	PID  int
-	Name string // what it calls itself: any bytes
+	PID       int
+	Name      string // what it calls itself: any bytes
+	Container string // ID of the container that it runs in, 64 hex digits; empty: in none that shows
+}
+
+// containerID is how engines call a container's control group: by its ID alone, or with
+// words around it.
+var containerID = regexp.MustCompile(`(?:^|[/-])([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
+
+// containerOf finds the container that a process runs in by the names of its control
+// groups; of several, in one another, it is the innermost.
+func containerOf(process procfs.Proc) string {
+	groups, _ := process.Cgroups() // it may be gone by now
+	for _, group := range groups {
+		if id := innermost(group.Path); id != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+func innermost(group string) string {
+	all := containerID.FindAllStringSubmatch(group, -1)
+	if len(all) == 0 {
+		return ""
+	}
+	return all[len(all)-1][1]
 }
 
 // Programs finds the programs that have the sockets, as far as this process may see them.
@@ -93,7 +119,7 @@ func Programs(of []Socket) map[Socket]Program {
 			for _, s := range wanted[file] {
 				if _, known := found[s]; !known {
 					name, _ := process.Comm()
-					found[s] = Program{process.PID, name}
+					found[s] = Program{process.PID, name, containerOf(process)}
 				}
 			}
 		}

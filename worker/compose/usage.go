@@ -103,34 +103,49 @@ func memory(s container.MemoryStats) uint64 {
 	return s.Usage - droppable
 }
 
-// PortsOf returns the host ports that a project's running containers have, by port.
-func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, error) {
+// HostContainer is a running container that is in the host's network, or may be: in that
+// of another container. At which ports it listens the engine does not know.
+type HostContainer struct{ ID, Name string }
+
+// PortsOf returns the host ports that a project's running containers have, by port, and
+// those containers that have ports without the engine's help, by name.
+func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, []HostContainer, error) {
 	c, err := e.connect()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	summaries, err := c.ContainerList(ctx, container.ListOptions{Filters: ofProject(project)})
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	ports := published(summaries)
+	ports, onHost := published(summaries), []HostContainer(nil)
+	for _, s := range summaries {
+		if mode := container.NetworkMode(s.HostConfig.NetworkMode); mode.IsHost() || mode.IsContainer() {
+			onHost = append(onHost, HostContainer{s.ID, shortName(s)})
+		}
+	}
 	slices.SortFunc(ports, func(a, b Published) int {
 		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.IP, b.IP), cmp.Compare(a.Container, b.Container))
 	})
-	return ports, nil
+	slices.SortFunc(onHost, func(a, b HostContainer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return ports, onHost, nil
+}
+
+// shortName is what people call a container.
+func shortName(s container.Summary) string {
+	if len(s.Names) > 0 {
+		return strings.TrimPrefix(s.Names[0], "/")
+	}
+	return s.ID[:min(len(s.ID), 12)]
 }
 
 // published are the host ports of containers.
 func published(summaries []container.Summary) []Published {
 	var all []Published
 	for _, s := range summaries {
-		name := s.ID[:min(len(s.ID), 12)]
-		if len(s.Names) > 0 {
-			name = strings.TrimPrefix(s.Names[0], "/")
-		}
 		for _, p := range s.Ports {
 			if p.PublicPort != 0 {
-				all = append(all, Published{Container: name, Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
+				all = append(all, Published{Container: shortName(s), Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
 			}
 		}
 	}

@@ -108,25 +108,25 @@ func (s *Service) onThisHost() bool {
 	return s.project.Host == "" || strings.HasPrefix(s.project.Host, "unix:")
 }
 
-// maxUsed bounds how many host ports are told of.
+// maxUsed bounds how many host ports are told of, and how many containers that have some.
 const maxUsed = 1000
 
-// LookAtPorts finds out which host ports the service's running containers have. It
-// only reads, and needs no turn among the changes.
+// LookAtPorts finds out which host ports the service's running containers have, and
+// which of them may have others. It only reads, and needs no turn among the changes.
 func (s *Service) LookAtPorts(ctx context.Context) error {
 	if !s.onThisHost() {
 		return nil
 	}
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	ports, err := s.engine.PortsOf(ctx, s.cfg.Name)
+	ports, onHost, err := s.engine.PortsOf(ctx, s.cfg.Name)
 	if err != nil {
 		return err
 	}
-	ports = ports[:min(len(ports), maxUsed)]
+	ports, onHost = ports[:min(len(ports), maxUsed)], onHost[:min(len(onHost), maxUsed)]
 	s.mu.Lock()
-	same := slices.Equal(s.status.Ports, ports)
-	s.status.Ports = ports
+	same := slices.Equal(s.status.Ports, ports) && slices.Equal(s.status.OnHost, onHost)
+	s.status.Ports, s.status.OnHost = ports, onHost
 	s.mu.Unlock()
 	if !same {
 		s.changed()

@@ -106,10 +106,11 @@ type Status struct {
 	ErrorSince time.Time
 	Frozen     *Frozen
 	Pin        *Pin
-	Unwell     []string            // containers that are not as they should be, and how
-	Ports      []compose.Published // host ports that its running containers have
-	Warnings   []string            // what works, or could, and should be changed
-	Snippet    *Snippet            // nil: the service is no reverse proxy
+	Unwell     []string                // containers that are not as they should be, and how
+	Ports      []compose.Published     // host ports that its running containers have
+	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
+	Warnings   []string                // what works, or could, and should be changed
+	Snippet    *Snippet                // nil: the service is no reverse proxy
 }
 
 // Idle is the activity between two changes.
