@@ -93,7 +93,7 @@ func (f *Fetcher) errand() errand {
 		account: func(ctx context.Context) (account, error) {
 			who, err := lookupAccount(ctx, u.User, false)
 			if err != nil {
-				return who, fmt.Errorf("%w; `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
+				return who, fmt.Errorf("%w (that of [upstream], or --config-user); `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
 			}
 			return who, f.powerless(ctx, who)
 		},
@@ -157,6 +157,7 @@ type Upstream struct {
 	Subject string
 	Applied time.Time // when the commit was first in force
 	Looked  time.Time // when the branch was last seen
+	Looking time.Time // since when it is looked at, and fetched; zero: it is not, now
 	Err     error     // why the last look did not work; nil: it did
 	Since   time.Time // of Err
 }
@@ -186,11 +187,17 @@ func (u *Upstream) text(now time.Time) string {
 		commit = fmt.Sprintf("%s %q by %s", short(u.Commit), u.Subject, u.Author)
 	}
 	text := fmt.Sprintf("\nConfiguration: %s: %s\n", u.From, commit)
+	if age := now.Sub(u.Looking); !u.Looking.IsZero() && age >= longLook {
+		text += fmt.Sprintf("  fetching for %s\n", age.Round(time.Second))
+	}
 	if u.Err != nil {
 		text += fmt.Sprintf("  %s (for %s)\n", printable.Line(u.Err.Error()), now.Sub(u.Since).Round(time.Second))
 	}
 	return text
 }
+
+// longLook is how long a look at a branch takes that has become worth telling.
+const longLook = 2 * time.Second
 
 type upstreamJSON struct {
 	From      string     `json:"from"`
@@ -199,6 +206,7 @@ type upstreamJSON struct {
 	Subject   string     `json:"subject,omitempty"`
 	AppliedAt time.Time  `json:"applied_at,omitzero"`
 	LookedAt  time.Time  `json:"looked_at,omitzero"`
+	Fetching  time.Time  `json:"fetching_since,omitzero"`
 	Error     *errorJSON `json:"error,omitempty"`
 }
 
@@ -209,6 +217,7 @@ func (u *Upstream) json() *upstreamJSON {
 	all := &upstreamJSON{
 		From: u.From, Commit: u.Commit, Author: u.Author, Subject: u.Subject,
 		AppliedAt: u.Applied.UTC().Truncate(time.Second), LookedAt: u.Looked.UTC().Truncate(time.Second),
+		Fetching: u.Looking.UTC().Truncate(time.Second),
 	}
 	if u.Err != nil {
 		all.Error = &errorJSON{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"pgo/internal/config"
 )
@@ -51,7 +52,15 @@ func TestUpstreamText(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	u.Commit, u.Subject, u.Author = "0123456789", "on board", "Ada"
+	u.Looking = statusNow.Add(-longLook + 1) // any look takes that long
 	if got := u.text(statusNow); !strings.HasSuffix(got, ": 0123456 \"on board\" by Ada\n") {
 		t.Errorf("%q", got)
+	}
+	u.Looking = statusNow.Add(-20 * time.Second)
+	if got := u.text(statusNow); !strings.HasSuffix(got, " by Ada\n  fetching for 20s\n") {
+		t.Errorf("%q", got)
+	}
+	if got := u.json().Fetching; !got.Equal(u.Looking) {
+		t.Errorf("it is fetched since %v", got)
 	}
 }

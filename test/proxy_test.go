@@ -409,3 +409,31 @@ func (g *gateway) watches(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
 		t.Errorf("the log says %d times that nobody is told", n)
 	}
 }
+
+// A command that ends neither by itself nor by being hung up on does not stay in the
+// proxy's container: it would be tried again beside it, for ever.
+func TestStubbornReload(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, proxy := r.Service("web"), r.Service("proxy")
+	proxy.Set("import", "urls").Set("reload", `idle sh -c "trap '' HUP INT TERM; echo once >>/tmp/told; while :; do sleep 0.1; done"`)
+	files := r.Idle()
+	files[".gitignore"] = "urls\n"
+	commits := []string{web.Push("first", r.Idle()), proxy.Push("first", files)}
+	pgod := r.Start(web, proxy)
+	deployed(t, pgod, web, commits[0])
+	deployed(t, pgod, proxy, commits[1])
+	before := startedAt(t, proxy)
+	pgod.Configure(web.Set("urls", urls{"http://web.example.org": "idle:8080"}), proxy)
+	shows(t, pgod, proxy, "reload: failed ", "it did not end within 30s")
+	rig.Until(t, "it to be tried again", func() error {
+		if said := docker(t, "exec", proxy.Name+"-idle-1", "cat", "/tmp/told"); said != "once\nonce\n" {
+			return fmt.Errorf("it says %q", said)
+		}
+		return nil
+	})
+	if processes := docker(t, "top", proxy.Name+"-idle-1"); strings.Count(processes, "trap") != 1 {
+		t.Errorf("besides the second there is the first:\n%s", processes)
+	}
+	stays(t, proxy, before, "a command that does not end")
+}

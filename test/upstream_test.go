@@ -225,6 +225,60 @@ func TestConfigURL(t *testing.T) {
 	}
 }
 
+// TestConfigurationOverSSH has the configuration and a service on a git server that speaks
+// SSH, each with a deploy key. Until the server's own key is known nothing is fetched, and
+// what is shown is the line that makes it known.
+func TestConfigurationOverSSH(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	operator, server := r.Key("operator"), gittest.SSH(t)
+	web, conf := r.Service("web"), r.User("conf")
+	commit := web.Push("first", r.Idle())
+	repository := gittest.NewRepo(t, filepath.Join(r.Dir, "conf"))
+
+	pgod := r.Pgod()
+	dir := filepath.Dir(pgod.ConfigFile)
+	key, operators := filepath.Join(dir, "deploy-key"), filepath.Join(dir, "operators")
+	put(t, key, string(server.Key), 0o600)
+	put(t, operators, operator.Public, 0o600)
+	web.Set("repository", server.URL+web.Repo.Dir)
+	repository.Write("pgo.toml", entry(web, fmt.Sprintf("git_key = %q", key)))
+	head := repository.Commit("over SSH")
+	put(t, pgod.ConfigFile, fmt.Sprintf("[pgod]\noperator_keys = %q\n\n[upstream]\nrepository = %q\ngit_key = %q\nuser = %q\nbranch = %q\ninterval = \"1s\"\n",
+		operators, server.URL+repository.Dir, key, conf.Name, "mian"), 0o644)
+	pgod.Start()
+	hunt := pgod.Hunt(strings.Split(string(server.Key), "\n")[3])
+	status := func() string { return pgod.SSH(operator, "//status").Exits(t, 0).Stdout }
+
+	line, err := os.ReadFile(server.KnownHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rig.Until(t, "the line of known_hosts to be shown", func() error { return contains(status(), "is not known", strings.TrimSpace(string(line))) })
+	if all := rig.Containers(t, web.Name); len(all) > 0 {
+		t.Errorf("it runs %v, which nobody can have asked for", all)
+	}
+	for _, user := range []*rig.User{conf, web.User} {
+		known := filepath.Join(user.Home, ".ssh", "known_hosts")
+		if err := os.Mkdir(filepath.Dir(known), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		put(t, known, string(line), 0o644)
+	}
+	rig.Until(t, "the branch to be missed", func() error {
+		return contains(status(), `there is no branch "mian", only main; set `+"`branch` (the branch is that of [upstream], or ?ref= in --config)")
+	})
+	text, err := os.ReadFile(pgod.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, pgod.ConfigFile, strings.Replace(string(text), "mian", "main", 1), 0o644)
+	deployed(t, pgod, web, commit)
+	says(t, status(), head[:7]+` "over SSH"`)
+	deployed(t, pgod, web, web.Push("second", r.Idle()))
+	hunt.Ends()
+}
+
 // contains returns an error unless the text has all of the words.
 func contains(text string, words ...string) error {
 	for _, word := range words {

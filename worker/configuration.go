@@ -67,6 +67,9 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest) 
 		c.repo = repo
 	}
 	head, err := c.head(ctx)
+	if errors.Is(err, gitrepo.ErrNoBranch) {
+		err = fmt.Errorf("%w (the branch is that of [upstream], or ?ref= in --config)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

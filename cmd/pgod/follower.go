@@ -124,6 +124,7 @@ func (f *follower) tell() {
 // fetch looks at the branch and tells whether there is something that was not seen yet,
 // or is not in force because nothing is. It is for run alone.
 func (f *follower) fetch() (news bool, err error) {
+	f.looks(time.Now())
 	fetched, err := f.fetcher.Fetch(f.ctx)
 	if f.ctx.Err() != nil {
 		return false, f.ctx.Err()
@@ -131,6 +132,7 @@ func (f *follower) fetch() (news bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.tell()
+	f.shown.Looking = time.Time{}
 	if err != nil {
 		if f.shown.Err == nil || f.shown.Err.Error() != err.Error() {
 			f.log.Error("what is in force stays so", "error", err)
@@ -149,6 +151,14 @@ func (f *follower) fetch() (news bool, err error) {
 	}
 	f.newest = &fetched
 	return !f.inForce || last.Commit != fetched.Commit, nil
+}
+
+// looks has the status show since when the branch is being looked at.
+func (f *follower) looks(since time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shown.Looking = since
+	f.tell()
 }
 
 // candidates are what can be in force, the newest first.

@@ -238,3 +238,27 @@ func TestFollowerWaitsToBeAsked(t *testing.T) {
 		t.Errorf("a server that is away: %+v", a)
 	}
 }
+
+// Who waits for a large repository sees that it is being fetched.
+func TestFetchingIsShown(t *testing.T) {
+	s := &server{slow: make(chan struct{}), commit: "1111111"}
+	f, _ := newFollower(t, t.TempDir(), s)
+	looking := make(chan time.Time, 10)
+	f.show = func(u *supervisor.Upstream) { looking <- u.Looking }
+	before := time.Now()
+	done := make(chan error)
+	go func() {
+		_, err := f.fetch()
+		done <- err
+	}()
+	if since := <-looking; since.Before(before) {
+		t.Errorf("it is fetched since %v", since)
+	}
+	close(s.slow)
+	if since := <-looking; !since.IsZero() {
+		t.Error("it is still being fetched")
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -30,6 +30,7 @@ type Command struct {
 	Dir      string // empty: the container's own
 	Env      []string
 	Terminal *Terminal // nil: it gets none, and stdout and stderr stay apart
+	Kill     bool      // when the context ends: also a program that does not heed SIGHUP
 }
 
 // Terminal is one that a program is to have.
@@ -64,7 +65,8 @@ type execution struct {
 }
 
 // Exec runs a program and returns its status. When ctx ends it gets SIGHUP, as if
-// its terminal had been closed, and the error is ctx's cause.
+// its terminal had been closed, and the error is ctx's cause. One that is to be killed is,
+// if it does not end by that.
 func (e *Engine) Exec(ctx context.Context, project string, command Command, in Input, out Output) (int, error) {
 	x, err := e.prepare(ctx, project, command, true)
 	if err != nil {
@@ -100,6 +102,9 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 	// The program's input stays open until it has been hung up on: to what it has read
 	// so far an end of file would say that this is all.
 	left := x.hangUp(ctx, copied)
+	if command.Kill && left == nil {
+		left = x.kill(ctx)
+	}
 	stream.Close()
 	<-copied
 	return 0, errors.Join(context.Cause(ctx), err, left)

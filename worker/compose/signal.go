@@ -49,10 +49,30 @@ func (x *execution) hangUp(ctx context.Context, copied <-chan struct{}) error {
 	if err == nil {
 		err = x.signal(ctx, "HUP")
 	}
-	if err != nil && !errdefs.IsNotFound(err) {
-		return &LeftRunningError{err}
+	return gone(err)
+}
+
+// hangUpGrace is how long a program that is to be killed may take to end by itself.
+const hangUpGrace = 2 * time.Second
+
+// kill ends a program that was hung up on, if it has not ended.
+func (x *execution) kill(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
+	defer cancel()
+	grace, over := context.WithTimeout(ctx, hangUpGrace)
+	defer over()
+	if _, err := x.ended(grace); err == nil {
+		return nil
 	}
-	return nil
+	return gone(x.signal(ctx, "KILL"))
+}
+
+// gone tells of an error with which a program may run on.
+func gone(err error) error {
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	return &LeftRunningError{err}
 }
 
 // pass sends the program the signals that the client wants it to get.

@@ -273,7 +273,7 @@ func (s *Service) reload(ctx context.Context) (Reload, error) {
 // reloadIn runs the command in one container.
 func (s *Service) reloadIn(ctx context.Context, number int) error {
 	said := compose.NewTail(2 << 10)
-	command := compose.Command{Service: s.cfg.Proxy.Service, Index: number, Words: s.cfg.Proxy.Command}
+	command := compose.Command{Service: s.cfg.Proxy.Service, Index: number, Words: s.cfg.Proxy.Command, Kill: true}
 	status, err := s.engine.Exec(ctx, s.cfg.Name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
 	what := fmt.Sprintf("%s in %s", strings.Join(s.cfg.Proxy.Command, " "), s.cfg.Proxy.Service)
 	switch {
