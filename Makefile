@@ -50,12 +50,12 @@ lint: check-generated ## check format, vet, staticcheck, unchecked errors, gener
 PROTOC = protoc --plugin=$$(go tool -n protoc-gen-go) --plugin=$$(go tool -n protoc-gen-go-grpc) \
 	--go_opt=paths=source_relative --go-grpc_opt=paths=source_relative
 
-generate: ## generate proto/*.pb.go (needs protoc: apt-get install protobuf-compiler)
+generate: ## generate proto/*.pb.go
 	$(PROTOC) --go_out=. --go-grpc_out=. proto/worker.proto
 
 # Its head names the protoc that made it, which may be another one here.
 check-generated:
-	@command -v protoc >/dev/null || { echo "no protoc: not checking that proto/*.pb.go are current"; exit 0; }; \
+	@command -v protoc >/dev/null || { echo "no protoc, which checks that proto/*.pb.go are current: run make machine" >&2; exit 1; }; \
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(PROTOC) --go_out=$$out --go-grpc_out=$$out proto/worker.proto; \
 	for file in $$out/proto/*; do \

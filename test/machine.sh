@@ -22,6 +22,7 @@ need docker-registry docker-registry
 need iptables iptables
 need ps procps
 need cc gcc # the race detector needs cgo
+need protoc protobuf-compiler # to check what was generated
 # An image of nothing but busybox needs one that needs no libraries.
 { [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1; } || missing="$missing busybox-static"
 # The tests' Python client; where there is no Python, it brings one.
