@@ -171,7 +171,9 @@ func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
 	switch {
 	case ctx.Err() != nil:
 		return clientLeft
-	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF):
+	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF), status.Code(err) == codes.Canceled:
+		// Canceled, though nobody has: the connection to a worker that has ended is
+		// closed while the call is still on it.
 		return sshd.Exit{
 			Status:  target.StatusUnavailable,
 			Message: fmt.Sprintf("the worker of %s ended before the command did; a new one is being started", i.service.Name),
