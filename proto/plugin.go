@@ -21,7 +21,7 @@ const (
 )
 
 // Handshake tells a worker that pgod started it. It is no secret and no
-// protection: that is mutual TLS and the socket's directory.
+// protection: that is package peer, and the socket's directory.
 var Handshake = plugin.HandshakeConfig{
 	ProtocolVersion:  1,
 	MagicCookieKey:   "PGO_WORKER",

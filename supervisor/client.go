@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"pgo/internal/config"
+	"pgo/internal/peer"
 	"pgo/internal/version"
 	"pgo/proto"
 )
@@ -113,12 +114,12 @@ func (s *Supervisor) newProcess(account account, log hclog.Logger) *process {
 		HandshakeConfig:  proto.Handshake,
 		Plugins:          plugin.PluginSet{proto.PluginName: &proto.Plugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         true,
 		SkipHostEnv:      true,
 		StartTimeout:     readyTimeout,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.opts.SocketDir},
 		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithTransportCredentials(peer.Process(p.pid)),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
 			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),
 		},

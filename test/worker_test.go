@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -63,7 +64,7 @@ func TestOtherWorkersAreRefused(t *testing.T) {
 	rig.Run(t, build).Exits(t, 0)
 	for name, c := range map[string]struct{ worker, refusal string }{
 		"version":  {other, `the worker is of version "other", pgod of "test": install both of one build`},
-		"identity": {fakeWorker(t, r, "$WORKER"), "answered instead of"},
+		"identity": {fakeWorker(t, r, "$WORKER"), "is at the other end instead of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			web, operator := r.Service(name), r.Key("operator-"+name)
@@ -82,6 +83,47 @@ func TestOtherWorkersAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A worker talks to nobody but pgod: not to root, and not to a process of its own user.
+func TestWorkerTalksToPgodAlone(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	commit := web.Push("first", r.Idle())
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	all, err := filepath.Glob("/run/pgo/*/*/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := slices.DeleteFunc(all, func(file string) bool {
+		var is syscall.Stat_t
+		return syscall.Lstat(file, &is) != nil || int(is.Uid) != web.User.UID
+	})
+	if len(sockets) != 1 {
+		t.Fatalf("the worker's sockets are %v", sockets)
+	}
+	// It says what a client of HTTP/2 begins with, which a server answers, or reads the end.
+	const client = `
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(30)
+s.connect(sys.argv[1])
+try:
+    s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+    print("answered", s.recv(100))
+except (BrokenPipeError, ConnectionResetError):
+    print("answered b''")
+`
+	for _, who := range []*rig.User{{Name: "root"}, web.User} {
+		cmd := who.Command("/usr/bin/python3", "-c", client, sockets[0])
+		cmd.Dir = "/"
+		if said := rig.Run(t, cmd); said.Stdout != "answered b''\n" {
+			t.Errorf("%s is told %+v", who.Name, said)
+		}
+	}
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
 // Without the worker's program every service says so, and starts once it is

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	"pgo/internal/peer"
 	"pgo/internal/version"
 	"pgo/proto"
 	"pgo/worker"
@@ -58,12 +59,13 @@ func serve() {
 		log.Warn("this kernel has no Landlock: a compose file can name, and compose read, whatever the service's user can read")
 	}
 	w := worker.New(log)
+	pgod := os.Getppid() // as long as this process lives: it dies with pgod
 	go stopOnTerm(w)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: proto.Handshake,
 		Plugins:         plugin.PluginSet{proto.PluginName: &proto.Plugin{Worker: w}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(proto.MaxMessage),
+			return grpc.NewServer(append(opts, grpc.Creds(peer.Process(func() int { return pgod })), grpc.MaxRecvMsgSize(proto.MaxMessage),
 				grpc.InitialWindowSize(proto.StreamWindow), grpc.InitialConnWindowSize(proto.ConnWindow))...)
 		},
 		Logger: hclog.NewNullLogger(),
