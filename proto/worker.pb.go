@@ -1977,8 +1977,11 @@ func (*RemoveReply) Descriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
+// FetchRequest is which files to bring.
 type FetchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Main          string                 `protobuf:"bytes,1,opt,name=main,proto3" json:"main,omitempty"`       // the configuration file, a path in the repository
+	Dropins       string                 `protobuf:"bytes,2,opt,name=dropins,proto3" json:"dropins,omitempty"` // the directory of more, all that end with .toml
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2011,6 +2014,20 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *FetchRequest) GetMain() string {
+	if x != nil {
+		return x.Main
+	}
+	return ""
+}
+
+func (x *FetchRequest) GetDropins() string {
+	if x != nil {
+		return x.Dropins
+	}
+	return ""
 }
 
 // FetchReply is what is in the branch now.
@@ -2621,8 +2638,10 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06signal\x18\x03 \x01(\tR\x06signal\"\x0f\n" +
 	"\rRemoveRequest\"\r\n" +
-	"\vRemoveReply\"\x0e\n" +
-	"\fFetchRequest\"\x81\x01\n" +
+	"\vRemoveReply\"<\n" +
+	"\fFetchRequest\x12\x12\n" +
+	"\x04main\x18\x01 \x01(\tR\x04main\x12\x18\n" +
+	"\adropins\x18\x02 \x01(\tR\adropins\"\x81\x01\n" +
 	"\n" +
 	"FetchReply\x12\x16\n" +
 	"\x06commit\x18\x01 \x01(\tR\x06commit\x12\x16\n" +

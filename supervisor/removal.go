@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pgo/internal/printable"
+	"pgo/internal/target"
 	"pgo/proto"
 )
 
@@ -205,7 +206,7 @@ func (s *Supervisor) Sweep(keep []string) {
 		of := s.notes.get(name).Configuration
 		switch {
 		case s.instances[name] != nil || s.removals[name] != nil:
-		case !serviceName.MatchString(name) || !entry.IsDir():
+		case !target.IsService(name) || !entry.IsDir():
 			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.dirOf(name)))
 		case slices.Contains(keep, name):
 			log.Warn("the service is configured for other machines, and none for this one: it is left as it is, without a worker; see --machine")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -15,9 +14,6 @@ import (
 
 	"pgo/internal/config"
 )
-
-// serviceName is what a service's directory can be called.
-var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // removedTime is the time at the end of a removed directory's name. No service's name
 // has a capital letter, so that web-2 is not taken for a web that was removed.

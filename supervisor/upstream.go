@@ -67,7 +67,7 @@ func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 	}
 	call, cancel := context.WithTimeout(ctx, fetchTimeout+heartbeatInterval)
 	defer cancel()
-	reply, err := f.process.rpc.Fetch(call, &proto.FetchRequest{})
+	reply, err := f.process.rpc.Fetch(call, &proto.FetchRequest{Main: f.upstream.Path, Dropins: config.DropinDir(f.upstream.Path)})
 	if err != nil {
 		if call.Err() != nil || f.process.isGone() {
 			f.end() // it hangs, perhaps
@@ -104,7 +104,7 @@ func (f *Fetcher) errand() errand {
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
 				Purpose: proto.Purpose_CONFIGURATION, Name: "(upstream)",
-				Repository: u.Repository.Reveal(), Branch: u.Branch, Compose: u.Path, GitKey: []byte(u.GitKey.Reveal()),
+				Repository: u.Repository.Reveal(), Branch: u.Branch, GitKey: []byte(u.GitKey.Reveal()),
 				TimeoutMs: fetchTimeout.Milliseconds(),
 			}
 		},

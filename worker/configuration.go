@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"pgo/internal/config"
 	"pgo/proto"
 	"pgo/worker/gitrepo"
 )
@@ -33,7 +32,7 @@ type configuration struct {
 }
 
 // Fetch brings the configuration files of the branch's head.
-func (w *Worker) Fetch(ctx context.Context, _ *proto.FetchRequest) (*proto.FetchReply, error) {
+func (w *Worker) Fetch(ctx context.Context, request *proto.FetchRequest) (*proto.FetchReply, error) {
 	select {
 	case <-w.configured:
 	default:
@@ -47,14 +46,14 @@ func (w *Worker) Fetch(ctx context.Context, _ *proto.FetchRequest) (*proto.Fetch
 		return nil, err
 	}
 	defer done()
-	reply, err := w.configuration.fetch(ctx, w.cfg)
+	reply, err := w.configuration.fetch(ctx, w.cfg, request)
 	if err != nil {
 		return nil, status.Error(codes.Unknown, text(err.Error()))
 	}
 	return reply, nil
 }
 
-func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest) (*proto.FetchReply, error) {
+func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, request *proto.FetchRequest) (*proto.FetchReply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.GetTimeoutMs())*time.Millisecond)
@@ -77,7 +76,7 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest) 
 	if err != nil {
 		return nil, err
 	}
-	files, err := c.files(head, cfg.GetCompose())
+	files, err := c.files(head, request.GetMain(), request.GetDropins())
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +109,8 @@ func (c *configuration) head(ctx context.Context) (gitrepo.Hash, error) {
 }
 
 // files are the main file and those in its directory of more.
-func (c *configuration) files(head gitrepo.Hash, main string) ([]*proto.File, error) {
+func (c *configuration) files(head gitrepo.Hash, main, dropins string) ([]*proto.File, error) {
 	names := []string{main}
-	dropins := config.DropinDir(main)
 	more, err := c.repo.Names(head, dropins)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -33,7 +34,9 @@ func (w *Worker) follow() {
 			defer close(polled)
 			w.change("a poll", func() error { return service.Poll(w.ctx) })
 			if head := service.Status().Head; head != seen {
-				// Starting, fetching and staging needs much more than looking.
+				// Starting, fetching and staging needs much more than looking. What is in
+				// pools goes with the second collection only.
+				runtime.GC()
 				debug.FreeOSMemory()
 				seen = head
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/ssh"
 
@@ -18,11 +19,12 @@ import (
 // Each function here takes the text of one value and returns what it means, or a mistake.
 // None of them puts a text into its mistake that may be a secret.
 
-// matching makes a parse function of a regular expression.
-func matching(pattern, hint string) func(string) (string, error) {
+// matching makes a parse function of a regular expression, for texts of at most max
+// characters: a pattern that counts them is compiled to as many copies of itself.
+func matching(pattern string, max int, hint string) func(string) (string, error) {
 	valid := regexp.MustCompile(`^(?:` + pattern + `)$`)
 	return func(text string) (string, error) {
-		if !valid.MatchString(text) {
+		if utf8.RuneCountInString(text) > max || !valid.MatchString(text) {
 			return "", wrong(hint, "%s is not valid", quote(text))
 		}
 		return text, nil
@@ -31,11 +33,11 @@ func matching(pattern, hint string) func(string) (string, error) {
 
 var (
 	// Without "_", so that "<name>_" is the prefix of nobody else's names in Docker.
-	parseName    = matching(`[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?`, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front or at the end`)
-	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]{0,255}`, "write a user's name as in /etc/passwd")
-	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a profile's name as in the compose file")
-	parseEntry   = matching(`[a-z][a-z0-9_.-]{0,63}(:[^[:cntrl:]]{1,512})?`, `write rule or rule:value, such as "bind:/srv/data"`)
-	parseNetName = matching(`[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}`, "write a network's name as docker network ls shows it")
+	parseName    = matching(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`, 63, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front or at the end`)
+	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]*`, 256, "write a user's name as in /etc/passwd")
+	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]*`, 128, "write a profile's name as in the compose file")
+	parseEntry   = matching(`[a-z][a-z0-9_.-]*(:[^[:cntrl:]]+)?`, 576, `write rule or rule:value, such as "bind:/srv/data"`)
+	parseNetName = matching(`[a-zA-Z0-9][a-zA-Z0-9_.-]*`, 128, "write a network's name as docker network ls shows it")
 )
 
 func parseNetwork(text string) (string, error) {

@@ -15,10 +15,12 @@ import (
 // anything that means something there: no space, quote, brace, backslash or #.
 
 var (
-	// Names on a Docker network.
-	targetHost = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+	// Names on a Docker network, of at most maxTargetHost.
+	targetHost = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 	pathPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~+-]+)*/?$`)
 )
+
+const maxTargetHost = 128
 
 // readRoutes reads urls, a table of URLs and their targets.
 func readRoutes(s *Service, v value) {
@@ -109,7 +111,7 @@ func parseTargets(text string) ([]Target, error) {
 	for _, word := range strings.Split(text, " ") {
 		host, portText, _ := strings.Cut(word, ":")
 		port, ok := parsePort(portText)
-		if !ok || !targetHost.MatchString(host) {
+		if !ok || len(host) > maxTargetHost || !targetHost.MatchString(host) {
 			return nil, wrong(`write service:port, such as "web:8080", or several with a space between`, "%s is no target", quote(word))
 		}
 		targets = append(targets, Target{host, port})

@@ -75,7 +75,10 @@ type Program struct {
 
 // containerID is how engines call a container's control group: by its ID alone, or with
 // words around it.
-var containerID = regexp.MustCompile(`(?:^|[/-])([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
+var containerID = regexp.MustCompile(`(?:^|[/-])([0-9a-f]+)(?:\.scope)?(?:/|$)`)
+
+// idLength is that of a container's ID.
+const idLength = 64
 
 // containerOf finds the container that a process runs in by the names of its control
 // groups; of several, in one another, it is the innermost.
@@ -90,11 +93,13 @@ func containerOf(process procfs.Proc) string {
 }
 
 func innermost(group string) string {
-	all := containerID.FindAllStringSubmatch(group, -1)
-	if len(all) == 0 {
-		return ""
+	id := ""
+	for _, found := range containerID.FindAllStringSubmatch(group, -1) {
+		if len(found[1]) == idLength {
+			id = found[1]
+		}
 	}
-	return all[len(all)-1][1]
+	return id
 }
 
 // Programs finds the programs that have the sockets, as far as this process may see them.

@@ -178,7 +178,7 @@ func isPullPolicy(value string) bool {
 
 // field is what a template may have in its braces: a field, as it is or as JSON. A
 // template of Go's can do more: compute, for ever and with all of a host's memory.
-var field = regexp.MustCompile(`\{\{ *(json +)?\.[A-Za-z]{0,32} *\}\}`)
+var field = regexp.MustCompile(`\{\{ *(json +)?\.[A-Za-z]* *\}\}`)
 
 // isFormat takes what docker compose takes as --format, with templates of fields.
 func isFormat(value string) bool {

@@ -92,7 +92,7 @@ func noTarget(words []string) error {
 			return Usagef("%s; did you mean %s?", text, meant)
 		}
 	}
-	if ok && CheckHost(host) == nil && serviceName.MatchString(service) {
+	if ok && CheckHost(host) == nil && IsService(service) {
 		return Usagef("%s names no operation: %s, for example %s//ps", quote(word), form, word)
 	}
 	return Usagef("%s, for example localhost:pgo//ps", text)
@@ -101,7 +101,7 @@ func noTarget(words []string) error {
 // noHost is told a target without a colon before the //.
 func noHost(word, place, operation string) error {
 	text := fmt.Sprintf("%s does not name a host: %s", quote(word), form)
-	if !serviceName.MatchString(place) || len(operation) > len("worker restart") || !utf8.ValidString(operation) {
+	if !IsService(place) || len(operation) > len("worker restart") || !utf8.ValidString(operation) {
 		return Usagef("%s, for example localhost:pgo//ps", text)
 	}
 	service, _ := newCommand(place, operation, nil)
@@ -154,13 +154,16 @@ func ParseCommand(line string) (Command, error) {
 	return newCommand(service, operation, words[1:])
 }
 
-var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+// maxServiceName is as long as a label of a host name.
+const maxServiceName = 63
 
 // IsService tells whether a service can have that name.
-func IsService(name string) bool { return serviceName.MatchString(name) }
+func IsService(name string) bool { return len(name) <= maxServiceName && serviceName.MatchString(name) }
 
 func newCommand(service, operation string, args []string) (Command, error) {
-	if service != "" && !serviceName.MatchString(service) {
+	if service != "" && !IsService(service) {
 		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", quote(service))
 	}
 	c := Command{Service: service, Operation: operation, Args: args}

@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"path"
@@ -179,7 +180,7 @@ func (s *search) isPointer(hash Hash) (bool, error) {
 // the others are sorted, and extensions may be among them.
 var (
 	pointerVersion = regexp.MustCompile(`^version (https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1|http://git-media\.io/v/2)$`)
-	pointerOid     = regexp.MustCompile(`^oid sha256:[0-9a-f]{64}$`)
+	pointerOid     = regexp.MustCompile(`^oid sha256:([0-9a-f]+)$`)
 	pointerSize    = regexp.MustCompile(`^size [0-9]+$`)
 )
 
@@ -195,7 +196,9 @@ func isPointer(content []byte) bool {
 			return false
 		}
 		version = true
-		oid = oid || pointerOid.Match(line)
+		if hash := pointerOid.FindSubmatch(line); hash != nil {
+			oid = oid || len(hash[1]) == 2*sha256.Size
+		}
 		size = size || pointerSize.Match(line)
 	}
 	return oid && size
