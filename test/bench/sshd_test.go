@@ -73,3 +73,8 @@ PidFile none
 func (o *openSSH) command(options ...string) *exec.Cmd {
 	return exec.Command("ssh", slices.Concat(options, o.login, []string{"true"})...)
 }
+
+// run prepares the stock client to have root's shell run a command.
+func (o *openSSH) run(command string) *exec.Cmd {
+	return exec.Command("ssh", append(slices.Clone(o.login), command)...)
+}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,8 +19,9 @@ const (
 )
 
 // BenchmarkThroughput is how fast output comes out of a container and input gets
-// into it, with a stock ssh client through pgod, and beside it with bare docker
-// compose on the host itself.
+// into it, with a stock ssh client through pgod. Beside it the same client with docker
+// compose behind OpenSSH, and bare docker compose on the host itself, which has nothing to
+// encrypt.
 func BenchmarkThroughput(b *testing.B) {
 	r := rig.New(b)
 	web := r.Service("web")
@@ -34,6 +36,8 @@ func BenchmarkThroughput(b *testing.B) {
 	bare := func(args ...string) *exec.Cmd {
 		return exec.Command("docker", append([]string{"compose", "-p", web.Name}, args...)...)
 	}
+	server := startOpenSSH(b, r, r.Key("root"))
+	behind := func(args ...string) *exec.Cmd { return server.run(strings.Join(bare(args...).Args, " ")) }
 	rig.Until(b, "all lines to be printed", func() error {
 		return bare("exec", "-T", "printer", "test", "-e", "/tmp/printed").Run()
 	})
@@ -41,17 +45,23 @@ func BenchmarkThroughput(b *testing.B) {
 	dd := []string{"-T", "printer", "busybox", "dd", "if=/dev/zero", "bs=1M", "count=" + count}
 	sink := []string{"-T", "printer", "busybox", "dd", "of=/dev/null", "bs=1M"}
 	for b.Loop() {
-		var out, bareOut, in, bareIn, logs, bareLogs sample
+		var out, behindOut, bareOut, in, behindIn, bareIn, logs, behindLogs, bareLogs sample
 		for range 3 { // in turns, so that a busy moment is everybody's
 			out = append(out, rate(b, pgod.SSHCommand(web.Key, append([]string{web.Op("exec")}, dd...)...), 0))
+			behindOut = append(behindOut, rate(b, behind(append([]string{"exec"}, dd...)...), 0))
 			bareOut = append(bareOut, rate(b, bare(append([]string{"exec"}, dd...)...), 0))
 			in = append(in, rate(b, pgod.SSHCommand(web.Key, append([]string{web.Op("exec")}, sink...)...), execMiB<<20))
+			behindIn = append(behindIn, rate(b, behind(append([]string{"exec"}, sink...)...), execMiB<<20))
 			bareIn = append(bareIn, rate(b, bare(append([]string{"exec"}, sink...)...), execMiB<<20))
 			logs = append(logs, rate(b, pgod.SSHCommand(web.Key, web.Op("logs")), 0))
+			behindLogs = append(behindLogs, rate(b, behind("logs"), 0))
 			bareLogs = append(bareLogs, rate(b, bare("logs"), 0))
 		}
+		compare(b, "MB/s", "exec-out", out, "openssh-exec-out", behindOut)
 		compare(b, "MB/s", "exec-out", out, "compose-exec-out", bareOut)
+		compare(b, "MB/s", "exec-in", in, "openssh-exec-in", behindIn)
 		compare(b, "MB/s", "exec-in", in, "compose-exec-in", bareIn)
+		compare(b, "MB/s", "logs", logs, "openssh-logs", behindLogs)
 		compare(b, "MB/s", "logs", logs, "compose-logs", bareLogs)
 	}
 }
