@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 	signer, err := sshd.LoadOrCreateHostKey(filepath.Join(home, "id"))
 	w.must(err)
 	w.write("ssh/pgo/id.pub", string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	w.env = []string{"HOME=" + home, "USER=miek", "TERM=xterm", "PGOCTL_ID=" + filepath.Join(home, "id"), "PATH=" + os.Getenv("PATH")}
+	w.env = []string{"HOME=" + home, "USER=miek", "TERM=xterm", "PGOCTL_ID=" + filepath.Join(home, "id"), "PATH=" + os.Getenv("PATH"), "GORACE=" + os.Getenv("GORACE")}
 	return w
 }
 

@@ -51,12 +51,12 @@ func TestLimits(t *testing.T) {
 // one commit.
 func TestOldCommitsMakeRoom(t *testing.T) {
 	t.Parallel()
-	s := newSetup(t, Limit(6<<20))
+	s := newSetup(t, Limit(1<<20))
 	for range 10 {
-		s.commit("large", noise(1<<20))
+		s.commit("large", noise(170<<10))
 		s.stage(s.sync())
 	}
-	s.commit("large", noise(8<<20))
+	s.commit("large", noise(1400<<10))
 	head, err := s.Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
