@@ -47,9 +47,10 @@ type process struct {
 
 // errand is what a worker is launched for.
 type errand struct {
-	account   func(context.Context) (account, error)    // who it runs as
-	dir       func(account) (string, error)             // where, there and that user's own
-	configure func(who account) *proto.ConfigureRequest // all but the directory
+	account   func(context.Context) (account, error)     // who it runs as
+	take      func(account) (giveBack func(), err error) // that user, until the worker is gone
+	dir       func(account) (string, error)              // where, there and that user's own
+	configure func(who account) *proto.ConfigureRequest  // all but the directory
 	log       hclog.Logger
 }
 
@@ -57,12 +58,9 @@ type errand struct {
 func (s *Supervisor) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
-			who, err := lookupAccount(ctx, service.User, service.DockerHost == "")
-			if err == nil && who.uid != 0 && who.uid == s.fetching.Load() {
-				err = fmt.Errorf("user %q has the uid of the user that fetches the configuration, which it could forge: give it one of its own", service.User)
-			}
-			return who, err
+			return lookupAccount(ctx, service.User, service.DockerHost == "")
 		},
+		take: func(who account) (func(), error) { return s.uids.serve(who.uid, service.Name) },
 		dir: func(who account) (string, error) {
 			dir, err := s.serviceDir(service, who)
 			if err == nil {
@@ -88,8 +86,13 @@ func (s *Supervisor) launch(ctx context.Context, e errand) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
+	giveBack, err := e.take(account)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := e.dir(account)
 	if err != nil {
+		giveBack()
 		return nil, err
 	}
 	configuration := e.configure(account)
@@ -99,6 +102,7 @@ func (s *Supervisor) launch(ctx context.Context, e errand) (*process, error) {
 	// go-plugin's start knows no context.
 	stop := context.AfterFunc(ctx, p.runner.abort)
 	defer stop()
+	defer p.runner.whenGone(giveBack)
 	if err := p.connect(ctx, account, configuration); err != nil {
 		p.discard()
 		return nil, errors.Join(context.Cause(ctx), err)

@@ -20,7 +20,7 @@ import (
 // forward has the worker carry out the command. Output goes on as it comes, and
 // input likewise: whichever end reads slowly slows the other one, and nobody else.
 func (i *instance) forward(ctx context.Context, session sshd.Session, operator bool) sshd.Exit {
-	v := i.view.get()
+	v := i.view.started(ctx)
 	if v.state != ready && v.state != draining {
 		return unavailable(i)
 	}
@@ -176,7 +176,7 @@ func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
 		// closed while the call is still on it.
 		return sshd.Exit{
 			Status:  target.StatusUnavailable,
-			Message: fmt.Sprintf("the worker of %s ended before the command did; a new one is being started", i.service.Name),
+			Message: fmt.Sprintf("the worker of %s ended before the command did: try again in a moment", i.service.Name),
 		}
 	default:
 		return sshd.Exit{Status: target.StatusFault, Message: printable.Text(err.Error())}

@@ -121,10 +121,10 @@ func (c *configError) text(now time.Time) string {
 	}
 	lines := c.lines
 	if more := len(lines) - maxShown; more > 0 {
-		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: pgod --check lists them all", more))
+		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more, which //reload shows", more))
 	}
-	return fmt.Sprintf("\nThe newest configuration is bad (for %s); the old one stays in force:\n  %s\n",
-		hoststat.Age(now.Sub(c.since)), strings.Join(lines, "\n  "))
+	return fmt.Sprintf("\nThe newest configuration is bad (for %s); %s:\n  %s\n",
+		hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
 }
 
 func (c *configError) json() *errorJSON {

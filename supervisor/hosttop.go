@@ -62,7 +62,7 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 	}
 	text := topTable(s).text(color)
 	if s.ConfigError != "" {
-		text += "\nThe newest configuration is bad; the old one stays in force: " + s.ConfigError + "\n"
+		text += "\nThe newest configuration is bad: " + s.ConfigError + "\n"
 	}
 	if once {
 		return text

@@ -28,7 +28,7 @@ type notebook struct {
 	mu      sync.Mutex       // guards what follows; taken after Supervisor.mu
 	all     map[string]noted // never changed, only replaced
 	changes int              // how often it was
-	tried   int              // which of them the file has, unless it could not be written
+	written int              // which of them the file has
 }
 
 // openNotebook reads what an earlier pgod has noted.
@@ -81,8 +81,8 @@ func (n *notebook) write() {
 	n.writing.Lock()
 	defer n.writing.Unlock()
 	n.mu.Lock()
-	all, fresh := n.all, n.tried != n.changes
-	n.tried = n.changes
+	all, changes := n.all, n.changes
+	fresh := n.written != changes
 	n.mu.Unlock()
 	if !fresh {
 		return
@@ -93,5 +93,9 @@ func (n *notebook) write() {
 	}
 	if err != nil {
 		n.log.Error("cannot note which services there are: one that is taken out while pgod does not run may not be removed", "error", err)
+		return
 	}
+	n.mu.Lock()
+	n.written = changes
+	n.mu.Unlock()
 }

@@ -58,7 +58,7 @@ func (s *Supervisor) OnReload(reload func() (Reloaded, error)) {
 }
 
 // Rejected notes that the configuration on disk is bad: that is shown until another
-// one is applied.
+// one is applied. nil: it is not, as far as it is known.
 func (s *Supervisor) Rejected(err error) {
 	r := &s.reloads
 	r.mu.Lock()
@@ -80,6 +80,7 @@ func (r *reloads) accepted() {
 type configError struct {
 	lines []string // fit to be shown
 	since time.Time
+	stays string // what is in force instead
 }
 
 // maxProblems bounds how many mistakes are shown.
@@ -91,9 +92,18 @@ func (r *reloads) get() (applied time.Time, bad *configError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bad != nil {
-		bad = &configError{problems(r.bad), r.since}
+		bad = &configError{problems(r.bad), r.since, r.stays()}
 	}
 	return r.applied, bad
+}
+
+// stays is what is in force while the newest configuration cannot be. Where some of it is
+// in git, and nothing of that ever was, no service has begun. The lock is held.
+func (r *reloads) stays() string {
+	if r.upstream != nil && r.upstream.Commit == "" {
+		return "nothing is in force yet, and no service is started until that is mended"
+	}
+	return "the old one stays in force"
 }
 
 // problems are the lines of an error.
@@ -120,7 +130,10 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target
 		}
 	}
 	if err != nil && !reloaded.Applied {
-		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: the old one stays in force, mend it and try again"}
+		s.reloads.mu.Lock()
+		stays := s.reloads.stays()
+		s.reloads.mu.Unlock()
+		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: " + stays}
 	}
 	if s.isEnding() {
 		return stopping
@@ -135,7 +148,7 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target
 	r.add("unchanged", "%s", orNone(strings.Join(reloaded.Unchanged, ", ")))
 	r.write(session.Stdout, false)
 	if err != nil {
-		return sshd.Exit{Status: reloadStatus(err), Message: "not the newest configuration is in force: what is wrong is above"}
+		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: what is wrong with it is above"}
 	}
 	return sshd.Exit{}
 }

@@ -52,7 +52,7 @@ func TestReload(t *testing.T) {
 			return Reloaded{Changes: Changes{Added: []string{"a"}}, Applied: true}, test.err
 		})
 		stdout, stderr, exit = run()
-		if !strings.HasPrefix(stdout, "added:     a\n") || stderr != test.err.Error()+"\n" || exit.Status != test.status || !strings.Contains(exit.Message, "not the newest") {
+		if !strings.HasPrefix(stdout, "added:     a\n") || stderr != test.err.Error()+"\n" || exit.Status != test.status || !strings.Contains(exit.Message, "is not in force") {
 			t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
 		}
 	}
@@ -83,7 +83,7 @@ func TestMistakesAreBounded(t *testing.T) {
 	if len(bad.lines) != maxProblems+1 || !slices.Contains(bad.lines, "400 more") {
 		t.Errorf("%d lines", len(bad.lines))
 	}
-	if got := bad.text(time.Now()); !strings.HasSuffix(got, "  and 91 more: pgod --check lists them all\n") {
+	if got := bad.text(time.Now()); !strings.HasSuffix(got, "  and 91 more, which //reload shows\n") {
 		t.Errorf("got %s", got)
 	}
 }

@@ -173,8 +173,10 @@ func cannotRemove(err error, owner uint32, n noted) error {
 
 // errand is what the worker is launched for that takes the service down.
 func (r *removal) errand(dir string, owner uint32, n noted) errand {
+	s := r.supervisor
 	return errand{
 		account: func(ctx context.Context) (account, error) { return n.account(ctx, owner) },
+		take:    func(who account) (func(), error) { return s.uids.serve(who.uid, r.name) },
 		dir:     func(account) (string, error) { return dir, nil },
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{

@@ -106,6 +106,21 @@ func (r *runner) abort() {
 	}
 }
 
+// whenGone calls f when the worker has ended, or at once if it was not started.
+func (r *runner) whenGone(f func()) {
+	r.mu.Lock()
+	group := r.group
+	r.mu.Unlock()
+	if group == nil {
+		f()
+		return
+	}
+	go func() {
+		<-group.Done()
+		f()
+	}()
+}
+
 // Stdout is read by go-plugin: the handshake comes there.
 func (r *runner) Stdout() io.ReadCloser { return r.stdout }
 

@@ -51,7 +51,7 @@ type Supervisor struct {
 	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
 
 	reloads     reloads
-	fetching    atomic.Uint32              // uid of who fetches the configuration; 0: nobody does
+	uids        uids                       // of whoever runs
 	connections atomic.Pointer[func() int] // nil: nobody can tell
 	ending      chan struct{}              // closed when Close begins
 

@@ -32,6 +32,7 @@ type Fetcher struct {
 	mu      sync.Mutex // held by who fetches; guards what follows
 	process *process   // nil: none is running
 	closed  bool
+	uid     uint32 // that it has taken; 0: none
 }
 
 // Fetched is what a branch holds of configuration.
@@ -92,10 +93,20 @@ func (f *Fetcher) errand() errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
 			who, err := lookupAccount(ctx, u.User, false)
-			if err != nil {
+			switch {
+			case errors.Is(err, errNotThere):
 				return who, fmt.Errorf("%w (that of [upstream], or --config-user); `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
+			case err != nil:
+				return who, err
 			}
 			return who, f.powerless(ctx, who)
+		},
+		take: func(who account) (func(), error) {
+			if err := f.supervisor.uids.fetch(who.uid); err != nil {
+				return nil, fmt.Errorf("user %q: %w", u.User, err)
+			}
+			f.uid = who.uid
+			return func() {}, nil // it stays taken until Close: a worker that is gone is followed by another
 		},
 		dir: func(who account) (string, error) {
 			dir := filepath.Join(f.supervisor.opts.Dir, "upstream")
@@ -112,8 +123,8 @@ func (f *Fetcher) errand() errand {
 	}
 }
 
-// powerless returns an error if a user is no one to read what a git server sends: it has
-// rights, or a service could forge what it reads.
+// powerless returns an error if a user has rights: it is no one to read what a git server
+// sends.
 func (f *Fetcher) powerless(ctx context.Context, who account) error {
 	name := f.upstream.User
 	if who.uid == 0 {
@@ -122,12 +133,6 @@ func (f *Fetcher) powerless(ctx context.Context, who account) error {
 	if group, err := getent(ctx, "group", dockerGroup); err == nil {
 		if id, err := numbers(group[2:3]); err == nil && slices.Contains(who.groups, id[0]) {
 			return fmt.Errorf("user %q is in the group %s, which is root's power: what fetches the configuration needs none", name, dockerGroup)
-		}
-	}
-	f.supervisor.fetching.Store(who.uid)
-	for _, s := range f.supervisor.overview() {
-		if s.process != nil && s.process.runner.account.uid == who.uid {
-			return fmt.Errorf("user %q has the uid of the service %s, which could forge the configuration: give it one of its own", name, s.service.Name)
 		}
 	}
 	return nil
@@ -147,6 +152,7 @@ func (f *Fetcher) Close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	f.end()
+	f.supervisor.uids.leave(f.uid)
 }
 
 // Upstream is what there is to show of a configuration that is in git.

@@ -28,18 +28,6 @@ func TestPowerless(t *testing.T) {
 	if err := f.powerless(t.Context(), account{uid: 71234, groups: ids}); err == nil || !strings.Contains(err.Error(), "group docker") {
 		t.Errorf("a member of docker: %v", err)
 	}
-
-	i := newInstance(s, config.Service{Name: "web"}, nil)
-	i.view.enter(ready, &process{runner: &runner{account: account{uid: 71234}}}, restartCount{})
-	s.mu.Lock()
-	s.instances["web"] = i
-	s.mu.Unlock()
-	if err := f.powerless(t.Context(), account{uid: 71234}); err == nil || !strings.Contains(err.Error(), "web") {
-		t.Errorf("a service's user by another name: %v", err)
-	}
-	s.mu.Lock()
-	delete(s.instances, "web")
-	s.mu.Unlock()
 }
 
 func TestUpstreamText(t *testing.T) {

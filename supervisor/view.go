@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type view struct {
 	snapshot
 	keys    map[string]bool // by wire form
 	rekeyed chan struct{}   // closed when keys is replaced
+	moved   chan struct{}   // closed when state is another one
 }
 
 // snapshot is an instance at one moment.
@@ -38,7 +40,7 @@ type snapshot struct {
 }
 
 func newView() *view {
-	return &view{judged: make(chan struct{}), rekeyed: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
+	return &view{judged: make(chan struct{}), rekeyed: make(chan struct{}), moved: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
 }
 
 // inherit takes over the keys that an earlier instance of the same branch knew:
@@ -83,6 +85,31 @@ func (v *view) enter(s state, p *process, r restartCount) {
 	if s == ready {
 		v.err = nil
 		v.deploys.again()
+	}
+	close(v.moved)
+	v.moved = make(chan struct{})
+}
+
+// startPatience is how long a command waits for a worker that is being started: after a
+// reload that is a moment, unless the one before it has a deploy to finish.
+const startPatience = 5 * time.Second
+
+// started waits for a worker that is being started, unless that has failed before.
+func (v *view) started(ctx context.Context) snapshot {
+	ctx, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	for {
+		v.mu.Lock()
+		now, moved := v.snapshot, v.moved
+		v.mu.Unlock()
+		if now.state != starting || now.err != nil {
+			return now
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return now
+		}
 	}
 }
 

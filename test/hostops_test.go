@@ -377,6 +377,11 @@ func TestHostReload(t *testing.T) {
 	if now := pgod.WorkerPID(web); now != worker {
 		t.Errorf("the worker was replaced: %d, then %d", worker, now)
 	}
+
+	// What comes right after a reload waits for the new worker.
+	pgod.Configure(web.Set("timeout", "9m"))
+	says(t, pgod.SSH(operator, "//reload").Exits(t, 0).Stdout, "changed:   "+web.Name)
+	pgod.SSH(web.Key, web.Op("ps")).Exits(t, 0)
 }
 
 // of is the service's part of a snapshot.

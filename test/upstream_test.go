@@ -188,8 +188,38 @@ func TestReloadFetches(t *testing.T) {
 	u.Write("pgo.toml", entry(web, "surely = 1"))
 	u.Commit("mistake")
 	result := pgod.Pgoctl(operator, "//reload").Exits(t, 64)
-	says(t, result.Stderr, "conf//pgo.toml:", "unknown key", "not the newest configuration is in force")
+	says(t, result.Stderr, "conf//pgo.toml:", "unknown key", "the newest configuration is not in force")
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+}
+
+// TestReloadBringsUpstream has //reload tell what a configuration in git brings which the
+// local files have just named.
+func TestReloadBringsUpstream(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	operator := r.Key("operator")
+	u := newUpstream(t, r, "")
+	web, late := r.Service("web"), r.Service("late")
+	u.Write("pgo.toml", entry(late))
+	u.Commit("late")
+	pgod := r.Pgod(web)
+	pgod.Operators(operator)
+	pgod.Flags = []string{"--restart=false"}
+	pgod.Start()
+	local, err := os.ReadFile(pgod.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, pgod.ConfigFile, string(local)+fmt.Sprintf("\n[upstream]\nrepository = %q\nuser = %q\ninterval = \"1h\"\n", u.url, u.user.Name), 0o600)
+	said := pgod.SSH(operator, "//reload").Exits(t, 0).Stdout
+	if want := "added:     " + late.Name + "\nchanged:   -\nremoved:   -\nunchanged: " + web.Name + "\n"; said != want {
+		t.Errorf("it says %s", said)
+	}
+	// A mistake in what is on this host is told at once: git cannot mend it.
+	u.away.Store(true)
+	put(t, pgod.ConfigFile, "surely = 1\n"+string(local), 0o600)
+	says(t, pgod.SSH(operator, "//reload").Exits(t, 400%256).Stderr, "unknown key", "the old one stays in force")
+	says(t, pgod.Log(), "added="+late.Name)
 }
 
 // TestConfigURL has all of the configuration in git: there is no local file.

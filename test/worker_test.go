@@ -123,6 +123,20 @@ except (BrokenPipeError, ConnectionResetError):
 			t.Errorf("%s is told %+v", who.Name, said)
 		}
 	}
+	// Nor does it take its part: the kernel lets a process trace others of its user, and so
+	// have their files, unless they do not want that.
+	const thief = `
+import ctypes, os, sys
+process = os.pidfd_open(int(sys.argv[1]))
+pidfd_getfd = 438
+taken = [fd for fd in range(32) if ctypes.CDLL(None).syscall(pidfd_getfd, process, fd, 0) >= 0]
+print("taken", taken)
+`
+	cmd := web.User.Command("/usr/bin/python3", "-c", thief, fmt.Sprint(pgod.WorkerPID(web)))
+	cmd.Dir = "/"
+	if said := rig.Run(t, cmd); said.Stdout != "taken []\n" {
+		t.Errorf("the worker's files: %+v", said)
+	}
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"pgo/internal/peer"
@@ -41,6 +42,12 @@ func main() {
 }
 
 func serve() {
+	// Another process of its user must not get at its secrets, or take part in its
+	// conversation with pgod: by default a process may trace those of its user.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "pgo-worker: cannot protect itself from its user's other processes:", err)
+		os.Exit(1)
+	}
 	// A worker is idle most of its life, and there are many: memory counts for
 	// more than the time to collect it.
 	debug.SetGCPercent(worker.IdleGC)

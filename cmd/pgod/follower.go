@@ -114,9 +114,12 @@ func (f *follower) save() {
 	}
 }
 
-// tell has the status show where the configuration is from. The lock is held, or nobody
-// else knows f yet.
+// tell has the status show where the configuration is from, as long as it is followed. The
+// lock is held, or nobody else knows f yet.
 func (f *follower) tell() {
+	if f.ctx.Err() != nil {
+		return
+	}
 	shown := f.shown
 	f.show(&shown)
 }
@@ -135,7 +138,7 @@ func (f *follower) fetch() (news bool, err error) {
 	f.shown.Looking = time.Time{}
 	if err != nil {
 		if f.shown.Err == nil || f.shown.Err.Error() != err.Error() {
-			f.log.Error("what is in force stays so", "error", err)
+			f.log.Error(f.consequence(), "error", err)
 			f.shown.Since = time.Now()
 		}
 		f.shown.Err = err
@@ -151,6 +154,14 @@ func (f *follower) fetch() (news bool, err error) {
 	}
 	f.newest = &fetched
 	return !f.inForce || last.Commit != fetched.Commit, nil
+}
+
+// consequence is what it means that nothing was fetched. The lock is held.
+func (f *follower) consequence() string {
+	if f.good == nil {
+		return "nothing is in force yet, and no service is started until the configuration can be fetched"
+	}
+	return "what is in force stays so"
 }
 
 // looks has the status show since when the branch is being looked at.
@@ -220,18 +231,20 @@ func (f *follower) ask() {
 	}
 }
 
-// await has run look at once, and returns what came of it; false: that takes longer than
-// the patience lasts, or ends with the follower. It goes on then, to be applied.
-func (f *follower) await(patience time.Duration) (answer, bool) {
-	reply := make(chan answer, 1)
+// await has run look at once, unless it was asked to already, and returns what came of it;
+// false: that takes longer than the patience lasts, or ends with the follower. It goes on
+// then, to be applied. The reply has room for one.
+func (f *follower) await(reply chan answer, asked bool, patience time.Duration) (answer, bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	select {
-	case f.asks <- reply:
-	case <-timer.C:
-		return answer{}, false
-	case <-f.ctx.Done():
-		return answer{}, false
+	if !asked {
+		select {
+		case f.asks <- reply:
+		case <-timer.C:
+			return answer{}, false
+		case <-f.ctx.Done():
+			return answer{}, false
+		}
 	}
 	select {
 	case a := <-reply:
@@ -247,6 +260,10 @@ func (f *follower) await(patience time.Duration) (answer, bool) {
 // force and, if it is to do so always, when there is something new.
 func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) {
 	var reply chan<- answer // to who asked for this look; nil: nobody has
+	select {
+	case reply = <-f.asks:
+	default:
+	}
 	for {
 		fresh, missed := f.fetch()
 		if reply != nil || missed == nil && fresh && (always || !f.isInForce()) {

@@ -188,7 +188,7 @@ func TestFollowerIsImpatient(t *testing.T) {
 		return supervisor.Reloaded{Applied: true}, nil
 	})
 	for range 3 {
-		if _, inTime := f.await(10 * time.Millisecond); inTime {
+		if _, inTime := f.await(make(chan answer, 1), false, 10*time.Millisecond); inTime {
 			t.Error("there is an answer, and none was given")
 		}
 	}
@@ -196,11 +196,11 @@ func TestFollowerIsImpatient(t *testing.T) {
 	if got := <-applied; got != "one" {
 		t.Errorf("applied %q", got)
 	}
-	if a, inTime := f.await(time.Minute); !inTime || !a.Applied || a.err != nil {
+	if a, inTime := f.await(make(chan answer, 1), false, time.Minute); !inTime || !a.Applied || a.err != nil {
 		t.Errorf("%+v, %v", a, inTime)
 	}
 	f.cancel()
-	if _, inTime := f.await(time.Minute); inTime {
+	if _, inTime := f.await(make(chan answer, 1), false, time.Minute); inTime {
 		t.Error("what is not followed any more answers")
 	}
 }
@@ -219,7 +219,7 @@ func TestFollowerWaitsToBeAsked(t *testing.T) {
 		inForce.Store(newest.Commit)
 		return supervisor.Reloaded{Applied: true}, nil
 	})
-	if a, inTime := f.await(time.Minute); !inTime || a.err != nil || inForce.Load() != "one" {
+	if a, inTime := f.await(make(chan answer, 1), false, time.Minute); !inTime || a.err != nil || inForce.Load() != "one" {
 		t.Errorf("at first: %+v, %v in force", a, inForce.Load())
 	}
 	git.set("two", nil)
@@ -229,12 +229,12 @@ func TestFollowerWaitsToBeAsked(t *testing.T) {
 	if inForce.Load() != "one" {
 		t.Errorf("nobody asked, and %v is in force", inForce.Load())
 	}
-	if a, inTime := f.await(time.Minute); !inTime || a.err != nil || inForce.Load() != "two" {
+	if a, inTime := f.await(make(chan answer, 1), false, time.Minute); !inTime || a.err != nil || inForce.Load() != "two" {
 		t.Errorf("when asked: %+v, %v in force", a, inForce.Load())
 	}
 	away := errors.New("away")
 	git.set("three", away)
-	if a, inTime := f.await(time.Minute); !inTime || !errors.Is(a.err, away) || !a.Applied {
+	if a, inTime := f.await(make(chan answer, 1), false, time.Minute); !inTime || !errors.Is(a.err, away) || !a.Applied {
 		t.Errorf("a server that is away: %+v", a)
 	}
 }
@@ -260,5 +260,34 @@ func TestFetchingIsShown(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is not followed any more is not shown, however late its last look ends.
+func TestNothingIsShownOfWhatIsNotFollowed(t *testing.T) {
+	for range 20 {
+		s := &server{slow: make(chan struct{}), commit: "1111111"}
+		f, _ := newFollower(t, t.TempDir(), s)
+		f.upstream.Interval = time.Hour
+		var shown atomic.Pointer[supervisor.Upstream]
+		looking := make(chan struct{}, 10)
+		f.show = func(u *supervisor.Upstream) {
+			shown.Store(u)
+			looking <- struct{}{}
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			f.run(true, func() (supervisor.Reloaded, error) { return supervisor.Reloaded{}, nil })
+		}()
+		<-looking
+		f.ask()
+		f.stop()
+		f.leave()
+		shown.Store(nil)
+		<-ended
+		if u := shown.Load(); u != nil {
+			t.Fatalf("it shows %+v", u)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -28,9 +29,10 @@ type reloader struct {
 
 	dir string // pgod's own
 
-	one      sync.Mutex // held while the configuration is read and applied
-	swept    bool       // what an earlier pgod had, and this one has not, is being removed
-	follower *follower  // nil: all of the configuration is on this host
+	one      sync.Mutex    // held while the configuration is read and applied
+	swept    bool          // what an earlier pgod had, and this one has not, is being removed
+	follower *follower     // nil: all of the configuration is on this host
+	waits    chan<- answer // to who waits for the first look of a follower that begins; nil: nobody
 }
 
 // catchHangup is to be called before anybody may send one: it would end pgod.
@@ -77,11 +79,17 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	case errors.Is(err, errNotFetched):
 		r.log.Info("waiting for the configuration to be fetched from git")
 	case err != nil:
-		r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
+		if r.follower != nil && !r.follower.isInForce() {
+			r.log.Error("the configuration is bad: nothing is in force yet, and no service is started until it is mended", "error", err)
+		} else {
+			r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
+		}
 	}
 	if err != nil && from == nil {
 		r.watcher.tell(cfg.Files, cfg.since)
-		if !errors.Is(err, errNotFetched) { // which is shown anyway
+		if errors.Is(err, errNotFetched) { // which is shown anyway
+			r.workers.Rejected(nil)
+		} else {
 			r.workers.Rejected(err)
 		}
 		return supervisor.Reloaded{}, err
@@ -95,8 +103,25 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		r.workers.Rejected(err)
 		return reloaded, err
 	}
-	r.log.Info("reloaded the configuration", "services", len(cfg.Services))
+	r.log.Info("reloaded the configuration", append([]any{"services", len(cfg.Services)}, differences(reloaded.Changes, from)...)...)
 	return reloaded, nil
+}
+
+// differences are what is new, for a log line.
+func differences(c supervisor.Changes, from *supervisor.Fetched) []any {
+	var fields []any
+	for _, kind := range []struct {
+		name     string
+		services []string
+	}{{"added", c.Added}, {"changed", c.Changed}, {"removed", c.Removed}} {
+		if len(kind.services) > 0 {
+			fields = append(fields, kind.name, strings.Join(kind.services, ", "))
+		}
+	}
+	if from != nil {
+		fields = append(fields, "commit", from.Commit[:min(7, len(from.Commit))])
+	}
+	return fields
 }
 
 // ask has what is in git be looked at, without waiting for it.

@@ -32,6 +32,10 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	}
 	if r.follower == nil {
 		r.follower = follow(r.workers, *upstream, r.dir, r.log)
+		if r.waits != nil {
+			r.follower.asks <- r.waits // it has room for one, and nobody else knows it yet
+			r.waits = nil
+		}
 		go r.follower.run(r.flags.reload, r.reload)
 	}
 	var files []string // also those that a bad commit wants: to put one there may mend it
@@ -77,18 +81,27 @@ func (r *reloader) begin(local loaded) {
 
 // told is a reload that an operator waits for: it does not wait for the next look at git.
 func (r *reloader) told() (supervisor.Reloaded, error) {
+	if _, err := load(r.flags, r.options); err != nil {
+		return r.reload() // git cannot mend that
+	}
+	reply := make(chan answer, 1)
 	r.one.Lock()
-	_, _, _ = r.read() // for the follower; what is wrong is told by the reload
+	// A follower that begins by this reload tells what came of its first look: what that
+	// brings is what the reload has changed.
+	r.waits = reply
+	_, _, _ = r.read() // what is wrong is told by the reload
+	begun := r.waits == nil
+	r.waits = nil
 	follower := r.follower
 	r.one.Unlock()
 	if follower == nil {
 		return r.reload()
 	}
-	if a, inTime := follower.await(impatience); inTime {
+	if a, inTime := follower.await(reply, begun, impatience); inTime {
 		return a.Reloaded, a.err
 	}
 	reloaded, err := r.reload()
-	if err == nil || errors.Is(err, errNotFetched) {
+	if follower.ctx.Err() == nil && (err == nil || errors.Is(err, errNotFetched)) {
 		err = fmt.Errorf("git has not answered within %s: what it has will be in force when it does", impatience)
 	}
 	return reloaded, err

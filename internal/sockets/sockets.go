@@ -4,7 +4,8 @@
 package sockets
 
 import (
-	"regexp"
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -73,13 +74,6 @@ type Program struct {
 	Container string // ID of the container that it runs in, 64 hex digits; empty: in none that shows
 }
 
-// containerID is how engines call a container's control group: by its ID alone, or with
-// words around it.
-var containerID = regexp.MustCompile(`(?:^|[/-])([0-9a-f]+)(?:\.scope)?(?:/|$)`)
-
-// idLength is that of a container's ID.
-const idLength = 64
-
 // containerOf finds the container that a process runs in by the names of its control
 // groups; of several, in one another, it is the innermost.
 func containerOf(process procfs.Proc) string {
@@ -92,11 +86,15 @@ func containerOf(process procfs.Proc) string {
 	return ""
 }
 
+// innermost is the last part of a control group's path that is, or ends in, the ID of a
+// container: engines put the ID there alone, or as in docker-ID.scope.
 func innermost(group string) string {
 	id := ""
-	for _, found := range containerID.FindAllStringSubmatch(group, -1) {
-		if len(found[1]) == idLength {
-			id = found[1]
+	for part := range strings.SplitSeq(group, "/") {
+		part = strings.TrimSuffix(part, ".scope")
+		part = part[strings.LastIndexByte(part, '-')+1:]
+		if raw, err := hex.DecodeString(part); err == nil && len(raw) == sha256.Size && part == strings.ToLower(part) {
+			id = part
 		}
 	}
 	return id

@@ -65,7 +65,7 @@ func TestInnermost(t *testing.T) {
 	a, b := strings.Repeat("0a", 32), strings.Repeat("1b", 32)
 	for group, want := range map[string]string{
 		"/docker/" + a: a, "/system.slice/docker-" + a + ".scope": a, "/user.slice/user@1000.service/docker-" + a + ".scope/init": a,
-		"/docker/" + a + "/docker/" + b: b, "/kubepods/pod1/" + a: a,
+		"/docker/" + a + "/docker/" + b: b, "/" + a + "/" + b: b, "/42/" + a: a, "/cafe/" + a: a, "/kubepods/pod-def012345678/" + a: a, "/kubepods/pod1/" + a: a,
 		"/": "", "/system.slice/docker.service": "", "/docker/" + a[:63]: "", "/docker/" + a + "0": "", "/docker/" + a + ".slice": "",
 	} {
 		if got := innermost(group); got != want {

@@ -154,7 +154,7 @@ func ParseCommand(line string) (Command, error) {
 	return newCommand(service, operation, words[1:])
 }
 
-var serviceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 // maxServiceName is as long as a label of a host name.
 const maxServiceName = 63

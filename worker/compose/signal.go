@@ -99,6 +99,9 @@ func (x *execution) signal(ctx context.Context, name string) error {
 	}
 	target, err := insidePid(inspect.Pid, x.container)
 	if err != nil {
+		if again, failed := x.client.ContainerExecInspect(ctx, x.id); failed == nil && !again.Running {
+			return nil // it has ended meanwhile
+		}
 		return err
 	}
 	for _, words := range [][]string{

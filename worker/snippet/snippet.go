@@ -73,6 +73,9 @@ func openDir(tree, name string) (*os.File, error) {
 		}
 		_ = at.Close()
 		if err != nil {
+			if fd >= 0 {
+				_ = unix.Close(fd)
+			}
 			return nil, whyNot(part, err)
 		}
 		at = os.NewFile(uintptr(fd), path.Join(at.Name(), part))
