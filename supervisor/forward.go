@@ -166,14 +166,19 @@ func (r *requests) follow(ctx context.Context, session sshd.Session) {
 	}
 }
 
+// lost tells whether a call that nobody has cancelled failed since the worker has ended. The
+// connection to one that has is closed, and what is still on it cancelled by that.
+func lost(err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.Canceled || errors.Is(err, io.EOF)
+}
+
 // broken is the exit of a command whose worker did not bring it to an end.
 func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
 	switch {
 	case ctx.Err() != nil:
 		return clientLeft
-	case status.Code(err) == codes.Unavailable, errors.Is(err, io.EOF), status.Code(err) == codes.Canceled:
-		// Canceled, though nobody has: the connection to a worker that has ended is
-		// closed while the call is still on it.
+	case lost(err):
 		return sshd.Exit{
 			Status:  target.StatusUnavailable,
 			Message: fmt.Sprintf("the worker of %s ended before the command did: try again in a moment", i.service.Name),

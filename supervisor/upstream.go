@@ -55,27 +55,33 @@ func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 	if f.closed {
 		return Fetched{}, errors.New("pgod is stopping")
 	}
-	if f.process != nil && f.process.isGone() {
-		f.log.Warn("the worker that fetches the configuration is gone: starting another", "error", f.process.ending())
-		f.end()
-	}
-	if f.process == nil {
-		p, err := f.supervisor.launch(ctx, f.errand())
-		if err != nil {
-			return Fetched{}, fmt.Errorf("cannot fetch the configuration: %w", err)
-		}
-		f.process = p
-	}
 	call, cancel := context.WithTimeout(ctx, fetchTimeout+heartbeatInterval)
 	defer cancel()
-	reply, err := f.process.rpc.Fetch(call, &proto.FetchRequest{Main: f.upstream.Path, Dropins: config.DropinDir(f.upstream.Path)})
+	reply, err := f.ask(call)
+	if lost(err) && call.Err() == nil && f.process != nil && f.process.goneSoon() {
+		f.log.Warn("the worker that fetches the configuration is gone: starting another", "error", f.process.ending())
+		f.end()
+		reply, err = f.ask(call)
+	}
 	if err != nil {
-		if call.Err() != nil || f.process.isGone() {
+		if call.Err() != nil {
 			f.end() // it hangs, perhaps
 		}
 		return Fetched{}, fmt.Errorf("cannot fetch the configuration: %s", printable.Line(status.Convert(err).Message()))
 	}
 	return f.upstreamFiles(reply), nil
+}
+
+// ask has the worker fetch, which is started if there is none. The lock is held.
+func (f *Fetcher) ask(ctx context.Context) (*proto.FetchReply, error) {
+	if f.process == nil {
+		p, err := f.supervisor.launch(ctx, f.errand())
+		if err != nil {
+			return nil, err
+		}
+		f.process = p
+	}
+	return f.process.rpc.Fetch(ctx, &proto.FetchRequest{Main: f.upstream.Path, Dropins: config.DropinDir(f.upstream.Path)})
 }
 
 func (f *Fetcher) upstreamFiles(reply *proto.FetchReply) Fetched {
