@@ -40,6 +40,8 @@ type portJSON struct {
 	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does that for a service
 	PID       int      `json:"pid,omitempty"`        // of the program
 	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
+
+	passing bool // the port may be one that the kernel gave out for a moment
 }
 
 func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
@@ -126,6 +128,7 @@ func ports(services []seen, sshPort int, listeners []sockets.Socket, programs fu
 		use := programUse(l, owners[l], sshPort)
 		if c, known := onHost[owners[l].Container]; known {
 			use.Service, use.Container = c.service, c.name
+			use.passing = l.Passing()
 		}
 		uses = append(uses, use)
 	}
@@ -283,7 +286,7 @@ func conflict(use portJSON, services []seen) string {
 	case use.Granted == "":
 		// A service without ports may have all that are granted to nobody.
 		limited := slices.ContainsFunc(services, func(s seen) bool { return s.service.Name == use.Service && len(s.service.Ports) > 0 })
-		if limited {
+		if limited && !use.passing {
 			return "not granted to " + use.Service
 		}
 		return ""

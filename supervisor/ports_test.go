@@ -59,8 +59,10 @@ func TestPorts(t *testing.T) {
 		{IP: "::", Port: 23, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 24, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 8081, Protocol: "udp"},
-		{IP: "0.0.0.0", Port: 25, Protocol: "tcp"}, // two claim it
-		{IP: "0.0.0.0", Port: 26, Protocol: "tcp"}, // no pgo container's
+		{IP: "0.0.0.0", Port: 25, Protocol: "tcp"},    // two claim it
+		{IP: "0.0.0.0", Port: 26, Protocol: "tcp"},    // no pgo container's
+		{IP: "0.0.0.0", Port: 41234, Protocol: "udp"}, // that of one who asks, perhaps
+		{IP: "0.0.0.0", Port: 41235, Protocol: "tcp"},
 	}
 	programs := func(of []sockets.Socket) map[sockets.Socket]sockets.Program {
 		return map[sockets.Socket]sockets.Program{
@@ -70,6 +72,7 @@ func TestPorts(t *testing.T) {
 			listeners[4]: {PID: 8, Name: "nginx\n"}, listeners[5]: {PID: 8, Name: "nginx\n"},
 			listeners[8]: {PID: 10, Name: "telnetd", Container: "h1"}, listeners[9]: {PID: 10, Name: "telnetd", Container: "h1"},
 			listeners[10]: {PID: 11, Name: "telnetd", Container: "h1"}, listeners[11]: {PID: 12, Name: "dns", Container: "f1"},
+			listeners[14]: {PID: 10, Name: "telnetd", Container: "h1"}, listeners[15]: {PID: 10, Name: "telnetd", Container: "h1"},
 			listeners[12]: {PID: 13, Name: "smtpd", Container: "both"}, listeners[13]: {PID: 14, Name: "other", Container: "o1"},
 		}
 	}
@@ -93,6 +96,8 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 9000-9001  db       -        -         -           -                            -
 9002       db       db       tcp       0.0.0.0,::  db-\x1b[2J                   -
 9003-9005  db       -        -         -           -                            -
+41234      -        host     udp       0.0.0.0     host-bare: telnetd (pid 10)  -
+41235      -        host     tcp       0.0.0.0     host-bare: telnetd (pid 10)  not granted to host
 `
 	if got := "\n" + portsTable(all).text(false); got != want {
 		t.Errorf("got %s\nwant %s", got, want)

@@ -6,6 +6,8 @@ package sockets
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -50,6 +52,17 @@ func Listening() []Socket {
 		}
 	}
 	return all
+}
+
+// Passing tells whether the kernel may have given out the socket's port: that of a program
+// that asks others over UDP, such as a resolver, looks like one that waits for questions.
+func (s Socket) Passing() bool {
+	const first, last = 32768, 60999 // where ip_local_port_range cannot be read
+	low, high := first, last
+	if raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
+		_, _ = fmt.Sscan(string(raw), &low, &high)
+	}
+	return s.Protocol == "udp" && low <= s.Port && s.Port <= high
 }
 
 // Overlap tells whether two addresses to listen at are in each other's way; an empty one
