@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ const (
 
 // Snippet is what there is to remember of a proxy's snippet.
 type Snippet struct {
+	Import    string    `json:"import,omitempty"`    // where it was written; the rest is about that file
 	WrittenAt time.Time `json:"written_at,omitzero"` // when its content changed last
 	Known     string    `json:"known,omitempty"`     // identifies the content that the proxy reads; see identify
 	Reload    Reload    `json:"reload,omitempty"`    // empty: nobody had to be told yet
@@ -99,6 +101,15 @@ func (s State) snippet() *Snippet {
 	return s.Snippet
 }
 
+// snippetAt returns what is remembered of the snippet at that path: what was written to
+// another one says nothing of it. Whatever is wrong is so with the proxy.
+func (s State) snippetAt(name string) *Snippet {
+	if remembered := s.snippet(); remembered.Import != name {
+		return &Snippet{Error: remembered.Error}
+	}
+	return s.snippet()
+}
+
 func (s *Service) updateSnippet(change func(*Snippet)) error {
 	return s.update(func(st *State) {
 		next := *st.snippet()
@@ -134,15 +145,18 @@ func (s *Service) writeSnippet() error {
 		}
 	}
 	changed, err := snippet.Write(s.checkout(), s.cfg.Proxy.Import, s.cfg.Dir, content)
-	if err != nil || !changed {
+	// One that lies there from a time when this was its place counts as written, too.
+	if err != nil || !changed && s.snapshot().snippet().Import == s.cfg.Proxy.Import {
 		return err
 	}
-	s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
+	if changed {
+		s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
+	}
 	// Where somebody else had written it the proxy may have read that, though what it is
 	// to know is not new.
 	s.reloadBackoff = reloadBackoff{}
 	return s.updateSnippet(func(n *Snippet) {
-		n.WrittenAt, n.Known, n.Reload, n.At = time.Now(), "", "", time.Time{}
+		n.Import, n.WrittenAt, n.Known, n.Reload, n.At = s.cfg.Proxy.Import, time.Now(), "", "", time.Time{}
 		if s.cfg.Proxy.Service != "" {
 			n.Reload = Pending
 		}
@@ -170,9 +184,11 @@ func (s *Service) placeForSnippet(commit gitrepo.Hash) error {
 		return nil
 	}
 	name := s.cfg.Proxy.Import
-	switch occupant, err := s.repo.Occupant(commit, name); {
+	switch occupant, isDir, err := s.repo.Occupant(commit, name); {
 	case err != nil:
 		return &stepError{"read", short(commit), err}
+	case isDir:
+		return fmt.Errorf("%s is a directory in the repository: `import` takes the path of a file, such as %s", occupant, path.Join(occupant, "Caddyfile-import"))
 	case occupant == name:
 		return fmt.Errorf("the repository has %s, which pgo writes (`import`): git rm --cached it, and add it to .gitignore", name)
 	case occupant != "":
@@ -188,7 +204,7 @@ func (s *Service) startsKnowing() error {
 		return nil
 	}
 	identity := s.identify(s.snippetNow())
-	return s.updateSnippet(func(n *Snippet) { *n = Snippet{WrittenAt: n.WrittenAt, Known: identity} })
+	return s.updateSnippet(func(n *Snippet) { *n = Snippet{Import: n.Import, WrittenAt: n.WrittenAt, Known: identity} })
 }
 
 // tellProxy has the proxy read its snippet again, if it has not yet.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/gittest"
+	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
 
@@ -67,6 +69,79 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	s.Adjust(Neighbours{Snippet: "two"})
 	if knows() {
 		t.Error("it knows what is new")
+	}
+}
+
+// When the snippet was written is said of the path where it was: another `import` is
+// another file.
+func TestAnotherImport(t *testing.T) {
+	s := open(t, t.TempDir())
+	s.Adjust(Neighbours{Snippet: "one"})
+	for _, name := range []string{"caddy/one", "caddy/two", "caddy/one"} {
+		s.cfg.Proxy = &Proxy{Import: name, Service: "caddy"}
+		s.noteProxy(errors.New("it cannot be written"))
+		if got, want := *s.Status().Snippet, (Snippet{Error: "it cannot be written"}); got != want {
+			t.Errorf("before %s is written the status has %+v", name, got)
+		}
+		if err := s.writeSnippet(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Status().Snippet; got.Import != name || got.WrittenAt.IsZero() || got.Reload != Pending {
+			t.Errorf("when %s is written the status has %+v", name, got)
+		}
+		if err := s.startsKnowing(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Status().Snippet; got.WrittenAt.IsZero() {
+			t.Errorf("when the proxy has read %s the status has %+v", name, got)
+		}
+	}
+}
+
+// Whoever has `import` name a directory is not told to take that out of the repository,
+// and nothing is said of how it is mounted.
+func TestPlaceForSnippet(t *testing.T) {
+	remote := gittest.NewRepo(t, filepath.Join(t.TempDir(), "app"))
+	remote.Write("caddy/Caddyfile", "import import")
+	head := remote.Commit("a commit")
+	s, err := Open(Config{
+		Name: "unit", Dir: t.TempDir(), Branch: "main", Timeout: time.Minute, Proxy: &Proxy{},
+		Remote: gitrepo.Remote{URL: "file://" + remote.Dir},
+	}, hclog.NewNullLogger(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit, err := s.repo.Look(t.Context())
+	if err == nil {
+		err = s.repo.Fetch(t.Context(), commit)
+	}
+	if err == nil {
+		err = s.update(func(st *State) { st.Checkout = []string{head} })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := compose.Decode([]byte(strings.Replace(routesModel, "/checkout/caddy", filepath.Join(s.checkout(), "caddy"), 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"caddy/import":           "",
+		"caddy":                  "caddy is a directory in the repository: `import` takes the path of a file, such as caddy/Caddyfile-import",
+		"caddy/Caddyfile":        "the repository has caddy/Caddyfile, which pgo writes (`import`): git rm --cached it, and add it to .gitignore",
+		"caddy/Caddyfile/import": "the repository has caddy/Caddyfile, which is no directory: pgo cannot write caddy/Caddyfile/import (`import`) in there",
+	} {
+		s.cfg.Proxy = &Proxy{Import: name}
+		got := ""
+		if err := s.placeForSnippet(commit); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		if warnings := s.unseenSnippet(model); warnings != nil {
+			t.Errorf("%s: %q", name, warnings)
+		}
 	}
 }
 

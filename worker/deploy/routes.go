@@ -70,6 +70,11 @@ func (s *Service) unseenSnippet(model *compose.Model) []string {
 	if s.cfg.Proxy == nil {
 		return nil
 	}
+	for _, commit := range hashes(s.snapshot().Checkout) {
+		if s.placeForSnippet(commit) != nil {
+			return nil // it cannot be there, whatever is mounted
+		}
+	}
 	name := s.cfg.Proxy.Import
 	mounted := model.Uses(s.checkout(), compose.Mounted)
 	if slices.Contains(mounted, name) {

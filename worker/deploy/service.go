@@ -247,7 +247,7 @@ func (s *Service) Status() Status {
 	}
 	status.Frozen, status.Pin = s.state.Frozen, s.state.pinned(time.Now())
 	if s.cfg.Proxy != nil {
-		status.Snippet = s.state.snippet()
+		status.Snippet = s.state.snippetAt(s.cfg.Proxy.Import)
 	}
 	if head, ok := s.repo.Head(); ok {
 		status.Head = head.String()

@@ -120,14 +120,14 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 }
 
 // Occupant returns what the commit has in the place of a file that is not to come from
-// git: something at that path, or something above it that is no directory. It is "" when
-// the place is free.
-func (r *Repo) Occupant(hash Hash, name string) (string, error) {
+// git: something at that path, which may be a directory or a submodule (isDir), or
+// something above it that is no directory. It is "" when the place is free.
+func (r *Repo) Occupant(hash Hash, name string) (occupant string, isDir bool, err error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	name = path.Clean(name)
 	for i := range len(name) + 1 {
@@ -137,14 +137,14 @@ func (r *Repo) Occupant(hash Hash, name string) (string, error) {
 		}
 		e, err := find(store, c.TreeHash, name[:i])
 		if err != nil {
-			return "", unreadable(hash, err)
+			return "", false, unreadable(hash, err)
 		}
 		if e == nil {
-			return "", nil
+			return "", false, nil
 		}
 		if whole || e.Mode != filemode.Dir {
-			return name[:i], nil
+			return name[:i], whole && (e.Mode == filemode.Dir || e.Mode == filemode.Submodule), nil
 		}
 	}
-	return "", nil
+	return "", false, nil
 }

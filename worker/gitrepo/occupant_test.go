@@ -14,6 +14,7 @@ func TestOccupant(t *testing.T) {
 	}
 	s.commit("caddy/Caddyfile", "c", "file", "f")
 	head := s.sync()
+	directories := map[string]bool{"caddy": true, "./caddy/": true}
 	for name, want := range map[string]string{
 		"import":                "",
 		"caddy/import":          "",
@@ -22,14 +23,15 @@ func TestOccupant(t *testing.T) {
 		"./caddy//import":       "",
 		"caddy/Caddyfile":       "caddy/Caddyfile",
 		"caddy":                 "caddy",
+		"./caddy/":              "caddy",
 		"file/import":           "file",
 		"file/deeper/import":    "file",
 		"link/import":           "link",
 		"link":                  "link",
 		"caddy/Caddyfile/below": "caddy/Caddyfile",
 	} {
-		if got, err := s.Occupant(head, name); got != want || err != nil {
-			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+		if got, isDir, err := s.Occupant(head, name); got != want || isDir != directories[name] || err != nil {
+			t.Errorf("%s: %q, a directory: %v, %v; want %q", name, got, isDir, err, want)
 		}
 	}
 }
