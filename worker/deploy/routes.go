@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"pgo/internal/nearest"
+	"pgo/internal/printable"
 	"pgo/worker/compose"
+	"pgo/worker/policy"
 )
 
 // Route is one of a service's urls.
@@ -17,15 +19,14 @@ type Route struct {
 	Targets []string // host:port
 }
 
-// judge finds what of the configuration does not go together with what is deployed.
+// judge finds what of the configuration leads nowhere, by itself or with what is deployed.
 // Nothing is wrong enough to refuse it: the other end may follow with the next commit.
 func (s *Service) judge() {
-	if len(s.cfg.Routes) == 0 && s.cfg.Proxy == nil {
-		return
-	}
-	var warnings []string
-	if model, err := s.loadDeployed(); err == nil {
-		warnings = slices.Concat(s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model))
+	warnings := s.idleAllow()
+	if len(s.cfg.Routes) > 0 || s.cfg.Proxy != nil {
+		if model, err := s.loadDeployed(); err == nil {
+			warnings = slices.Concat(warnings, s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model))
+		}
 	}
 	s.mu.Lock()
 	news := !slices.Equal(s.status.Warnings, warnings)
@@ -35,9 +36,18 @@ func (s *Service) judge() {
 		return
 	}
 	for _, warning := range warnings {
-		s.log.Warn("what is deployed and the configuration do not go together", "problem", warning)
+		s.log.Warn("something in the service's configuration leads nowhere", "problem", warning)
 	}
 	s.changed()
+}
+
+// idleAllow are the entries of `allow` that lift no refusal there can be.
+func (s *Service) idleAllow() []string {
+	var warnings []string
+	for _, complaint := range policy.Complaints(s.cfg.Limits.Allow) {
+		warnings = append(warnings, "allow: "+printable.Line(s.project.Redact(complaint)))
+	}
+	return warnings
 }
 
 // lostRoutes are the targets of urls that a proxy will not find.

@@ -5,8 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
 )
 
 // routesModel has a compose service on the proxy's network, under an alias too, and one
@@ -41,6 +46,29 @@ func TestLostRoutes(t *testing.T) {
 	s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{}, Routes: []Route{{URL: "web.example.org", Targets: []string{"db:80"}}}}}
 	if got := s.lostRoutes(model); got != nil {
 		t.Errorf("a proxy's own: %q", got)
+	}
+}
+
+// An entry of allow that lifts nothing is a warning before anything is deployed: the
+// commit that it is meant for is refused.
+func TestIdleAllow(t *testing.T) {
+	dir := t.TempDir()
+	var log strings.Builder
+	s, err := Open(Config{
+		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute,
+		Remote:  gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
+		Limits:  policy.Limits{Allow: []string{"privileged", "network_mod:host", "hidden-word"}},
+		Project: compose.Project{Env: []string{"SECRET=hidden-word"}},
+	}, hclog.New(&hclog.LoggerOptions{Output: &log}), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := s.Status().Warnings
+	if len(got) != 2 || got[0] != `allow: "network_mod:host" is no rule of the policy; did you mean network_mode?` || strings.Contains(got[1], "hidden-word") {
+		t.Errorf("the warnings are %q", got)
+	}
+	if strings.Count(log.String(), "[WARN]") != 2 || strings.Contains(log.String(), "hidden-word") {
+		t.Errorf("the log is %s", log.String())
 	}
 }
 

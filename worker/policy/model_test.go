@@ -70,6 +70,9 @@ services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: only se
 			var got strings.Builder
 			for _, r := range Check(limits, decode(t, test.model), tree{}) {
 				got.WriteString("\n" + r.String())
+				if complaints := Complaints([]string{r.Allow}); r.Allow != "" && complaints != nil {
+					t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+				}
 			}
 			if got.String() != test.want {
 				t.Errorf("got:%s\nwant:%s", got.String(), test.want)
@@ -105,6 +108,11 @@ func FuzzCheck(f *testing.F) {
 		limits.Reserved = map[string]string{"a": "shop"}
 		before := Check(limits, model, tree{"/a": "b"})
 		CheckSources(limits, model, tree{"/a": "b"})
+		for _, r := range before {
+			if complaints := Complaints([]string{r.Allow}); r.Allow != "" && complaints != nil {
+				t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+			}
+		}
 		objects := fixedObjects(schema, model)
 		if len(objects) == 0 || strings.HasPrefix(key, "x-") {
 			return

@@ -186,6 +186,9 @@ func (c *testCase) checkAllow(t *testing.T, model map[string]any, refusals []Ref
 		if refusal.Allow == "" {
 			continue
 		}
+		if complaints := Complaints([]string{refusal.Allow}); complaints != nil {
+			t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+		}
 		limits := c.limits
 		limits.Allow = append(limits.Allow[:len(limits.Allow):len(limits.Allow)], refusal.Allow)
 		for _, left := range Check(limits, model, Disk{}) {

@@ -128,12 +128,15 @@ var capabilities = rule{
 	allowed: "those that every container has: " + strings.Join(grantedCaps, ", "),
 	lift:    "cap_add:",
 	check: func(c *checker, at place, v any) {
-		name := strings.TrimPrefix(strings.ToUpper(str(v)), "CAP_")
+		name := capability(str(v))
 		if !slices.Contains(grantedCaps, name) {
 			c.refuse(at, v, "", "cap_add:"+name)
 		}
 	},
 }
+
+// capability is a capability's name as the engine reads it.
+func capability(name string) string { return strings.TrimPrefix(strings.ToUpper(name), "CAP_") }
 
 var devices = on("devices:", "", func(c *checker, at place, device map[string]any) {
 	source := str(device["source"])

@@ -1,0 +1,66 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestComplaints(t *testing.T) {
+	for entry, want := range map[string]string{
+		"privileged": "", "cap_add:NET_ADMIN": "", "port:80": "", "port:9000-9002": "", "port:any": "", "bind:/etc": "", "nested-bind": "",
+		"extra_hosts:host-gateway": "", "network:shop": "", "name:a.example.org": "", "ipv4_address:10.0.0.1": "", "key:services.*.umask": "",
+		"security_opt:seccomp:unconfined": "", "volume.driver_opts:device=:/x,type=nfs": "",
+
+		"nonsense":             "is no rule of the policy; a refusal names the entry that lifts it",
+		"":                     "is no rule of the policy; a refusal names the entry that lifts it",
+		"network_mod:host":     "is no rule of the policy; did you mean network_mode?",
+		"cap-add:NET_ADMIN":    "is no rule of the policy; did you mean cap_add?",
+		"Privileged":           "is no rule of the policy; did you mean privileged?",
+		"cap_add":              "lifts nothing: write cap_add:… as a refusal names it",
+		"cap_add:":             "lifts nothing: write cap_add:… as a refusal names it",
+		"key":                  "lifts nothing: write key:… as a refusal names it",
+		"privileged:true":      "lifts nothing: write privileged",
+		"extra_hosts":          "lifts nothing: write extra_hosts:host-gateway",
+		"extra_hosts:a":        "lifts nothing: write extra_hosts:host-gateway",
+		"port:x":               "lifts nothing: write port: and a port, a range such as 9000-9002, or any",
+		"port:080":             "lifts nothing: write port: and a port, a range such as 9000-9002, or any",
+		"cap_add:net_admin":    "lifts nothing: write cap_add:NET_ADMIN",
+		"cap_add:CAP_NET_RAW":  "lifts nothing: write cap_add:NET_RAW",
+		"nested-bind:/srv/www": "lifts nothing: write nested-bind",
+	} {
+		got := strings.Join(Complaints([]string{entry}), "")
+		if want != "" {
+			want = `"` + entry + `" ` + want
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", entry, got, want)
+		}
+	}
+}
+
+// Every entry that docs/policy.md has is taken.
+func TestNoComplaints(t *testing.T) {
+	values := map[string]string{"port:": "80", "cap_add:": "SYS_ADMIN"}
+	for _, s := range sections {
+		for _, row := range s.rows {
+			for _, lift := range strings.Fields(row.rule.lift) {
+				entry := lift
+				if strings.HasSuffix(lift, ":") {
+					entry += "value"
+				}
+				if value, found := values[lift]; found {
+					entry = lift + value
+				}
+				if got := Complaints([]string{entry}); got != nil {
+					t.Errorf("%v", got)
+				}
+			}
+		}
+	}
+	if got := Complaints([]string{"privileged", "nonsense", "gpus", "port"}); !slices.Equal(got, []string{
+		`"nonsense" is no rule of the policy; a refusal names the entry that lifts it`, `"port" lifts nothing: write port:… as a refusal names it`,
+	}) {
+		t.Errorf("%q", got)
+	}
+}
