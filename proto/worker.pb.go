@@ -642,6 +642,7 @@ type Neighbours struct {
 	Granted       []*PortRange           `protobuf:"bytes,2,rep,name=granted,proto3" json:"granted,omitempty"`                                                                             // host ports of theirs, and pgod's own
 	Reserved      map[string]string      `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // host part of a target in urls → the service that has it
 	Snippet       string                 `protobuf:"bytes,4,opt,name=snippet,proto3" json:"snippet,omitempty"`                                                                             // for a reverse proxy: the Caddyfile snippet of every service's urls
+	Ports         map[string]uint32      `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`      // for a reverse proxy: URL of any service, as it was written → its port, if that is neither 80 nor 443
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -702,6 +703,13 @@ func (x *Neighbours) GetSnippet() string {
 		return x.Snippet
 	}
 	return ""
+}
+
+func (x *Neighbours) GetPorts() map[string]uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
 }
 
 type AdjustRequest struct {
@@ -2536,16 +2544,21 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\tforbidden\x18\x05 \x03(\tR\tforbidden\"5\n" +
 	"\tPortRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\rR\x04last\"\xf8\x01\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"\xee\x02\n" +
 	"\n" +
 	"Neighbours\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x122\n" +
 	"\agranted\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\agranted\x12C\n" +
 	"\breserved\x18\x03 \x03(\v2'.pgo.worker.v1.Neighbours.ReservedEntryR\breserved\x12\x18\n" +
-	"\asnippet\x18\x04 \x01(\tR\asnippet\x1a;\n" +
+	"\asnippet\x18\x04 \x01(\tR\asnippet\x12:\n" +
+	"\x05ports\x18\x05 \x03(\v2$.pgo.worker.v1.Neighbours.PortsEntryR\x05ports\x1a;\n" +
 	"\rReservedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"J\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"PortsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"J\n" +
 	"\rAdjustRequest\x129\n" +
 	"\n" +
 	"neighbours\x18\x01 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
@@ -2700,7 +2713,7 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_proto_worker_proto_goTypes = []any{
 	(Purpose)(0),             // 0: pgo.worker.v1.Purpose
 	(*HelloRequest)(nil),     // 1: pgo.worker.v1.HelloRequest
@@ -2741,6 +2754,7 @@ var file_proto_worker_proto_goTypes = []any{
 	(*DrainRequest)(nil),     // 36: pgo.worker.v1.DrainRequest
 	(*DrainReply)(nil),       // 37: pgo.worker.v1.DrainReply
 	nil,                      // 38: pgo.worker.v1.Neighbours.ReservedEntry
+	nil,                      // 39: pgo.worker.v1.Neighbours.PortsEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
 	11, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
@@ -2752,44 +2766,45 @@ var file_proto_worker_proto_depIdxs = []int32{
 	7,  // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
 	7,  // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
 	38, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
-	8,  // 9: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	15, // 10: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
-	16, // 11: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	18, // 12: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
-	17, // 13: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
-	19, // 14: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
-	23, // 15: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	21, // 16: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	21, // 17: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	22, // 18: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	25, // 19: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	30, // 20: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
-	33, // 21: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	1,  // 22: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	3,  // 23: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	9,  // 24: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	13, // 25: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	20, // 26: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	26, // 27: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
-	28, // 28: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
-	31, // 29: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	34, // 30: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	36, // 31: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	2,  // 32: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	12, // 33: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	10, // 34: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	14, // 35: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	24, // 36: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	27, // 37: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
-	29, // 38: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
-	32, // 39: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	35, // 40: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	37, // 41: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	32, // [32:42] is the sub-list for method output_type
-	22, // [22:32] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	39, // 9: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
+	8,  // 10: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	15, // 11: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
+	16, // 12: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	18, // 13: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	17, // 14: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
+	19, // 15: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
+	23, // 16: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	21, // 17: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	21, // 18: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	22, // 19: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	25, // 20: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	30, // 21: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	33, // 22: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	1,  // 23: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	3,  // 24: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	9,  // 25: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	13, // 26: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	20, // 27: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	26, // 28: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	28, // 29: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	31, // 30: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	34, // 31: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	36, // 32: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	2,  // 33: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	12, // 34: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	10, // 35: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	14, // 36: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	24, // 37: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	27, // 38: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	29, // 39: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	32, // 40: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	35, // 41: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	37, // 42: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	33, // [33:43] is the sub-list for method output_type
+	23, // [23:33] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -2814,7 +2829,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

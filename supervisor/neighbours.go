@@ -39,12 +39,25 @@ func neighbours(service config.Service, all []config.Service, sshPort int) *prot
 		}
 	}
 	if service.Import != "" {
-		n.Snippet = caddyfile.Render(all)
+		n.Snippet, n.Ports = caddyfile.Render(all), unusualPorts(all)
 	}
 	// The order of the entries in the configuration means nothing.
 	slices.Sort(n.Services)
 	slices.SortFunc(n.Granted, func(a, b *proto.PortRange) int { return int(a.GetFirst()) - int(b.GetFirst()) })
 	return n
+}
+
+// unusualPorts has the URLs at whose ports no proxy listens by itself.
+func unusualPorts(all []config.Service) map[string]uint32 {
+	ports := map[string]uint32{}
+	for _, service := range all {
+		for _, route := range service.URLs {
+			if route.Port != 80 && route.Port != 443 {
+				ports[route.URL] = uint32(route.Port)
+			}
+		}
+	}
+	return ports
 }
 
 func protoPort(r config.PortRange) *proto.PortRange {

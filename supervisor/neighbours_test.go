@@ -63,14 +63,20 @@ func TestNeighboursOfAProxy(t *testing.T) {
 	}
 	web := config.Service{
 		Name: "web",
-		URLs: []config.Route{{URL: "web.example.org", Scheme: "https", Host: "web.example.org", Port: 443, Targets: []config.Target{{Host: "front", Port: 80}}}},
+		URLs: []config.Route{
+			{URL: "web.example.org", Scheme: "https", Host: "web.example.org", Port: 443, Targets: []config.Target{{Host: "front", Port: 80}}},
+			{URL: "http://web.example.org:8080/a", Scheme: "http", Host: "web.example.org", Port: 8080, Path: "/a", Targets: []config.Target{{Host: "front", Port: 80}}},
+		},
 	}
 	all := []config.Service{web, proxy}
 	if got, want := neighbours(proxy, all, 0).GetSnippet(), caddyfile.Render(all); got != want || !strings.Contains(got, "reverse_proxy front:80") {
 		t.Errorf("the proxy gets %q, want %q", got, want)
 	}
-	if got := neighbours(web, all, 0).GetSnippet(); got != "" {
-		t.Errorf("who is no proxy gets %q", got)
+	if got := neighbours(proxy, all, 0).GetPorts(); len(got) != 1 || got["http://web.example.org:8080/a"] != 8080 {
+		t.Errorf("the proxy gets the ports %v", got)
+	}
+	if got := neighbours(web, all, 0); got.GetSnippet() != "" || got.GetPorts() != nil {
+		t.Errorf("who is no proxy gets %v", got)
 	}
 }
 

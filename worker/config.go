@@ -63,5 +63,7 @@ func portRanges(ranges []*proto.PortRange) []policy.PortRange {
 
 // neighbours is what the host has beside the service.
 func neighbours(n *proto.Neighbours) deploy.Neighbours {
-	return deploy.Neighbours{Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet()}
+	return deploy.Neighbours{
+		Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet(), Ports: n.GetPorts(),
+	}
 }

@@ -195,6 +195,24 @@ func (m *Model) HostPorts() []HostPort {
 	return ports
 }
 
+// ContainerPorts returns the containers' own TCP ports that the model publishes. known is
+// false where containers may be reached in another way: none is published at all, or one is
+// on the network of the host or of a container of others.
+func (m *Model) ContainerPorts() (ports []int, known bool) {
+	for _, service := range m.services() {
+		if mode, _ := service["network_mode"].(string); mode == "host" || strings.HasPrefix(mode, "container:") {
+			return nil, false
+		}
+		for _, p := range list(service["ports"]) {
+			target, err := strconv.Atoi(fmt.Sprint(p["target"]))
+			if protocol, _ := p["protocol"].(string); err == nil && (protocol == "" || protocol == "tcp") {
+				ports = append(ports, target)
+			}
+		}
+	}
+	return ports, len(ports) > 0
+}
+
 // OnHostNetwork tells whether a compose service has the host's own network.
 func (m *Model) OnHostNetwork() bool {
 	for _, service := range m.services() {

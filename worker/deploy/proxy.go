@@ -59,6 +59,7 @@ func (s *Service) SyncProxy(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		s.noteProxy(err)
+		s.judge() // the urls of others may be new
 	}
 }
 

@@ -25,17 +25,20 @@ func (s *Service) judge() {
 	warnings := s.idleAllow()
 	if len(s.cfg.Routes) > 0 || s.cfg.Proxy != nil {
 		if model, err := s.loadDeployed(); err == nil {
-			warnings = slices.Concat(warnings, s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model))
+			warnings = slices.Concat(warnings, s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model), s.closedPorts(model))
 		}
 	}
 	s.mu.Lock()
-	news := !slices.Equal(s.status.Warnings, warnings)
+	before := s.status.Warnings
 	s.status.Warnings = warnings
 	s.mu.Unlock()
-	if !news {
+	if slices.Equal(before, warnings) {
 		return
 	}
 	for _, warning := range warnings {
+		if slices.Contains(before, warning) {
+			continue
+		}
 		s.log.Warn("something in the service's configuration leads nowhere", "problem", warning)
 	}
 	s.changed()
@@ -80,12 +83,12 @@ func (s *Service) unseenSnippet(model *compose.Model) []string {
 	if s.cfg.Proxy == nil {
 		return nil
 	}
+	name := s.cfg.Proxy.Import
 	for _, commit := range hashes(s.snapshot().Checkout) {
-		if s.placeForSnippet(commit) != nil {
+		if occupant, _, err := s.repo.Occupant(commit, name); err == nil && occupant != "" {
 			return nil // it cannot be there, whatever is mounted
 		}
 	}
-	name := s.cfg.Proxy.Import
 	mounted := model.Uses(s.checkout(), compose.Mounted)
 	if slices.Contains(mounted, name) {
 		return []string{fmt.Sprintf("import: %s is mounted as a file, and containers do not see it change: mount its directory", name)}
@@ -109,4 +112,23 @@ func (s *Service) deafProxy(model *compose.Model) []string {
 		return []string{"reload: " + err.Error()}
 	}
 	return nil
+}
+
+// closedPorts are the URLs of any service at whose ports the proxy cannot be reached. Of
+// 80 and 443 nothing is known: a global option of Caddy may have it listen elsewhere.
+func (s *Service) closedPorts(model *compose.Model) []string {
+	open, known := model.ContainerPorts()
+	if s.cfg.Proxy == nil || !known {
+		return nil
+	}
+	s.mu.Lock()
+	ports := s.urlPorts
+	s.mu.Unlock()
+	var warnings []string
+	for _, url := range slices.Sorted(maps.Keys(ports)) {
+		if port := int(ports[url]); !slices.Contains(open, port) {
+			warnings = append(warnings, fmt.Sprintf("urls: %s: no container of this service publishes its port %d", url, port))
+		}
+	}
+	return warnings
 }

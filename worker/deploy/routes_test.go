@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -105,6 +106,71 @@ func TestDeafProxy(t *testing.T) {
 		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{Service: service}}}
 		if got := fmt.Sprint(s.deafProxy(model)); got != want {
 			t.Errorf("%q: %s, want %s", service, got, want)
+		}
+	}
+}
+
+func TestClosedPorts(t *testing.T) {
+	const missing = "urls: http://x.example.org:8080: no container of this service publishes its port 8080"
+	for name, test := range map[string]struct{ service, want string }{
+		"published":              {`{"ports": [{"target": 80, "published": "80", "protocol": "tcp"}, {"target": 8080, "published": "8080", "protocol": "tcp"}]}`, ""},
+		"at another host port":   {`{"ports": [{"target": 8080, "published": "80", "protocol": "tcp"}]}`, ""},
+		"one of a range":         {`{"ports": [{"target": 8079, "published": "8079"}, {"target": 8080, "published": "8080"}]}`, ""},
+		"to another port":        {`{"ports": [{"target": 80, "published": "8080", "protocol": "tcp"}]}`, missing},
+		"another protocol":       {`{"ports": [{"target": 80, "published": "80"}, {"target": 8080, "published": "8080", "protocol": "udp"}]}`, missing},
+		"nothing":                {`{}`, ""}, // others lead there
+		"the host's network":     {`{"network_mode": "host", "ports": [{"target": 80}]}`, ""},
+		"a container's network":  {`{"network_mode": "container:front", "ports": [{"target": 80}]}`, ""},
+		"a neighbour's network":  {`{"network_mode": "service:front", "ports": [{"target": 80}]}`, missing},
+		"what can be no port":    {`{"ports": [{"target": 80}, {"target": "x"}, {}, null]}`, missing},
+		"a port that is written": {`{"ports": [{"target": "8080"}]}`, ""},
+	} {
+		model, err := compose.Decode([]byte(`{"name": "web", "services": {"caddy": ` + test.service + `}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{}}}
+		s.Adjust(Neighbours{Ports: map[string]uint32{"http://x.example.org:8080": 8080}})
+		if got := strings.Join(s.closedPorts(model), "; "); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		s.cfg.Proxy = nil
+		if got := s.closedPorts(model); got != nil {
+			t.Errorf("%s, and no proxy: %q", name, got)
+		}
+	}
+}
+
+// A warning that is no news is not logged again, and those about the urls of others come
+// and go with them.
+func TestJudgeAgain(t *testing.T) {
+	s := open(t, t.TempDir())
+	var log strings.Builder
+	s.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	s.cfg.Proxy = &Proxy{Import: "caddy/import"}
+	model := `{"name": "unit", "services": {"caddy": {"image": "a", "ports": [{"target": 80, "published": "80"}]}}}`
+	if err := os.WriteFile(s.deployedModel(), []byte(model), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.update(func(st *State) { st.Checkout = []string{strings.Repeat("0", 40)} }); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		ports      map[string]uint32
+		has, lines int
+	}{
+		{nil, 1, 1},
+		{map[string]uint32{"http://x.example.org:8080": 8080}, 2, 2},
+		{map[string]uint32{"http://x.example.org:8080": 8080}, 2, 2},
+		{nil, 1, 2},
+	} {
+		s.Adjust(Neighbours{Ports: step.ports})
+		s.SyncProxy(t.Context())
+		if got := s.Status().Warnings; len(got) != step.has {
+			t.Errorf("with the ports %v the warnings are %q", step.ports, got)
+		}
+		if n := strings.Count(log.String(), "[WARN]"); n != step.lines {
+			t.Errorf("with the ports %v the log is %s", step.ports, log.String())
 		}
 	}
 }

@@ -88,7 +88,8 @@ type Service struct {
 	damage error // of the state that was saved: then nothing is changed, and all can be seen
 	status Status
 
-	snippetText string // the newest snippet, for a proxy
+	snippetText string            // the newest snippet, for a proxy
+	urlPorts    map[string]uint32 // see Neighbours.Ports; never changed, only replaced
 }
 
 // Status is what a Service says of itself.
@@ -195,6 +196,7 @@ type Neighbours struct {
 	Granted  []policy.PortRange // host ports of theirs, and pgod's own
 	Reserved map[string]string  // the host part of each target in urls, and whose it is
 	Snippet  string             // for a reverse proxy: what its snippet is to hold
+	Ports    map[string]uint32  // for a reverse proxy: URLs, and their ports but 80 and 443
 }
 
 // Adjust tells what the service has for neighbours from now on.
@@ -202,7 +204,7 @@ func (s *Service) Adjust(n Neighbours) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.policy.Others, s.policy.Granted, s.policy.Reserved = n.Services, n.Granted, n.Reserved
-	s.snippetText = n.Snippet
+	s.snippetText, s.urlPorts = n.Snippet, n.Ports
 }
 
 // limits is what a model is held against now.
