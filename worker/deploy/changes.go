@@ -120,9 +120,20 @@ func known(model *compose.Model, services []string) error {
 		if word, near := nearest.Word(name, model.Services()); near {
 			hint = " (did you mean " + word + "?)"
 		}
-		return target.Usagef("no such service: %s%s; there are %s", name, hint, strings.Join(model.Services(), ", "))
+		return target.Usagef("no such service: %s%s; %s", name, hint, thereAre(model.Services()))
 	}
 	return nil
+}
+
+// thereAre lists what could have been named.
+func thereAre(names []string) string {
+	switch len(names) {
+	case 0:
+		return "there is none"
+	case 1:
+		return "there is only " + names[0]
+	}
+	return "there are " + strings.Join(names, ", ")
 }
 
 // Down takes the service down and keeps it down. It is a change.

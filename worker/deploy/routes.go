@@ -67,8 +67,8 @@ func (s *Service) lostRoutes(model *compose.Model) []string {
 				if word, near := nearest.Word(strings.ToLower(host), slices.Collect(maps.Keys(hosts))); near {
 					hint = " (did you mean " + brief(word) + "?)"
 				}
-				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and no compose service is called %s%s; there are %s",
-					route.URL, target, host, hint, brief(strings.Join(model.Services(), ", "))))
+				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and no compose service is called %s%s; %s",
+					route.URL, target, host, hint, brief(thereAre(model.Services()))))
 			case s.cfg.Proxy == nil && !model.Shares(service, s.cfg.Name):
 				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and %s is on no network that a proxy can be on: have it join the proxy's",
 					route.URL, target, brief(service)))

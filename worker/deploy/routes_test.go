@@ -174,3 +174,19 @@ func TestJudgeAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestThereAre(t *testing.T) {
+	for want, names := range map[string][]string{"there is none": nil, "there is only b": {"b"}, "there are a, b": {"a", "b"}} {
+		if got := thereAre(names); got != want {
+			t.Errorf("%q: %s, want %s", names, got, want)
+		}
+	}
+	model, err := compose.Decode([]byte(`{"name": "web", "services": {"b": {"image": "a"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Service{cfg: Config{Routes: []Route{{URL: "x.example.org", Targets: []string{"other:80"}}}}}
+	if got, want := strings.Join(s.lostRoutes(model), ""), "no compose service is called other; there is only b"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want %s", got, want)
+	}
+}
