@@ -23,12 +23,15 @@ var port = on("port:", "the service's `ports`; where it has none: any but those 
 	}
 	at = at.key("published")
 	asked, ok := parsePorts(published)
-	switch {
+	outside := len(c.Ports) > 0 && !covered(asked, c.Ports)
+	switch taken := slices.ContainsFunc(c.Granted, asked.overlaps); {
 	case !ok:
 		c.refuse(at, published, "only a port, or a range such as 9000-9002", "")
-	case slices.ContainsFunc(c.Granted, asked.overlaps):
+	case taken && outside: // no entry lifts it
+		c.refuse(at, published, "only "+ranges(c.Ports)+"; it belongs to another service or to pgod", "")
+	case taken:
 		c.refuse(at, published, "it belongs to another service or to pgod", "")
-	case len(c.Ports) > 0 && !covered(asked, c.Ports):
+	case outside:
 		c.refuse(at, published, "only "+ranges(c.Ports), "port:"+asked.String())
 	}
 })
