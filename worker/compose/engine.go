@@ -454,4 +454,17 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	return published(summaries), nil
 }
 
+// NameOf returns the name of a container by its ID; "" if it cannot be had.
+func (e *Engine) NameOf(ctx context.Context, id string) string {
+	c, err := e.connect()
+	if err != nil {
+		return ""
+	}
+	inspect, err := c.ContainerInspect(ctx, id)
+	if err != nil || inspect.ContainerJSONBase == nil {
+		return ""
+	}
+	return strings.TrimPrefix(inspect.Name, "/")
+}
+
 var errStreamEnded = errors.New("the engine's events ended")

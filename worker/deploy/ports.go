@@ -29,10 +29,11 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 		return err
 	}
 	listeners := s.listeners()
+	named := func(id string) string { return s.engine.NameOf(ctx, id) }
 	for _, port := range asked {
 		var why error
 		for n := port.First; n <= port.Last; n++ {
-			if why = taken(s.cfg.Name, port, n, published, listeners); why == nil {
+			if why = taken(s.cfg.Name, port, n, published, listeners, named); why == nil {
 				break // one of a range is enough
 			}
 		}
@@ -63,8 +64,9 @@ func collision(asked []compose.HostPort, wanted map[string]int) error {
 	return nil
 }
 
-// taken tells who has a host port, if it is not the service itself.
-func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []sockets.Socket) error {
+// taken tells who has a host port, if it is not the service itself. named has the names of
+// containers by their IDs.
+func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []sockets.Socket, named func(id string) string) error {
 	for _, p := range published {
 		if p.Port != n || p.Protocol != port.Protocol || !sockets.Overlap(p.IP, port.IP) {
 			continue
@@ -76,7 +78,7 @@ func taken(service string, port compose.HostPort, n int, published []compose.Pub
 	}
 	for _, l := range listeners {
 		if l.Port == n && l.Protocol == port.Protocol && sockets.Overlap(l.IP, port.IP) {
-			return fmt.Errorf("port %d is taken by %s; it is tried again", n, programAt(l))
+			return fmt.Errorf("port %d is taken by %s; it is tried again", n, programAt(l, named))
 		}
 	}
 	return nil
@@ -84,11 +86,23 @@ func taken(service string, port compose.HostPort, n int, published []compose.Pub
 
 // programAt names the program that listens there. That of another user only root can
 // find.
-func programAt(l sockets.Socket) string {
+func programAt(l sockets.Socket, named func(id string) string) string {
 	if p, known := sockets.Programs([]sockets.Socket{l})[l]; known {
-		return fmt.Sprintf("the program %s of this host (pid %d)", printable.Line(p.Name), p.PID)
+		return whose(p, named)
 	}
 	return "a program of this host, which //ports names to an operator"
+}
+
+// whose names a program, or the container that it is in.
+func whose(p sockets.Program, named func(id string) string) string {
+	name := ""
+	if p.Container != "" {
+		name = named(p.Container)
+	}
+	if name == "" { // the container is of another engine, or gone
+		return fmt.Sprintf("the program %s of this host (pid %d)", printable.Line(p.Name), p.PID)
+	}
+	return fmt.Sprintf("the container %s, which uses the network of the host", name)
 }
 
 // listeners are the sockets that programs of this host listen at. What cannot be found

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgo/internal/sockets"
 	"pgo/worker/compose"
 )
 
@@ -47,20 +48,35 @@ func TestTaken(t *testing.T) {
 	defer func() { _ = listener.Close() }()
 	busy := listener.Addr().(*net.TCPAddr).Port
 	s := &Service{cfg: Config{Name: "web", Dir: t.TempDir()}, project: &compose.Project{}}
+	nobody := func(string) string { return "" }
 	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
-	if err := taken("web", loopback, busy, nil, s.listeners()); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("taken by the program deploy.test of this host (pid %d)", os.Getpid())) {
+	if err := taken("web", loopback, busy, nil, s.listeners(), nobody); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("taken by the program deploy.test of this host (pid %d)", os.Getpid())) {
 		t.Errorf("a port that is listened on: %v", err)
 	}
 	own := []compose.Published{{Container: "web-1", Project: "web", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
-	if err := taken("web", loopback, busy, own, s.listeners()); err != nil {
+	if err := taken("web", loopback, busy, own, s.listeners(), nobody); err != nil {
 		t.Errorf("its own port: %v", err)
 	}
 	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
-	if err := taken("web", loopback, busy, other, nil); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
+	if err := taken("web", loopback, busy, other, nil, nobody); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
 		t.Errorf("another's port: %v", err)
 	}
 	other[0].Protocol = "udp"
-	if err := taken("web", loopback, busy, other, nil); err != nil {
+	if err := taken("web", loopback, busy, other, nil, nobody); err != nil {
 		t.Errorf("another protocol: %v", err)
+	}
+}
+
+// A container on the host's network is named, and not what runs in it.
+func TestWhose(t *testing.T) {
+	named := func(id string) string { return map[string]string{"abc": "shop-web-1"}[id] }
+	for container, want := range map[string]string{
+		"":    "the program caddy of this host (pid 7)",
+		"abc": "the container shop-web-1, which uses the network of the host",
+		"def": "the program caddy of this host (pid 7)",
+	} {
+		if got := whose(sockets.Program{PID: 7, Name: "caddy", Container: container}, named); got != want {
+			t.Errorf("%q: %s, want %s", container, got, want)
+		}
 	}
 }
