@@ -156,6 +156,10 @@ func envVar(refs references) func(string) (EnvVar, error) {
 		if !found || !variable.MatchString(name) {
 			return EnvVar{}, wrong("begin it with a letter, and use letters, digits and _ before the =", "not of the form VAR=VALUE")
 		}
+		if form, half := halfReference(content); half {
+			return EnvVar{}, wrong("write "+form+"; to set a text that begins so, put it into a file and refer to that",
+				"the value of %s begins like a reference and is none", name)
+		}
 		content, err := refs.resolve(content)
 		if err != nil {
 			return EnvVar{}, err

@@ -37,6 +37,19 @@ func reference(text string) (kind, name string, ok bool) {
 	return "", "", false
 }
 
+// halfReference tells how a text that was most likely meant as a reference is written. Taken
+// as it stands, the name of a secret would be used in the place of the secret.
+func halfReference(text string) (form string, half bool) {
+	_, _, whole := reference(text)
+	switch {
+	case whole || strings.HasPrefix(text, "file:///"):
+		return "", false
+	case strings.HasPrefix(text, "file:"):
+		return "file:/path, the whole path from /", true
+	}
+	return "env:NAME, a name of letters, digits and _", strings.HasPrefix(text, "env:")
+}
+
 // resolve returns what text refers to, or text itself where it is no reference.
 func (r references) resolve(text string) (string, error) {
 	kind, name, ok := reference(text)
