@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -115,12 +114,7 @@ func readSource(path string) (source, error) {
 	return source{path: path, text: string(content), public: info.Mode()&0o044 != 0}, nil
 }
 
-// quotedWord is a word of the file in a syntax error, as opposed to a single character or
-// a delimiter such as '"""'.
-var quotedWord = regexp.MustCompile(`"[^"]*\w\w[^"]*"|'[^']*\w\w[^']*'`)
-
-// decode parses the TOML. What it says of a syntax error never shows a value, which may
-// be a token whose quotes were forgotten.
+// decode parses the TOML. What it says of a syntax error shows nothing of the text.
 func (s source) decode() (map[string]any, *Problem) {
 	if depth, line := tomllines.Depth(s.text); depth > maxDepth {
 		// The toml package takes time and memory for that without bounds.
@@ -132,15 +126,9 @@ func (s source) decode() (map[string]any, *Problem) {
 	if err == nil {
 		return table, nil
 	}
-	problem := Problem{File: s.path, Line: 1, Message: "no valid TOML"}
-	var syntax toml.ParseError
-	if errors.As(err, &syntax) {
-		problem.Line = max(syntax.Position.Line, 1) // 0 for a bad escape before the first newline
-		problem.Key = printable.Line(syntax.LastKey)
-		problem.Message = printable.Line(syntax.Message)
-		if !strings.HasPrefix(syntax.Message, "Key '") { // which has already been defined
-			problem.Message = quotedWord.ReplaceAllString(problem.Message, `"`+hidden+`"`)
-		}
+	problem := problemOf(s.path, 1, wrong("", "no valid TOML"))
+	if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
+		problem = s.syntaxProblem(syntax)
 	}
 	return nil, &problem
 }

@@ -36,6 +36,21 @@ func Depth(text string) (deepest, line int) {
 	return deepest, line
 }
 
+// LastString returns the line where the last string of a text begins; it takes any text.
+func LastString(text string) (line int) {
+	last := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '#':
+			i += rest(text[i:], "\n") - 1
+		case '"', '\'':
+			last = i
+			i += stringLength(text[i:]) - 1
+		}
+	}
+	return 1 + strings.Count(text[:last], "\n")
+}
+
 // stringLength is how long the string is that the text begins with. One on a single line
 // that is not closed ends with its line.
 func stringLength(text string) int {

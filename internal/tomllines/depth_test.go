@@ -39,3 +39,20 @@ func TestDepth(t *testing.T) {
 		}
 	}
 }
+
+func TestLastString(t *testing.T) {
+	for text, want := range map[string]int{
+		"":                                    1,
+		"a = 'b'\nc = 1":                      1,
+		"a = \"\"\"b\n\n'c'\n# \"":            1,
+		"a = 'b'\nc = \"\\\"\" # '\nd = 'x\n": 3,
+		"a = \"b\nc = 'd'\n\n":                2,
+	} {
+		if line := LastString(text); line != want {
+			t.Errorf("%q: line %d, want %d", text, line, want)
+		}
+	}
+	if line := LastString(strings.Repeat("''\n", 1<<20)); line != 1<<20 {
+		t.Errorf("line %d", line)
+	}
+}
