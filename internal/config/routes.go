@@ -34,11 +34,19 @@ func readRoutes(s *Service, v value) {
 			continue
 		}
 		at := v.key(text)
+		if _, isTable := at.raw.(map[string]any); isTable { // text is the first label of a host
+			at.complain(wrong(`put the URL in quotes: "app.example.org" = "web:8080"`, "expected a string, found a table"))
+			continue
+		}
 		route, err := parseRoute(text)
 		if err != nil {
 			at.complain(err)
 		}
-		route.Targets = read(at, parseTargets)
+		if _, isList := at.list(); isList {
+			at.complain(wrong(`put several targets into one string, with a space between: "web:8080 web2:8080"`, "expected a string, found a list"))
+		} else {
+			route.Targets = read(at, parseTargets)
+		}
 		s.URLs = append(s.URLs, route)
 	}
 }
