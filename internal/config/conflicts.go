@@ -39,6 +39,7 @@ func (r *reader) checkConflicts() {
 		checkKeys(s)
 	}
 	checkAllow(here)
+	checkGates(here)
 	checkUsers(here)
 	r.checkUpstream(here)
 	checkImports(here)
@@ -100,6 +101,20 @@ func reachesEngine(path string) bool {
 		}
 	}
 	return false
+}
+
+// checkGates warns of services whose deploy has no time to become healthy.
+func checkGates(services []placed) {
+	for _, s := range services {
+		if s.Gate <= s.Timeout || s.Timeout == 0 {
+			continue
+		}
+		at := s.at.key("gate")
+		if at.raw == nil {
+			at = s.at.key("timeout")
+		}
+		at.warn(wrong("make timeout longer than gate, by what pulling and building take", "the gate of %s is longer than the timeout of %s, which ends the whole deploy", s.Gate, s.Timeout))
+	}
 }
 
 // checkUsers warns of services that can read each other's files.
