@@ -15,10 +15,12 @@ var pgodKeys = []key[Config]{
 	{name: "trusted_networks", read: func(c *Config, v value) { c.TrustedNetworks = readList(v, parseTrusted) }},
 }
 
+const aRepository = `where the git repository is, such as repository = "https://git.example.org/web.git"`
+
 var serviceKeys = []key[Service]{
-	{name: "name", required: true, read: func(s *Service, v value) { s.Name = read(v, parseName) }},
-	{name: "user", required: true, read: func(s *Service, v value) { s.User = read(v, parseUser) }},
-	{name: "repository", required: true, read: func(s *Service, v value) { s.Repository = readRepository(v) }},
+	{name: "name", required: `what the service is called, such as name = "web"`, read: func(s *Service, v value) { s.Name = read(v, parseName) }},
+	{name: "user", required: `the Unix user that the service runs as, such as user = "web"`, read: func(s *Service, v value) { s.User = read(v, parseUser) }},
+	{name: "repository", required: aRepository, read: func(s *Service, v value) { s.Repository = readRepository(v) }},
 	{name: "branch", read: func(s *Service, v value) { s.Branch = read(v, parseBranch) }},
 	{name: "compose", read: func(s *Service, v value) { s.Compose = read(v, parseRepositoryPath) }},
 	{name: "profiles", read: func(s *Service, v value) { s.Profiles = readList(v, parseProfile) }},

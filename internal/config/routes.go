@@ -38,6 +38,10 @@ func readRoutes(s *Service, v value) {
 			at.complain(wrong(`put the URL in quotes: "app.example.org" = "web:8080"`, "expected a string, found a table"))
 			continue
 		}
+		if text == "" {
+			at.complain(wrong(`write a URL, such as "app.example.org" = "web:8080"`, "an empty URL"))
+			continue
+		}
 		route, err := parseRoute(text)
 		if err != nil {
 			at.complain(err)

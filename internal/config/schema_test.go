@@ -58,7 +58,7 @@ func checkSchema[T any](t *testing.T, section string, table schemaTable, keys []
 	var names, required []string
 	for _, key := range keys {
 		names = append(names, key.name)
-		if key.required {
+		if key.required != "" {
 			required = append(required, key.name)
 		}
 		words := table.Properties[key.name].Description

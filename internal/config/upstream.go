@@ -17,7 +17,7 @@ type Upstream struct {
 }
 
 var upstreamKeys = []key[Upstream]{
-	{name: "repository", required: true, read: func(u *Upstream, v value) { u.Repository = readRepository(v) }},
+	{name: "repository", required: aRepository, read: func(u *Upstream, v value) { u.Repository = readRepository(v) }},
 	{name: "branch", read: func(u *Upstream, v value) { u.Branch = read(v, parseBranch) }},
 	{name: "path", read: func(u *Upstream, v value) { u.Path = read(v, parseRepositoryPath) }},
 	{name: "user", read: func(u *Upstream, v value) { u.User = read(v, parseUpstreamUser) }},

@@ -198,7 +198,7 @@ func readBool(v value) bool {
 // A key is one that a table may have.
 type key[T any] struct {
 	name     string
-	required bool
+	required string // what to write; empty: it may be left out
 	read     func(into *T, v value)
 }
 
@@ -213,12 +213,16 @@ func readTable[T any](v value, section string, keys []key[T], into *T) {
 	for i, key := range keys {
 		known[i] = key.name
 		if _, set := table[key.name]; !set {
-			if key.required {
-				v.complain(wrong("", "%s is missing", key.name))
+			if key.required != "" {
+				v.complain(wrong("write "+key.required, "%s is missing", key.name))
 			}
 			continue
 		}
 		at := v.key(key.name)
+		if at.raw == "" && key.required != "" {
+			at.complain(wrong("write "+key.required, "empty"))
+			continue
+		}
 		key.read(into, at)
 		if asks, ok := unsupported[section+key.name]; ok && asks(at.raw) {
 			at.complain(errUnsupported)
