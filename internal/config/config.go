@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -124,14 +123,12 @@ func Load(path string, opts Options) (*Config, error) {
 		looked = append(looked, path)
 		return readSecretFile(path)
 	}
-	config, more := parse(sources, opts, references{secretFile, lookupEnv})
-	if config.OperatorKeys != "" {
-		looked = append(looked, config.OperatorKeys)
-		var keys Problems
-		if _, err := LoadOperatorKeys(config.OperatorKeys); errors.As(err, &keys) {
-			more = append(more, keys...)
-		}
+	operators := func(path string) error {
+		looked = append(looked, path)
+		_, err := LoadOperatorKeys(path)
+		return err
 	}
+	config, more := parse(sources, opts, references{secretFile, lookupEnv, operators})
 	slices.Sort(looked)
 	looked = slices.Compact(looked)
 	if problems = append(problems, more...); len(problems) > 0 {

@@ -304,10 +304,10 @@ func TestLoadReportsEveryFile(t *testing.T) {
 	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot read DIR/pgo.d/4.toml: is a directory
 DIR/pgo.d/large.toml: larger than 1 MiB
 DIR/pgo.toml:5: services[0] "main": brunch: unknown key; did you mean "branch"?
+DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: no public SSH key; write one as it stands in a .pub file
 DIR/pgo.d/1.toml:2: pgod: only [[services]] may stand here; move it to the main file
 DIR/pgo.d/2.toml:1: name: no value; write one, or leave the key out
-DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already
-DIR/operators:1: no public SSH key; write one as it stands in a .pub file`, "DIR", dir)
+DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already`, "DIR", dir)
 	if err.Error() != want {
 		t.Errorf("got\n%s\nwant\n%s", err, want)
 	}

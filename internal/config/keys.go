@@ -1,5 +1,10 @@
 package config
 
+import (
+	"errors"
+	"fmt"
+)
+
 // The keys of each table. Adding one is adding a line here, a field to the struct, a
 // section to docs/configuration.md and a case to testdata.
 
@@ -10,7 +15,7 @@ var rootKeys = []key[reader]{
 }
 
 var pgodKeys = []key[Config]{
-	{name: "operator_keys", read: func(c *Config, v value) { c.OperatorKeys = read(v, parseAbsolutePath) }},
+	{name: "operator_keys", read: readOperatorKeys},
 	{name: "notify", read: func(c *Config, v value) { c.Notify = readList(v, parseNotify) }},
 	{name: "trusted_networks", read: func(c *Config, v value) { c.TrustedNetworks = readList(v, parseTrusted) }},
 }
@@ -42,6 +47,23 @@ var serviceKeys = []key[Service]{
 	{name: "machine", read: func(s *Service, v value) { s.Machine = readList(v, parseHost) }},
 	{name: "docker_host", read: func(s *Service, v value) { s.DockerHost = read(v, parseDockerHost) }},
 	{name: "notify", read: func(s *Service, v value) { s.Notify = readList(v, parseNotify) }},
+}
+
+// readOperatorKeys reads the path of a file whose mistakes are those of the key that names it.
+func readOperatorKeys(c *Config, v value) {
+	c.OperatorKeys = read(v, parseAbsolutePath)
+	if c.OperatorKeys == "" || v.refs.operators == nil {
+		return
+	}
+	var problems Problems
+	errors.As(v.refs.operators(c.OperatorKeys), &problems)
+	for _, p := range problems {
+		message := p.Message
+		if p.Line > 0 {
+			message = fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+		}
+		v.complain(wrong(p.Hint, "%s", message))
+	}
 }
 
 func readRepository(v value) SecretURL {

@@ -1,10 +1,14 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
+
+// How a file of a private key begins, of OpenSSH, OpenSSL or PuTTY.
+var privateKey = regexp.MustCompile(`(?m)^(-----BEGIN ([A-Z]+ )*PRIVATE KEY-----|PuTTY-User-Key-File-)`)
 
 // LoadOperatorKeys reads a file of public keys in authorized_keys format. Its error is
 // Problems, and then there are no keys. A key with options is refused: to ignore a
@@ -13,6 +17,10 @@ func LoadOperatorKeys(path string) ([]ssh.PublicKey, error) {
 	text, err := readOwnFile(path, 0o022, "may be changed by others", "chmod go-w")
 	if err != nil {
 		return nil, Problems{problemOf(path, 0, err)}
+	}
+	if found := privateKey.FindStringIndex(text); found != nil {
+		line := 1 + strings.Count(text[:found[0]], "\n")
+		return nil, Problems{problemOf(path, line, wrong("name a file of public keys, each as it stands in a .pub file", "this is a private key"))}
 	}
 	var keys []ssh.PublicKey
 	var problems Problems

@@ -22,6 +22,8 @@ func TestLoadOperatorKeys(t *testing.T) {
 			"hello\n" +
 			certificate(t) + "\n",
 		"writable": key + "\n",
+		"private":  "# S3CRET\n" + testKeys().plain,
+		"putty":    "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n",
 	})
 	if err := os.Chmod(filepath.Join(dir, "writable"), 0o664); err != nil {
 		t.Fatal(err)
@@ -38,6 +40,8 @@ DIR/bad:3: no public SSH key; write one as it stands in a .pub file
 DIR/bad:4: no public SSH key; write one as it stands in a .pub file
 DIR/bad:5: a certificate; write the public key itself`},
 		{"writable", 0, "DIR/writable: cannot trust DIR/writable: it may be changed by others (mode 0664); chmod go-w DIR/writable"},
+		{"private", 0, "DIR/private:2: this is a private key; name a file of public keys, each as it stands in a .pub file"},
+		{"putty", 0, "DIR/putty:1: this is a private key; name a file of public keys, each as it stands in a .pub file"},
 		{"missing", 0, "DIR/missing: cannot open DIR/missing: no such file or directory"},
 	} {
 		keys, err := LoadOperatorKeys(filepath.Join(dir, test.name))

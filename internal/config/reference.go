@@ -18,6 +18,8 @@ const maxSecret = 64 << 10
 type references struct {
 	file func(path string) (string, error)
 	env  func(name string) (string, error)
+
+	operators func(path string) error // what is wrong with a file of keys; nil: it is not looked at
 }
 
 var (
