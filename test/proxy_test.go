@@ -437,3 +437,32 @@ func TestStubbornReload(t *testing.T) {
 	}
 	stays(t, proxy, before, "a command that does not end")
 }
+
+// One container of several that cannot be told does not keep the others from it. It is told
+// when it can be: a paused one goes on with what it has read before.
+func TestPausedProxyIsToldLater(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, proxy := r.Service("web"), r.Service("proxy")
+	proxy.Set("import", "urls").Set("reload", "idle touch /tmp/told")
+	files := r.Idle()
+	files[".gitignore"] = "urls\n"
+	files["compose.yaml"] += "    scale: 2\n"
+	commits := []string{web.Push("first", r.Idle()), proxy.Push("first", files)}
+	pgod := r.Start(web, proxy)
+	deployed(t, pgod, web, commits[0])
+	deployed(t, pgod, proxy, commits[1])
+	first, second := proxy.Name+"-idle-1", proxy.Name+"-idle-2"
+	told := func(container string) func() error {
+		return func() error {
+			return exec.Command("docker", "exec", container, "test", "-e", "/tmp/told").Run()
+		}
+	}
+	docker(t, "pause", first)
+	pgod.Configure(web.Set("urls", urls{"http://web.example.org": "idle:8080"}), proxy)
+	rig.Until(t, "the second to be told", told(second))
+	shows(t, pgod, proxy, "reload: failed ", "paused")
+	docker(t, "unpause", first)
+	rig.Until(t, "the first to be told", told(first))
+	shows(t, pgod, proxy, "reload: reloaded ")
+}

@@ -206,7 +206,8 @@ func find(ctx context.Context, c *client.Client, project, service string, index 
 	return "", &NoContainerError{text}
 }
 
-// Running returns the numbers of a compose service's containers that run.
+// Running returns the numbers of a compose service's containers that run, or will go on as
+// they were: paused ones.
 func (e *Engine) Running(ctx context.Context, project, service string) ([]int, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -215,6 +216,7 @@ func (e *Engine) Running(ctx context.Context, project, service string) ([]int, e
 	filter := ofProject(project)
 	filter.Add("label", serviceLabel+"="+service)
 	filter.Add("status", "running")
+	filter.Add("status", "paused")
 	all, err := c.ContainerList(ctx, container.ListOptions{Filters: filter})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"pgo/internal/printable"
@@ -260,7 +261,8 @@ func (b *reloadBackoff) note(err error) {
 	b.until, b.why = time.Now().Add(b.delay), err
 }
 
-// reload runs the command in the proxy's containers.
+// reload runs the command in each of the proxy's containers, at once: one that does not
+// answer must not keep what is new from the others.
 func (s *Service) reload(ctx context.Context) (Reload, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadTimeout, fmt.Errorf("it did not end within %s", reloadTimeout))
 	defer cancel()
@@ -275,8 +277,14 @@ func (s *Service) reload(ctx context.Context) (Reload, error) {
 	if err != nil {
 		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
 	}
-	for _, number := range numbers {
-		if err := s.reloadIn(ctx, number); err != nil {
+	failures := make([]error, len(numbers))
+	var all sync.WaitGroup
+	for i, number := range numbers {
+		all.Go(func() { failures[i] = s.reloadIn(ctx, number) })
+	}
+	all.Wait()
+	for _, err := range failures { // the first says enough
+		if err != nil {
 			return ReloadFailed, err
 		}
 	}
@@ -294,6 +302,8 @@ func (s *Service) reloadIn(ctx context.Context, number int) error {
 	status, err := s.engine.Exec(ctx, s.cfg.Name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
 	what := fmt.Sprintf("%s in %s", strings.Join(s.cfg.Proxy.Command, " "), s.cfg.Proxy.Service)
 	switch {
+	case ctx.Err() != nil && errors.As(err, new(*compose.LeftRunningError)):
+		return fmt.Errorf("cannot reload the proxy: %s: %w, and may run on in the container, where neither kill nor sh could end it", what, context.Cause(ctx))
 	case ctx.Err() != nil: // what else went wrong comes of that, and differs
 		return fmt.Errorf("cannot reload the proxy: %s: %w", what, context.Cause(ctx))
 	case err != nil:
