@@ -80,6 +80,9 @@ listener, with pgoctl or any SSH client.`,
 // locate finds out whether the configuration is a file, or in git.
 func (f *flags) locate() (err error) {
 	if !config.IsUpstream(f.config) {
+		if err := config.CheckPath(f.config); err != nil {
+			return err
+		}
 		f.config, err = filepath.Abs(f.config)
 		return err
 	}

@@ -90,6 +90,9 @@ func parsePortRange(text string) (PortRange, error) {
 	return r, nil
 }
 
+// schemes are those of git repositories.
+var schemes = []string{"https", "http", "ssh", "git", "file"}
+
 // parseRepository takes a git URL, or git@host:path for ssh://git@host/path. It may hold a
 // token anywhere somebody forgot to encode a character, so no part of it is ever shown.
 func parseRepository(text string) (SecretURL, error) {
@@ -101,7 +104,7 @@ func parseRepository(text string) (SecretURL, error) {
 	switch {
 	case err != nil || !isPrintable(text):
 		return SecretURL{}, wrong("in a user name or token write % and two hexadecimal digits for characters such as / @ : # % and <", "no valid URL")
-	case !strings.Contains(text, "://") || !slices.Contains([]string{"https", "http", "ssh", "git", "file"}, u.Scheme):
+	case !strings.Contains(text, "://") || !slices.Contains(schemes, u.Scheme):
 		return SecretURL{}, wrong(forms, "no URL of a git repository")
 	case u.Path == "" || u.Path == "/":
 		return SecretURL{}, wrong(forms, "a URL without a path")

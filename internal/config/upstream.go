@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,6 +73,25 @@ func IsUpstream(text string) bool {
 	return found && strings.HasPrefix(scheme, "git+")
 }
 
+// CheckPath finds URLs of repositories where a file's path is expected. It shows nothing of
+// them, since they may hold a token.
+func CheckPath(text string) error {
+	scheme, _, isURL := strings.Cut(text, "://")
+	switch {
+	case scpForm.MatchString(text):
+		scheme = "ssh"
+	case !isURL || !slices.Contains(schemes, strings.ToLower(scheme)):
+		return nil
+	}
+	scheme = strings.ToLower(scheme)
+	host, special := map[string]string{"ssh": "git@host", "file": ""}[scheme]
+	if !special {
+		host = "host"
+	}
+	hint := strings.Replace(upstreamForm, "https://host", scheme+"://"+host, 1)
+	return Problems{problemOf("--config", 0, wrong(hint, "a URL, and no path of a file"))}
+}
+
 const upstreamForm = "write git+https://host/repository//pgo.toml?ref=branch"
 
 // ParseUpstream reads git+https://host/repository//path?ref=branch. It comes from a command
@@ -98,6 +118,9 @@ func parseUpstream(text string) (*Upstream, error) {
 	var err error
 	if u.Repository, err = parseRepository(scheme + "://" + repository); err != nil {
 		return nil, err
+	}
+	if !found && strings.HasSuffix(repository, ".toml") {
+		return nil, wrong(upstreamForm, "no // between the repository and the path of the file in it")
 	}
 	if found {
 		unescaped, err := url.PathUnescape(path)

@@ -71,6 +71,8 @@ func TestParseUpstream(t *testing.T) {
 		"git+https://git.example.org/x.git//../pgo.toml":         "leaves the repository",
 		"git+https://git.example.org//pgo.toml":                  "a URL without a path",
 		"git+https://git.example.org/x.git//pgo.toml#main":       "a # in the URL",
+		"git+https://git.example.org/x.git/S3C/pgo.toml":         "no // between",
+		"git+https://git.example.org/x.git/S3C/pgo.toml?ref=x":   "no // between",
 		"git+ftp://git.example.org/x.git":                        "no URL of a git repository",
 		"git+file://host/x.git":                                  "a file on another host",
 		"git+file:////pgo.toml":                                  "a URL without a path",
@@ -84,6 +86,27 @@ func TestParseUpstream(t *testing.T) {
 	for _, path := range []string{"/etc/pgo.toml", "git+https", "pgo.toml", "https://host/x", "/git+https://x"} {
 		if IsUpstream(path) {
 			t.Errorf("%s is a file's path", path)
+		}
+	}
+}
+
+func TestCheckPath(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://u:S3CRET@git.example.org/x.git//pgo.toml": "write git+https://host/repository//pgo.toml?ref=branch",
+		"http://git.example.org/x.git":                     "write git+http://host/repository//pgo.toml?ref=branch",
+		"SSH://git@git.example.org/x.git":                  "write git+ssh://git@host/repository//pgo.toml?ref=branch",
+		"git@git.example.org:S3CRET.git":                   "write git+ssh://git@host/repository//pgo.toml?ref=branch",
+		"file:///srv/x.git":                                "write git+file:///repository//pgo.toml?ref=branch",
+		"/etc/pgo.toml":                                    "",
+		"pgo.toml":                                         "",
+		"./git@git.example.org:x":                          "",
+		"conf:a//b":                                        "",
+		"C://x":                                            "",
+		"pgo@home.toml":                                    "",
+	} {
+		err := CheckPath(text)
+		if (err != nil) != (want != "") || err != nil && err.Error() != "--config: a URL, and no path of a file; "+want {
+			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
 }
