@@ -17,6 +17,7 @@ import (
 var (
 	// Names on a Docker network, of at most maxTargetHost.
 	targetHost = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+	scheme     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 	pathPrefix = regexp.MustCompile(`^(/[A-Za-z0-9._~+-]+)*/?$`)
 )
 
@@ -67,7 +68,12 @@ func parseRoute(text string) (Route, error) {
 	name, wildcard := strings.CutPrefix(address, "*.")
 	host, port, ok := hostPort(name)
 	isAddress, ok := isSiteHost(host, ok)
+	ascii, foreign := asciiHost(name)
 	switch {
+	case scheme.MatchString(text) && !secure && !plain:
+		return r, wrong(`begin it with "http://", "https://" or the host name`, "only http:// and https:// are known, in lower case")
+	case foreign:
+		return r, wrong("write "+quote(strings.Replace(text, name, ascii, 1)), "a host name in other letters than a to z")
 	case !ok || secure && plain || wildcard && isAddress:
 		return r, wrong(`write a host name, such as "app.example.org", "http://app.example.org:8080" or "*.example.org/path"`, "not a host[:port]")
 	case strings.Contains(path, "%"): // Caddy compares such a path by other rules
@@ -75,7 +81,7 @@ func parseRoute(text string) (Route, error) {
 	case !pathPrefix.MatchString(path) || slices.ContainsFunc(strings.Split(path, "/"), endsInDot):
 		return r, wrong("use letters, digits and . _ ~ + - between the slashes, and no . before one or at the end", "not a path")
 	case isAddress && !plain && port != 80:
-		return r, wrong("write http:// before it, or a host name", "HTTPS to an address, which a client does not tell in time for a certificate")
+		return r, wrong("write http:// before it, or a host name", "HTTPS to an address: a certificate is chosen by host name, which a client does not send for an address")
 	case plain && port == 443 || secure && port == 80:
 		return r, wrong("", "the scheme and port %d contradict each other", port)
 	}
@@ -107,6 +113,20 @@ func isSiteHost(host string, valid bool) (isAddress, ok bool) {
 	return false, err == nil && ascii == host && !tooLong && strings.Trim(last, "0123456789") != ""
 }
 
+// asciiHost is a host[:port] whose name has other letters than a to z, as it is written without
+// them.
+func asciiHost(address string) (ascii string, foreign bool) {
+	name, port, hasPort := strings.Cut(address, ":")
+	ascii, err := idna.Lookup.ToASCII(name)
+	if _, ok := isSiteHost(ascii, isHost(ascii)); err != nil || !ok || ascii == strings.ToLower(name) {
+		return "", false
+	}
+	if hasPort {
+		ascii += ":" + port
+	}
+	return ascii, true
+}
+
 // endsInDot is true for "." and "..", which no request holds, and for more that Caddy does not
 // compare as it is written.
 func endsInDot(segment string) bool { return strings.HasSuffix(segment, ".") }
@@ -120,13 +140,23 @@ func (r Route) address() string {
 // parseTargets takes service:port, or several with spaces between.
 func parseTargets(text string) ([]Target, error) {
 	var targets []Target
-	for _, word := range strings.Split(text, " ") {
+	for word := range strings.SplitSeq(text, " ") {
+		if word == "" {
+			continue
+		}
 		host, portText, _ := strings.Cut(word, ":")
 		port, ok := parsePort(portText)
-		if !ok || len(host) > maxTargetHost || !targetHost.MatchString(host) {
+		valid := len(host) <= maxTargetHost && targetHost.MatchString(host)
+		switch {
+		case valid && !ok && portText != "" && strings.Trim(portText, "0123456789") == "":
+			return nil, wrong("write a port from 1 to 65535", "%s has no such port", quote(word))
+		case !valid || !ok:
 			return nil, wrong(`write service:port, such as "web:8080", or several with a space between`, "%s is no target", quote(word))
 		}
 		targets = append(targets, Target{host, port})
+	}
+	if len(targets) == 0 {
+		return nil, wrong(`write service:port, such as "web:8080"`, "no target")
 	}
 	return targets, nil
 }
