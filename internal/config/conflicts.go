@@ -3,7 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -160,12 +160,35 @@ func checkPorts(services []placed, ssh int) {
 				at.complain(wrong("", "port %d is pgod's own, for SSH", ssh))
 			}
 			for _, other := range services[:i] {
-				if slices.ContainsFunc(other.Ports, ports.overlaps) {
-					at.complain(wrong("", "%s has some of these ports already", other.who()))
+				if both := ports.shared(other.Ports); len(both) > 0 {
+					at.complain(wrong("", "%s has %s already", other.who(), strings.Join(both, ", ")))
 				}
 			}
 		}
 	}
+}
+
+// shared are the first of the ports that are in one of the others, too.
+func (r PortRange) shared(others []PortRange) (both []string) {
+	const most = 4
+	for _, other := range others {
+		switch {
+		case !r.overlaps(other):
+		case len(both) == most:
+			return append(both, "…")
+		default:
+			both = append(both, PortRange{max(r.First, other.First), min(r.Last, other.Last)}.String())
+		}
+	}
+	return both
+}
+
+// String is the range as it is written in ports.
+func (r PortRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(r.First)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
 func (r PortRange) overlaps(other PortRange) bool {
