@@ -69,3 +69,24 @@ func TestCheckTellsEverything(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+// Who takes a flag for a command, or a URL for a file's path, is told what to write.
+func TestUsage(t *testing.T) {
+	for arguments, want := range map[string]string{
+		"check":                         `unknown argument "check"; did you mean --check?`,
+		"check -c x.toml":               `unknown argument "check"; did you mean --check?`,
+		"version":                       `unknown argument "version"; did you mean --version?`,
+		"help":                          `unknown argument "help"; did you mean --help?`,
+		"pgo.toml":                      `unknown argument "pgo.toml"; did you mean -c pgo.toml?`,
+		"start":                         `unknown argument "start"; see pgod --help`,
+		"--check -c https://S3CRET@h/x": "--config: a URL, and no path of a file; write git+https://host/repository//pgo.toml?ref=branch",
+		"-c git@host:x.git":             "--config: a URL, and no path of a file; write git+ssh://git@host/repository//pgo.toml?ref=branch",
+		"-c git+https://host/x/a.toml":  "--config: no // between the repository and the path of the file in it; write git+https://host/repository//pgo.toml?ref=branch",
+	} {
+		c := command()
+		c.SetArgs(strings.Fields(arguments))
+		if err := c.Execute(); err == nil || err.Error() != want {
+			t.Errorf("pgod %s: %v, want %s", arguments, err, want)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -42,7 +43,7 @@ func command() *cobra.Command {
 that clones the repository, runs docker compose as the service's own user and
 follows the branch. Developers control their services over pgod's own SSH
 listener, with pgoctl or any SSH client.`,
-		Args:          cobra.NoArgs,
+		Args:          noArguments,
 		Version:       version.String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -75,6 +76,20 @@ listener, with pgoctl or any SSH client.`,
 	p.BoolVar(&f.check, "check", false, "check the configuration, print every mistake with its line, and exit")
 	p.BoolP("version", "v", false, "print the version")
 	return c
+}
+
+// noArguments refuses arguments, of which pgod has none: what it does is said with flags.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "see pgod --help"
+	if c.Flags().Lookup(args[0]) != nil {
+		hint = "did you mean --" + args[0] + "?"
+	} else if strings.HasSuffix(args[0], ".toml") {
+		hint = "did you mean -c " + args[0] + "?"
+	}
+	return fmt.Errorf("unknown argument %q; %s", args[0], hint)
 }
 
 // locate finds out whether the configuration is a file, or in git.
