@@ -24,7 +24,7 @@ const (
 func (s source) syntaxProblem(found toml.ParseError) Problem {
 	p := place{text: s.text, at: min(max(found.Position.Start, 0), len(s.text))}
 	p.line = 1 + strings.Count(s.text[:p.at], "\n") // found.Position.Line is another one behind a newline
-	if strings.Contains(found.Message, "EOF;") || strings.Contains(found.Message, "end of file") {
+	if strings.HasPrefix(found.Message, "unexpected EOF;") || strings.HasSuffix(found.Message, "got end of file") || strings.HasSuffix(found.Message, "got end of file instead") {
 		p.at = len(s.text)
 		p.line, _ = p.back()
 	}
