@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -291,9 +292,12 @@ func TestLoadReportsEveryFile(t *testing.T) {
 		"pgo.d/1.toml":     "\n[pgod]\n",
 		"pgo.d/2.toml":     "name = ",
 		"pgo.d/3.toml":     minimal("main", ""),
-		"pgo.d/4.toml/x":   "so 4.toml is a directory",
+		"pgo.d/5.toml/x":   "so 5.toml is a directory, which is left out",
 		"pgo.d/large.toml": strings.Repeat("#", maxFile+1),
 	})
+	if err := syscall.Mkfifo(filepath.Join(dir, "pgo.d", "4.toml"), 0o600); err != nil { // nobody writes to it
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "pgo.toml")
 	writeFile(t, path, minimal("main", "brunch = 1")+"[pgod]\noperator_keys = \""+dir+"/operators\"\n")
 	_, err := Load(path, Options{})
@@ -301,7 +305,7 @@ func TestLoadReportsEveryFile(t *testing.T) {
 	if !errors.As(err, &problems) {
 		t.Fatalf("no problems: %v", err)
 	}
-	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot read DIR/pgo.d/4.toml: is a directory
+	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot be read: it is no regular file
 DIR/pgo.d/large.toml: larger than 1 MiB
 DIR/pgo.toml:5: services[0] "main": brunch: unknown key; did you mean "branch"?
 DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: no public SSH key; write one as it stands in a .pub file

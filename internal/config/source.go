@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/BurntSushi/toml"
 
@@ -76,7 +77,7 @@ func readLocal(path string) (sources []source, paths []string, problems Problems
 	}
 	for _, entry := range entries {
 		// An editor's backup begins with a dot.
-		if name := entry.Name(); strings.HasSuffix(name, ".toml") && name[0] != '.' {
+		if name := entry.Name(); strings.HasSuffix(name, ".toml") && name[0] != '.' && !entry.IsDir() {
 			paths = append(paths, filepath.Join(DropinDir(path), name))
 		}
 	}
@@ -95,7 +96,8 @@ func readLocal(path string) (sources []source, paths []string, problems Problems
 var errTooLarge = fmt.Errorf("larger than %d MiB", maxFile>>20)
 
 func readSource(path string) (source, error) {
-	file, err := os.Open(path)
+	// Without O_NONBLOCK opening a named pipe waits for its writer.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return source{}, fmt.Errorf("cannot %w", err)
 	}
@@ -103,6 +105,9 @@ func readSource(path string) (source, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return source{}, fmt.Errorf("cannot %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return source{}, errors.New("cannot be read: it is no regular file")
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {

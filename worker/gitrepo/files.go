@@ -40,8 +40,8 @@ func (r *Repo) File(hash Hash, name string, max int64) ([]byte, error) {
 	return content, nil
 }
 
-// Names returns what a commit has in a directory, sorted; nothing where there is nothing
-// of that name. No symbolic link is followed.
+// Names returns what a commit has in a directory and is no directory, sorted; nothing where
+// there is nothing of that name. No symbolic link is followed.
 func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
 	store := r.store()
 	defer store.close()
@@ -65,7 +65,9 @@ func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range listing.Entries {
-		names = append(names, entry.Name)
+		if entry.Mode != filemode.Dir && entry.Mode != filemode.Submodule {
+			names = append(names, entry.Name)
+		}
 	}
 	return names, nil
 }

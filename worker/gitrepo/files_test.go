@@ -16,7 +16,7 @@ func TestFile(t *testing.T) {
 	if err := os.Symlink("pgo.toml", filepath.Join(s.remote.Dir, "link.toml")); err != nil {
 		t.Fatal(err)
 	}
-	s.commit("pgo.toml", "a = 1\n", "pgo.d/b.toml", "b", "pgo.d/a.toml", "a", "pgo.d/sub/c.toml", "c")
+	s.commit("pgo.toml", "a = 1\n", "pgo.d/b.toml", "b", "pgo.d/a.toml", "a", "pgo.d/sub.toml/c.toml", "c")
 	head := s.sync()
 	for name, want := range map[string]string{"pgo.toml": "a = 1\n", "./pgo.d/b.toml": "b"} {
 		if got, err := s.File(head, name, 6); string(got) != want || err != nil {
@@ -38,7 +38,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%s: %q, %v", dir, got, err)
 		}
 	}
-	for dir, want := range map[string][]string{"pgo.d": {"a.toml", "b.toml", "sub"}, "nothing": nil, "pgo.toml/below": nil} {
+	for dir, want := range map[string][]string{"pgo.d": {"a.toml", "b.toml"}, "nothing": nil, "pgo.toml/below": nil} {
 		if got, err := s.Names(head, dir); !slices.Equal(got, want) || err != nil {
 			t.Errorf("%s: %q, %v", dir, got, err)
 		}
