@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,10 +23,14 @@ import (
 
 // caddy is a real Caddy, to be given one configuration after the other.
 type caddy struct {
-	dir     string
-	loads   int
-	clients map[string]*http.Client // by socket, of this load
+	dir       string
+	loads     int
+	clients   map[string]*http.Transport // by socket, of this load
+	addresses map[int]string             // by port, of this load, on TCP
 }
+
+// loopback is an address that hardly anybody else has, so that ports are free.
+var loopback = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 
 // program is Caddy's: without it nothing here could be believed.
 func program(t testing.TB) string {
@@ -43,7 +50,7 @@ func startCaddy(t testing.TB) *caddy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	c := &caddy{dir: dir, clients: map[string]*http.Client{}}
+	c := &caddy{dir: dir, clients: map[string]*http.Transport{}, addresses: map[int]string{}}
 	path := filepath.Join(dir, "empty.json")
 	if err := os.WriteFile(path, c.config(nil), 0o600); err != nil {
 		t.Fatal(err)
@@ -89,11 +96,7 @@ func (c *caddy) config(apps json.RawMessage) []byte {
 	if apps != nil {
 		config["apps"] = apps
 	}
-	text, err := json.Marshal(config)
-	if err != nil {
-		panic(err)
-	}
-	return text
+	return asJSON(config)
 }
 
 func (c *caddy) socket(name string) string { return filepath.Join(c.dir, name) }
@@ -114,26 +117,41 @@ func (c *caddy) ask(socket, host, uri string, post []byte) (status int, body str
 	if uri == "/adapt" {
 		request.Header.Set("Content-Type", "text/caddyfile")
 	}
-	response, err := c.client(socket).Do(request)
+	response, err := c.client(socket).RoundTrip(request)
 	if err != nil {
 		return 0, "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	return response.StatusCode, response.Header.Get("Location") + string(text), err
+	return response.StatusCode, c.outside(response.Header.Get("Location")) + string(text), err
 }
 
-func (c *caddy) client(socket string) *http.Client {
+// outside is a redirect with the port that it has outside of these tests.
+func (c *caddy) outside(location string) string {
+	u, err := url.Parse(location)
+	if err != nil {
+		return location
+	}
+	for port, address := range c.addresses {
+		if address == loopback+":"+u.Port() {
+			return strings.Replace(location, ":"+u.Port(), fmt.Sprintf(":%d", port), 1)
+		}
+	}
+	return location
+}
+
+// client follows no redirect, nor does it read where one leads to.
+func (c *caddy) client(socket string) *http.Transport {
 	client, known := c.clients[socket]
 	if !known {
-		client = &http.Client{
-			Timeout:       time.Minute,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{
-				DisableKeepAlives: socket == "admin", // a new configuration is a new server there
-				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, "unix", c.socket(socket))
-				},
+		client = &http.Transport{
+			DisableKeepAlives:     socket == "admin", // a new configuration is a new server there
+			ResponseHeaderTimeout: time.Minute,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if socket == c.port(80) {
+					return new(net.Dialer).DialContext(ctx, "tcp", c.addresses[80])
+				}
+				return new(net.Dialer).DialContext(ctx, "unix", c.socket(socket))
 			},
 		}
 		c.clients[socket] = client
@@ -187,13 +205,19 @@ func (c *caddy) adaptQuickly(t testing.TB, snippet string) []byte {
 
 // server is what Caddy has for one port.
 type server struct {
-	Listen    []string
-	Routes    any
-	Automatic struct{ Skip []string } `json:"automatic_https"`
+	Listen    []string `json:"listen"`
+	Protocols []string `json:"protocols,omitempty"`
+	Routes    any      `json:"routes"`
+	Automatic struct {
+		Skip []string `json:"skip,omitempty"`
+	} `json:"automatic_https"`
+	TLS any `json:"tls_connection_policies,omitempty"`
 }
 
-// load has c serve what was adapted, each port on a socket of its own and without TLS, and
-// answer where a request would go to instead of sending it there.
+// load has c serve what was adapted, and answer where a request would go to instead of sending
+// it there. Each port but 80 is on a socket of its own and without TLS. Port 80 has what Caddy
+// adds by itself, the redirects to HTTPS. So all are there once more, unchanged but for other
+// ports of TCP, since those of the configuration may be taken or not permitted.
 func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 	t.Helper()
 	var config struct {
@@ -209,6 +233,9 @@ func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 		client.CloseIdleConnections()
 	}
 	clear(c.clients)
+	clear(c.addresses)
+	c.reserve(t, 80)
+	c.reserve(t, 443)
 	servers, ports := map[string]any{}, map[int]server{}
 	for name, s := range config.Apps.HTTP.Servers {
 		var port int
@@ -216,21 +243,54 @@ func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 			t.Fatalf("caddy listens on %q", s.Listen)
 		}
 		ports[port] = s
-		servers[name] = map[string]any{
-			"listen":          []string{"unix/" + c.socket(c.port(port))},
-			"protocols":       []string{"h1"},
-			"automatic_https": map[string]any{"disable": true},
-			"routes":          answering(s.Routes),
+		s.Routes = answering(s.Routes)
+		if port != 80 {
+			servers[name] = map[string]any{
+				"listen":          []string{"unix/" + c.socket(c.port(port))},
+				"protocols":       []string{"h1"},
+				"automatic_https": map[string]any{"disable": true},
+				"routes":          s.Routes,
+			}
 		}
+		c.reserve(t, port)
+		s.Listen, s.Protocols = []string{c.addresses[port]}, []string{"h1"}
+		servers[name+" on TCP"] = s
 	}
-	apps, err := json.Marshal(map[string]any{"http": map[string]any{"servers": servers}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if status, body, err := c.ask("admin", "127.0.0.1", "/load", c.config(apps)); err != nil || status != http.StatusOK {
+	_, plain, _ := net.SplitHostPort(c.addresses[80])
+	_, secure, _ := net.SplitHostPort(c.addresses[443])
+	apps := fmt.Sprintf(`{
+		"http": {"http_port": %s, "https_port": %s, "servers": %s},
+		"tls": {"automation": {"policies": [{"issuers": [{"module": "internal"}], "on_demand": true}]}},
+		"pki": {"certificate_authorities": {"local": {"install_trust": false}}}
+	}`, plain, secure, asJSON(servers))
+	if status, body, err := c.ask("admin", "127.0.0.1", "/load", c.config(json.RawMessage(apps))); err != nil || status != http.StatusOK {
 		t.Fatalf("caddy does not load it: %v\n%s\n%s", err, body, adapted)
 	}
 	return ports
+}
+
+// reserve finds an address for a port, where nothing listens.
+func (c *caddy) reserve(t testing.TB, port int) {
+	t.Helper()
+	for c.addresses[port] == "" {
+		listener, err := net.Listen("tcp", loopback+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := listener.Addr().String()
+		_ = listener.Close()
+		if !slices.Contains(slices.Collect(maps.Values(c.addresses)), address) {
+			c.addresses[port] = address
+		}
+	}
+}
+
+func asJSON(value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	return text
 }
 
 // port is the name of a port's socket. An earlier configuration may still be about to end.

@@ -22,7 +22,7 @@ type site struct {
 	port         int
 }
 
-// entry is one URL.
+// entry is one URL, or a redirect, which has no targets.
 type entry struct {
 	site
 	path    string
@@ -40,12 +40,9 @@ func Render(services []config.Service) string {
 		}
 	}
 	slices.SortFunc(entries, compare)
-	secure := map[string]bool{} // hosts whose other requests Caddy would send on to HTTPS
-	for _, e := range entries {
-		if e.scheme == "https" && e.port == 443 {
-			secure[e.host] = true
-		}
-	}
+	secure := securePorts(entries)
+	entries = append(entries, ownRedirects(entries, secure)...)
+	slices.SortFunc(entries, compare)
 
 	var b strings.Builder
 	b.WriteString(head)
@@ -55,11 +52,58 @@ func Render(services []config.Service) string {
 			n++
 		}
 		b.WriteByte('\n')
-		plain := entries[0].scheme == "http" && entries[0].port == 80
-		writeSite(&b, entries[:n], plain && secure[entries[0].host])
+		rest := "respond 404" // left alone, Caddy would say 200
+		host := entries[0].host
+		if port := cmp.Or(secure[host], secure[wildcard(host)]); port != 0 && entries[0].plain() {
+			rest = redirect(port)
+		}
+		writeSite(&b, entries[:n], rest)
 		entries = entries[n:]
 	}
 	return b.String()
+}
+
+// securePorts returns, by host, the port to which requests with HTTP are sent on: of several
+// 443, else the lowest. The entries are in order.
+func securePorts(entries []entry) map[string]int {
+	ports := map[string]int{}
+	for _, e := range entries {
+		if e.scheme == "https" && (ports[e.host] == 0 || e.port == 443) {
+			ports[e.host] = e.port
+		}
+	}
+	return ports
+}
+
+// ownRedirects returns an entry without targets for each host whose redirect to HTTPS cannot
+// be left to Caddy. That puts its own behind all sites with HTTP, where a wildcard's takes the
+// requests, and in no certain order, which matters where the wildcard's leads to another port.
+// Of several ports it takes any, unless one is 443.
+func ownRedirects(entries []entry, secure map[string]int) []entry {
+	plain, several := map[string]bool{}, map[string]bool{}
+	for _, e := range entries {
+		plain[e.host] = plain[e.host] || e.plain()
+		several[e.host] = several[e.host] || e.scheme == "https" && e.port != secure[e.host]
+	}
+	done := map[string]bool{}
+	var own []entry
+	for _, e := range entries {
+		if e.port != secure[e.host] || plain[e.host] || done[e.host] {
+			continue
+		}
+		above := wildcard(e.host)
+		if plain[above] || cmp.Or(secure[above], e.port) != e.port || several[e.host] && e.port != 443 {
+			own = append(own, entry{site: site{"http", e.host, 80}, service: e.service})
+			done[e.host] = true
+		}
+	}
+	return own
+}
+
+// wildcard is the one that matches this host, too.
+func wildcard(host string) string {
+	_, parent, _ := strings.Cut(host, ".")
+	return "*." + parent
 }
 
 // compare orders by site, and within one puts the longest path first: the first that
@@ -71,11 +115,14 @@ func compare(a, b entry) int {
 	)
 }
 
-// writeSite writes the block of one site. What is not listed is sent on to HTTPS where Caddy
-// would do so, had the site no URL with HTTP.
-func writeSite(b *strings.Builder, entries []entry, toHTTPS bool) {
+// writeSite writes the block of one site. The rest is for requests that are not listed.
+func writeSite(b *strings.Builder, entries []entry, rest string) {
 	if only := entries[0]; only.path == "" {
-		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), only.proxy("\t"))
+		does := rest
+		if only.targets != nil {
+			does = only.proxy("\t")
+		}
+		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), does)
 		return
 	}
 	fmt.Fprintf(b, "%s {\n", entries[0].address())
@@ -90,21 +137,29 @@ func writeSite(b *strings.Builder, entries []entry, toHTTPS bool) {
 		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy("\t\t"))
 	}
 	if entries[len(entries)-1].path != "" {
-		rest := "respond 404" // left alone, Caddy would say 200
-		if toHTTPS {
-			rest = "redir https://{host}{uri} 308"
-		}
 		fmt.Fprintf(b, "\thandle {\n\t\t%s\n\t}\n", rest)
 	}
 	b.WriteString("}\n")
 }
+
+// redirect is as Caddy's own.
+func redirect(port int) string {
+	host := "{host}"
+	if port != 443 {
+		host = fmt.Sprintf("{host}:%d", port)
+	}
+	return fmt.Sprintf("redir https://%s{uri} 308", host)
+}
+
+// plain is true where Caddy, left alone, may have a redirect to HTTPS.
+func (s site) plain() bool { return s.scheme == "http" && s.port == 80 }
 
 // address is bare where it can be, which Caddy reads as HTTPS with a redirect from HTTP.
 func (s site) address() string {
 	switch {
 	case s.scheme == "https" && s.port == 443:
 		return s.host
-	case s.scheme == "http" && s.port == 80:
+	case s.plain():
 		return "http://" + s.host
 	}
 	return fmt.Sprintf("%s://%s:%d", s.scheme, s.host, s.port)

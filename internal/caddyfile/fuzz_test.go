@@ -63,6 +63,8 @@ func FuzzSnippet(f *testing.F) {
 	f.Add("x.org/a\rx.org/A/\rx.org/a/b\rx.org/ab", "", []byte{0, 27, 255, 8, 0, 3, 2})
 	f.Add("http://[::1]\rhttp://10.0.0.1:80\r10.0.0.1:80/a", "a_b.c-d:1", []byte(nil))
 	f.Add("x.org:8080\rhttp://x.org:8080", "x:80", []byte(nil))
+	f.Add("a.x.org\rhttp://*.x.org/a\r*.x.org:8080\rhttp://b.x.org/a\rb.x.org:8081", "", []byte(nil))
+	f.Add("a.x.org:8081\ra.x.org:8080\r*.x.org\rhttp://b.x.org/b\rb.x.org/c", "", []byte(nil))
 	for i := range fragments {
 		f.Add("", "", []byte{0, byte(i), 255, 0, byte(i), 0, 255, byte(i), 0, 255, 0, byte(i), byte(i)})
 		f.Add("", "", []byte{18, 0, byte(i), 255, 19, 0, byte(i), 27, 255, 8, 0, byte(i), 28})

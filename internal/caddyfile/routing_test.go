@@ -1,12 +1,15 @@
 package caddyfile
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,7 +53,11 @@ func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []
 			t.Errorf("%s: caddy serves it without TLS: %v", r.URL, plain)
 		}
 	}
-	for port := range servers {
+	ports := slices.Collect(maps.Keys(servers))
+	if _, found := servers[80]; !found && slices.ContainsFunc(routes, isHTTPS) {
+		ports = append(ports, 80) // for redirects alone
+	}
+	for _, port := range ports {
 		for host := range hosts {
 			for path := range paths {
 				if strings.HasPrefix(path, "/") {
@@ -65,19 +72,49 @@ func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []
 func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	t.Helper()
 	var decoded any
-	if err := json.Unmarshal(adapted, &decoded); err != nil {
+	var config struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					Listen []string
+					Routes []struct{ Match []struct{ Host []string } }
+				}
+			}
+		}
+	}
+	if err := cmp.Or(json.Unmarshal(adapted, &decoded), json.Unmarshal(adapted, &config)); err != nil {
 		t.Fatal(err)
 	}
-	proxies, sites, hosts := 0, map[string]bool{}, map[string]bool{}
+	proxies, sites := 0, map[string]bool{} // which must be there, and may be
 	for _, s := range services {
 		proxies += len(s.URLs)
 		for _, r := range s.URLs {
-			sites[fmt.Sprintf("%s:%d", r.Host, r.Port)] = true
-			hosts[strings.Trim(r.Host, "[]")] = true
+			host := strings.Trim(r.Host, "[]")
+			sites[fmt.Sprintf("%s:%d", host, r.Port)] = true
+			if redirect := host + ":80"; isHTTPS(r) && !sites[redirect] {
+				sites[redirect] = false
+			}
+		}
+	}
+	for _, s := range config.Apps.HTTP.Servers {
+		for _, route := range s.Routes {
+			if len(route.Match) != 1 || len(route.Match[0].Host) != 1 {
+				t.Errorf("a site with other than one host: %v", route.Match)
+				continue
+			}
+			site := route.Match[0].Host[0] + s.Listen[0]
+			if _, known := sites[site]; !known {
+				t.Errorf("a site of its own, or a second time: %s", site)
+			}
+			delete(sites, site)
+		}
+	}
+	for site, needed := range sites {
+		if needed {
+			t.Errorf("no site %s", site)
 		}
 	}
 	var walk func(raw any)
-	matched := 0
 	walk = func(raw any) {
 		switch raw := raw.(type) {
 		case []any:
@@ -92,23 +129,18 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 			default:
 				t.Errorf("a handler of its own: %v", raw["handler"])
 			}
-			if list, ok := raw["host"].([]any); ok {
-				matched++
-				if host, ok := list[0].(string); !ok || len(list) != 1 || !hosts[host] {
-					t.Errorf("a host of its own: %q", list)
-				}
-			}
 			for _, element := range raw {
 				walk(element)
 			}
 		}
 	}
 	walk(decoded)
-	if proxies != 0 || matched != len(sites) {
-		t.Errorf("%d proxies less than urls, %d sites instead of %d", proxies, matched, len(sites))
+	if proxies != 0 {
+		t.Errorf("%d proxies less than urls", proxies)
 	}
 }
 
+// checkRequest asks for one URL, and where that redirects to a listed host, there as well.
 func (c *caddy) checkRequest(t testing.TB, routes []config.Route, port int, host, uri string) {
 	t.Helper()
 	status, body, err := c.ask(c.port(port), host, uri, nil)
@@ -118,46 +150,107 @@ func (c *caddy) checkRequest(t testing.TB, routes []config.Route, port int, host
 	wantStatus, want := expected(routes, port, host, uri)
 	if status != wantStatus || body != want {
 		t.Errorf("port %d, host %s, %s: caddy answers %d %q, want %d %q", port, host, uri, status, body, wantStatus, want)
+		return
 	}
+	if status != http.StatusPermanentRedirect || !slices.ContainsFunc(names(host), func(name string) bool { return httpsPort(routes, name) != 0 }) {
+		return
+	}
+	to, err := url.Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port = 443
+	if to.Port() != "" {
+		port, _ = strconv.Atoi(to.Port())
+	}
+	if to.Scheme != "https" || port == 80 || to.RequestURI() != uri {
+		t.Errorf("%s of host %s is redirected to %s", uri, host, body)
+	}
+	c.checkRequest(t, routes, port, to.Host, uri)
 }
 
-// expected is what the urls say, with nothing in common with how Render writes it.
-func expected(routes []config.Route, port int, host, uri string) (status int, body string) {
+func isHTTPS(r config.Route) bool { return r.Scheme == "https" }
+
+// names are those that a host of a request may have in urls, from the first that decides to
+// the last: a name wins over "*.".
+func names(host string) []string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	asked := host
 	host = strings.ToLower(strings.Trim(host, "[]"))
 	_, parent, _ := strings.Cut(host, ".")
+	return []string{host, "*." + parent}
+}
+
+// httpsPort is where a name sends who comes with HTTP: 443, or else the lowest that it has.
+func httpsPort(routes []config.Route, name string) int {
+	lowest := 0
+	for _, r := range routes {
+		switch {
+		case !isHTTPS(r) || r.Host != name:
+		case r.Port == 443:
+			return 443
+		case lowest == 0 || r.Port < lowest:
+			lowest = r.Port
+		}
+	}
+	return lowest
+}
+
+// expected is what docs/configuration.md says of urls, with nothing in common with how Render
+// writes it. The body of a redirect is where it leads to.
+func expected(routes []config.Route, port int, host, uri string) (status int, body string) {
+	asked := host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		asked = name
+	}
 	u, err := url.Parse(uri)
 	if err != nil {
 		panic(err)
 	}
-	for _, name := range []string{host, "*." + parent} { // the exact one wins
-		known, best := false, config.Route{}
+	known, listed := false, []config.Route(nil)
+	for _, name := range names(host) {
 		for _, r := range routes {
-			if r.Port != port || strings.Trim(r.Host, "[]") != name {
-				continue
-			}
-			known = true
-			below := strings.HasPrefix(strings.ToLower(u.Path)+"/", strings.ToLower(r.Path)+"/")
-			if below && (best.Targets == nil || len(r.Path) > len(best.Path)) {
-				best = r
+			if r.Port == port && strings.Trim(r.Host, "[]") == name {
+				listed = append(listed, r)
 			}
 		}
-		switch {
-		case best.Targets != nil:
-			var targets []string
-			for _, target := range best.Targets {
-				targets = append(targets, fmt.Sprintf("%s:%d", target.Host, target.Port))
-			}
-			slices.Sort(targets)
-			return http.StatusOK, strings.Join(targets, " ") + " " + uri
-		case known && port == 80 && slices.ContainsFunc(routes, func(r config.Route) bool { return r.Host == name && r.Port == 443 }):
-			return http.StatusPermanentRedirect, "https://" + asked + uri
-		case known:
-			return http.StatusNotFound, ""
+		// The host decides first: on port 80 it may do so by its redirect.
+		if known = len(listed) > 0 || port == 80 && httpsPort(routes, name) != 0; known {
+			break
 		}
+	}
+	var best config.Route // the longest path decides then
+	for _, r := range listed {
+		below := strings.HasPrefix(strings.ToLower(u.Path)+"/", strings.ToLower(r.Path)+"/")
+		if below && (best.Targets == nil || len(r.Path) > len(best.Path)) {
+			best = r
+		}
+	}
+	if best.Targets != nil {
+		var targets []string
+		for _, target := range best.Targets {
+			targets = append(targets, fmt.Sprintf("%s:%d", target.Host, target.Port))
+		}
+		slices.Sort(targets)
+		return http.StatusOK, strings.Join(targets, " ") + " " + uri
+	}
+	to := 0 // what is not listed keeps its redirect, be it that of a "*."
+	if port == 80 {
+		for _, name := range names(host) {
+			to = cmp.Or(to, httpsPort(routes, name))
+		}
+		if !known && slices.ContainsFunc(routes, isHTTPS) {
+			to = 443 // Caddy sends all hosts there that it does not know
+		}
+	}
+	switch {
+	case to == 443:
+		return http.StatusPermanentRedirect, "https://" + asked + uri
+	case to != 0:
+		return http.StatusPermanentRedirect, fmt.Sprintf("https://%s:%d%s", asked, to, uri)
+	case known:
+		return http.StatusNotFound, ""
 	}
 	return http.StatusOK, "" // as Caddy answers where it has no site
 }
