@@ -215,16 +215,6 @@ func (p *process) watch(ctx context.Context) (silent bool) {
 	return true
 }
 
-// isGone tells whether the process has ended.
-func (p *process) isGone() bool {
-	select {
-	case <-p.gone():
-		return true
-	default:
-		return false
-	}
-}
-
 // goneSoon tells whether the process ends within a moment: a broken connection
 // is the first that is seen of that.
 func (p *process) goneSoon() bool {
