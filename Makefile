@@ -20,6 +20,7 @@ LINT = go tool -modfile=test/tools/lint/go.mod
 
 build: ## build the static binaries into bin/ (the default)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@chmod 711 bin/pgo-worker # see install
 	@for name in pgod pgo-worker pgoctl; do ln -sf ../../bin/$$name cmd/$$name/$$name; done
 
 machine: ## install and start what tests and demo need (Debian, root)
@@ -71,7 +72,10 @@ man: ## make the manual pages from their sources, into bin/man/
 	for page in cmd/*/*.[18].md; do name=$${page##*/}; go tool go-md2man -in $$page -out bin/man/$${name%.md}; done
 
 install: build man ## install under $(DESTDIR)$(PREFIX)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin bin/pgod bin/pgo-worker
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin bin/pgod
+	# Whom a worker runs as may start it, and not read it: so the kernel lets none of that
+	# user's processes trace it, from its first moment on.
+	install -D -m 711 -t $(DESTDIR)$(PREFIX)/sbin bin/pgo-worker
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/pgoctl
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 bin/man/*.1

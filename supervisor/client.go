@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,9 +18,12 @@ import (
 	goplugin "github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"pgo/internal/config"
 	"pgo/internal/peer"
+	"pgo/internal/printable"
 	"pgo/internal/version"
 	"pgo/proto"
 )
@@ -110,6 +114,18 @@ func (s *Supervisor) launch(ctx context.Context, e errand) (*process, error) {
 	return p, nil
 }
 
+// maxHeaders bounds what stands around a worker's messages, its errors among that: bytes.
+const maxHeaders = 64 << 10
+
+// ownStreams lets pgo's own streams through, and none of go-plugin's. It begins two that
+// nothing here uses, and keeps whatever a worker sends on one of them, without bounds.
+func ownStreams(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, begin grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.") {
+		return nil, status.Error(codes.Unimplemented, "pgo has no use for it")
+	}
+	return begin(ctx, d, c, method, opts...)
+}
+
 // newProcess is a worker that is yet to be started.
 func (s *Supervisor) newProcess(account account, log hclog.Logger) *process {
 	p := &process{log: log, since: time.Now()}
@@ -124,6 +140,7 @@ func (s *Supervisor) newProcess(account account, log hclog.Logger) *process {
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.opts.SocketDir},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithTransportCredentials(peer.Process(p.pid)),
+			grpc.WithStreamInterceptor(ownStreams), grpc.WithMaxHeaderListSize(maxHeaders),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
 			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),
 		},
@@ -245,7 +262,7 @@ func (p *process) dumpAndKill() {
 // the process.
 func (p *process) drain(ctx context.Context) {
 	if _, err := p.rpc.Drain(ctx, &proto.DrainRequest{}); err != nil {
-		p.log.Warn("a change is broken off", "error", err)
+		p.log.Warn("a change is broken off", "error", loggable(err))
 	}
 	p.runner.group.Stop(termGrace)
 }
@@ -255,10 +272,12 @@ func (p *process) drain(ctx context.Context) {
 func (p *process) discard() {
 	p.runner.abort()
 	go func() {
-		p.client.Kill()
 		if p.runner.socket != "" {
-			_ = os.RemoveAll(p.runner.socket)
+			if err := discardSockets(p.runner.socket); err != nil {
+				p.log.Warn("cannot remove the worker's sockets", "error", printable.Line(err.Error()))
+			}
 		}
+		p.client.Kill()
 	}()
 }
 

@@ -189,7 +189,7 @@ func (i *instance) follow(ctx context.Context, p *process) {
 		}
 	}
 	if ctx.Err() == nil && !p.goneSoon() {
-		i.log.Debug("the worker's reports end", "error", err)
+		i.log.Debug("the worker's reports end", "error", loggable(err))
 		i.send(silent{p})
 	}
 }
@@ -214,7 +214,7 @@ func (i *instance) onGone(err error) {
 		return
 	}
 	delay := i.restarts.next(lived)
-	i.log.Error("the worker is down", "error", err, "retry_in", delay.Round(time.Millisecond))
+	i.log.Error("the worker is down", "error", loggable(err), "retry_in", delay.Round(time.Millisecond))
 	i.view.down(err, time.Now().Add(delay))
 	i.timer.Reset(delay)
 	i.enter(backoff)

@@ -18,6 +18,9 @@ import (
 // maxLogLine is as much of a worker's log line as pgod keeps, in bytes.
 const maxLogLine = 16 << 10
 
+// loggable is an error that a worker may have a say in, for one line of the log.
+func loggable(err error) string { return printable.Line(printable.Cut(err.Error(), maxLogLine)) }
+
 // copyLog passes what a worker writes to its standard error on to log: its log
 // lines, which are JSON, as such; anything else, a panic for example, as text.
 // Nothing that comes there can harm the reader.

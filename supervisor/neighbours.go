@@ -105,7 +105,7 @@ func (i *instance) adjust(ctx context.Context, p *process) {
 			cancel()
 			if err != nil {
 				if ctx.Err() == nil && !p.goneSoon() {
-					i.log.Error("cannot tell the worker its neighbours", "error", err)
+					i.log.Error("cannot tell the worker its neighbours", "error", loggable(err))
 					i.send(silent{p})
 				}
 				return

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
@@ -20,8 +21,9 @@ const notes = "services.json"
 // notebook is what pgod remembers of the services that there are and were. Its file
 // follows by itself: nobody waits for the disk, least of all with Supervisor.mu held.
 type notebook struct {
-	dir string
-	log hclog.Logger
+	dir   string
+	log   hclog.Logger
+	again time.Duration // after a try that did not work
 
 	writing sync.Mutex // held by who writes the file; taken before mu
 
@@ -29,11 +31,12 @@ type notebook struct {
 	all     map[string]noted // never changed, only replaced
 	changes int              // how often it was
 	written int              // which of them the file has
+	closed  bool
 }
 
 // openNotebook reads what an earlier pgod has noted.
 func openNotebook(dir string, log hclog.Logger) *notebook {
-	n := &notebook{dir: dir, log: log}
+	n := &notebook{dir: dir, log: log, again: noteAgain}
 	var err error
 	if n.all, err = loadNotes(dir); err != nil {
 		log.Error("a service that was taken out while pgod did not run may not be removed", "error", err)
@@ -76,7 +79,19 @@ func (n *notebook) change(do func(all map[string]noted)) {
 	go n.write()
 }
 
-// write writes the newest state to the file, unless somebody has done so already.
+// noteAgain is how long after a note that could not be written the next try is.
+const noteAgain = time.Minute
+
+// close writes what is not written yet.
+func (n *notebook) close() {
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+	n.write()
+}
+
+// write writes the newest state to the file, unless somebody has done so already. What
+// cannot be written is tried again.
 func (n *notebook) write() {
 	n.writing.Lock()
 	defer n.writing.Unlock()
@@ -92,7 +107,12 @@ func (n *notebook) write() {
 		err = renameio.WriteFile(filepath.Join(n.dir, notes), append(raw, '\n'), 0o600, renameio.WithTempDir(n.dir))
 	}
 	if err != nil {
-		n.log.Error("cannot note which services there are: one that is taken out while pgod does not run may not be removed", "error", err)
+		n.log.Error("cannot note which services there are: one that is taken out while pgod does not run may not be removed; it is tried again", "error", err)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !n.closed {
+			time.AfterFunc(n.again, n.write)
+		}
 		return
 	}
 	n.mu.Lock()

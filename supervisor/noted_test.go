@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
 )
@@ -202,4 +205,19 @@ func TestNotesWaitForNobody(t *testing.T) {
 	if after, err := loadNotes(s.opts.Dir); err != nil || len(after) != 20 || !maps.Equal(after, s.notes.all) {
 		t.Errorf("noted is %v: %v", after, err)
 	}
+}
+
+// A note that cannot be written is tried again, until pgod ends.
+func TestNotesAreTriedAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not there yet")
+	n := openNotebook(dir, hclog.NewNullLogger())
+	n.again = 10 * time.Millisecond
+	n.change(func(all map[string]noted) { all["web"] = noted{Source: "x"} })
+	n.write()
+	mkdir(t, dir)
+	await(t, "the note to be written", func() bool {
+		all, err := loadNotes(dir)
+		return err == nil && all["web"].Source == "x"
+	})
+	n.close()
 }

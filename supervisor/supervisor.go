@@ -76,7 +76,7 @@ func New(opts Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeSocketDir(opts.SocketDir); err != nil {
+	if err := makeSocketDir(opts.SocketDir, opts.Logger); err != nil {
 		_ = lock.Close()
 		return nil, err
 	}
@@ -112,24 +112,6 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("another pgod uses %s: stop it, or give this one a directory of its own with -d", dir)
 	}
 	return lock, nil
-}
-
-// makeSocketDir makes the directory, which users may enter but not list, and
-// removes what a pgod that was killed left in there.
-func makeSocketDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Apply makes the configuration's services the ones that run, and the operator
@@ -221,8 +203,9 @@ func (s *Supervisor) Close(ctx context.Context) {
 		s.lives.Go(func() { i.stop(ctx) })
 	}
 	s.lives.Wait()
-	s.notes.write()
-	_ = os.RemoveAll(s.opts.SocketDir)
+	s.notes.close()
+	_ = emptySocketDir(s.opts.SocketDir, s.opts.Logger)
+	_ = os.Remove(s.opts.SocketDir)
 	_ = s.lock.Close()
 }
 

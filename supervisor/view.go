@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,7 +128,7 @@ func (v *view) reported(r *proto.ReportReply) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if r.GetState() != nil {
-		v.report = r.GetState()
+		v.report = bounded(r.GetState())
 		v.deploys.count(v.report)
 	}
 	if r.GetKeysKnown() {
@@ -141,6 +143,39 @@ func (v *view) reported(r *proto.ReportReply) {
 	if v.keysKnown || v.report.GetError() != "" {
 		v.judge()
 	}
+}
+
+// maxShownLines bounds each list of lines that a worker tells, and is only there to be shown.
+const maxShownLines = 201
+
+// bounded is a worker's state with no more of each list than workers send. What is cut off is
+// let go of: a message of a few MiB can be a hundred times that here.
+func bounded(s *proto.State) *proto.State {
+	cut := func(lines []string) []string {
+		if len(lines) > maxShownLines {
+			return slices.Clone(lines[:maxShownLines])
+		}
+		return lines
+	}
+	s.Details, s.Unwell, s.Warnings = cut(s.Details), cut(s.Unwell), cut(s.Warnings)
+	if len(s.Ports) > maxUsedPorts {
+		s.Ports = slices.Clone(s.Ports[:maxUsedPorts])
+	}
+	if len(s.OnHost) > maxUsedPorts {
+		s.OnHost = slices.Clone(s.OnHost[:maxUsedPorts])
+	}
+	for _, commit := range []*string{&s.Head, &s.Deployed, &s.Pinned} {
+		if !isCommit(*commit) {
+			*commit = ""
+		}
+	}
+	return s
+}
+
+// isCommit tells whether a worker can have that for a commit: 40 hex digits.
+func isCommit(hash string) bool {
+	const length = 40
+	return len(hash) == length && strings.Trim(hash, "0123456789abcdef") == ""
 }
 
 func (v *view) judge() { v.once.Do(func() { close(v.judged) }) }

@@ -77,6 +77,9 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
+	if info, err := os.Stat(worker); err == nil && info.Mode()&0o044 != 0 {
+		log.Warn("services' users may read pgo-worker, and so trace a worker that starts: chmod 711 it", "file", worker)
+	}
 	workers, err := supervisor.New(supervisor.Options{
 		Dir:       dir,
 		SocketDir: socketDir(dir),

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,11 @@ import (
 // binaries builds the product as `make` does, once per run, and returns the
 // directory that holds pgod, pgo-worker and pgoctl beside each other.
 var binaries = sync.OnceValues(func() (string, error) {
-	return built("bin", "./cmd/...")
+	dir, err := built("bin", "./cmd/...")
+	if err == nil {
+		err = os.Chmod(filepath.Join(dir, "pgo-worker"), 0o711) // as `make install` has it
+	}
+	return dir, err
 })
 
 // siteBinary builds the server of test/images/site, once per run.

@@ -1,0 +1,68 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// makeSocketDir makes the directory for the workers' sockets, which users may enter but not
+// list, and removes what a pgod that was killed left in there.
+func makeSocketDir(dir string, log hclog.Logger) error {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	return emptySocketDir(dir, log)
+}
+
+// emptySocketDir removes the sockets of all workers.
+func emptySocketDir(dir string, log hclog.Logger) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if err := removeSockets(filepath.Join(dir, entry.Name())); err != nil {
+			log.Warn("cannot remove what a worker's user has left", "error", loggable(err))
+		}
+	}
+	return nil
+}
+
+// maxSockets bounds what is removed of one worker's directory.
+const maxSockets = 1000
+
+// removeSockets removes a worker's directory with what lies in there. It was its user's, who
+// may have made a tree in it, or go on making one: so it is root's first, and whatever is
+// deeper stays. To go down a tree of any depth would take as many open files.
+func removeSockets(dir string) error {
+	if err := os.Lchown(dir, os.Geteuid(), os.Getegid()); err != nil {
+		return err
+	}
+	file, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	names, _ := file.Readdirnames(maxSockets)
+	for _, name := range names {
+		_ = os.Remove(filepath.Join(dir, name)) // what stays is found below
+	}
+	if err := os.Remove(dir); err != nil {
+		return fmt.Errorf("%s is not empty, and is to be removed by hand: %w", dir, errors.Unwrap(err))
+	}
+	return nil
+}
+
+// discardSockets removes a worker's directory, or has it lie elsewhere: go-plugin would go
+// down whatever it finds at its place.
+func discardSockets(dir string) error {
+	elsewhere := dir + ".old"
+	if err := os.Rename(dir, elsewhere); err != nil {
+		return err
+	}
+	return removeSockets(elsewhere)
+}
