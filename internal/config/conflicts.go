@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -44,7 +46,7 @@ func (r *reader) checkConflicts() {
 	r.checkUpstream(here)
 	checkImports(here)
 	checkURLs(here)
-	checkPorts(here, r.opts.SSHPort)
+	r.checkPorts(here)
 }
 
 // checkKeys finds keys of one service that do not go together.
@@ -151,36 +153,64 @@ func checkURLs(services []placed) {
 	}
 }
 
-// checkPorts finds host ports that two services, or a service and pgod, want.
-func checkPorts(services []placed, ssh int) {
+// checkPorts finds host ports that two services, or a service and pgod, want. Each port has
+// one owner, so that the work does not grow with the services times their ranges.
+func (r *reader) checkPorts(services []placed) {
+	var owners [65536]int // who has the port: its place in services, counted from 1
 	for i, s := range services {
 		for j, ports := range s.Ports {
+			if r.full() {
+				return
+			}
 			at := s.at.key("ports").element(j)
-			if ports.overlaps(PortRange{ssh, ssh}) && ssh != 0 {
+			if ssh := r.opts.SSHPort; ports.overlaps(PortRange{ssh, ssh}) && ssh != 0 {
 				at.complain(wrong("", "port %d is pgod's own, for SSH", ssh))
 			}
-			for _, other := range services[:i] {
-				if both := ports.shared(other.Ports); len(both) > 0 {
-					at.complain(wrong("", "%s has %s already", other.who(), strings.Join(both, ", ")))
+			shared := ports.claim(&owners, i+1)
+			for _, owner := range slices.Sorted(maps.Keys(shared)) {
+				if r.full() {
+					return
 				}
+				at.complain(wrong("", "%s has %s already", services[owner-1].who(), firstOf(shared[owner])))
 			}
 		}
 	}
 }
 
-// shared are the first of the ports that are in one of the others, too.
-func (r PortRange) shared(others []PortRange) (both []string) {
-	const most = 4
-	for _, other := range others {
-		switch {
-		case !r.overlaps(other):
-		case len(both) == most:
-			return append(both, "…")
-		default:
-			both = append(both, PortRange{max(r.First, other.First), min(r.Last, other.Last)}.String())
-		}
+// claim gives the ports that nobody has to an owner, and returns those of others.
+func (r PortRange) claim(owners *[65536]int, owner int) (shared map[int][]PortRange) {
+	if r.First == 0 {
+		return nil
 	}
-	return both
+	for port := r.First; port <= r.Last; port++ {
+		other := owners[port]
+		if other == 0 || other == owner {
+			owners[port] = owner
+			continue
+		}
+		first := port
+		for port < r.Last && owners[port+1] == other {
+			port++
+		}
+		if shared == nil {
+			shared = map[int][]PortRange{}
+		}
+		shared[other] = append(shared[other], PortRange{first, port})
+	}
+	return shared
+}
+
+// firstOf names ranges, and never more of them than one can read.
+func firstOf(ranges []PortRange) string {
+	const most = 4
+	var texts []string
+	for _, r := range ranges[:min(len(ranges), most)] {
+		texts = append(texts, r.String())
+	}
+	if len(ranges) > most {
+		texts = append(texts, "…")
+	}
+	return strings.Join(texts, ", ")
 }
 
 // String is the range as it is written in ports.

@@ -21,7 +21,8 @@ const (
 	maxFile     = 1 << 20
 	maxDepth    = 32
 	maxServices = 5000 // of all files and machines
-	maxProblems = 1000
+	maxProblems = 1000 // and as many warnings
+	maxEntries  = 1000 // of each list of a service, and of its urls
 )
 
 // source is one configuration file.

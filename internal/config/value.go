@@ -88,7 +88,7 @@ func (v value) problem(err error) Problem {
 func (v value) complain(err error) {
 	r := v.file.reader
 	switch {
-	case errors.Is(err, errElsewhere), len(r.problems) > maxProblems:
+	case errors.Is(err, errElsewhere), r.full():
 	case len(r.problems) == maxProblems:
 		r.problems = append(r.problems, v.problem(wrong("", "and more mistakes; those after the first %d are not listed", maxProblems)))
 	default:
@@ -96,8 +96,18 @@ func (v value) complain(err error) {
 	}
 }
 
+// full tells whether a mistake more would not be listed any more.
+func (r *reader) full() bool { return len(r.problems) > maxProblems }
+
 func (v value) warn(err error) {
-	v.file.reader.warnings = append(v.file.reader.warnings, v.problem(err))
+	r := v.file.reader
+	switch {
+	case len(r.warnings) > maxProblems:
+	case len(r.warnings) == maxProblems:
+		r.warnings = append(r.warnings, v.problem(wrong("", "and more warnings; those after the first %d are not listed", maxProblems)))
+	default:
+		r.warnings = append(r.warnings, v.problem(err))
+	}
 }
 
 // disclose warns, once for each file, of a secret that stands in a file others can read.
@@ -176,6 +186,10 @@ func readList[T any](v value, parse func(string) (T, error)) []T {
 	list, ok := v.list()
 	if !ok {
 		v.isNot(aList)
+	}
+	if len(list) > maxEntries {
+		v.complain(wrong("", "more than %d entries", maxEntries))
+		return nil
 	}
 	if len(list) == 0 {
 		return nil

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestManySharedPorts is about ranges that all overlap: what finding that costs grows with
+// neither the pairs of them nor the mistakes that are not listed.
+func TestManySharedPorts(t *testing.T) {
+	const services, ranges = 800, 70
+	var b strings.Builder
+	for i := range services {
+		b.WriteString(minimal(fmt.Sprintf("s%d", i), "ports = ["+strings.Repeat(`"1-9",`, ranges)+"]"))
+	}
+	r := &reader{refs: testReferences()}
+	r.read(source{path: "pgo.toml", text: b.String()})
+	r.problems = nil
+	allocations := testing.AllocsPerRun(1, func() {
+		r.problems = nil
+		r.checkPorts(r.services)
+	})
+	if len(r.problems) != maxProblems+1 {
+		t.Errorf("%d problems", len(r.problems))
+	}
+	if allocations > 50*maxProblems {
+		t.Errorf("%v allocations", allocations)
+	}
+	if got := r.problems[0].Message; got != `service "s0" (pgo.toml:1) has 1-9 already` {
+		t.Error(got)
+	}
+}
+
+// A port that a service has twice is no mistake, and one that many have is the first's.
+func TestOwnersOfPorts(t *testing.T) {
+	text := minimal("a", `ports = ["80", "80", "1-100", "65535"]`) + minimal("b", `ports = ["90-110", "1-200"]`) + minimal("c", `ports = ["90-65535"]`)
+	_, problems := parse([]source{{path: "x", text: text}}, Options{}, testReferences())
+	want := `x:10: services[1] "b": ports[0]: service "a" (x:1) has 90-100 already
+x:10: services[1] "b": ports[1]: service "a" (x:1) has 1-100 already
+x:15: services[2] "c": ports[0]: service "a" (x:1) has 90-100, 65535 already
+x:15: services[2] "c": ports[0]: service "b" (x:6) has 101-200 already`
+	if problems.Error() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", problems.Error(), want)
+	}
+}
+
+func TestMostEntriesOfAList(t *testing.T) {
+	for key, entry := range map[string]string{
+		"profiles": `"%d"`, "env": `"A%d=x"`, "ports": `"%d"`, "networks": `"n%d"`, "registries": `"u:t@h%d"`, "allow": `"bind:/srv/%d"`, "machine": `"h%d"`,
+	} {
+		for _, many := range []int{maxEntries, maxEntries + 1} {
+			var entries []string
+			for i := range many {
+				entries = append(entries, fmt.Sprintf(entry, i+1))
+			}
+			_, problems := parse([]source{{path: "x", text: minimal("a", key+" = ["+strings.Join(entries, ",")+"]")}}, Options{}, testReferences())
+			want := ""
+			if many > maxEntries {
+				want = `x:5: services[0] "a": ` + key + ": more than 1000 entries"
+			}
+			if problems.Error() != want {
+				t.Errorf("%d %s: %.300s", many, key, problems.Error())
+			}
+		}
+	}
+}
+
+func TestMostWarnings(t *testing.T) {
+	text := minimal("a", "allow = ["+strings.Repeat(`"privileged",`, maxEntries)+"]") + minimal("b", `allow = ["privileged", "privileged"]`)
+	config, problems := parse([]source{{path: "x", text: text}}, Options{}, testReferences())
+	if len(problems) > 0 || len(config.Warnings) != maxProblems+1 {
+		t.Fatalf("%d problems and %d warnings", len(problems), len(config.Warnings))
+	}
+	if got := config.Warnings[maxProblems].Message; got != "and more warnings; those after the first 1000 are not listed" {
+		t.Error(got)
+	}
+}
