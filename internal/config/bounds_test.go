@@ -76,3 +76,70 @@ func TestMostWarnings(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestMostURLs(t *testing.T) {
+	urls := func(n, targets int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "\"u%d.example.org\" = \"%s\"\n", i, strings.TrimSpace(strings.Repeat("web:80 ", targets)))
+		}
+		return minimal("a", "[services.urls]\n"+b.String())
+	}
+	for name, test := range map[string]struct{ text, want string }{
+		"URLs":             {urls(maxEntries, 1), ""},
+		"too many URLs":    {urls(maxEntries+1, 1), `x:5: services[0] "a": urls: more than 1000 URLs`},
+		"targets":          {urls(2, maxEntries/2), ""},
+		"too many targets": {urls(3, maxEntries/2), `x:5: services[0] "a": urls: more than 1000 targets`},
+		"at one URL":       {urls(1, maxEntries+1), `x:5: services[0] "a": urls: more than 1000 targets`},
+	} {
+		_, problems := parse([]source{{path: "x", text: test.text}}, Options{}, testReferences())
+		if problems.Error() != test.want {
+			t.Errorf("%s: %.300s", name, problems.Error())
+		}
+	}
+}
+
+// TestMostTogether is about what each service may have by itself. Those of other machines
+// do not count.
+func TestMostTogether(t *testing.T) {
+	const each, services = 500, maxTogether/500 + 1
+	for key, want := range map[string]string{
+		"urls":    "more than 10000 URLs of all services of this host together",
+		"targets": "more than 10000 targets of all services of this host together",
+		"ports":   "more than 10000 ranges of ports of all services of this host together",
+	} {
+		for _, elsewhere := range []bool{false, true} {
+			var b strings.Builder
+			for i := range services {
+				var extra strings.Builder
+				if elsewhere && i > 0 {
+					extra.WriteString("machine = [\"other\"]\n")
+				}
+				switch key {
+				case "targets":
+					fmt.Fprintf(&extra, "urls.\"h%d.example.org\" = \"%s\"", i, strings.TrimSpace(strings.Repeat(fmt.Sprintf("h%d:80 ", i), each)))
+				case "ports":
+					extra.WriteString("ports = [" + strings.Repeat(fmt.Sprintf("\"%d\",", i+1), each) + "]")
+				default:
+					extra.WriteString("[services.urls]\n")
+					for j := range each {
+						fmt.Fprintf(&extra, "\"h%d.example.org/%d\" = \"h%d:80\"\n", i, j, i)
+					}
+				}
+				b.WriteString(minimal(fmt.Sprintf("s%d", i), extra.String()))
+			}
+			_, problems := parse([]source{{path: "x", text: b.String()}}, testOptions, testReferences())
+			switch {
+			case elsewhere && len(problems) > 0:
+				t.Errorf("%s elsewhere: %.300s", key, problems.Error())
+			case !elsewhere && !strings.Contains(problems.Error(), want):
+				t.Errorf("%s: %.300s", key, problems.Error())
+			}
+			for _, p := range problems {
+				if !strings.Contains(p.Key, `"s20"`) {
+					t.Errorf("%s: %s", key, p)
+				}
+			}
+		}
+	}
+}

@@ -40,6 +40,7 @@ func (r *reader) checkConflicts() {
 		}
 		checkKeys(s)
 	}
+	checkTogether(here)
 	checkAllow(here)
 	checkGates(here)
 	checkUsers(here)
@@ -47,6 +48,34 @@ func (r *reader) checkConflicts() {
 	checkImports(here)
 	checkURLs(here)
 	r.checkPorts(here)
+}
+
+// checkTogether finds the service with which there is too much for one host.
+func checkTogether(services []placed) {
+	for _, c := range []struct {
+		what, key string
+		of        func(Service) int
+	}{
+		{"URLs", "urls", func(s Service) int { return len(s.URLs) }},
+		{"targets", "urls", targets},
+		{"ranges of ports", "ports", func(s Service) int { return len(s.Ports) }},
+	} {
+		all := 0
+		for _, s := range services {
+			if all += c.of(*s.Service); all > maxTogether {
+				s.at.key(c.key).complain(wrong("", "more than %d %s of all services of this host together", maxTogether, c.what))
+				break
+			}
+		}
+	}
+}
+
+// targets counts those of a service's urls.
+func targets(s Service) (n int) {
+	for _, route := range s.URLs {
+		n += len(route.Targets)
+	}
+	return n
 }
 
 // checkKeys finds keys of one service that do not go together.

@@ -29,6 +29,11 @@ func readRoutes(s *Service, v value) {
 	if !ok {
 		v.isNot(aTable)
 	}
+	if len(table) > maxEntries {
+		v.complain(wrong("", "more than %d URLs", maxEntries))
+		return
+	}
+	targets := 0
 	for _, text := range slices.Sorted(maps.Keys(table)) {
 		if strings.Contains(text, "@") { // then the key itself must not be shown
 			v.complain(wrong("", "a URL here has no user name"))
@@ -51,6 +56,10 @@ func readRoutes(s *Service, v value) {
 			at.complain(wrong(`put several targets into one string, with a space between: "web:8080 web2:8080"`, "expected a string, found a list"))
 		} else {
 			route.Targets = read(at, parseTargets)
+		}
+		if targets += len(route.Targets); targets > maxEntries {
+			v.complain(wrong("", "more than %d targets", maxEntries))
+			return
 		}
 		s.URLs = append(s.URLs, route)
 	}

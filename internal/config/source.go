@@ -22,7 +22,11 @@ const (
 	maxDepth    = 32
 	maxServices = 5000 // of all files and machines
 	maxProblems = 1000 // and as many warnings
-	maxEntries  = 1000 // of each list of a service, and of its urls
+	maxEntries  = 1000 // of each list, of a service's urls, and of their targets
+
+	// maxTogether is how many URLs, how many targets and how many ranges of ports the
+	// services of this host have together: each worker is told of those of all others.
+	maxTogether = 10000
 )
 
 // source is one configuration file.
