@@ -58,8 +58,18 @@ func stringLength(text string) int {
 	if triple := strings.Repeat(quote, 3); strings.HasPrefix(text, triple) {
 		return 3 + closing(text[3:], triple, quote == `"`)
 	}
-	end := rest(text, "\n")
-	return min(1+closing(text[1:end], quote, quote == `"`), end)
+	// Without a look for the line's end first: a line may hold very many strings.
+	for i := 1; i < len(text); i++ {
+		switch {
+		case text[i] == '\n':
+			return i
+		case text[i] == quote[0]:
+			return i + 1
+		case text[i] == '\\' && quote == `"` && !strings.HasPrefix(text[i+1:], "\n"):
+			i++
+		}
+	}
+	return len(text)
 }
 
 // closing is how much of the text there is up to the quote, and with it.

@@ -21,6 +21,8 @@ func TestDepth(t *testing.T) {
 		"a = ''\nb.c = 1":                      {2, 2},
 		"a = [1.5, 2.5, 3.5]":                  {2, 1},
 		"]]]]a.b":                              {2, 1},
+		"a = \"b\\\nc.d.e = 1":                 {3, 2},
+		"a = \"b\\":                             {1, 1},
 	} {
 		deepest, line := Depth(text)
 		if text == "" {
@@ -36,6 +38,11 @@ func TestDepth(t *testing.T) {
 	} {
 		if deepest, _ := Depth(text); deepest < many {
 			t.Errorf("%.10s…: depth %d", text, deepest)
+		}
+	}
+	for _, element := range []string{`'',`, `"",`} { // minutes, if each string cost what is left of the line
+		if deepest, _ := Depth("a = [" + strings.Repeat(element, many) + "]"); deepest != 1 {
+			t.Errorf("depth %d", deepest)
 		}
 	}
 }
