@@ -61,7 +61,10 @@ func removeSockets(dir string) error {
 // down whatever it finds at its place.
 func discardSockets(dir string) error {
 	elsewhere := dir + ".old"
-	if err := os.Rename(dir, elsewhere); err != nil {
+	switch err := os.Rename(dir, elsewhere); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil // it was done before
+	case err != nil:
 		return err
 	}
 	return removeSockets(elsewhere)

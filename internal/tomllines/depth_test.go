@@ -22,7 +22,7 @@ func TestDepth(t *testing.T) {
 		"a = [1.5, 2.5, 3.5]":                  {2, 1},
 		"]]]]a.b":                              {2, 1},
 		"a = \"b\\\nc.d.e = 1":                 {3, 2},
-		"a = \"b\\":                             {1, 1},
+		"a = \"b\\":                            {1, 1},
 	} {
 		deepest, line := Depth(text)
 		if text == "" {

@@ -80,6 +80,11 @@ func (x *execution) pass(ctx context.Context, signals <-chan string) {
 	for {
 		select {
 		case name := <-signals:
+			// What the program prints can be here before the engine knows that it runs.
+			retry(ctx, func() bool {
+				inspect, err := x.client.ContainerExecInspect(ctx, x.id)
+				return err != nil || inspect.Pid != 0
+			})
 			_ = x.signal(ctx, name) // nobody waits to hear of it
 		case <-ctx.Done():
 			return
