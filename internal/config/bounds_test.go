@@ -143,3 +143,24 @@ func TestMostTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestMostTold is about many services of a host with few ports each.
+func TestMostTold(t *testing.T) {
+	for services, want := range map[int]string{
+		1000: "",
+		1001: `x:4996: services[999] "s999": more than 4995 targets and ranges of ports for 1001 services of this host; give the services fewer of them, or another host`,
+	} {
+		var b strings.Builder
+		for i := range services {
+			ports := make([]string, 5)
+			for j := range ports {
+				ports[j] = fmt.Sprintf("%q", fmt.Sprint(1+i*5+j))
+			}
+			b.WriteString(minimal(fmt.Sprint("s", i), "ports = ["+strings.Join(ports, ",")+"]"))
+		}
+		_, problems := parse([]source{{path: "x", text: b.String()}}, Options{}, testReferences())
+		if got := problems.Error(); got != want {
+			t.Errorf("%d services: %.300s", services, got)
+		}
+	}
+}

@@ -41,6 +41,7 @@ func (r *reader) checkConflicts() {
 		checkKeys(s)
 	}
 	checkTogether(here)
+	checkTold(here)
 	checkAllow(here)
 	checkGates(here)
 	checkUsers(here)
@@ -66,6 +67,18 @@ func checkTogether(services []placed) {
 				s.at.key(c.key).complain(wrong("", "more than %d %s of all services of this host together", maxTogether, c.what))
 				break
 			}
+		}
+	}
+}
+
+// checkTold finds the service with which there is more to keep for all of them than pgod has
+// the memory for.
+func checkTold(services []placed) {
+	all := 0
+	for _, s := range services {
+		if all += targets(*s.Service) + len(s.Ports); all*len(services) > maxTold {
+			s.at.complain(wrong("give the services fewer of them, or another host", "more than %d targets and ranges of ports for %d services of this host", maxTold/len(services), len(services)))
+			return
 		}
 	}
 }

@@ -27,6 +27,10 @@ const (
 	// maxTogether is how many URLs, how many targets and how many ranges of ports the
 	// services of this host have together: each worker is told of those of all others.
 	maxTogether = 10000
+
+	// maxTold is the services of this host times their targets and ranges of ports: pgod
+	// keeps for each service what the others have.
+	maxTold = 5000000
 )
 
 // source is one configuration file.
