@@ -145,10 +145,15 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	}
 	last := NewTail(2000)
 	cmd.Stdout = writer{out.Stdout}
-	cmd.Stderr = io.MultiWriter(last, writer{out.Stderr})
+	memory := &memoryWatch{}
+	cmd.Stderr = io.MultiWriter(last, memory, writer{out.Stderr})
 	group, err := procgroup.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("cannot start docker compose: %w", err)
+	}
+	if err := limit(group.Pid()); err != nil {
+		group.Stop(0)
+		return err
 	}
 	select {
 	case <-group.Done():
@@ -161,7 +166,11 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
-		return &ExitError{Command: name, Status: exit.ExitCode(), Output: p.Redact(last.String())}
+		output := p.Redact(last.String())
+		if over := overLimit(memory, exit.ProcessState); over != "" {
+			output = over
+		}
+		return &ExitError{Command: name, Status: exit.ExitCode(), Output: output}
 	case exit != nil:
 		return &KilledError{Command: name, err: exit}
 	default:

@@ -5,9 +5,14 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"pgo/internal/procgroup"
 )
 
 // script is a project whose compose is a shell script: for what a real one
@@ -63,6 +68,51 @@ func TestEnvironment(t *testing.T) {
 	}
 	if strings.Contains(env, "OF_THE_WORKER") {
 		t.Errorf("the worker's environment reached compose:\n%s", env)
+	}
+}
+
+// Whatever compose is made to do, and whatever it starts, it has bounds.
+func TestLimits(t *testing.T) {
+	// The limits come right after its start, memory's at last.
+	p := script(t, "while [ $(ulimit -d) = unlimited ]; do sleep 0.01; done; ulimit -d; ulimit -t; ulimit -c; sh -c 'ulimit -d'")
+	var stdout bytes.Buffer
+	if err := p.Run(context.Background(), "", p.Checkout, Output{Stdout: &stdout}, "up"); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := stdout.String(), "1048576\n3600\n0\n1048576\n"; got != want {
+		t.Errorf("the limits are\n%s, want\n%s", got, want)
+	}
+}
+
+func TestProcessesAreLimited(t *testing.T) {
+	was, err := tasksOf(os.Getuid())
+	if err != nil || was < 1 {
+		t.Fatalf("this user has %d tasks, error %v", was, err)
+	}
+	cmd := exec.Command("sleep", "60")
+	group, err := procgroup.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Stop(0)
+	if err := limit(group.Pid()); err != nil {
+		t.Fatal(err)
+	}
+	var now unix.Rlimit
+	if err := unix.Prlimit(group.Pid(), unix.RLIMIT_NPROC, nil, &now); err != nil {
+		t.Fatal(err)
+	}
+	if now.Max <= maxTasks || now.Max > 1<<22 {
+		t.Errorf("it and what it starts may have %d tasks", now.Max)
+	}
+}
+
+// What a Go program says at last is lost behind what it was doing.
+func TestOutOfMemoryIsSaid(t *testing.T) {
+	p := script(t, "printf 'fatal error: runtime: out of ' >&2; echo 'memory' >&2; for i in $(seq 2000); do echo goroutine $i >&2; done; exit 2")
+	err := p.Run(context.Background(), "", p.Checkout, Output{}, "up")
+	if err == nil || !strings.Contains(err.Error(), "needs more than 1024 MiB of memory") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
@@ -36,8 +34,10 @@ const (
 type Engine struct {
 	Host string // its address; empty: the usual one. Set once, then immutable
 
-	mu     sync.Mutex
-	client *client.Client
+	mu       sync.Mutex
+	client   *client.Client
+	runtime  string // see defaultsFor; empty: never asked
+	cgroupns string
 }
 
 // connect returns the one client, made when it is first needed: most of a
@@ -299,42 +299,6 @@ func containerOf(i container.InspectResponse) Container {
 	return c
 }
 
-// Writable returns the paths on the host that a project's containers can write to,
-// whatever state they are in.
-func (e *Engine) Writable(ctx context.Context, project string) ([]string, error) {
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
-	}
-	var paths, volumes []string
-	for _, summary := range summaries {
-		for _, m := range summary.Mounts {
-			switch {
-			case !m.RW:
-			case m.Type == mount.TypeBind:
-				paths = append(paths, m.Source)
-			case m.Type == mount.TypeVolume:
-				volumes = append(volumes, m.Name)
-			}
-		}
-	}
-	made, err := e.Volumes(ctx, volumes)
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range made {
-		if device := v.Options["device"]; filepath.IsAbs(device) {
-			paths = append(paths, device)
-		}
-	}
-	slices.Sort(paths)
-	return slices.Compact(paths), nil
-}
-
 // maxLastLines bounds what LastLines reads of a container's output.
 const maxLastLines = 16 << 10
 
@@ -402,35 +366,6 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 		}
 	}
 	return missing, nil
-}
-
-// Volume is how the engine made a volume, which it keeps whatever a model says.
-type Volume struct {
-	Driver  string
-	Options map[string]string
-}
-
-// Volumes returns those of the named volumes that there are.
-func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume, error) {
-	found := map[string]Volume{}
-	if len(names) == 0 {
-		return found, nil
-	}
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		v, err := c.VolumeInspect(ctx, name)
-		if errdefs.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("cannot inspect volume %s: %w", name, err)
-		}
-		found[name] = Volume{Driver: v.Driver, Options: v.Options}
-	}
-	return found, nil
 }
 
 // Published is a host port that a running container has.

@@ -2,6 +2,7 @@ package compose
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,23 @@ func pick(section any, names map[string]bool) map[string]any {
 		}
 	}
 	return picked
+}
+
+// MountAt tells whether a compose service mounts something of its own at a place in
+// its containers, and whether it wants a volume without a name there.
+func (m *Model) MountAt(service, target string) (named, nameless bool) {
+	for _, volume := range list(m.services()[service]["volumes"]) {
+		at, _ := volume["target"].(string)
+		if filepath.Clean(at) != target {
+			continue
+		}
+		if source, _ := volume["source"].(string); source != "" {
+			named = true
+		} else if volume["type"] == "volume" {
+			nameless = true
+		}
+	}
+	return named, nameless
 }
 
 // Outside returns the names of the networks, or volumes, that compose does not

@@ -197,7 +197,12 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refused(c, policy.Check(s.limits(), judged.WithoutBuild().Document(), policy.Disk{})); err != nil {
+	then, err := s.forecast(commit)
+	if err != nil {
+		return nil, err
+	}
+	defer then.Close()
+	if err := s.refused(c, policy.Check(s.limits(), judged.WithoutBuild().Document(), then)); err != nil {
 		return nil, &lostError{err}
 	}
 	model.Reroot(s.stage(), s.checkout())

@@ -195,7 +195,8 @@ func (s *Service) Start(ctx context.Context, args target.Args, out compose.Outpu
 // is a change.
 func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
 	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
-		if err := s.checkAgain(ctx, model); err != nil {
+		// Its sources may lead elsewhere by now.
+		if _, err := s.checkSources(ctx, s.deployedCandidate(model)); err != nil {
 			return err
 		}
 		return s.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)

@@ -142,27 +142,18 @@ func (s *Service) startDeployed(ctx context.Context, out compose.Output, service
 	if err != nil {
 		return err
 	}
-	if err := s.checkAgain(ctx, model); err != nil {
-		return err
-	}
-	if err := s.start(ctx, out, model, state.Deployed, services, flags...); err != nil {
+	c := s.deployedCandidate(model)
+	if err := s.start(ctx, out, c, services, flags...); err != nil {
 		if !networkGone.MatchString(err.Error()) {
 			return err
 		}
 		// A container keeps the network that it was made with, also one that is gone.
 		say(out, "its network was made anew: so are the containers that do not run")
-		if err := s.start(ctx, out, model, state.Deployed, services, "--force-recreate"); err != nil {
+		if err := s.start(ctx, out, c, services, "--force-recreate"); err != nil {
 			return err
 		}
 	}
 	return s.look(ctx, false)
-}
-
-// checkAgain holds what is deployed against the policy, before any of it is started
-// again: its sources may lead elsewhere by now.
-func (s *Service) checkAgain(ctx context.Context, model *compose.Model) error {
-	deployed := s.snapshot().Deployed
-	return s.checkSources(ctx, &candidate{commit: hashes([]string{deployed.Commit})[0], record: deployed, resolved: model})
 }
 
 // look remembers which containers run. After the engine was away that is not yet

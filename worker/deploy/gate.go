@@ -45,8 +45,7 @@ func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	// What is replaced in place has to stop first.
 	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate+c.grace, overdue)
 	defer cancel()
-	s.enter(StepUp, c.commit)
-	if err := s.start(gated, o.out, c.resolved, c.record, s.notStopped(c)); err != nil {
+	if err := s.start(gated, o.out, c, s.notStopped(c)); err != nil {
 		return s.startFailed(ctx, c, err, overdue)
 	}
 	s.enter(StepGate, c.commit)

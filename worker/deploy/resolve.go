@@ -221,13 +221,18 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return &stepError{"check", short(c.commit), err}
 	}
-	refusals := policy.Check(limits, judged.Document(), policy.Disk{})
+	then, err := s.forecast(c.commit)
+	if err != nil {
+		return &stepError{"check", short(c.commit), err}
+	}
+	defer then.Close()
+	refusals := policy.Check(limits, judged.Document(), then)
 	if all, err := c.all(); err == nil {
 		known := map[policy.Refusal]bool{}
 		for _, refusal := range refusals {
 			known[refusal] = true
 		}
-		for _, refusal := range policy.Check(limits, all.Document(), policy.Disk{}) {
+		for _, refusal := range policy.Check(limits, all.Document(), then) {
 			if !known[refusal] {
 				refusals = append(refusals, refusal)
 			}
@@ -236,17 +241,6 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 		return &stepError{"check", short(c.commit), err}
 	}
 	return s.refused(c, refusals)
-}
-
-// checkSources holds the model against the policy once more, with the files
-// that the containers will mount: symlinks in there may have changed since.
-func (s *Service) checkSources(ctx context.Context, c *candidate) error {
-	s.enter(StepSources, c.commit)
-	judged, err := s.asMade(ctx, c.resolved)
-	if err != nil {
-		return err
-	}
-	return s.refused(c, policy.CheckSources(s.limits(), judged.WithoutBuild().Document(), policy.Disk{}))
 }
 
 // asMade is a model with its volumes as the engine has made them: an earlier commit

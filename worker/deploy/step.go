@@ -19,6 +19,8 @@ const (
 	StepCheckout Step = "check out"
 	StepModel    Step = "save the model of"
 	StepSources  Step = "check the sources of"
+	StepCreate   Step = "create the containers of"
+	StepMade     Step = "check what was made of"
 	StepUp       Step = "up"
 	StepGate     Step = "gate"
 	StepRecord   Step = "record"
@@ -30,7 +32,7 @@ const (
 // Steps has all steps in their order, for a test to break off each.
 var Steps = []Step{
 	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
-	StepCheckout, StepModel, StepSources, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,
+	StepCheckout, StepModel, StepSources, StepCreate, StepMade, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,
 }
 
 // enter says that a step begins: to whoever looks at the status, and to a test.

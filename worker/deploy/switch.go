@@ -9,14 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // note records a commit that brings nothing new: the checkout follows, what
@@ -96,14 +94,14 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	s.enter(StepSwitch, c.commit)
 	inPlace := s.cfg.InPlace
 	if inPlace {
-		unsafe, err := s.swappable(ctx, c)
+		why, err := s.notInPlace(ctx, c)
 		if err != nil {
 			return err
 		}
-		if inPlace = !unsafe; inPlace {
+		if inPlace = why == ""; inPlace {
 			s.compareRunning(c)
 		} else {
-			say(o.out, "not in place this time: what runs can write to where the new containers mount from")
+			say(o.out, "not in place this time: %s", why)
 		}
 	}
 	if err := s.update(func(st *State) {
@@ -135,9 +133,6 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := replaceFile(s.cfg.Dir, filepath.Base(s.deployedModel()), c.model); err != nil {
 		return fmt.Errorf("cannot save the model: %w", err)
 	}
-	if err := s.checkSources(ctx, c); err != nil {
-		return &stepError{"start", short(c.commit), err}
-	}
 	return nil
 }
 
@@ -151,21 +146,6 @@ func (s *Service) clear(ctx context.Context, o order) error {
 		}
 	}
 	return s.onDeployed(ctx, o.out, "down", "--remove-orphans")
-}
-
-// swappable tells whether containers that run could lead what the candidate mounts
-// elsewhere, while they are replaced in place: they would do it after the last look
-// at it. So they have to be gone before.
-func (s *Service) swappable(ctx context.Context, c *candidate) (bool, error) {
-	writable, err := s.engine.Writable(ctx, s.cfg.Name)
-	if err != nil {
-		return false, err
-	}
-	limits := s.limits()
-	model := c.resolved.WithoutBuild().Document()
-	alone := policy.CheckSources(limits, model, policy.Disk{})
-	limits.Writable = writable
-	return len(policy.CheckSources(limits, model, policy.Disk{})) > len(alone), nil
 }
 
 // compareRunning finds what there is to know of what runs before it is replaced in
@@ -184,22 +164,6 @@ func (s *Service) compareRunning(c *candidate) {
 			c.done = append(c.done, name)
 		}
 	}
-}
-
-// moveCheckout brings the checkout to the commit. Before it begins it records
-// that files of both commits may be there.
-func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
-	from := s.snapshot().Checkout
-	if len(from) > 0 && !slices.Contains(from, to.String()) {
-		from = append(slices.Clone(from), to.String())
-		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
-			return err
-		}
-	}
-	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
-		return &stepError{"bring the checkout to", short(to), err}
-	}
-	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
 }
 
 // keep has git hold on to what may still be needed: the commits in the
@@ -225,37 +189,6 @@ func hashes(commits []string) []gitrepo.Hash {
 		all = append(all, plumbing.NewHash(commit))
 	}
 	return all
-}
-
-// start starts these compose services of what is in the checkout, all for nil and
-// no others, with the images that they are to have.
-func (s *Service) start(ctx context.Context, out compose.Output, model *compose.Model, r *Record, services []string, flags ...string) error {
-	if services != nil && len(services) == 0 {
-		return nil
-	}
-	model = model.Clone()
-	now, err := s.engine.ImageIDs(ctx, model.Images(s.cfg.Name))
-	if err != nil {
-		return err
-	}
-	moved := map[string]string{}
-	for service, id := range r.Images {
-		if id != "" && now[service] != id {
-			moved[service] = id // its name means another image by now, or none
-		}
-	}
-	model.RunImages(moved)
-	for _, service := range model.Services() {
-		model.Label(service, compose.InputsLabel, s.inputs(model, service, r))
-	}
-	if err := replaceFile(s.cfg.Dir, filepath.Base(s.startModel()), model.Encode()); err != nil {
-		return fmt.Errorf("cannot save the model: %w", err)
-	}
-	up := append([]string{"up", "--detach", "--remove-orphans", "--no-build", "--pull", "never"}, flags...)
-	if services != nil {
-		up = append(up, "--no-deps", "--")
-	}
-	return s.inCheckout(ctx, s.startModel(), out, append(up, services...)...)
 }
 
 // inputs identifies what a compose service uses beside its model. Compose

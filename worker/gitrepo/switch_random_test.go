@@ -80,9 +80,11 @@ func (c *checkoutTest) switchAndMakeWay(from []Hash, to Hash, mine map[string]st
 	c.t.Helper()
 	for obstacles := 0; ; obstacles++ {
 		before := listing(c.t, c.checkout)
+		foreseen := c.foresee(from, to, before)
 		err := c.Switch(c.t.Context(), from, to, c.checkout)
 		if err == nil {
 			c.at = to
+			c.wantForeseen(foreseen)
 			return obstacles > 0
 		}
 		var inTheWay *InTheWayError

@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// Links reads symlinks.
+// Links reads symlinks. Of a commit that is not in the checkout yet it says what
+// will be there.
 type Links interface {
 	// Readlink returns what the symlink at path holds; "" if there is none, be
 	// it something else or nothing at all.
@@ -27,6 +28,19 @@ func (Disk) Readlink(path string) (string, error) {
 		return "", nil
 	}
 	return target, err
+}
+
+// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a
+// regular file, and whether anything is. It follows no symlink.
+func (Disk) Kind(path string) (kind fs.FileMode, there bool, err error) {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	}
+	return info.Mode().Type(), true, nil
 }
 
 // source is a path on the host that a model uses.
@@ -67,15 +81,16 @@ type resolved struct {
 // roots resolves paths, and knows which of them may be mounted.
 type roots struct {
 	disk      Links
-	repo      string // the tree that the model's paths are judged in: stage or checkout
-	checkout  string
+	tree      string // where the model's paths are: the stage or the checkout, as written
+	repo      string // the same, resolved
+	checkout  string // resolved
 	forbidden []string
 	granted   []string // what `allow = ["bind:…"]` names
 	steps     int      // that were taken so far
 }
 
 func newRoots(l Limits, disk Links, repo string) *roots {
-	r := &roots{disk: disk}
+	r := &roots{disk: disk, tree: repo}
 	r.repo, r.checkout = r.resolve(repo).path, r.resolve(l.Checkout).path
 	for _, dir := range append([]string{"/proc"}, l.Forbidden...) {
 		r.forbidden = append(r.forbidden, r.resolve(dir).path)
@@ -97,16 +112,20 @@ func newRoots(l Limits, disk Links, repo string) *roots {
 	return r
 }
 
-// resolve follows the symlinks of an absolute path, as the kernel will when a
-// container mounts it: what is in the checkout then is what is in the tree that is
-// judged.
-func (r *roots) resolve(path string) resolved { return r.follow(path, true) }
+// end follows a source to where it leads. What is mounted is followed in the
+// checkout, where it will be: a symlink to the stage leads out of that. What a build
+// reads is followed in the stage, where it is.
+func (r *roots) end(s source) resolved {
+	if rest, inTree := strings.CutPrefix(s.path, r.tree+"/"); inTree && s.mounted {
+		return r.resolve(r.checkout + "/" + rest)
+	} else if s.path == r.tree && s.mounted {
+		return r.resolve(r.checkout)
+	}
+	return r.resolve(s.path)
+}
 
-// resolveNow follows the symlinks as they are now: a build reads them before the
-// checkout is what the tree is.
-func (r *roots) resolveNow(path string) resolved { return r.follow(path, false) }
-
-func (r *roots) follow(path string, later bool) resolved {
+// resolve follows the symlinks of an absolute path, as the kernel does.
+func (r *roots) resolve(path string) resolved {
 	var to resolved
 	done, rest := "/", strings.Split(path, "/")
 	for len(rest) > 0 {
@@ -138,8 +157,6 @@ func (r *roots) follow(path string, later bool) resolved {
 			if filepath.IsAbs(target) {
 				done = "/"
 			}
-		case later && done == r.checkout:
-			done = r.repo
 		}
 	}
 	if path != "" {
@@ -157,10 +174,7 @@ func (c *checker) judge(r *roots, sources []source) {
 		writable[r.resolve(path).path] = place{path: "a container that still runs"}
 	}
 	for _, s := range sources {
-		end := r.resolve(s.path)
-		if !s.mounted {
-			end = r.resolveNow(s.path)
-		}
+		end := r.end(s)
 		why, entry := r.complaint(s, end)
 		if why != "" && c.refuse(s.at, r.show(s.path), why, entry) || !s.mounted {
 			continue
@@ -179,7 +193,7 @@ func (c *checker) judge(r *roots, sources []source) {
 // allow that would grant it.
 func (r *roots) complaint(s source, end resolved) (why, entry string) {
 	why, entry = "it is not in the repository", liftBind+end.path
-	if to := r.show(end.path); to != r.show(s.path) {
+	if to := r.showEnd(s, end.path); to != r.show(s.path) {
 		why = "it leads to " + to + ", which is not in the repository"
 	}
 	in := func(dir string) bool { return within(dir, end.path) }
@@ -195,8 +209,8 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 		if r.isForbidden(end.path) || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, end.path) }) {
 			entry = ""
 		}
-		return "this service's user may not look where " + r.show(end.path) + " leads", entry
-	case in(r.repo), s.both && in(r.checkout):
+		return "this service's user may not look where " + r.showEnd(s, end.path) + " leads", entry
+	case s.mounted && in(r.checkout), !s.mounted && in(r.repo), s.both && in(r.checkout):
 		return "", ""
 	case r.isForbidden(end.path):
 		return why + ", and no entry of allow grants it", ""
@@ -229,8 +243,19 @@ func (r *roots) isForbidden(path string) bool {
 }
 
 // show shortens what is in the repository to its path in there.
-func (r *roots) show(path string) string {
-	for _, root := range []string{r.repo, r.checkout} {
+func (r *roots) show(path string) string { return shorten(path, r.repo, r.checkout) }
+
+// showEnd is show for where a source leads. For what is mounted the stage is a
+// directory like any other.
+func (r *roots) showEnd(s source, path string) string {
+	if s.mounted {
+		return shorten(path, r.checkout)
+	}
+	return r.show(path)
+}
+
+func shorten(path string, roots ...string) string {
+	for _, root := range roots {
 		if within(root, path) {
 			return "." + strings.TrimPrefix(path, root)
 		}

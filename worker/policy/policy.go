@@ -57,7 +57,8 @@ func (r Refusal) String() string {
 
 // Check returns all refusals of a model, sorted by path. The model is what
 // `docker compose config --format json` printed, decoded: numbers are
-// json.Number, a dollar is a dollar, and paths are in the stage.
+// json.Number, a dollar is a dollar, and paths are in the stage. links looks at the
+// checkout as it will be when the model's commit is there.
 func Check(l Limits, model map[string]any, links Links) []Refusal {
 	c := &checker{Limits: l, model: model}
 	c.visit(schema, place{}, model)

@@ -164,7 +164,7 @@ func TestCases(t *testing.T) {
 			}
 			c := readCase(t, input+"\n")
 			model := c.model(t)
-			refusals := Check(c.limits, model, Disk{})
+			refusals := Check(c.limits, model, laidOut(c.limits))
 			got := c.text(refusals)
 			if *update {
 				if err := os.WriteFile(path, []byte(input+"\n"+dashes+got), 0o644); err != nil {
@@ -191,7 +191,7 @@ func (c *testCase) checkAllow(t *testing.T, model map[string]any, refusals []Ref
 		}
 		limits := c.limits
 		limits.Allow = append(limits.Allow[:len(limits.Allow):len(limits.Allow)], refusal.Allow)
-		for _, left := range Check(limits, model, Disk{}) {
+		for _, left := range Check(limits, model, laidOut(limits)) {
 			if left == refusal {
 				t.Errorf("allow = [%s] does not lift: %s", strconv.Quote(refusal.Allow), refusal)
 			}
@@ -206,7 +206,7 @@ func (c *testCase) checkUnknown(t *testing.T, model map[string]any) {
 	const key = "unheard-of"
 	for _, object := range fixedObjects(schema, model) {
 		object[key] = false
-		refusals := Check(c.limits, model, Disk{})
+		refusals := Check(c.limits, model, laidOut(c.limits))
 		delete(object, key)
 		found := false
 		for _, r := range refusals {

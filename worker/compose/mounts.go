@@ -1,0 +1,140 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/volume"
+)
+
+// Mount is what one of a project's containers mounts.
+type Mount struct {
+	Container, Name string // the container's ID and name
+	Service         string // its compose service
+	Image           string // the image's ID
+	Volume          string // the volume's name; empty: it is none
+	Source          string // the path on the host; empty: a volume that the engine keeps
+	Target          string // the path in the container
+	Writable        bool
+}
+
+// Named tells whether it is something that somebody has chosen, and not a volume
+// that the engine made for this container alone.
+func (m Mount) Named() bool { return m.Volume == "" || !anonymousVolume.MatchString(m.Volume) }
+
+var anonymousVolume = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// Mounts returns what a project's containers mount, whatever state they are in.
+func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var all []Mount
+	var volumes []string
+	for _, summary := range summaries {
+		for _, m := range summary.Mounts {
+			found := Mount{Container: summary.ID, Service: summary.Labels[serviceLabel], Image: summary.ImageID, Target: m.Destination, Writable: m.RW}
+			if len(summary.Names) > 0 {
+				found.Name = strings.TrimPrefix(summary.Names[0], "/")
+			}
+			switch m.Type {
+			case mount.TypeBind:
+				found.Source = m.Source
+			case mount.TypeVolume:
+				found.Volume = m.Name
+				volumes = append(volumes, m.Name)
+			default:
+				continue
+			}
+			all = append(all, found)
+		}
+	}
+	made, err := e.Volumes(ctx, volumes)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range all {
+		if device := made[m.Volume].Options["device"]; filepath.IsAbs(device) {
+			all[i].Source = device
+		}
+	}
+	return all, nil
+}
+
+// Volume is how the engine made a volume, which it keeps whatever a model says.
+type Volume struct {
+	Driver  string
+	Options map[string]string
+}
+
+// Volumes returns those of the named volumes that there are, with one call.
+func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume, error) {
+	found := map[string]Volume{}
+	if len(names) == 0 {
+		return found, nil
+	}
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.VolumeList(ctx, volume.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the volumes: %w", err)
+	}
+	for _, v := range list.Volumes {
+		if slices.Contains(names, v.Name) {
+			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options}
+		}
+	}
+	return found, nil
+}
+
+// DeclaredVolumes returns the paths at which an image wants volumes; none where
+// there is no such image.
+func (e *Engine) DeclaredVolumes(ctx context.Context, image string) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	inspect, err := c.ImageInspect(ctx, image)
+	if errdefs.IsNotFound(err) || err == nil && inspect.Config == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
+	}
+	var paths []string
+	for path := range inspect.Config.Volumes {
+		paths = append(paths, filepath.Clean(path))
+	}
+	return paths, nil
+}
+
+// End stops a container, with the time that it has for that, and removes it. Its
+// volumes stay.
+func (e *Engine) End(ctx context.Context, id string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	if err := c.ContainerStop(ctx, id, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot stop container %s: %w", id, err)
+	}
+	if err := c.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot remove container %s: %w", id, err)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"pgo/internal/printable"
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+	"pgo/worker/policy"
+)
+
+// The engine starts a container again by its restart policy, or with the host, and
+// then follows the paths that it mounts anew. So the checkout never moves under a
+// container for which they would lead elsewhere, whatever the reason for the move.
+
+// moveCheckout brings the checkout to the commit. Before it begins it records
+// that files of both commits may be there, and ends the containers that must not
+// live to see it.
+func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
+	led, err := s.ledElsewhere(ctx, to)
+	if err != nil {
+		return &stepError{"bring the checkout to", short(to), err}
+	}
+	for _, m := range firstOfEach(led) {
+		s.log.Warn("ending a container before the checkout moves: its mount would lead elsewhere",
+			"container", m.Name, "mount", printable.Line(m.Target), "commit", short(to))
+		if err := s.engine.End(ctx, m.Container); err != nil {
+			return &stepError{"bring the checkout to", short(to), err}
+		}
+	}
+	from := s.snapshot().Checkout
+	if len(from) > 0 && !slices.Contains(from, to.String()) {
+		from = append(slices.Clone(from), to.String())
+		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
+			return err
+		}
+	}
+	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", short(to), err}
+	}
+	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
+}
+
+// firstOfEach returns one mount of each container.
+func firstOfEach(mounts []compose.Mount) []compose.Mount {
+	var firsts []compose.Mount
+	for _, m := range mounts {
+		if !slices.ContainsFunc(firsts, func(f compose.Mount) bool { return f.Container == m.Container }) {
+			firsts = append(firsts, m)
+		}
+	}
+	return firsts
+}
+
+// forecast is what will be in the checkout once it is at the commit. Close it.
+func (s *Service) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
+	return s.repo.Forecast(hashes(s.snapshot().Checkout), to, s.checkout(), policy.Disk{})
+}
+
+// ledElsewhere returns the mounts of existing containers that would lead elsewhere,
+// to something of another kind or to nothing, once the checkout is at the commit.
+func (s *Service) ledElsewhere(ctx context.Context, to gitrepo.Hash) ([]compose.Mount, error) {
+	mounts, err := s.engine.Mounts(ctx, s.cfg.Name)
+	if err != nil || len(mounts) == 0 {
+		return nil, err
+	}
+	return s.led(mounts, to)
+}
+
+func (s *Service) led(mounts []compose.Mount, to gitrepo.Hash) ([]compose.Mount, error) {
+	then, err := s.forecast(to)
+	if err != nil {
+		return nil, err
+	}
+	defer then.Close()
+	var paths []string
+	for _, m := range mounts {
+		if m.Source != "" {
+			paths = append(paths, m.Source)
+		}
+	}
+	moved := policy.Moved(paths, policy.Disk{}, then)
+	return slices.DeleteFunc(slices.Clone(mounts), func(m compose.Mount) bool { return !slices.Contains(moved, m.Source) }), nil
+}
+
+// notInPlace returns why the candidate cannot replace what runs in place; "" if it
+// can. Otherwise all that runs has to be gone before.
+func (s *Service) notInPlace(ctx context.Context, c *candidate) (why string, err error) {
+	mounts, err := s.engine.Mounts(ctx, s.cfg.Name)
+	if err != nil || len(mounts) == 0 {
+		return "", err
+	}
+	led, err := s.led(mounts, c.commit)
+	if err != nil {
+		return "", err
+	}
+	if len(led) > 0 {
+		return led[0].Name + " mounts " + brief(s.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit", nil
+	}
+	if s.swappable(c, mounts) {
+		return "what runs can write to where the new containers mount from", nil
+	}
+	for _, m := range mounts {
+		inherits, err := s.inherits(ctx, c, m)
+		if err != nil {
+			return "", err
+		}
+		if inherits {
+			return fmt.Sprintf("the new container of %s would inherit what %s mounts at %s", m.Service, m.Name, brief(m.Target)), nil
+		}
+	}
+	return "", nil
+}
+
+// inRepository is a path in the checkout as the repository has it.
+func (s *Service) inRepository(path string) string {
+	if rel, err := filepath.Rel(s.checkout(), path); err == nil && filepath.IsLocal(rel) {
+		return "./" + rel
+	}
+	return path
+}
+
+// swappable tells whether containers that run could lead what the candidate mounts
+// elsewhere, while they are replaced in place: they would do it after the last look
+// at it.
+func (s *Service) swappable(c *candidate, mounts []compose.Mount) bool {
+	limits := s.limits()
+	model := c.resolved.WithoutBuild().Document()
+	alone := policy.CheckSources(limits, model, policy.Disk{})
+	for _, m := range mounts {
+		if m.Writable && m.Source != "" {
+			limits.Writable = append(limits.Writable, m.Source)
+		}
+	}
+	return len(policy.CheckSources(limits, model, policy.Disk{})) > len(alone)
+}
+
+// inherits tells whether compose would hand a mount of a container on to the one
+// that replaces it, although the new model does not ask for it: where that wants a
+// volume without a name, or its image does, compose takes whatever is there, a bind
+// mount of the old model included.
+func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount) (bool, error) {
+	kept, wanted := c.resolved.MountAt(m.Service, m.Target)
+	if kept || !m.Named() {
+		return false, nil
+	}
+	if wanted {
+		return true, nil
+	}
+	image := c.record.Images[m.Service]
+	if image == "" {
+		return false, nil // there is no such compose service any more
+	}
+	declared, err := s.engine.DeclaredVolumes(ctx, image)
+	return slices.Contains(declared, m.Target), err
+}

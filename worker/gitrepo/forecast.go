@@ -1,0 +1,188 @@
+package gitrepo
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+)
+
+// Lookup looks at a path of this host, without following a symbolic link there.
+type Lookup interface {
+	// Readlink returns what the symbolic link at path holds; "" if there is none.
+	Readlink(path string) (string, error)
+	// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a
+	// regular file, and whether anything is.
+	Kind(path string) (kind fs.FileMode, there bool, err error)
+}
+
+// Forecast is the Lookup of a time to come, when a checkout was brought to a
+// commit: the commit's files, and those that git does not track as they are now.
+// It changes nothing.
+type Forecast struct {
+	now   Lookup
+	dir   string // the checkout, without symbolic links on the way to it
+	store objectStore
+	want  tree
+	going names           // the files in the checkout that git will remove
+	empty map[string]bool // directories of which nothing will be left
+}
+
+// Forecast tells what Switch with the same arguments would lead to. now looks at
+// what is there today. Close it.
+func (r *Repo) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast, error) {
+	real, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		real, err = dir, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &Forecast{now: now, dir: real, store: r.store(), empty: map[string]bool{}}
+	if f.want, err = readTree(f.store, to); err == nil {
+		f.going, err = f.leaving(from, trackedBeside(dir))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// leaving returns the files of git's that the commit does not have.
+func (f *Forecast) leaving(from []Hash, record trackedFile) (names, error) {
+	tracked, known, err := record.read()
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		for _, commit := range from {
+			old, err := readTree(f.store, commit)
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range old.files() {
+				tracked[name] = true
+			}
+		}
+	}
+	for name := range tracked {
+		if _, stays := f.want.file(name); stays {
+			delete(tracked, name)
+		}
+	}
+	return tracked, nil
+}
+
+// Close lets go of the repository.
+func (f *Forecast) Close() { f.store.close() }
+
+// Readlink implements Lookup. The directories above the path are taken for what
+// they are called.
+func (f *Forecast) Readlink(path string) (string, error) {
+	name, inside := f.inside(path)
+	if !inside {
+		return f.now.Readlink(path)
+	}
+	switch e, found := f.want[name]; {
+	case found && e.mode == filemode.Symlink:
+		return readLink(f.store, e.hash)
+	case found, f.going[name]:
+		return "", nil
+	}
+	if direct, err := f.direct(name); err != nil || !direct {
+		return "", err
+	}
+	return f.now.Readlink(path)
+}
+
+// Kind implements Lookup.
+func (f *Forecast) Kind(path string) (kind fs.FileMode, there bool, err error) {
+	name, inside := f.inside(path)
+	if !inside {
+		return f.now.Kind(path)
+	}
+	switch e, found := f.want[name]; {
+	case found && (e.mode == filemode.Dir || e.mode == filemode.Submodule):
+		return fs.ModeDir, true, nil
+	case found && e.mode == filemode.Symlink:
+		return fs.ModeSymlink, true, nil
+	case found:
+		return 0, true, nil
+	case f.going[name]:
+		return 0, false, nil
+	}
+	if direct, err := f.direct(name); err != nil || !direct {
+		return 0, false, err
+	}
+	kind, there, err = f.now.Kind(path)
+	if err == nil && there && kind.IsDir() && f.emptied(name) {
+		return 0, false, nil
+	}
+	return kind, there, err
+}
+
+// direct tells whether what is at a path in the checkout today will be there: all
+// above it is a directory, and stays one. Behind a link that goes, nothing is of the
+// checkout's.
+func (f *Forecast) direct(name string) (bool, error) {
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		if _, file := f.want.file(name[:i]); file {
+			return false, nil
+		}
+		kind, there, err := f.now.Kind(filepath.Join(f.dir, name[:i]))
+		if err != nil || !there || !kind.IsDir() {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// emptied tells whether a directory goes with the last of its files. One that
+// cannot be read holds something of another user's.
+func (f *Forecast) emptied(dir string) bool {
+	if empty, known := f.empty[dir]; known {
+		return empty
+	}
+	f.empty[dir] = f.holdsGoing(dir) && !f.holdsMore(dir)
+	return f.empty[dir]
+}
+
+// holdsGoing tells whether there is a file below a directory that git will remove.
+func (f *Forecast) holdsGoing(dir string) bool {
+	for name := range f.going {
+		if !strings.HasPrefix(name, dir+"/") {
+			continue
+		}
+		if _, there, err := f.now.Kind(filepath.Join(f.dir, name)); there && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsMore tells whether something in a directory stays.
+func (f *Forecast) holdsMore(dir string) bool {
+	entries, err := os.ReadDir(filepath.Join(f.dir, dir))
+	if err != nil {
+		return true
+	}
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if !f.going[name] && !(e.IsDir() && f.emptied(name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// inside returns a path as git writes it, if it lies in the checkout.
+func (f *Forecast) inside(path string) (name string, inside bool) {
+	return strings.CutPrefix(path, f.dir+"/")
+}

@@ -1,0 +1,382 @@
+package policy
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Made is what an engine made of a model, in its own words: the JSON that docker
+// inspect prints, numbers as json.Number.
+type Made struct {
+	Containers []map[string]any  // those that never ran
+	Services   map[string]string // of all of the project's containers, by ID: their compose services
+	Networks   []map[string]any  // that the project made
+	Runtime    string            // that the engine gives a container which names none
+	Cgroupns   string            // the same for its cgroup namespace
+}
+
+// CheckMade holds what an engine made of a model against the model, which has
+// passed the policy. What the engine has is what will run: so whatever it has that
+// the model does not ask for is refused, be it that compose understood the model in
+// another way, added something of its own, or that this package did not know what a
+// key leads to. What an engine says in words that are not known here is refused as
+// well. images has the ID of each compose service's image.
+func CheckMade(l Limits, model map[string]any, made Made, images map[string]string) []Refusal {
+	c := &checker{Limits: l, model: model}
+	for _, words := range made.Containers {
+		c.container(words, made, images)
+	}
+	for _, words := range made.Networks {
+		c.madeNetwork(words)
+	}
+	return c.sorted()
+}
+
+func containerPlace(words map[string]any) place {
+	return place{path: "container " + strings.TrimPrefix(str(words["Name"]), "/") + ":"}
+}
+
+// said is a key in the engine's words.
+func (p place) said(key string) place {
+	return place{path: p.path + " " + key, name: key}
+}
+
+// notAsked is why most of what CheckMade refuses is.
+const notAsked = "the compose file that was checked does not ask for it"
+
+// witness is one container held against its compose service.
+type witness struct {
+	*checker
+	Made
+	at      place
+	id      string
+	service map[string]any
+	name    string         // of the compose service
+	host    map[string]any // HostConfig
+	config  map[string]any // Config
+}
+
+func (c *checker) container(words map[string]any, made Made, images map[string]string) {
+	w := &witness{checker: c, Made: made, at: containerPlace(words), id: str(words["Id"]), host: object(words["HostConfig"]), config: object(words["Config"])}
+	labels := object(w.config["Labels"])
+	w.name = str(labels["com.docker.compose.service"])
+	w.service = object(object(c.model["services"])[w.name])
+	if w.service == nil || labels["com.docker.compose.project"] != c.Service {
+		c.refuse(w.at.said("labels"), w.name, "there is no such compose service in the file that was checked", "")
+		return
+	}
+	for key, v := range w.host {
+		w.hostKey(key, v)
+	}
+	w.labels(labels)
+	w.ports()
+	w.masked()
+	w.mounts(list(words["Mounts"]))
+	w.networks(strings.TrimPrefix(str(words["Name"]), "/"), object(object(words["NetworkSettings"])["Networks"]))
+	if want := images[w.name]; want != "" && words["Image"] != want {
+		w.refuse(w.at.said("Image"), words["Image"], "checked was "+want, "")
+	}
+}
+
+// refuseSaid refuses what the engine says at a place.
+func (w *witness) refuseSaid(key string, found any) {
+	w.refuse(w.at.said(key), found, notAsked, "")
+}
+
+// hostKey judges one key of HostConfig.
+func (w *witness) hostKey(key string, v any) {
+	at := "HostConfig." + key
+	switch check := hostConfig[key]; {
+	case !asksFor(v):
+	case check == nil:
+		w.refuse(w.at.said(at), v, "this version of pgo does not know what that is", "key:engine."+at)
+	default:
+		check(w, at, v)
+	}
+}
+
+// asksFor tells whether a value in the engine's words is more than nothing.
+func asksFor(v any) bool {
+	switch v := v.(type) {
+	case []any:
+		return slices.ContainsFunc(v, asksFor)
+	case map[string]any:
+		return len(v) > 0
+	}
+	text, _ := scalarText(v)
+	return text != "" && text != "false" && text != "0"
+}
+
+// said is the judgement of one key of HostConfig that asks for something.
+type said func(w *witness, at string, v any)
+
+// hostConfig has every key of HostConfig that engines from 20.10 on have.
+var hostConfig = map[string]said{
+	"AutoRemove": notToBe, "Cgroup": notToBe, "ContainerIDFile": notToBe, "PublishAllPorts": notToBe, "VolumeDriver": notToBe,
+
+	"Privileged":     whether("privileged"),
+	"OomKillDisable": whether("oom_kill_disable"),
+
+	"CgroupParent": word("cgroup_parent"),
+	"Isolation":    word("isolation", "default"),
+	"OomScoreAdj":  word("oom_score_adj"),
+	"UTSMode":      word("uts"),
+	"UsernsMode":   word("userns_mode"),
+	"CgroupnsMode": func(w *witness, at string, v any) { word("cgroup", w.Cgroupns)(w, at, v) },
+	"Runtime":      func(w *witness, at string, v any) { word("runtime", w.Runtime)(w, at, v) },
+	"IpcMode":      namespace("ipc", "private", "shareable"),
+	"PidMode":      namespace("pid"),
+	"NetworkMode":  (*witness).networkMode,
+	"VolumesFrom":  (*witness).volumesFrom,
+
+	"Annotations":       pairs("annotations"),
+	"StorageOpt":        pairs("storage_opt"),
+	"Sysctls":           pairs("sysctls"),
+	"CapAdd":            entries("cap_add", capability),
+	"DeviceCgroupRules": entries("device_cgroup_rules", nil),
+	"ExtraHosts":        entries("extra_hosts", hostEntry),
+	"GroupAdd":          entries("group_add", nil),
+	"SecurityOpt":       (*witness).securityOpt,
+	"DeviceRequests":    (*witness).deviceRequests,
+	"Devices":           (*witness).devices,
+	"LogConfig":         (*witness).logConfig,
+
+	// Judged with what the engine made of them.
+	"Binds": fine, "Mounts": fine, "PortBindings": fine, "MaskedPaths": fine, "ReadonlyPaths": fine,
+
+	// They take from a container, or are its own business; the policy has bounds for them.
+	"CapDrop": fine, "ConsoleSize": fine, "Dns": fine, "DnsOptions": fine, "DnsSearch": fine, "Init": fine, "Links": fine,
+	"ReadonlyRootfs": fine, "RestartPolicy": fine, "ShmSize": fine, "Tmpfs": fine, "Ulimits": fine,
+	"BlkioDeviceReadBps": fine, "BlkioDeviceReadIOps": fine, "BlkioDeviceWriteBps": fine, "BlkioDeviceWriteIOps": fine,
+	"BlkioWeight": fine, "BlkioWeightDevice": fine, "CpuCount": fine, "CpuPercent": fine, "CpuPeriod": fine, "CpuQuota": fine,
+	"CpuRealtimePeriod": fine, "CpuRealtimeRuntime": fine, "CpuShares": fine, "CpusetCpus": fine, "CpusetMems": fine, "NanoCpus": fine,
+	"IOMaximumBandwidth": fine, "IOMaximumIOps": fine, "KernelMemory": fine, "KernelMemoryTCP": fine, "Memory": fine,
+	"MemoryReservation": fine, "MemorySwap": fine, "MemorySwappiness": fine, "PidsLimit": fine,
+}
+
+func fine(*witness, string, any) {}
+
+func notToBe(w *witness, at string, v any) { w.refuseSaid(at, v) }
+
+// whether is for what a key of the compose service asks for or does not.
+func whether(key string) said {
+	return func(w *witness, at string, v any) {
+		if w.service[key] != true {
+			w.refuseSaid(at, v)
+		}
+	}
+}
+
+// word is for what a key of the compose service says in the same word. usual is
+// what the engine has where it says nothing.
+func word(key string, usual ...string) said {
+	return func(w *witness, at string, v any) {
+		got, _ := scalarText(v)
+		want, _ := scalarText(w.service[key])
+		if got != want && (want != "" || !slices.Contains(usual, got)) {
+			w.refuseSaid(at, v)
+		}
+	}
+}
+
+// namespace is word for what may be another container's.
+func namespace(key string, usual ...string) said {
+	return func(w *witness, at string, v any) {
+		if !w.isOther(str(w.service[key]), str(v)) {
+			word(key, usual...)(w, at, v)
+		}
+	}
+}
+
+// isOther tells whether the engine has the container that was asked for:
+// service:NAME is one of that compose service, and which container:NAME is the
+// operator has allowed.
+func (w *witness) isOther(asked, got string) bool {
+	id, other := strings.CutPrefix(got, "container:")
+	if service, own := strings.CutPrefix(asked, "service:"); own {
+		return other && w.Services[id] == service
+	}
+	return other && isContainer(asked)
+}
+
+// entries is for lists of which each entry was asked for. same spells what means the
+// same alike.
+func entries(key string, same func(string) string) said {
+	return func(w *witness, at string, v any) {
+		w.listed(at, list(v), texts(list(w.service[key]), same), same)
+	}
+}
+
+func (w *witness) listed(at string, got []any, want []string, same func(string) string) {
+	for _, entry := range got {
+		if text, scalar := scalarText(entry); !scalar || !slices.Contains(want, apply(same, text)) {
+			w.refuseSaid(at, entry)
+		}
+	}
+}
+
+// texts returns the entries of a list as text.
+func texts(all []any, same func(string) string) []string {
+	var found []string
+	for _, v := range all {
+		if text, scalar := scalarText(v); scalar {
+			found = append(found, apply(same, text))
+		}
+	}
+	return found
+}
+
+func apply(same func(string) string, text string) string {
+	if same == nil {
+		return text
+	}
+	return same(text)
+}
+
+// pairs is for names with values of which each was asked for.
+func pairs(key string) said {
+	return func(w *witness, at string, v any) {
+		want := object(w.service[key])
+		for name, value := range object(v) {
+			got, _ := scalarText(value)
+			if text, asked := scalarText(want[name]); !asked || text != got {
+				w.refuseSaid(at+"."+name, value)
+			}
+		}
+	}
+}
+
+// hostEntry spells an entry of extra_hosts as the engine has it.
+func hostEntry(entry string) string {
+	if name, address, found := strings.Cut(entry, "="); found {
+		return name + ":" + address
+	}
+	return entry
+}
+
+// securityOpt: compose writes the content of a seccomp profile in the place of its
+// path, and takes systempaths for itself. An engine adds labels where a container
+// shares a namespace with another or with the host.
+func (w *witness) securityOpt(at string, v any) {
+	want := texts(list(w.service["security_opt"]), securityOption)
+	shares := asksFor(w.service["pid"]) || asksFor(w.service["ipc"]) || w.service["privileged"] == true
+	for _, entry := range list(v) {
+		option := securityOption(str(entry))
+		if !slices.Contains(want, option) && !(shares && strings.HasPrefix(option, "label=")) {
+			w.refuseSaid(at, entry)
+		}
+	}
+}
+
+func securityOption(option string) string {
+	name, value, found := strings.Cut(option, "=")
+	if !found {
+		name, value, found = strings.Cut(option, ":")
+	}
+	switch {
+	case name == "no-new-privileges" && !found:
+		value = "true"
+	case name == "seccomp" && value != "unconfined" && value != "builtin":
+		value = "a profile"
+	}
+	return name + "=" + value
+}
+
+// unmasked tells whether the compose service may see all of /proc.
+func (w *witness) unmasked() bool {
+	return w.service["privileged"] == true || slices.Contains(texts(list(w.service["security_opt"]), nil), "systempaths=unconfined")
+}
+
+// masked refuses a container that sees what the engine hides from every other.
+func (w *witness) masked() {
+	for _, key := range []string{"MaskedPaths", "ReadonlyPaths"} {
+		if len(list(w.host[key])) == 0 && !w.unmasked() {
+			w.refuse(w.at.said("HostConfig."+key), w.host[key], "the compose file that was checked does not ask for unmasked paths", "")
+		}
+	}
+}
+
+// isCDI tells whether an entry of devices names one that a vendor describes.
+func isCDI(device map[string]any) bool {
+	return device["source"] == device["target"] && !filepath.IsAbs(str(device["source"])) && strings.Contains(str(device["source"]), "=")
+}
+
+func (w *witness) devices(at string, v any) {
+	for _, entry := range list(v) {
+		got := object(entry)
+		if !slices.ContainsFunc(list(w.service["devices"]), func(v any) bool {
+			want := object(v)
+			return got["PathOnHost"] == want["source"] && got["PathInContainer"] == want["target"] &&
+				got["CgroupPermissions"] == cmp.Or(str(want["permissions"]), "rwm")
+		}) {
+			w.refuseSaid(at, entry)
+		}
+	}
+}
+
+func (w *witness) deviceRequests(at string, v any) {
+	deploy := object(object(object(w.service["deploy"])["resources"])["reservations"])
+	if !set(w.service["gpus"]) && !set(deploy["devices"]) &&
+		!slices.ContainsFunc(list(w.service["devices"]), func(v any) bool { return isCDI(object(v)) }) {
+		w.refuseSaid(at, v)
+	}
+}
+
+// logConfig: an engine adds its own options to those of its own default driver, but
+// no templates that it executes.
+func (w *witness) logConfig(at string, v any) {
+	got, want := object(v), object(w.service["logging"])
+	if driver := str(want["driver"]); driver != "" && got["Type"] != driver {
+		w.refuseSaid(at+".Type", got["Type"])
+	}
+	options := object(want["options"])
+	for name, value := range object(got["Config"]) {
+		have, _ := scalarText(value)
+		asked, known := scalarText(options[name])
+		if known && have != asked || !known && strings.Contains(have, "{{") {
+			w.refuseSaid(at+".Config."+name, value)
+		}
+	}
+}
+
+func (w *witness) volumesFrom(at string, v any) {
+	for _, entry := range list(v) {
+		id, _, _ := strings.Cut(str(entry), ":")
+		if !slices.ContainsFunc(list(w.service["volumes_from"]), func(v any) bool {
+			asked, _, _ := strings.Cut(strings.TrimPrefix(str(v), "container:"), ":")
+			return isContainer(str(v)) && asked == id || w.Services[id] == asked
+		}) {
+			w.refuseSaid(at, entry)
+		}
+	}
+}
+
+// labels: what compose marks its own by is compose's, and what the file says is as
+// the file says. Others come from the image.
+func (w *witness) labels(got map[string]any) {
+	for name, value := range object(w.service["labels"]) {
+		if text, _ := scalarText(value); got[name] != text {
+			w.refuse(w.at.said("Labels."+name), got[name], "the compose file that was checked has "+show(value), "")
+		}
+	}
+}
+
+func (w *witness) ports() {
+	for target, bindings := range object(w.host["PortBindings"]) {
+		port, protocol, _ := strings.Cut(target, "/")
+		for _, b := range list(bindings) {
+			got := object(b)
+			if !slices.ContainsFunc(list(w.service["ports"]), func(v any) bool {
+				want := object(v)
+				number, _ := scalarText(want["target"])
+				published, _ := scalarText(want["published"])
+				return number == port && cmp.Or(str(want["protocol"]), "tcp") == protocol &&
+					str(got["HostIp"]) == str(want["host_ip"]) && str(got["HostPort"]) == published
+			}) {
+				w.refuseSaid("HostConfig.PortBindings."+target, b)
+			}
+		}
+	}
+}
