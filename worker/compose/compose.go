@@ -178,30 +178,6 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	}
 }
 
-// environment is compose's whole environment. The service's own env comes
-// before what pgo relies on, so that it cannot change that.
-func (p *Project) environment() []string {
-	env := []string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"LANG=C.UTF-8",
-	}
-	env = append(env, p.Env...)
-	return append(env,
-		"HOME="+p.Home,
-		"DOCKER_CONFIG="+p.Home,
-		"PWD="+p.Checkout,
-		// Set, so that a repository's .env does not choose.
-		"COMPOSE_PROFILES="+strings.Join(p.Profiles, ","),
-		"COMPOSE_COMPATIBILITY=false",
-		// A remote include or extends would make it start git.
-		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
-		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
-		"COMPOSE_MENU=false",
-		"DOCKER_HOST="+p.Host,
-		p.Marker,
-	)
-}
-
 // ShortSecret is what is too short to be a secret, and would be found in many
 // a word.
 const ShortSecret = 8

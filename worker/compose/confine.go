@@ -27,8 +27,7 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime,
 		fmt.Errorf("%w: docker compose did not read the compose file within %s", context.DeadlineExceeded, resolveTime))
 	defer cancel()
-	// Neither the registries' credentials nor the engine are of any use here.
-	cmd.Env = append(cmd.Env, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
+	cmd.Env = p.readingEnvironment()
 	sandbox.Confine(cmd, stage, env)
 	words := &limited{max: maxWords}
 	err := p.run(ctx, cmd, Output{Stdout: stdout, Stderr: words}, "config")

@@ -74,7 +74,11 @@ func (p *Project) resolve(ctx context.Context, stage, file string, profiles []st
 	if stdout.over {
 		return nil, &unresolved{fmt.Sprintf("cannot resolve %s: the model is larger than %d MiB", file, maxModel>>20)}
 	}
-	return Decode(stdout.Bytes())
+	m, err := Decode(stdout.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	return m, p.keepOwn(m)
 }
 
 // unresolved is an ErrNoModel in words.

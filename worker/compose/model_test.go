@@ -2,6 +2,8 @@ package compose
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,6 +110,49 @@ volumes:
 	}
 	if !m.StaysUp("job") || m.StaysUp("web") {
 		t.Error("unless-stopped stays up, no policy does not")
+	}
+}
+
+// An entry of environment without a value asks for what the one who runs compose has:
+// that is the service's env and the repository's .env, and nothing of the worker's.
+func TestWorkersEnvironmentStaysHere(t *testing.T) {
+	p := project(t)
+	p.Env = []string{"TOKEN=of the operator", "LANG=de_DE.UTF-8"}
+	p.Host = "unix:///run/engine.sock"
+	dir := tree(t, map[string]string{".env": "DOTENV=of the repository\n", "compose.yaml": `
+services:
+  web:
+    image: busybox
+    environment: [HOME, PATH, DOCKER_HOST, DOCKER_CONFIG, PGO_SERVICE_DIR, COMPOSE_PROFILES, COMPOSE_MENU, TOKEN, LANG, DOTENV, UNSET]
+    build: {context: ., args: [HOME, PATH, TOKEN]}
+    post_start: [{command: [env], environment: [HOME, TOKEN]}]
+  said:
+    image: busybox
+    environment: {HOME: /home, PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: C.UTF-8}
+`})
+	services := resolve(t, p, dir, "").services()
+	hook := list(services["web"]["post_start"])[0]
+	for place, got := range map[string]any{
+		"TOKEN=of the operator LANG=de_DE.UTF-8 DOTENV=of the repository UNSET=<nil>": services["web"]["environment"],
+		"TOKEN=of the operator": services["web"]["build"].(map[string]any)["args"],
+		"TOKEN=<nil>":           hook["environment"], // compose gives hooks nothing of its own
+		"HOME=/home PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8": services["said"]["environment"],
+	} {
+		variables, _ := got.(map[string]any)
+		for name, value := range variables {
+			if !strings.Contains(place, fmt.Sprintf("%s=%v", name, value)) {
+				t.Errorf("%s is %v, want only %s", name, value, place)
+			}
+		}
+		if want := strings.Count(place, "="); len(variables) != want {
+			t.Errorf("%v, want %s", variables, place)
+		}
+	}
+	for _, name := range []string{"HOME", "DOCKER_CONFIG", "PGO_SERVICE_DIR"} {
+		dir := tree(t, map[string]string{"compose.yaml": "services: {web: {image: busybox, secrets: [s]}}\nsecrets: {s: {environment: " + name + "}}\n"})
+		if _, err := p.Resolve(context.Background(), dir, ""); !errors.Is(err, ErrNoModel) || !strings.Contains(err.Error(), name) {
+			t.Errorf("a secret of %s: %v", name, err)
+		}
 	}
 }
 

@@ -1,0 +1,105 @@
+package compose
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// environment is compose's whole environment. The service's own env comes
+// before what pgo relies on, so that it cannot change that.
+func (p *Project) environment() []string {
+	env := append([]string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"LANG=C.UTF-8",
+	}, p.Env...)
+	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG="+p.Home, "DOCKER_HOST="+p.Host)
+}
+
+// readingEnvironment is that of a compose that only reads a file, which may hand any
+// of it on to containers. It has nothing of this worker's that it can do without:
+// neither the registries' credentials nor the engine are of any use there.
+func (p *Project) readingEnvironment() []string {
+	env := append([]string{"PATH=/nonexistent"}, p.Env...)
+	return append(append(env, p.settings()...), "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
+}
+
+// settings are what compose is told in either case.
+func (p *Project) settings() []string {
+	return []string{
+		"PWD=" + p.Checkout,
+		// Set, so that a repository's .env does not choose.
+		"COMPOSE_PROFILES=" + strings.Join(p.Profiles, ","),
+		"COMPOSE_COMPATIBILITY=false",
+		// A remote include or extends would make it start git.
+		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
+		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",
+		"COMPOSE_MENU=false",
+		p.Marker,
+	}
+}
+
+// workersOwn returns the variables that are this worker's alone, and the value that
+// each has where a file is read; none, where it is not set there. PWD is not among
+// them: it is the checkout, as with compose by hand.
+func (p *Project) workersOwn() map[string]string {
+	own := map[string]string{}
+	for _, env := range [][]string{p.environment(), p.readingEnvironment()} {
+		for _, variable := range env {
+			name, _, _ := strings.Cut(variable, "=")
+			own[name] = ""
+		}
+	}
+	for _, variable := range p.readingEnvironment() {
+		name, value, _ := strings.Cut(variable, "=")
+		own[name] = value
+	}
+	for _, variable := range p.Env {
+		name, value, _ := strings.Cut(variable, "=")
+		if own[name] == value || own[name] == "" {
+			delete(own, name) // the service's, and not the worker's
+		}
+	}
+	delete(own, "PWD")
+	return own
+}
+
+// keepOwn takes out of a model what its containers, builds and hooks would get of
+// this worker's own environment: an entry of environment without a value asks for
+// whatever the one who runs compose has. It is an ErrNoModel if a secret or config
+// cannot be without.
+func (p *Project) keepOwn(m *Model) error {
+	own := p.workersOwn()
+	for _, service := range m.services() {
+		drop(service["environment"], own)
+		if build, ok := service["build"].(map[string]any); ok {
+			drop(build["args"], own)
+		}
+		for _, hook := range []string{"post_start", "pre_start", "pre_stop"} {
+			for _, h := range list(service[hook]) {
+				drop(h["environment"], own)
+			}
+		}
+	}
+	for _, section := range []string{"secrets", "configs"} {
+		entries := objects(m.root[section])
+		for _, name := range slices.Sorted(maps.Keys(entries)) {
+			variable, _ := entries[name]["environment"].(string)
+			if _, workers := own[variable]; workers {
+				return &unresolved{fmt.Sprintf("%s.%s: the variable %s is not set; have an operator set it in the service's env, or choose another name", section, name, variable)}
+			}
+		}
+	}
+	return nil
+}
+
+// drop removes the variables that nobody has given a value, or the worker's own.
+func drop(environment any, own map[string]string) {
+	variables, _ := environment.(map[string]any)
+	for name, value := range variables {
+		if ours, workers := own[name]; workers && (value == nil || value == ours) {
+			delete(variables, name)
+		}
+	}
+}
