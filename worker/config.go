@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"strings"
 	"time"
 
+	"pgo/internal/gitserver"
 	"pgo/proto"
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
@@ -15,7 +17,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 	cfg := deploy.Config{
 		Name:    r.GetName(),
 		Dir:     r.GetDir(),
-		Remote:  gitrepo.Remote{URL: r.GetRepository(), Key: r.GetGitKey()},
+		Remote:  gitrepo.Remote{URL: r.GetRepository(), Key: r.GetGitKey(), Submodules: submoduleServers(r.GetLimits().GetAllow())},
 		Branch:  r.GetBranch(),
 		Compose: r.GetCompose(),
 		Ignore:  r.GetIgnore(),
@@ -51,6 +53,17 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		})
 	}
 	return cfg
+}
+
+// submoduleServers are those that entries of `allow` let submodules come from.
+func submoduleServers(allow []string) []string {
+	var servers []string
+	for _, entry := range allow {
+		if server, found := strings.CutPrefix(entry, gitserver.Entry); found {
+			servers = append(servers, server)
+		}
+	}
+	return servers
 }
 
 func portRanges(ranges []*proto.PortRange) []policy.PortRange {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/gittest"
 	"pgo/internal/target"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -107,6 +108,56 @@ func TestReason(t *testing.T) {
 	c = &candidate{contexts: []string{"app"}}
 	if got, want := c.reason(), "build context app changed"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A commit with a submodule from elsewhere is not tried again, unless the operator lets
+// submodules come from other servers than before.
+func TestSubmoduleFromElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	remote := gittest.NewRepo(t, filepath.Join(t.TempDir(), "app"))
+	remote.Write(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = http://ada:word@127.0.0.1:1/lib\n")
+	if err := os.Mkdir(filepath.Join(remote.Dir, "lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	remote.Git("update-index", "--add", "--cacheinfo", "160000,1234567890123456789012345678901234567890,lib")
+	remote.Commit("a commit")
+	cfg := Config{Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute, Remote: gitrepo.Remote{URL: "file://" + remote.Dir}}
+	for _, test := range []struct {
+		listed    []string
+		condemned bool
+	}{
+		{nil, true},
+		{[]string{"https://127.0.0.1:1"}, true}, // another one
+		{[]string{"http://127.0.0.1:1"}, false}, // where nobody is, which is no fault of the commit
+	} {
+		cfg.Remote.Submodules = test.listed
+		s, err := Open(cfg, hclog.NewNullLogger(), func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		commit, err := s.fetch(t.Context())
+		if err == nil {
+			err = s.stageCommit(t.Context(), commit)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.snapshot().condemns(s.basis(commit)) {
+			t.Errorf("with %q listed it is not tried again", test.listed)
+		}
+		err = s.provided(t.Context(), commit, []string{"lib/conf"})
+		if err == nil || isVerdict(err) != test.condemned || strings.Contains(err.Error(), "word") ||
+			test.condemned != strings.HasSuffix(err.Error(), `an operator can allow = ["submodule:http://127.0.0.1:1"]`) {
+			t.Errorf("with %q listed the error is %v", test.listed, err)
+		}
+		_ = s.remember(s.newRecord(commit, "poll"), err, true)
+		if got := s.snapshot().condemns(s.basis(commit)); got != test.condemned {
+			t.Errorf("with %q listed it is condemned: %v", test.listed, got)
+		}
+	}
+	if a, b := (Config{}).settings(), (Config{Remote: gitrepo.Remote{URL: "file:///srv/app"}}).settings(); a != b {
+		t.Error("without any that are listed the settings are others")
 	}
 }
 

@@ -56,6 +56,9 @@ func (c Config) settings() string {
 	if c.Proxy != nil {
 		fmt.Fprintf(h, "%q\n", c.Proxy.Import) // what a commit has in its place condemns it
 	}
+	if c.Remote.Submodules != nil {
+		fmt.Fprintf(h, "submodules %q\n", c.Remote.Submodules) // one from elsewhere condemns a commit
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

@@ -39,6 +39,10 @@ var (
 	ErrDamaged = errors.New("damaged repository")
 )
 
+// errElsewhere: a submodule's server redirects to one that submodules may not
+// come from.
+var errElsewhere = errors.New("another server")
+
 // Error is an error of this package. What Error returns is for the user: what
 // was tried, why it did not work and what to do. It never holds a secret.
 type Error struct {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-git/go-git/v5/config"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"pgo/internal/gitserver"
 )
 
 // maxModulesFile bounds .gitmodules: a hundred submodules take a fifth of it.
@@ -114,15 +116,23 @@ func (a *address) submodule(raw string) (_ *address, why string) {
 	case sub.url.Scheme != "file" && sub.url.Hostname() == "":
 		return refuse("in which there is no host; correct it in .gitmodules")
 	case strings.HasPrefix(sub.repositoryPath(), "-"),
+		strings.ContainsFunc(sub.url.Path, unicode.IsControl),
 		slices.Contains(strings.Split(sub.url.Path, "/"), ".."):
 		return refuse("whose path pgo does not send to a server; correct it in .gitmodules")
 	}
 	return sub, ""
 }
 
-// shownURL is a url that somebody committed, fit to be shown.
+// shownURL is a url that somebody committed, fit to be shown. A user is taken out
+// before it is cut: what is left of one would not look like it any more.
 func shownURL(raw string) string {
-	return fmt.Sprintf("%q", userinfo.ReplaceAllString(oneLine(raw), "${1}"))
+	clean := strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return -1
+		}
+		return c
+	}, raw)
+	return fmt.Sprintf("%q", oneLine(gitserver.WithoutUser(clean)))
 }
 
 // resolve reads a url, which may be relative, as git does.
@@ -180,33 +190,67 @@ func (a *address) relative(raw string) (*address, error) {
 	return &sub, nil
 }
 
-// defaultPorts is where a server is if its address does not say.
-var defaultPorts = map[string]string{"https": "443", "http": "80", "ssh": "22", "git": "9418"}
-
 // sameServer reports whether what lets into the one address may be sent to the
 // other.
 func (a *address) sameServer(b *address) bool {
-	port := defaultPorts[a.url.Scheme]
-	return a.url.Scheme == b.url.Scheme && strings.EqualFold(a.hostPort(port), b.hostPort(port))
+	mine, _ := gitserver.Of(&a.url)
+	theirs, _ := gitserver.Of(&b.url)
+	return mine == theirs
+}
+
+// servers are those that submodules may come from besides the repository's own.
+type servers map[string]bool
+
+func newServers(listed []string) servers {
+	all := servers{}
+	for _, text := range listed {
+		if server, why := gitserver.Parse(text); why == "" {
+			all[server] = true
+		}
+	}
+	return all
+}
+
+func (s servers) have(a *address) bool {
+	server, plain := gitserver.Of(&a.url)
+	return plain && s[server]
 }
 
 // forModule returns the address with what lets pgo in, if a submodule of the
-// repository at origin may be fetched from there, and otherwise why not.
-func (a *address) forModule(origin *address) (_ *address, why string) {
+// repository at origin may be fetched from there, and otherwise why not. Who can
+// commit must not choose what this host connects to.
+func (a *address) forModule(origin *address, listed servers) (_ *address, why string) {
 	sub := *a
-	switch scheme := a.url.Scheme; {
+	switch {
 	case a.sameServer(origin):
-		if scheme != "ssh" { // there the user is a login
+		if a.url.Scheme != "ssh" { // there the user is a login
 			sub.user, sub.password = origin.user, origin.password
 		}
 		return &sub, ""
-	case scheme == "ssh":
-		return nil, fmt.Sprintf("has the url %q, for which pgo has no key: it uses that of `repository` for the same server alone; "+
-			"write the url relative to the repository's, as in ../lib.git, or with https", a)
-	case scheme == "https", scheme == "http" && origin.url.Scheme == "http", scheme == "git" && origin.url.Scheme == "git":
+	case listed.have(a):
 		sub.user, sub.password = "", ""
 		return &sub, ""
-	default:
-		return nil, fmt.Sprintf("has the url %q, and from another server pgo fetches over https alone; correct it in .gitmodules", a)
 	}
+	shown := oneLine(a.String())
+	if a.url.Scheme == "ssh" {
+		why = fmt.Sprintf("has the url %q, for which pgo has no key: it uses that of `repository` for the same server alone; %s", shown, toOwnServer)
+		https := url.URL{Scheme: "https", Host: strings.TrimSuffix(a.url.Host, ":"+a.url.Port())}
+		if server, plain := gitserver.Of(&https); plain {
+			why += ", or write it with https, and " + entryFor(server)
+		}
+		return nil, why
+	}
+	why = fmt.Sprintf("has the url %q, which is on another server than the repository; %s", shown, toOwnServer)
+	if server, plain := gitserver.Of(&a.url); plain {
+		return nil, why + ", or " + entryFor(server)
+	}
+	return nil, why + "; written like this, no entry of `allow` can name that server"
+}
+
+// toOwnServer is what who commits can do about a submodule on another server.
+const toOwnServer = "put it on the repository's own server and write the url relative, as in ../lib.git"
+
+// entryFor says who can let submodules come from a server, and how.
+func entryFor(server string) string {
+	return fmt.Sprintf("an operator can allow = [%q]", gitserver.Entry+server)
 }

@@ -29,6 +29,9 @@ type httpRemote struct {
 	user, password string
 	origin         url.URL // who the credentials are for
 	client         http.Client
+	// Set before the first request: says why not, if it may not be redirected
+	// there; nil: it may be redirected anywhere.
+	elsewhere func(to *url.URL) error
 
 	mu       sync.Mutex // guards what discovery found out
 	base     url.URL    // where the repository is: origin, unless that redirects
@@ -192,8 +195,8 @@ func (h *httpRemote) check(response *http.Response, contentType string) error {
 }
 
 // checkRedirect follows a repository that has moved, as git does: for the
-// discovery alone, never from https to http, and without the credentials where
-// it leads to another host.
+// discovery alone, never from https to http, without the credentials where it
+// leads to another host, and for a submodule only where elsewhere lets it.
 func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) error {
 	from := via[len(via)-1].URL
 	switch {
@@ -203,6 +206,11 @@ func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) e
 		return problem(nil, "its server redirects from https to %s", request.URL.Scheme)
 	}
 	if !h.trusted(request.URL) {
+		if h.elsewhere != nil {
+			if err := h.elsewhere(request.URL); err != nil {
+				return err
+			}
+		}
 		request.Header.Del("Authorization")
 	}
 	return nil

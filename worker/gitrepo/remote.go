@@ -18,6 +18,10 @@ type Remote struct {
 	URL string
 	// Key is the private key for SSH, in PEM.
 	Key []byte
+	// Submodules has the servers from which submodules may come besides the
+	// repository's own: https://lib.example.org. What gitserver.Parse does not
+	// take lets none come from anywhere.
+	Submodules []string
 }
 
 // String returns the URL without its credentials.

@@ -54,6 +54,7 @@ type Repo struct {
 	branch string
 	remote upstream
 	origin *address
+	listed servers // where submodules may come from besides
 	key    []byte
 	url    string // without userinfo
 	redact redactor
@@ -116,6 +117,7 @@ func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, erro
 		return nil, err
 	}
 	r.origin, r.key, r.url, r.redact = a, remote.Key, a.String(), a.redactor()
+	r.listed = newServers(remote.Submodules)
 	if r.remote, err = connect(a, remote.Key, r.knownHosts); err != nil {
 		return nil, r.fail("cannot use", err)
 	}

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"path"
 
 	"github.com/go-git/go-git/v5/plumbing"
+
+	"pgo/internal/gitserver"
 )
 
 // Bounds of the submodules of one commit, those of submodules included.
@@ -26,10 +29,11 @@ type failure struct {
 // FetchSubmodules fetches the submodules of the head or of a kept commit, and
 // theirs, as far as they are not here. It asks nobody if they all are.
 //
-// They are fetched from where .gitmodules says, in the manner of the repository
-// itself: with the same credentials from the same server, and without any from
-// others, if these speak https or what the repository's own does, but never by
-// SSH. From this machine they are fetched only if the repository is.
+// They are fetched from where .gitmodules says, if that is the repository's own
+// server, with the same credentials, or one of Remote.Submodules, without any.
+// That holds for submodules of submodules and where a server redirects, too: it
+// is always the repository itself whose server counts. From this machine they
+// are fetched only if the repository is.
 //
 // It goes on where one cannot be had, and returns an ErrSubmodule for each. The
 // commit may not need them: ask Missing.
@@ -136,7 +140,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 	if f.heldModules().have(l.commit) && f.complete(l.commit) {
 		return from, failure{}
 	}
-	access, why := from.forModule(f.origin)
+	access, why := from.forModule(f.origin, f.listed)
 	if why != "" {
 		return nil, failure{why: why, verdict: true}
 	}
@@ -154,7 +158,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 		cause:   f.redact.error(err),
 	}
 	var network net.Error
-	if server != "" && (errors.As(err, &network) || errors.Is(err, ErrStalled)) {
+	if server != "" && !errors.Is(err, errElsewhere) && (errors.As(err, &network) || errors.Is(err, ErrStalled)) {
 		f.down[server] = failed
 	}
 	return nil, failed
@@ -167,6 +171,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 		return err
 	}
 	if h, ok := from.(*httpRemote); ok {
+		h.elsewhere = f.elsewhere
 		defer h.client.CloseIdleConnections()
 	}
 	have := f.completeOf(f.heldModules().from(place)...)
@@ -192,6 +197,20 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 	return f.recordModule(place, want)
 }
 
+// elsewhere refuses what a submodule's server redirects to, unless submodules may
+// come from there.
+func (f *moduleFetch) elsewhere(to *url.URL) error {
+	there := &address{url: *to}
+	if there.sameServer(f.origin) || f.listed.have(there) {
+		return nil
+	}
+	server, plain := gitserver.Of(to)
+	if !plain {
+		return problem(errElsewhere, "its server redirects to another one than the repository's; %s", toOwnServer)
+	}
+	return problem(errElsewhere, "its server redirects to %s, which is another one than the repository's; %s, or %s", server, toOwnServer, entryFor(server))
+}
+
 // explain says in a user's words why a submodule cannot be fetched from there.
 func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 	var (
@@ -212,7 +231,7 @@ func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 		return fmt.Sprintf("it does not give out the commit %s; push it there, or choose one that is there", commit)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("there is no host %s; correct it in .gitmodules", dns.Name)
-	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey):
+	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey), errors.Is(err, errElsewhere):
 		return explain(err)
 	case foreign && errors.As(err, &own):
 		// What any server that a commit names has to say is not repeated.

@@ -58,6 +58,15 @@ func TestSubmodulesAndTheToken(t *testing.T) {
 	s.commit()
 	head := s.sync()
 	err := s.FetchSubmodules(t.Context(), head)
+	wantKind(t, err, ErrSubmodule)
+	if refused := strings.Count(err.Error(), "an operator can allow"); refused != 3 || publicRequests()+privateRequests() != "" {
+		t.Errorf("with nothing listed %q was asked, %q, and the error is %v", publicRequests(), privateRequests(), err)
+	}
+	if got := s.missing("."); len(got) != 3 || !got[0].Verdict || !strings.HasSuffix(got[0].Why, lifted(other)) {
+		t.Errorf("Missing() = %v", got)
+	}
+	s.open(Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app", Submodules: []string{other, public, private}})
+	err = s.FetchSubmodules(t.Context(), head)
 	wantKind(t, err, ErrAuth)
 	want := fmt.Sprintf("cannot fetch the submodule \"other3\": it cannot be fetched from %s/other3: it wants credentials, "+
 		"and pgo sends those of `repository` to no other server; put it on the same server, or make it public", private)
@@ -100,7 +109,7 @@ func TestSubmodulesOfASilentServer(t *testing.T) {
 	s.commit()
 	s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app"})
 	head := s.sync()
-	s.open(s.remoteOf(), StallAfter(2*time.Second))
+	s.open(Remote{URL: s.url, Submodules: []string{"http://" + silent.Addr().String()}}, StallAfter(2*time.Second))
 	wantKind(t, s.FetchSubmodules(soon(t), head), ErrStalled)
 	if n := asked.Load(); n != 1 {
 		t.Errorf("a silent server was asked %d times", n)
@@ -110,9 +119,6 @@ func TestSubmodulesOfASilentServer(t *testing.T) {
 	}
 }
 
-// remoteOf is where the repository was opened for, without credentials.
-func (s *setup) remoteOf() Remote { return Remote{URL: s.url} }
-
 // A server that a commit names gets nothing of what it says shown, nor can it
 // have the repository taken for damaged.
 func TestSubmodulesOfAHostileServer(t *testing.T) {
@@ -120,10 +126,20 @@ func TestSubmodulesOfAHostileServer(t *testing.T) {
 	s := newSetup(t)
 	_, lib := s.module("lib", "file", noise(1000))
 	git := gittest.Handler(s.root, "", t.Output())
+	var asked []string
 	hostile := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/says"):
 			http.Error(w, "the internal page", http.StatusTeapot)
+		case strings.HasPrefix(r.URL.Path, "/points") && r.Method == http.MethodPost:
+			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+			uri := strings.Repeat("1", 40) + " http://" + r.Host + "/elsewhere"
+			_, _ = fmt.Fprintf(w, "0012packfile-uris\n%04x%s\n0001000dpackfile\n0000", 5+len(uri), uri)
+		case strings.HasPrefix(r.URL.Path, "/dumb"):
+			asked = append(asked, r.URL.Path)
+			_, _ = fmt.Fprintf(w, "%s\trefs/heads/main\n", lib)
+		case strings.HasPrefix(r.URL.Path, "/elsewhere"):
+			t.Error("it was led elsewhere")
 		case strings.HasPrefix(r.URL.Path, "/refuses") && r.Method == http.MethodPost:
 			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 			_, _ = fmt.Fprintf(w, "%04xERR the internal page", 4+len("ERR the internal page"))
@@ -137,25 +153,199 @@ func TestSubmodulesOfAHostileServer(t *testing.T) {
 			maps.Copy(w.Header(), recorder.Header())
 			_, _ = w.Write(body)
 		default:
-			r.URL.Path = strings.Replace(r.URL.Path, "/refuses", "/lib", 1)
+			r.URL.Path = strings.NewReplacer("/refuses", "/lib", "/points", "/lib").Replace(r.URL.Path)
 			git.ServeHTTP(w, r)
 		}
 	}))
 	defer hostile.Close()
-	for _, name := range []string{"says", "refuses", "lib"} {
+	for _, name := range []string{"says", "refuses", "points", "dumb", "lib"} {
 		addModule(s.remote, name, hostile.URL+"/"+name, lib)
 		s.commit()
-		s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app"})
+		s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app", Submodules: []string{hostile.URL}})
 		head := s.sync()
 		err := s.FetchSubmodules(soon(t), head)
 		wantKind(t, err, ErrSubmodule)
-		t.Log(err)
+		if strings.Contains(err.Error(), "an operator can allow") {
+			t.Fatalf("%s: the error is %v", name, err)
+		}
 		if strings.Contains(err.Error(), "internal") || errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 		s.stage(head)
 		s.wantSound()
 		s.remote.Git("rm", "--quiet", "--cached", name)
+	}
+	if len(asked) != 1 || asked[0] != "/dumb/info/refs" { // and not for its alternates
+		t.Errorf("as a server of files it was asked for %q", asked)
+	}
+}
+
+// It is the repository's server that counts, and not that of the submodule whose
+// submodule it is.
+func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	_, leaf := s.module("leaf", "file", "1")
+	own, ownRequests := noted(t, s.root, "s3cret")
+	listed, listedRequests := noted(t, s.root, "")
+	third, thirdRequests := noted(t, s.root, "")
+	near, _ := s.module("near", "file", "2")
+	addModule(near, "third", third+"/leaf", leaf)
+	far, _ := s.module("far", "file", "3")
+	_, beside := s.module("beside", "file", "4")
+	_, back := s.module("back", "file", "5")
+	addModule(far, "beside", "../beside", beside)
+	addModule(far, "back", own+"/back", back)
+	addModule(far, "third", third+"/leaf", leaf)
+	addModule(s.remote, "near", "../near", plumbing.NewHash(near.Commit("nested")))
+	addModule(s.remote, "far", listed+"/far", plumbing.NewHash(far.Commit("nested")))
+	s.commit()
+	remote := Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app", Submodules: []string{listed}}
+	s.open(remote)
+	err := s.FetchSubmodules(t.Context(), s.sync())
+	wantKind(t, err, ErrSubmodule)
+	for _, at := range []string{"near", "far"} {
+		want := fmt.Sprintf("cannot fetch the submodule \"%s/third\": it has the url \"%s/leaf\", which is %s", at, third, lifted(third))
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %s in it", err, want)
+		}
+	}
+	if got := thirdRequests(); got != "" || strings.Count(err.Error(), "\n") != 1 {
+		t.Errorf("the third server was asked for %s, and the error is %v", got, err)
+	}
+	s.wantStaged("near/file", "2", "far/file", "3", "far/beside/file", "4", "far/back/file", "5")
+
+	// What is here is no reason to go on to elsewhere.
+	remote.Submodules = []string{third}
+	s.open(remote)
+	s.commit("another", "1")
+	before := listedRequests()
+	s.syncModules()
+	s.wantStaged("near/third/file", "1", "far/third/file", "1")
+	if got := ownRequests(); strings.Contains(got, `back ""`) || !strings.Contains(got, `back "s3cret"`) {
+		t.Errorf("its own server was asked for %s", got)
+	}
+	if got := listedRequests() + thirdRequests(); strings.Contains(got, "s3cret") || listedRequests() != before {
+		t.Errorf("the others were asked for %s", got)
+	}
+}
+
+// A server leads no further than .gitmodules could.
+func TestSubmodulesThatAreRedirected(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	_, lib := s.module("lib", "file", "1")
+	git := gittest.Handler(s.root, "", t.Output())
+	target, targetRequests := noted(t, s.root, "")
+	var own, listed string
+	lead := func(w http.ResponseWriter, r *http.Request) {
+		switch top, _, _ := strings.Cut(r.URL.Path[1:], "/"); top {
+		case "away":
+			http.Redirect(w, r, strings.Replace(target, "//", "//u:p@", 1)+strings.Replace(r.URL.String(), "/away", "/lib", 1), http.StatusFound)
+		case "odd":
+			http.Redirect(w, r, "http://localhost./lib", http.StatusFound)
+		case "within":
+			http.Redirect(w, r, strings.Replace(r.URL.String(), "/within", "/lib", 1), http.StatusFound)
+		case "home":
+			http.Redirect(w, r, own+strings.Replace(r.URL.String(), "/home", "/lib", 1), http.StatusFound)
+		case "around": // by one that is listed
+			http.Redirect(w, r, listed+strings.Replace(r.URL.String(), "/around", "/away", 1), http.StatusFound)
+		default:
+			if _, password, _ := r.BasicAuth(); r.Host != own[len("http://"):] && password != "" {
+				t.Errorf("%s was sent %s", r.Host, password)
+			}
+			git.ServeHTTP(w, r)
+		}
+	}
+	servers := [2]*httptest.Server{httptest.NewServer(http.HandlerFunc(lead)), httptest.NewServer(http.HandlerFunc(lead))}
+	own, listed = servers[0].URL, servers[1].URL
+	for _, server := range servers {
+		defer server.Close()
+	}
+	refused := fmt.Sprintf("its server redirects to %s, which is another one than the repository's; %s, or an operator can allow = [%q]",
+		target, toOwnServer, "submodule:"+target)
+	for _, c := range []struct {
+		url    string
+		more   string // what is listed besides
+		refuse string
+	}{
+		{own + "/within", "", ""},
+		{listed + "/within", "", ""},
+		{listed + "/home", "", ""},
+		{own + "/away", "", refused},
+		{listed + "/away", "", refused},
+		{own + "/around", "", refused},
+		{own + "/odd", "", "its server redirects to another one than the repository's; " + toOwnServer},
+		{own + "/away", target, ""},
+		{listed + "/away", target, ""},
+		{own + "/around", target, ""},
+	} {
+		addModule(s.remote, "lib", c.url, lib)
+		s.commit("url", c.url+c.more)
+		s.open(Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app", Submodules: []string{listed, c.more}})
+		if err := s.Rebuild(); err != nil { // it is to be fetched anew
+			t.Fatal(err)
+		}
+		head, before := s.sync(), targetRequests()
+		err := s.FetchSubmodules(soon(t), head)
+		if c.refuse == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.url, err)
+			}
+			s.wantStaged("lib/file", "1")
+		} else if err == nil || !strings.HasSuffix(err.Error(), ": "+c.refuse) || errors.Is(err, ErrStalled) {
+			t.Errorf("%s: the error is %v, want %s", c.url, err, c.refuse)
+		}
+		if asked := targetRequests() != before; asked != (c.more != "") {
+			t.Errorf("%s: that the other server was asked is %v", c.url, asked)
+		}
+	}
+	if got := targetRequests(); strings.Contains(got, "s3cret") {
+		t.Errorf("the other server was asked for %s", got)
+	}
+	// A redirect of one is not a server that is down for the others.
+	s.commit()
+	addModule(s.remote, "a", own+"/away", someHash)
+	s.commit()
+	s.open(Remote{URL: own + "/app"})
+	if err := s.Rebuild(); err != nil {
+		t.Fatal(err)
+	}
+	addModule(s.remote, "lib", own+"/lib", lib)
+	s.commit()
+	wantKind(t, s.FetchSubmodules(soon(t), s.sync()), ErrSubmodule)
+	s.wantStaged("lib/file", "1")
+}
+
+// Of all that git and git-lfs read in a commit, only a submodule's path, url and
+// commit count.
+func TestNothingElseInACommitLeadsAnywhere(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	_, lib := s.module("lib", "file", "1")
+	other, otherRequests := noted(t, s.root, "")
+	own := gittest.HTTP(t, s.root, "")
+	addModule(s.remote, "lib", "../lib", lib)
+	modules := read(t, s.remote.Dir, ".gitmodules")
+	config := fmt.Sprintf("[url %q]\n\tinsteadOf = %s\n[remote \"origin\"]\n\turl = %[1]s/app\n\tpromisor = true\n[lfs]\n\turl = %[1]s/lfs\n"+
+		"[http]\n\tproxy = %[1]s\n[include]\n\tpath = .lfsconfig\n[extensions]\n\tpartialClone = origin\n", other, own)
+	s.commit(
+		".gitmodules", modules+"\tupdate = !curl "+other+"\n\tbranch = main\n"+config,
+		".lfsconfig", config, ".gitconfig", config, ".git-config", config,
+		".gitattributes", "* filter=lfs diff=lfs merge=lfs\n",
+		"objects/info/alternates", other+"/lib\n", "objects/info/http-alternates", other+"/lib\n", "info/grafts", lib.String()+"\n",
+		"pointer", "version https://git-lfs.github.com/spec/v1\noid sha256:"+strings.Repeat("0", 64)+"\nsize 1\n",
+	)
+	s.open(Remote{URL: own + "/app"})
+	head := s.syncModules()
+	s.wantStaged("lib/file", "1")
+	if got := s.missing("."); len(got) != 1 || got[0].Path != "pointer" {
+		t.Errorf("Missing() = %v", got)
+	}
+	s.keep(head)
+	s.mustCompact()
+	if got := otherRequests(); got != "" {
+		t.Errorf("another server was asked for %s", got)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgo/internal/gitserver"
 	"pgo/internal/nearest"
 )
 
@@ -16,7 +17,7 @@ func Complaints(allow []string) []string {
 	var complaints []string
 	for _, entry := range allow {
 		if why := complaint(entry); why != "" {
-			complaints = append(complaints, strconv.Quote(entry)+" "+why)
+			complaints = append(complaints, strconv.Quote(gitserver.WithoutUser(entry))+" "+why)
 		}
 	}
 	return complaints
@@ -25,7 +26,10 @@ func Complaints(allow []string) []string {
 // lifts has what an entry of allow may begin with, and then be: with a colon at its end it
 // takes any value.
 var lifts = func(sections []section) map[string][]string {
-	all := map[string][]string{"key": {"key:"}} // see checker.visitKey
+	all := map[string][]string{
+		"key":       {"key:"},          // see checker.visitKey
+		"submodule": {gitserver.Entry}, // of no refusal of the policy's: see gitrepo.Remote
+	}
 	for _, s := range sections {
 		for _, row := range s.rows {
 			for _, lift := range strings.Fields(row.rule.lift) {
@@ -55,6 +59,10 @@ func complaint(entry string) string {
 		return "lifts nothing: write " + strings.Join(forms, " or ")
 	case name == "port" && !isPort(value):
 		return "lifts nothing: write port: and a port, a range such as 9000-9002, or any"
+	case name == "submodule":
+		if _, why := gitserver.Parse(value); why != "" {
+			return "lifts nothing: " + why
+		}
 	case name == "cap_add" && value != capability(value):
 		return "lifts nothing: write cap_add:" + capability(value)
 	}

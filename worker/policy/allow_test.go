@@ -28,6 +28,18 @@ func TestComplaints(t *testing.T) {
 		"cap_add:net_admin":    "lifts nothing: write cap_add:NET_ADMIN",
 		"cap_add:CAP_NET_RAW":  "lifts nothing: write cap_add:NET_RAW",
 		"nested-bind:/srv/www": "lifts nothing: write nested-bind",
+
+		"submodule:https://lib.example.org": "", "submodule:HTTP://lib.example.org:8080": "", "submodule:git://[::1]": "",
+
+		"submodule":                             "lifts nothing: write submodule:… as a refusal names it",
+		"submodule:":                            "lifts nothing: write submodule:… as a refusal names it",
+		"submodul:https://lib.example.org":      "is no rule of the policy; did you mean submodule?",
+		"submodule:https://lib.example.org/lib": "lifts nothing: write submodule:https://lib.example.org",
+		"submodule:lib.example.org":             "lifts nothing: write submodule: and a server's scheme, host and port alone, such as submodule:https://lib.example.org",
+		"submodule:ssh://lib.example.org": "lifts nothing: pgo has no key for another ssh server; " +
+			"write submodule: and a server's scheme, host and port alone, such as submodule:https://lib.example.org",
+		"submodule:file:///srv/lib": "lifts nothing: submodules come from this machine only where `repository` does; " +
+			"write submodule: and a server's scheme, host and port alone, such as submodule:https://lib.example.org",
 	} {
 		got := strings.Join(Complaints([]string{entry}), "")
 		if want != "" {
@@ -36,6 +48,14 @@ func TestComplaints(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s, want %s", entry, got, want)
 		}
+	}
+}
+
+// An entry may have a token in it, by mistake.
+func TestComplaintsShowNoUser(t *testing.T) {
+	got := Complaints([]string{"submodule:https://ada:s3cret@lib.example.org"})
+	if want := `"submodule:https://lib.example.org" lifts nothing: write submodule:https://lib.example.org`; !slices.Equal(got, []string{want}) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
