@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,8 +106,7 @@ func asksFor(v any) bool {
 	case map[string]any:
 		return len(v) > 0
 	}
-	text, _ := scalarText(v)
-	return text != "" && text != "false" && text != "0"
+	return v != nil && v != "" && v != false && v != json.Number("0")
 }
 
 // said is the judgement of one key of HostConfig that asks for something.
