@@ -60,6 +60,7 @@ func (r Refusal) String() string {
 // json.Number, a dollar is a dollar, and paths are in the stage.
 func Check(l Limits, model map[string]any, links Links) []Refusal {
 	c := &checker{Limits: l, model: model}
+	c.readable(schema, place{}, model, false)
 	c.visit(schema, place{}, model)
 	c.judge(newRoots(l, links, l.Stage), c.sources)
 	return c.sorted()
