@@ -16,7 +16,7 @@ func Complaints(allow []string) []string {
 	var complaints []string
 	for _, entry := range allow {
 		if why := complaint(entry); why != "" {
-			complaints = append(complaints, strconv.Quote(entry)+" "+why)
+			complaints = append(complaints, strconv.Quote(masked(entry))+" "+why)
 		}
 	}
 	return complaints

@@ -82,16 +82,37 @@ type checker struct {
 }
 
 // refuse notes a refusal, unless the operator lifts it. The entry may be one
-// that cannot be written in the configuration: then none lifts it.
+// that cannot be written in the configuration: then none lifts it. What is
+// noted has no secret of the model in it.
 func (c *checker) refuse(at place, found any, rule, entry string) (refused bool) {
-	if len(entry) > maxEntry || strings.HasSuffix(entry, ":") || strings.ContainsFunc(entry, unicode.IsControl) {
-		entry = ""
-	}
-	if entry != "" && slices.Contains(c.Allow, entry) {
+	if c.lifted(entry) {
 		return false
 	}
-	c.refusals = append(c.refusals, Refusal{Path: printable.Cut(at.path, maxPath), Found: show(found), Rule: printable.Line(rule), Allow: entry})
+	hiding, plain := maskEntry(at, found, entry)
+	if hiding != entry && plain && c.lifted(hiding) {
+		return false
+	}
+	if !writable(hiding) || hiding != entry && !plain {
+		hiding = ""
+	}
+	if text, _ := scalarText(found); at.secretAt(found) {
+		if found = hidden; len(text) > len(hidden) {
+			rule = strings.ReplaceAll(rule, text, hidden)
+		}
+	}
+	c.refusals = append(c.refusals, Refusal{
+		Path: printable.Cut(masked(printable.Cut(at.path, maxText)), maxPath), Found: show(found), Rule: printable.Line(masked(rule)), Allow: hiding,
+	})
 	return true
+}
+
+func (c *checker) lifted(entry string) bool {
+	return writable(entry) && slices.Contains(c.Allow, entry)
+}
+
+// writable tells whether the configuration can hold an entry of allow.
+func writable(entry string) bool {
+	return entry != "" && len(entry) <= maxEntry && !strings.HasSuffix(entry, ":") && !strings.ContainsFunc(entry, unicode.IsControl)
 }
 
 // maxPath is as much as is kept of a path: its keys may be of any length.

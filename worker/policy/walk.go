@@ -256,8 +256,9 @@ func (p place) item(i int) place {
 // maxShown is as much of a value as a refusal shows, in runes.
 const maxShown = 120
 
-// show returns a value as a refusal shows it.
+// show returns a value as a refusal shows it, without secrets.
 func show(v any) string {
+	v = maskValue(v)
 	text, scalar := scalarText(v)
 	if !scalar || text == "" {
 		var b bytes.Buffer
