@@ -225,6 +225,8 @@ var (
 	servicesBound   = bound{entry: "services.count", measure: counts, most: 500, of: "compose services, those without containers too"}
 	portsBound      = bound{entry: "ports.count", measure: counts, most: 500, of: "published ports of all compose services, ranges written out"}
 	exposeBound     = bound{entry: "expose.count", measure: counts, most: 500, of: "exposed ports of all compose services, ranges written out"}
+	mountsBound     = bound{entry: "mounts.count", measure: counts, most: 5000, of: "mounts of all containers: `volumes`, `tmpfs`, `configs`, `secrets`, `devices`"}
+	weightBound     = bound{entry: "containers.size", measure: sizes, most: 32 << 20, of: "bytes that the engine keeps of all containers: their entries in the compose file, for each container once"}
 	networksBound   = bound{entry: "networks.count", measure: counts, most: 10, of: "networks that the service makes"}
 	volumesBound    = bound{entry: "volumes.count", measure: counts, most: 100, of: "volumes that the service makes, those without a name for each container"}
 
@@ -242,13 +244,24 @@ func total(a, b int64) int64 {
 	return a + b
 }
 
+func times(a, b int64) int64 {
+	if a > 0 && b > unlimited/a {
+		return unlimited
+	}
+	return a * b
+}
+
 // totals bounds what all compose services have together.
 var totals = notRoot(joined("so much of each as [Bounds](#bounds) has", func(c *checker, at place, services map[string]any) {
-	var containers, published, exposed int64
+	var containers, published, exposed, mounts, bytes int64
 	for _, v := range services {
 		service := object(v)
 		n := replicasOf(service)
 		containers = total(containers, n)
+		for _, key := range []string{"volumes", "tmpfs", "configs", "secrets", "devices"} {
+			mounts = total(mounts, times(int64(len(list(service[key]))), n))
+		}
+		bytes = total(bytes, times(weight(service)+c.configsOf(service), max(n, 1)))
 		for _, entry := range list(service["ports"]) {
 			published = total(published, portsOf(object(entry), n))
 		}
@@ -261,7 +274,40 @@ var totals = notRoot(joined("so much of each as [Bounds](#bounds) has", func(c *
 	c.count(at, fmt.Sprintf("a total of %d containers", containers), containers, containersBound)
 	c.count(at, fmt.Sprintf("a total of %d published ports", published), published, portsBound)
 	c.count(at, fmt.Sprintf("a total of %d exposed ports", exposed), exposed, exposeBound)
-}, servicesBound, containersBound, portsBound, exposeBound))
+	c.count(at, fmt.Sprintf("a total of %d mounts", mounts), mounts, mountsBound)
+	c.count(at, fmt.Sprintf("a total of %d bytes for all containers", bytes), bytes, weightBound)
+}, servicesBound, containersBound, portsBound, exposeBound, mountsBound, weightBound))
+
+// weight is about as much as a value takes that the engine or compose keeps: a list
+// of many short items is more than its text.
+func weight(v any) int64 {
+	const item = 32
+	switch v := v.(type) {
+	case map[string]any:
+		n := int64(item)
+		for key, e := range v {
+			n += int64(len(key)) + weight(e)
+		}
+		return n
+	case []any:
+		n := int64(item)
+		for _, e := range v {
+			n += weight(e)
+		}
+		return n
+	}
+	text, _ := scalarText(v)
+	return item + int64(len(text))
+}
+
+// configsOf is the weight of what compose writes into each container of a service.
+func (c *checker) configsOf(service map[string]any) int64 {
+	n := int64(0)
+	for _, ref := range list(service["configs"]) {
+		n = total(n, weight(object(c.model["configs"])[str(object(ref)["source"])]))
+	}
+	return n
+}
 
 // joined is a rule for an object as a whole that has bounds.
 func joined(allowed string, check func(c *checker, at place, o map[string]any), bounds ...bound) rule {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -76,6 +77,7 @@ func TestContainers(t *testing.T) {
 		{`{"scale": 1, "deploy": {"replicas": 101}}`, `services: a total of 101 containers is refused: at most 100 (allow = ["containers:101"])`},
 		{`{"scale": 60, "ports": [{"target": 80}, {"target": 81, "published": "9000-9440"}]}`, `services: a total of 501 published ports is refused: at most 500 (allow = ["ports.count:501"])`},
 		{`{"scale": 60, "volumes": [{"type": "volume", "target": "/a"}, {"type": "volume", "target": "/b"}]}`, `volumes: a total of 120 volumes is refused: at most 100 (allow = ["volumes.count:120"])`},
+		{`{"scale": 51, "tmpfs": [` + strings.Repeat(`"/a",`, 99) + `"/a"]}`, `services: a total of 5100 mounts is refused: at most 5000 (allow = ["mounts.count:5100"])`},
 		{`{"expose": ["1-65535"]}`, `services: a total of 65535 exposed ports is refused: at most 500 (allow = ["expose.count:65535"])`},
 		{`{"expose": ["80", "90/udp", "x", "3-1", "80/x", "80/tcp/x"]}`, "services.a.expose[2]: x is refused: only a port, or a range such as 9000-9002\nservices.a.expose[3]: 3-1 is refused: only a port, or a range such as 9000-9002\nservices.a.expose[4]: 80/x is refused: only a port, or a range such as 9000-9002\nservices.a.expose[5]: 80/tcp/x is refused: only a port, or a range such as 9000-9002"},
 	} {
@@ -85,6 +87,25 @@ func TestContainers(t *testing.T) {
 		}
 		if got := strings.Join(lines, "\n"); got != test.want {
 			t.Errorf("%s: %s", test.services, got)
+		}
+	}
+}
+
+// What the engine keeps for each container counts for each.
+func TestWeight(t *testing.T) {
+	text := strings.Repeat("x", 1<<20)
+	for _, test := range []struct {
+		service map[string]any
+		want    int
+	}{
+		{map[string]any{"environment": map[string]any{"A": text}}, 0},
+		{map[string]any{"environment": map[string]any{"A": text}, "scale": json.Number("50")}, 1},
+		{map[string]any{"configs": []any{map[string]any{"source": "c"}}, "scale": json.Number("50")}, 1},
+		{map[string]any{"labels": map[string]any{"A": text}, "scale": json.Number("0")}, 0},
+	} {
+		model := map[string]any{"services": map[string]any{"a": test.service}, "configs": map[string]any{"c": map[string]any{"content": text}}}
+		if refusals := Check(home, model, tree{}); len(refusals) != test.want || test.want > 0 && !strings.HasPrefix(refusals[0].Allow, "containers.size:") {
+			t.Errorf("%v", refusals)
 		}
 	}
 }

@@ -26,6 +26,8 @@ var (
 	namedValue = regexp.MustCompile(`[A-Za-z0-9_.-]+[ \t]*=`)
 	// authority is what may hold user:password@host.
 	authority = regexp.MustCompile(`//[^/?#\\\s,]*`)
+	// login is user:password@host without a scheme.
+	login = regexp.MustCompile(`^[^\s/@:,=]+:[^\s/@,]+@`)
 	// plainUser is a user info that no reader of URLs takes for more.
 	plainUser = regexp.MustCompile(`^[A-Za-z0-9._~%!$&*+=:-]+$`)
 	// notPort is a host with something behind it that is no port.
@@ -170,6 +172,15 @@ func masked(text string) string {
 	return text
 }
 
+// loginEnd returns where the host begins in user:password@host, with its @.
+func loginEnd(text string) int {
+	place := login.FindStringIndex(text)
+	if place == nil || strings.HasPrefix(text[place[1]:], "sha256:") { // name:tag@sha256:…
+		return 0
+	}
+	return place[1] - 1
+}
+
 var variable = regexp.MustCompile(`^[A-Za-z0-9_.-]+=`)
 
 // maskValue hides the secrets in a value of a model, for people.
@@ -196,6 +207,9 @@ func maskValue(v any) any {
 		if name := variable.FindString(v); name != "" && isSecret(strings.TrimSuffix(name, "="), v[len(name):]) {
 			return name + hidden
 		}
+		if end := loginEnd(v); end > 0 {
+			return hidden + masked(v[end:])
+		}
 		return masked(v)
 	}
 	return v
@@ -217,7 +231,11 @@ var maskedEntries = []string{
 // maskEntry returns an entry of allow with the secrets hidden, and whether it
 // lifts what it is hidden in.
 func maskEntry(at place, found any, entry string) (hiding string, plain bool) {
-	if text, _ := scalarText(found); at.secretAt(found) {
+	text, _ := scalarText(found)
+	if loginEnd(text) > 0 {
+		return "", false
+	}
+	if at.secretAt(found) {
 		if rest, found := strings.CutSuffix(entry, at.name+"="+text); found {
 			return rest + at.name + "=" + hidden, !strings.Contains(at.name, "=")
 		}

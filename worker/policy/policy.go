@@ -88,6 +88,9 @@ func (c *checker) refuse(at place, found any, rule, entry string) (refused bool)
 	if c.lifted(entry) {
 		return false
 	}
+	if len(c.refusals) >= maxRefusals {
+		return true
+	}
 	hiding, plain := maskEntry(at, found, entry)
 	if hiding != entry && plain && c.lifted(hiding) {
 		return false
@@ -117,6 +120,10 @@ func writable(entry string) bool {
 
 // maxPath is as much as is kept of a path: its keys may be of any length.
 const maxPath = 400
+
+// maxRefusals are as many as are kept: what is refused for so many reasons could
+// have one for every few bytes of a model.
+const maxRefusals = 10_000
 
 // maxEntry is as long as an entry of allow may be in the configuration.
 const maxEntry = 512
