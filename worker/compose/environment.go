@@ -22,7 +22,7 @@ func (p *Project) environment() []string {
 // neither the registries' credentials nor the engine are of any use there.
 func (p *Project) readingEnvironment() []string {
 	env := append([]string{"PATH=/nonexistent"}, p.Env...)
-	return append(append(env, p.settings()...), "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
+	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
 }
 
 // settings are what compose is told in either case.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pgo/internal/secretword"
 )
 
 // InputsLabel is on each container that pgo starts: what the files are that its
@@ -290,7 +292,7 @@ func mask(v any, secret func(string) bool) any {
 	case map[string]any:
 		masked := make(map[string]any, len(v))
 		for key, e := range v {
-			if _, isText := e.(string); isText && soundsSecret(key) {
+			if _, isText := e.(string); isText && secretword.In(key) {
 				e = hidden
 			}
 			masked[key] = mask(e, secret)
@@ -308,12 +310,6 @@ func mask(v any, secret func(string) bool) any {
 		}
 	}
 	return v
-}
-
-func soundsSecret(key string) bool {
-	key = strings.ToLower(key)
-	return slices.ContainsFunc([]string{"password", "passwd", "secret", "token", "apikey", "api_key", "private_key", "credential"},
-		func(word string) bool { return strings.Contains(key, word) })
 }
 
 // Text is the model for people to read: JSON, with keys in order.

@@ -17,7 +17,7 @@ func Complaints(allow []string) []string {
 	var complaints []string
 	for _, entry := range allow {
 		if why := complaint(entry); why != "" {
-			complaints = append(complaints, strconv.Quote(gitserver.WithoutUser(entry))+" "+why)
+			complaints = append(complaints, strconv.Quote(masked(gitserver.WithoutUser(entry)))+" "+why)
 		}
 	}
 	return complaints
@@ -57,6 +57,8 @@ func complaint(entry string) string {
 		return fmt.Sprintf("lifts nothing: write %s:… as a refusal names it", name)
 	case !takesAny && !slices.Contains(forms, entry):
 		return "lifts nothing: write " + strings.Join(forms, " or ")
+	case boundsOf[name] != nil:
+		return boundComplaint(boundsOf[name], entry)
 	case name == "port" && !isPort(value):
 		return "lifts nothing: write port: and a port, a range such as 9000-9002, or any"
 	case name == "submodule":
@@ -73,4 +75,33 @@ func complaint(entry string) string {
 func isPort(value string) bool {
 	asked, ok := parsePorts(value)
 	return value == "any" || ok && asked.String() == value
+}
+
+// boundsOf has all bounds that entries of a name move.
+var boundsOf = func(sections []section) map[string][]bound {
+	all := map[string][]bound{}
+	for _, s := range sections {
+		for _, row := range s.rows {
+			for _, b := range row.rule.bounds {
+				all[b.entry] = append(all[b.entry], b)
+			}
+		}
+	}
+	return all
+}(sections)
+
+func boundComplaint(bounds []bound, entry string) string {
+	why := ""
+	for _, b := range bounds {
+		n, ok := b.granted(entry)
+		switch {
+		case ok && (n > b.most || n < b.least):
+			return ""
+		case ok:
+			why = "lifts nothing: " + b.String() + " is allowed without it"
+		case why == "":
+			why = "lifts nothing: write " + b.lift() + " and " + b.kind
+		}
+	}
+	return why
 }

@@ -12,6 +12,16 @@ func TestComplaints(t *testing.T) {
 		"extra_hosts:host-gateway": "", "network:shop": "", "name:a.example.org": "", "ipv4_address:10.0.0.1": "", "key:services.*.umask": "",
 		"security_opt:seccomp:unconfined": "", "volume.driver_opts:device=:/x,type=nfs": "",
 
+		"shm_size:8g": "", "shm_size:8589934592": "", "tmpfs.size:75%": "", "tmpfs.size:0": "", "healthcheck.interval:100ms": "", "healthcheck.interval:48h": "",
+		"ulimits.nofile:-1": "", "containers:101": "", "logging.options.max-size:-1": "", "logging.options:tag={{.Name}}": "",
+		"shm_size:":                 "lifts nothing: write shm_size:… as a refusal names it",
+		"shm_size:8gigs":            "lifts nothing: write shm_size: and a size such as 8g or 512m",
+		"shm_size:1g":               "lifts nothing: at most 4g is allowed without it",
+		"healthcheck.interval:soon": "lifts nothing: write healthcheck.interval: and a duration such as 90s or 2h",
+		"healthcheck.interval:30s":  "lifts nothing: at least 500ms, at most 24h is allowed without it",
+		"containers:many":           "lifts nothing: write containers: and a whole number such as 200",
+		"container:3":               "is no rule of the policy; did you mean containers?",
+
 		"nonsense":             "is no rule of the policy; a refusal names the entry that lifts it",
 		"":                     "is no rule of the policy; a refusal names the entry that lifts it",
 		"network_mod:host":     "is no rule of the policy; did you mean network_mode?",
@@ -71,6 +81,8 @@ func TestNoComplaints(t *testing.T) {
 				}
 				if value, found := values[lift]; found {
 					entry = lift + value
+				} else if bounds := boundsOf[strings.TrimSuffix(lift, ":")]; bounds != nil {
+					entry = lift + bounds[0].format(bounds[0].most+1)
 				}
 				if got := Complaints([]string{entry}); got != nil {
 					t.Errorf("%v", got)

@@ -6,10 +6,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-)
 
-// imageName is what may be in an image's name, tag and digest included.
-var imageName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`)
+	"github.com/distribution/reference"
+)
 
 // images checks the names of what a service builds: a build takes over any
 // local name, also of an image that another service runs.
@@ -17,6 +16,9 @@ func (c *checker) images(at place, service map[string]any) {
 	build := object(service["build"])
 	image := str(service["image"])
 	if build == nil {
+		if _, ok := components(image); !ok && image != "" && !imageID.MatchString(image) {
+			c.refuse(at.key("image"), image, "not a name that an image may have", "")
+		}
 		if pinned := c.pinned(image); pinned != "" && pinned != c.Service {
 			c.refuse(at.key("image"), image, "images of the service "+pinned+", which only pgo uses", "")
 		}
@@ -32,14 +34,24 @@ func (c *checker) images(at place, service map[string]any) {
 	}
 }
 
+// imageID is what the engine takes for an image's ID.
+var imageID = regexp.MustCompile(`^[a-f0-9]{64}$`)
+
 func (c *checker) built(at place, image string) {
+	parts, ok := components(image)
+	owner := ""
+	if i := slices.IndexFunc(parts, func(part string) bool { return c.names(part) != "" }); i >= 0 {
+		owner = c.names(parts[i]) // of two services it is the first one's
+	}
 	switch {
-	case !imageName.MatchString(image):
+	case !ok:
 		c.refuse(at, image, "not a name that an image may have", "")
 	case c.pinned(image) != "":
 		c.refuse(at, image, "only pgo makes such images, to go back to", "")
-	case !slices.ContainsFunc(components(image), func(part string) bool { return c.names(part) == c.Service }):
+	case owner == "":
 		c.refuse(at, image, "what is built is named after the service, such as "+c.Service+"-web", "image:"+image)
+	case owner != c.Service:
+		c.refuse(at, image, "images of the service "+owner+" are named like this; such as "+c.Service+"-web is allowed", "image:"+image)
 	}
 }
 
@@ -60,24 +72,25 @@ func (c *checker) names(part string) string {
 // pinned returns the service whose deploys pgo keeps under an image's name,
 // pgo/<service>:<commit>-<compose service>.
 func (c *checker) pinned(image string) string {
-	parts := components(image)
+	parts, _ := components(image)
 	if len(parts) == 2 && parts[0] == "pgo" && (parts[1] == c.Service || slices.Contains(c.Others, parts[1])) {
 		return parts[1]
 	}
 	return ""
 }
 
-// components returns the parts of an image's path, without the registry, the
-// tag and the digest.
-func components(image string) []string {
-	image, _, _ = strings.Cut(image, "@")
-	parts := strings.Split(image, "/")
-	if len(parts) > 1 && (strings.ContainsAny(parts[0], ".:") || parts[0] == "localhost") {
-		parts = parts[1:]
+// components returns the parts of an image's path as the engine reads its name,
+// without the registry, the tag and the digest.
+func components(image string) (parts []string, ok bool) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return nil, false
 	}
-	last := len(parts) - 1
-	parts[last], _, _ = strings.Cut(parts[last], ":")
-	return parts
+	path := reference.Path(named)
+	if reference.Domain(named) == "docker.io" {
+		path = strings.TrimPrefix(path, "library/") // also where nobody wrote it
+	}
+	return strings.Split(path, "/"), true
 }
 
 // build is what the engine's builder is given. Compose hands it to another

@@ -59,6 +59,9 @@ volumes.a.name: 3 is refused: not a name that it may have`},
 		{"another project", `{"name": "shop"}`, `
 name: shop is refused: the project's name is the service's`},
 		{"what a terminal would obey", `{"services": {"\u001b[2J\n": {"pid": "\u001b[31mhost\nservices.web: fine"}}}`, `
+services."\\x1b[2J\\n": \x1b[2J\n is refused: only letters, digits and _.- in a name
+services."\\x1b[2J\\n": \x1b[2J\n is refused: the key holds a control character (U+001B)
+services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: it holds a control character (U+001B)
 services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: only service:NAME`},
 		{"nothing", `{}`, ``},
 	} {

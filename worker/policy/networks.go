@@ -34,8 +34,26 @@ var network = on("network:", "a network of the service's own, or one of its `net
 		c.refuse(at, name, "only "+c.Service+"_* and "+strings.Join(c.Networks, ", "), "network:"+name)
 	case perhapsID.MatchString(name):
 		c.refuse(at, name, "it could be the beginning of another network's ID", "network:"+name)
+	case c.neighbour(name) != "":
+		c.refuse(at, name, "it is a network of the service "+c.neighbour(name), "network:"+name)
 	}
 })
+
+// neighbour returns the other service whose project makes networks of such a name.
+// What joins one answers there for the names of that service.
+func (c *checker) neighbour(network string) string {
+	project, _, found := strings.Cut(fold(network), "_")
+	for _, other := range c.Others {
+		if found && project == fold(other) {
+			return other
+		}
+	}
+	return ""
+}
+
+// fold is a name as the engine's name service compares it. Other ways to fold
+// differ from this one in letters that are not ASCII.
+func fold(name string) string { return strings.ToLower(name) }
 
 // own tells whether a network's or a volume's name is one that this service's
 // project makes. No service's name has an underscore.
@@ -71,7 +89,8 @@ var ownNetworkMode = ownOr("none")
 
 // service is what a compose service may be called, and where it may be found.
 var service = on("name: container_name: image: ipv4_address: ipv6_address: link_local_ips: mac_address:",
-	"on a network of others, no fixed address, and no name that another service's `urls` use or that has a dot; no container named as another service's are; what is built is named after the service", func(c *checker, at place, service map[string]any) {
+	"names of letters, digits and `_.-`; on a network of others, no fixed address, and no name that another service's `urls` use or that has a dot; no container named as another service's are; what is built is named after the service", func(c *checker, at place, service map[string]any) {
+		c.hostNames(at, service)
 		c.containerName(at, service)
 		c.images(at, service)
 		endpoints := c.endpoints(at, service)
@@ -90,10 +109,40 @@ var service = on("name: container_name: image: ipv4_address: ipv6_address: link_
 			}
 		}
 		if len(endpoints) > 0 {
-			c.generatedName(at, service)
+			c.generatedName(at, service, endpoints)
 			c.address(at.key("mac_address"), service["mac_address"])
 		}
 	})
+
+// hostName is what every name service reads in one way.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+
+// hostNames checks all names that a service gives to a container, on networks of
+// its own as well: they may be joined by others.
+func (c *checker) hostNames(at place, service map[string]any) {
+	c.hostName(at, at.name)
+	for _, key := range []string{"container_name", "hostname", "domainname"} {
+		if name := str(service[key]); name != "" {
+			c.hostName(at.key(key), name)
+		}
+	}
+	for key, settings := range object(service["networks"]) {
+		for i, alias := range list(object(settings)["aliases"]) {
+			c.hostName(at.key("networks").key(key).key("aliases").item(i), str(alias))
+		}
+	}
+	for i, link := range list(service["links"]) {
+		for name := range strings.SplitSeq(str(link), ":") {
+			c.hostName(at.key("links").item(i), name)
+		}
+	}
+}
+
+func (c *checker) hostName(at place, name string) {
+	if !hostName.MatchString(name) {
+		c.refuse(at, name, "only letters, digits and _.- in a name", "")
+	}
+}
 
 // name checks a name that the engine's name service would answer for on a
 // network of others: for the name alone, and with the network's behind it. It
@@ -101,7 +150,7 @@ var service = on("name: container_name: image: ipv4_address: ipv6_address: link_
 func (c *checker) name(at place, name, network string) {
 	for _, host := range slices.Sorted(maps.Keys(c.Reserved)) {
 		other := c.Reserved[host]
-		if name != "" && (strings.EqualFold(name, host) || strings.EqualFold(name+"."+network, host)) {
+		if name != "" && (fold(name) == fold(host) || fold(name+"."+network) == fold(host)) {
 			c.refuse(at, name, "on the network "+network+" it would get the traffic for the urls of "+other, "name:"+name)
 			return
 		}
@@ -125,7 +174,7 @@ func (c *checker) containerName(at place, service map[string]any) {
 		key, name = at, c.Service+"-"+at.name+"-1"
 	}
 	other := c.owner(name, "-")
-	if other != "" && other != c.Service && generated.MatchString(strings.TrimPrefix(name, other)) {
+	if other != "" && other != c.Service && generated.MatchString(strings.TrimPrefix(fold(name), fold(other))) {
 		c.refuse(key, name, "containers of the service "+other+" have such names", "container_name:"+name)
 	}
 }
@@ -135,12 +184,14 @@ var generated = regexp.MustCompile(`^-.+-[0-9]+$`)
 
 // generatedName checks the names that compose makes up, web-1 and so on, which
 // are names on a network too.
-func (c *checker) generatedName(at place, service map[string]any) {
+func (c *checker) generatedName(at place, service map[string]any, endpoints []endpoint) {
 	if str(service["container_name"]) != "" {
 		return
 	}
+	prefix := fold(c.Service + "-" + at.name + "-")
 	for host, other := range c.Reserved {
-		if number, found := strings.CutPrefix(host, c.Service+"-"+at.name+"-"); found && isNumber(number) {
+		rest, found := strings.CutPrefix(fold(host), prefix)
+		if found && slices.ContainsFunc(endpoints, func(e endpoint) bool { return isNumber(strings.TrimSuffix(rest, "."+fold(e.network))) }) {
 			c.refuse(at, host, "it would get the traffic for the urls of "+other, "name:"+host)
 		}
 	}
@@ -153,7 +204,7 @@ var isNumber = regexp.MustCompile(`^[0-9]+$`).MatchString
 func (c *checker) owner(name, separator string) string {
 	owner := ""
 	for _, service := range append(slices.Clone(c.Others), c.Service) {
-		if strings.HasPrefix(name, service+separator) && len(service) > len(owner) {
+		if strings.HasPrefix(fold(name), fold(service+separator)) && len(service) > len(owner) {
 			owner = service
 		}
 	}

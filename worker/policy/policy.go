@@ -61,6 +61,7 @@ func (r Refusal) String() string {
 // checkout as it will be when the model's commit is there.
 func Check(l Limits, model map[string]any, links Links) []Refusal {
 	c := &checker{Limits: l, model: model}
+	c.readable(schema, place{}, model, false)
 	c.visit(schema, place{}, model)
 	c.judge(newRoots(l, links, l.Stage), c.sources)
 	return c.sorted()
@@ -82,20 +83,48 @@ type checker struct {
 }
 
 // refuse notes a refusal, unless the operator lifts it. The entry may be one
-// that cannot be written in the configuration: then none lifts it.
+// that cannot be written in the configuration: then none lifts it. What is
+// noted has no secret of the model in it.
 func (c *checker) refuse(at place, found any, rule, entry string) (refused bool) {
-	if len(entry) > maxEntry || strings.HasSuffix(entry, ":") || strings.ContainsFunc(entry, unicode.IsControl) {
-		entry = ""
-	}
-	if entry != "" && slices.Contains(c.Allow, entry) {
+	if c.lifted(entry) {
 		return false
 	}
-	c.refusals = append(c.refusals, Refusal{Path: printable.Cut(at.path, maxPath), Found: show(found), Rule: printable.Line(rule), Allow: entry})
+	if len(c.refusals) >= maxRefusals {
+		return true
+	}
+	hiding, plain := maskEntry(at, found, entry)
+	if hiding != entry && plain && c.lifted(hiding) {
+		return false
+	}
+	if !writable(hiding) || hiding != entry && !plain {
+		hiding = ""
+	}
+	if text, _ := scalarText(found); at.secretAt(found) {
+		if found = hidden; len(text) > len(hidden) {
+			rule = strings.ReplaceAll(rule, text, hidden)
+		}
+	}
+	c.refusals = append(c.refusals, Refusal{
+		Path: printable.Cut(masked(printable.Cut(at.path, maxText)), maxPath), Found: show(found), Rule: printable.Line(masked(rule)), Allow: hiding,
+	})
 	return true
+}
+
+func (c *checker) lifted(entry string) bool {
+	return writable(entry) && slices.Contains(c.Allow, entry)
+}
+
+// writable tells whether the configuration can hold an entry of allow.
+func writable(entry string) bool {
+	return entry != "" && len(entry) <= maxEntry && !strings.HasSuffix(entry, ":") && !strings.ContainsFunc(entry, unicode.IsControl)
 }
 
 // maxPath is as much as is kept of a path: its keys may be of any length.
 const maxPath = 400
+
+// maxRefusals are as many as are kept: what is refused for so many reasons could
+// have one for every few bytes of a model.
+const maxRefusals = 10_000
 
 // maxEntry is as long as an entry of allow may be in the configuration.
 const maxEntry = 512

@@ -12,6 +12,8 @@ type rule struct {
 	exempt  bool   // not for root's services
 	whole   bool   // judges whatever it is given: nothing below has a rule of its own
 	object  bool   // for an object, not for a scalar
+	text    bool   // free text, which only a container reads: any character may be in it, and below
+	bounds  []bound
 	check   func(c *checker, at place, v any)
 }
 
@@ -23,6 +25,14 @@ const (
 )
 
 var harmless = rule{}
+
+// freeText is for what a container gets and nobody else reads.
+var freeText = text(harmless)
+
+func text(r rule) rule {
+	r.text = true
+	return r
+}
 
 // partOf is for keys that the rule of what they are in looks at.
 func partOf(key string) rule { return rule{allowed: "see `" + key + "`"} }
@@ -167,7 +177,7 @@ var localLogOptions = []string{
 
 // labelled refuses labels that compose tells its own containers, networks and
 // volumes by.
-var labelled = rule{allowed: "any but com.docker.compose.*", check: func(c *checker, at place, v any) {
+var labelled = rule{text: true, allowed: "any but com.docker.compose.*", check: func(c *checker, at place, v any) {
 	if strings.HasPrefix(at.name, "com.docker.compose.") {
 		c.refuse(at, v, "compose's own labels are compose's to set", "")
 	}

@@ -46,25 +46,32 @@ var file = rule{allowed: "a file in the repository", lift: "bind: nested-bind", 
 // harmlessMount are options of a mount that name no path and no device.
 var harmlessMount = []string{"bind", "nodev", "noexec", "nosuid", "rbind", "ro", "rw"}
 
+// localOptions are what the local driver knows.
+var localOptions = []string{"device", "o", "size", "type"}
+
 // driverOptions is what the driver of a volume gets. The local one mounts
 // whatever they say when a container starts.
-var driverOptions = on("bind: nested-bind volume.driver_opts:", "a bind of what is in the repository; a tmpfs", func(c *checker, at place, options map[string]any) {
-	o := strings.Split(str(options["o"]), ",")
-	kind, device := str(options["type"]), str(options["device"])
-	local := true
-	for key := range options {
-		local = local && slices.Contains([]string{"device", "o", "size", "type"}, key)
-	}
-	switch {
-	case local && kind == "" && device == "":
-	case local && isBind(kind, o):
-		c.mount(at.key("device"), device, !slices.Contains(o, "ro") || slices.Contains(o, "rw"))
-	case local && kind == "tmpfs" && !slices.ContainsFunc(o, notTmpfs):
-	default:
-		text := spell(options)
-		c.refuse(at, text, "only a bind of what is in the repository, or a tmpfs", "volume.driver_opts:"+text)
-	}
-})
+var driverOptions = func() rule {
+	r := joined("a bind of what is in the repository; a tmpfs, with the bounds of one", func(c *checker, at place, options map[string]any) {
+		o := strings.Split(str(options["o"]), ",")
+		kind, device := str(options["type"]), str(options["device"])
+		local := true
+		for key := range options {
+			local = local && slices.Contains(localOptions, key)
+		}
+		switch {
+		case local && kind == "" && device == "":
+		case local && isBind(kind, o):
+			c.mount(at.key("device"), device, !slices.Contains(o, "ro") || slices.Contains(o, "rw"))
+		case local && kind == "tmpfs" && c.tmpfsVolume(at.key("o"), o):
+		default:
+			text := spell(options)
+			c.refuse(at, text, "only a bind of what is in the repository, or a tmpfs", "volume.driver_opts:"+text)
+		}
+	}, tmpfsSize, tmpfsPercent, tmpfsInodes)
+	r.lift = "bind: nested-bind volume.driver_opts: " + r.lift
+	return r
+}()
 
 func isBind(kind string, o []string) bool {
 	return slices.Contains([]string{"", "none", "bind"}, kind) &&
@@ -72,9 +79,19 @@ func isBind(kind string, o []string) bool {
 		!slices.ContainsFunc(o, func(option string) bool { return !slices.Contains(harmlessMount, option) })
 }
 
-func notTmpfs(option string) bool {
-	name, _, _ := strings.Cut(option, "=")
-	return !slices.Contains([]string{"", "gid", "mode", "nodev", "noexec", "nosuid", "nr_inodes", "ro", "rw", "size", "uid"}, name)
+// tmpfsVolume bounds the options of a tmpfs, unless one is not known: then the
+// volume is refused as a whole.
+func (c *checker) tmpfsVolume(at place, o []string) bool {
+	if slices.ContainsFunc(o, func(option string) bool {
+		name, _, _ := strings.Cut(option, "=")
+		return !slices.Contains(tmpfsOptions, name)
+	}) {
+		return false
+	}
+	for _, option := range o {
+		c.tmpfsOption(at, option)
+	}
+	return true
 }
 
 // spell writes options in one fixed order, so that an entry of allow means
@@ -83,7 +100,7 @@ func spell(options map[string]any) string {
 	var pairs []string
 	for key, v := range options {
 		text, _ := scalarText(v)
-		pairs = append(pairs, key+"="+text)
+		pairs = append(pairs, quoteMember(key, text))
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ",")

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"pgo/internal/printable"
 )
@@ -122,10 +126,116 @@ func (c *checker) strange(at place, v any) {
 	c.refuse(at, v, "not in a form that compose resolves it to", "")
 }
 
+// maxKey is as long as a key may be, written in ASCII: readers of YAML take none
+// of more than 1024 characters, and compose has to read the model again.
+const maxKey = 1000
+
+// maxText is as long as a text may be that is more than a container's: no path is
+// longer, nor the options of a mount.
+const maxText = 4096
+
+// readable refuses what two readers of the model could understand differently, at
+// one place and all below it, whatever the rules there say. Only in what is marked
+// as text, which no reader takes for anything, may a value hold all characters.
+func (c *checker) readable(n *node, at place, v any, text bool) {
+	text = text || n != nil && n.rule != nil && n.rule.text
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			c.readableKey(at.key(key), key)
+			child := n.find(key)
+			c.readable(child, at.key(key), value, text || child == nil && n.ignores(key))
+		}
+	case []any:
+		var items *node
+		if n != nil {
+			items = n.items
+		}
+		for i, value := range v {
+			c.readable(items, at.item(i), value, text)
+		}
+	case string:
+		if text {
+			return
+		}
+		if r, found := unreadableRune(v); found {
+			c.refuse(at, v, "it holds "+nameOf(r), "")
+		}
+		if len(v) > maxText {
+			c.refuse(at, v, fmt.Sprintf("it is longer than %d bytes", maxText), "")
+		}
+	}
+}
+
+func (c *checker) readableKey(at place, key string) {
+	if r, found := unreadableRune(key); found {
+		c.refuse(at, key, "the key holds "+nameOf(r), "")
+	}
+	if asciiLen(key) > maxKey {
+		c.refuse(at, key, fmt.Sprintf("the key is longer than %d characters, written in ASCII", maxKey), "")
+	}
+}
+
+// find is child for a place that may be in no table.
+func (n *node) find(key string) *node {
+	if n == nil {
+		return nil
+	}
+	return n.child(key)
+}
+
+// ignores tells whether a key is an extension, which compose ignores: not where
+// names are keys, and not below a rule that judges all.
+func (n *node) ignores(key string) bool {
+	return n != nil && n.keys != nil && strings.HasPrefix(key, "x-")
+}
+
+// unreadableRune returns the first character that readers of YAML and JSON take for
+// different things, or that is none.
+func unreadableRune(text string) (rune, bool) {
+	for _, r := range text {
+		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || r == '\ufeff' || r == utf8.RuneError || unicode.Is(unicode.Noncharacter_Code_Point, r) {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
+func nameOf(r rune) string {
+	switch {
+	case unicode.Is(unicode.Cc, r):
+		return fmt.Sprintf("a control character (%U)", r)
+	case unicode.In(r, unicode.Zl, unicode.Zp):
+		return fmt.Sprintf("a line separator (%U)", r)
+	case r == utf8.RuneError:
+		return fmt.Sprintf("what is no character (%U)", r)
+	}
+	return fmt.Sprintf("a character that has no meaning in a text (%U)", r)
+}
+
+// asciiLen is how long a key is with every character that is not ASCII as \uXXXX.
+func asciiLen(key string) int {
+	n := 0
+	for _, r := range key {
+		switch {
+		case r > 0xffff:
+			n += 12
+		case r >= utf8.RuneSelf || r < ' ':
+			n += 6
+		case r == '"' || r == '\\':
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
 // place is where in the model a value is.
 type place struct {
-	path string
-	name string // the last key
+	path   string
+	name   string // the last key
+	chosen bool   // it is a name that the repository chose: of a compose service, a volume
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
@@ -135,18 +245,20 @@ func (p place) key(key string) place {
 	if !plainKey.MatchString(key) {
 		shown = strconv.Quote(printable.Line(key))
 	}
-	return place{path: strings.TrimPrefix(p.path+"."+shown, "."), name: key}
+	chosen := slices.Contains([]string{"services", "networks", "volumes", "configs", "secrets"}, p.path)
+	return place{path: strings.TrimPrefix(p.path+"."+shown, "."), name: key, chosen: chosen}
 }
 
 func (p place) item(i int) place {
-	return place{path: p.path + "[" + strconv.Itoa(i) + "]", name: p.name}
+	return place{path: p.path + "[" + strconv.Itoa(i) + "]", name: p.name, chosen: p.chosen}
 }
 
 // maxShown is as much of a value as a refusal shows, in runes.
 const maxShown = 120
 
-// show returns a value as a refusal shows it.
+// show returns a value as a refusal shows it, without secrets.
 func show(v any) string {
+	v = maskValue(v)
 	text, scalar := scalarText(v)
 	if !scalar || text == "" {
 		var b bytes.Buffer

@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// plainTag is text with names of fields in it. The engine executes the tag of its
+// log messages as a program, in which functions could take all of its memory.
+var plainTag = regexp.MustCompile(`^(?:[^{}]|\{\{ *\.(?:ID|FullID|Name|ImageID|ImageFullID|ImageName|DaemonName) *\}\})*$`)
+
+// maxTag and maxRegexp are the longest that the engine is given to work out.
+const (
+	maxTag    = 256
+	maxRegexp = 256
+)
+
+func logTag(_, tag string) bool {
+	return len(tag) <= maxTag && (plainTag.MatchString(tag) || !strings.Contains(tag, "{{"))
+}
+
+// logRegexp is a regular expression that takes the engine no memory to speak of:
+// it has no counted repetition.
+func logRegexp(_, text string) bool {
+	if len(text) > maxRegexp || strings.Contains(text, "{") {
+		return false
+	}
+	_, err := regexp.Compile(text)
+	return err == nil
+}
+
+// maxCPU is the highest number of a processor that a kernel knows.
+const maxCPU = 8191
+
+// cpus is a list of processors, which the engine may write out one by one.
+func cpus(text string) bool {
+	return len(text) <= 1024 && !slices.ContainsFunc(strings.Split(text, ","), func(part string) bool {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		low, ok1 := parseCount(first)
+		high, ok2 := parseCount(last)
+		return !ok1 || !ok2 || low > high || high > maxCPU
+	})
+}
+
+func matches(pattern string) func(string) bool {
+	re := regexp.MustCompile("^(?:" + pattern + ")$")
+	return func(v string) bool { return len(v) <= 128 && re.MatchString(v) }
+}
+
+var (
+	platform   = matches(`[A-Za-z0-9_.()+-]+(?:/[A-Za-z0-9_.()+-]+)*`)
+	restart    = matches(`no|always|unless-stopped|none|any|on-failure(?::[0-9]{1,9})?`)
+	pullPolicy = matches(`always|never|missing|if_not_present|build|refresh|daily|weekly|every_[0-9a-z.]{1,32}`)
+	stopSignal = matches(`[0-9]{1,3}|[A-Za-z][A-Za-z0-9]*(?:[+-][0-9]{1,2})?`)
+	resolver   = matches(`[A-Za-z0-9_.:%-]+`)
+)
+
+// quoteMember writes a member of options for an entry of allow. What could be
+// taken for more members than one is quoted.
+func quoteMember(key, value string) string {
+	ambiguous := strings.HasPrefix(value, `"`) || strings.ContainsAny(key, `,="`)
+	for _, item := range strings.Split(value, ",")[1:] {
+		name, _, isMember := strings.Cut(item, "=")
+		ambiguous = ambiguous || isMember && (key != "o" || slices.Contains(localOptions, name))
+	}
+	if ambiguous {
+		return strconv.Quote(key) + "=" + strconv.Quote(value)
+	}
+	return key + "=" + value
+}
