@@ -37,7 +37,7 @@ func TestCheckoutMovesUnderAContainer(t *testing.T) {
 		},
 		"one above it becomes a symlink": func(s *rig.Service) {
 			s.Repo.Git("mv", "deep", "other")
-			s.Repo.Git("rm", "-r", "--quiet", "other/er")
+			s.Repo.Git("rm", "-r", "-f", "--quiet", "other/er")
 			link(t, s.Repo.Dir, "other/er", "/etc")
 			link(t, s.Repo.Dir, "deep", "other")
 		},
@@ -112,15 +112,18 @@ func TestMountIsNotInherited(t *testing.T) {
 	first := web.Push("a bind mount", files(`"./data:/data"`))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, first)
+	mounted := func() string {
+		return strings.TrimSpace(docker(t, "inspect", "--format", "{{range .Mounts}}{{.Type}}{{end}}", rig.Containers(t, web.Name)[0].ID))
+	}
 	second := web.Push("a volume without a name", files(`"/data"`))
 	deployed(t, pgod, web, second)
-	if got := docker(t, "inspect", "--format", "{{range .Mounts}}{{.Type}}{{end}}", rig.Containers(t, web.Name)[0].ID); got != "volume" {
+	if got := mounted(); got != "volume" {
 		t.Errorf("it mounts a %s", got)
 	}
 
 	// Going back leads by the same way.
 	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
-	if got := docker(t, "inspect", "--format", "{{range .Mounts}}{{.Type}}{{end}}", rig.Containers(t, web.Name)[0].ID); got != "bind" {
+	if got := mounted(); got != "bind" {
 		t.Errorf("after a rollback it mounts a %s", got)
 	}
 }
