@@ -24,7 +24,8 @@ func (w *witness) mounts(got []any) {
 		m := object(entry)
 		target := path.Clean(str(m["Destination"]))
 		if !w.mounted(m, want[target], open) {
-			w.refuse(w.at.said("mount "+target), mountText(m), notAsked, "")
+			// A path may sound like a secret, and is none.
+			w.refuse(place{path: w.at.path + " mount " + target, name: "mount"}, mountText(m), notAsked, "")
 		}
 	}
 }
