@@ -13,9 +13,13 @@ import (
 	"testing"
 
 	"pgo/test/rig"
+	"pgo/worker/sandbox"
 )
 
-func TestMain(m *testing.M) { rig.Main(m) }
+func TestMain(m *testing.M) {
+	sandbox.Main() // a worker's compose is confined by this binary, where it runs in here
+	rig.Main(m)
+}
 
 // sample is what was measured again and again of one thing.
 type sample []float64
