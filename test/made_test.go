@@ -165,7 +165,7 @@ secrets: {secret: {file: ./secret}}
 		{[2]string{`"tag": "{{.Name}}"`, `"tag": "{{.Name}}x"`}, "HostConfig.LogConfig.Config.tag"},
 		{[2]string{`"image": "` + r.Busybox() + `"`, `"image": "` + other + `"`}, "Image: sha256:"},
 		{[2]string{`"network_mode": "service:idle"`, `"network_mode": "host"`}, "HostConfig.NetworkMode: host"},
-		{[2]string{`"ipam": {}`, `"ipam": {}, "driver_opts": {"com.docker.network.bridge.enable_icc": "false"}`}, "Options.com.docker.network.bridge.enable_icc"},
+		{[2]string{`"ipam": {}`, `"ipam": {}, "driver_opts": {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}`}, "Options.com.docker.network.bridge.host_binding_ipv4"},
 		{[2]string{`"name": "` + web.Name + `_kept"`, `"name": "` + web.Name + `_strange"`}, "mount /kept: volume " + web.Name + "_strange"},
 	} {
 		log.Reset()

@@ -45,7 +45,7 @@ func TestRefusedBeforeTheSwitch(t *testing.T) {
 		{"grace", app("    stop_grace_period: 87600h\n"), "stop_grace_period"},
 		{"shm", app("    shm_size: 500g\n"), "shm_size"},
 		{"tmpfs", app("    tmpfs: ['/x:size=99%']\n"), "tmpfs"},
-		{"folded alias", app(`    networks: {v: {aliases: ["ap\u0130"]}}` + "\n") + "networks: {v: {external: true, name: elsewhere}}\n", "aliases"},
+		{"folded alias", app(`    networks: {v: {aliases: ["ap\u0130"]}}`+"\n") + "networks: {v: {external: true, name: elsewhere}}\n", "aliases"},
 		{"folded name", "services:\n  API-web:\n" + image + "    networks: [v]\nnetworks: {v: {external: true, name: elsewhere}}\n", "-api-web-1"},
 		{"network of another", app("    networks: [v]\n") + "networks: {v: {external: true, name: victim_default}}\n", "network:victim_default"},
 		{"image of another", "services:\n  web:\n    build: .\n    image: b/" + web.Name + ":1\n", "image:b/" + web.Name},

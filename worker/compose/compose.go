@@ -116,7 +116,11 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	if err != nil {
 		return err
 	}
-	return p.run(ctx, cmd, out, args[0])
+	cpu := maxCPU
+	if follows(args) {
+		cpu = 0
+	}
+	return p.run(ctx, cmd, out, args[0], cpu)
 }
 
 // command is compose with args, in dir.
@@ -139,7 +143,8 @@ func (p *Project) command(dir string, color bool, args []string) (*exec.Cmd, err
 	return cmd, nil
 }
 
-func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name string) error {
+// run runs compose, which may take so much CPU time; 0: any.
+func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name string, cpu time.Duration) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -151,7 +156,7 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	if err != nil {
 		return fmt.Errorf("cannot start docker compose: %w", err)
 	}
-	if err := limit(group.Pid()); err != nil {
+	if err := limit(group.Pid(), cpu); err != nil {
 		group.Stop(0)
 		return err
 	}
@@ -167,10 +172,12 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 		return nil
 	case errors.As(err, &exit) && exit.ExitCode() > 0:
 		output := p.Redact(last.String())
-		if over := overLimit(memory, exit.ProcessState); over != "" {
-			output = over
+		if memory.out {
+			output = fmt.Sprintf("docker compose needs more than %d MiB of memory for it", maxMemory>>20)
 		}
 		return &ExitError{Command: name, Status: exit.ExitCode(), Output: output}
+	case exit != nil && outOfCPU(exit.ProcessState, cpu) != "":
+		return &ExitError{Command: name, Status: spentCPU, Output: outOfCPU(exit.ProcessState, cpu)}
 	case exit != nil:
 		return &KilledError{Command: name, err: exit}
 	default:

@@ -30,20 +30,20 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 	cmd.Env = p.readingEnvironment()
 	sandbox.Confine(cmd, stage, env)
 	words := &limited{max: maxWords}
-	err := p.run(ctx, cmd, Output{Stdout: stdout, Stderr: words}, "config")
+	err := p.run(ctx, cmd, Output{Stdout: stdout, Stderr: words}, "config", sandbox.MaxCPU)
 
 	var exit *ExitError
-	var killed *exec.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Status == sandbox.NotEntered:
 		return err
+	case errors.As(err, &exit) && outOfTasks.Match(words.Bytes()):
+		return errors.New("docker compose could not start a thread: this user has too many, those in containers included")
 	case errors.As(err, &exit) && outOfMemory.Match(words.Bytes()):
 		return &unresolved{fmt.Sprintf("docker compose needs more than %d MiB of memory for it", sandbox.MaxMemory>>20)}
+	case errors.As(err, &exit) && exit.Status == spentCPU:
+		return &unresolved{exit.Output}
 	case errors.As(err, &exit):
 		return &unresolved{explain(exit.Output, stage, env, sandbox.Supported() > 0)}
-	case errors.As(err, &killed) && killed.UserTime()+killed.SystemTime() > sandbox.MaxCPU*9/10:
-		// The clock that the kernel kills by differs from the one it shows.
-		return &unresolved{fmt.Sprintf("docker compose needs more than %s of CPU time for it", sandbox.MaxCPU)}
 	}
 	return err
 }
@@ -51,6 +51,9 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 var (
 	// outOfMemory is how a Go program ends that gets no more.
 	outOfMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
+	// outOfTasks is how one ends that may start no more threads, which is nobody's fault
+	// who wrote a compose file.
+	outOfTasks = regexp.MustCompile(`(?m)failed to create new OS thread|newosproc|pthread_create failed`)
 	// denied is what compose says of a file that the sandbox keeps from it.
 	denied = regexp.MustCompile(`(?m)\bopen (.+): permission denied$`)
 	line   = regexp.MustCompile(`: line \d+`)

@@ -255,7 +255,7 @@ func BenchmarkResolve(b *testing.B) {
 	args := []string{"-f", filepath.Join(stage, "compose.yaml"), "--env-file", os.DevNull, "config", "--format", "json"}
 	for name, run := range map[string]func(*exec.Cmd) error{
 		"confined": func(cmd *exec.Cmd) error { return p.confined(b.Context(), cmd, io.Discard, stage, os.DevNull) },
-		"bare":     func(cmd *exec.Cmd) error { return p.run(b.Context(), cmd, Output{}, "config") },
+		"bare":     func(cmd *exec.Cmd) error { return p.run(b.Context(), cmd, Output{}, "config", maxCPU) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			var cpu time.Duration

@@ -36,8 +36,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	client   *client.Client
-	runtime  string // see defaultsFor; empty: never asked
-	cgroupns string
+	defaults *defaults // nil: never asked
 }
 
 // connect returns the one client, made when it is first needed: most of a

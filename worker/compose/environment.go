@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -10,24 +11,30 @@ import (
 // environment is compose's whole environment. The service's own env comes
 // before what pgo relies on, so that it cannot change that.
 func (p *Project) environment() []string {
-	env := append([]string{
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"LANG=C.UTF-8",
-	}, p.Env...)
+	env := append([]string{"LANG=C.UTF-8"}, p.Env...)
 	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG="+p.Home, "DOCKER_HOST="+p.Host)
 }
 
 // readingEnvironment is that of a compose that only reads a file, which may hand any
-// of it on to containers. It has nothing of this worker's that it can do without:
-// neither the registries' credentials nor the engine are of any use there.
+// of it on to containers. It has as little of this worker's as it needs: neither the
+// registries' credentials nor the engine are of any use there. With a home a path that
+// begins with ~ leads there, and is refused.
 func (p *Project) readingEnvironment() []string {
-	env := append([]string{"PATH=/nonexistent"}, p.Env...)
-	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
+	env := append(slices.Clone(p.Env), p.settings()...)
+	return append(env, "HOME="+p.Home, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
 }
 
 // settings are what compose is told in either case.
 func (p *Project) settings() []string {
 	return []string{
+		// Compose, and the builder in it, start programs that they find there, and this
+		// process is as good as root. Git is one: it runs what the configuration of a
+		// repository says, and a commit may hold a whole repository of that kind.
+		"PATH=/nonexistent",
+		"BUILDX_GIT_INFO=false",
+		"BUILDX_GIT_LABELS=false",
+		"BUILDX_CONFIG=" + filepath.Join(p.Home, "buildx"),
+		"GIT_DIR=/nonexistent",
 		"PWD=" + p.Checkout,
 		// Set, so that a repository's .env does not choose.
 		"COMPOSE_PROFILES=" + strings.Join(p.Profiles, ","),
@@ -41,23 +48,21 @@ func (p *Project) settings() []string {
 }
 
 // workersOwn returns the variables that are this worker's alone, and the value that
-// each has where a file is read; none, where it is not set there. PWD is not among
-// them: it is the checkout, as with compose by hand.
-func (p *Project) workersOwn() map[string]string {
-	own := map[string]string{}
-	for _, env := range [][]string{p.environment(), p.readingEnvironment()} {
-		for _, variable := range env {
-			name, _, _ := strings.Cut(variable, "=")
-			own[name] = ""
-		}
+// each has where a file is read; nil where it is not set there. PWD is not among them:
+// it is the checkout, as with compose by hand.
+func (p *Project) workersOwn() map[string]*string {
+	own := map[string]*string{}
+	for _, variable := range p.environment() {
+		name, _, _ := strings.Cut(variable, "=")
+		own[name] = nil
 	}
 	for _, variable := range p.readingEnvironment() {
 		name, value, _ := strings.Cut(variable, "=")
-		own[name] = value
+		own[name] = &value
 	}
 	for _, variable := range p.Env {
 		name, value, _ := strings.Cut(variable, "=")
-		if own[name] == value || own[name] == "" {
+		if now := own[name]; now != nil && *now == value {
 			delete(own, name) // the service's, and not the worker's
 		}
 	}
@@ -95,10 +100,10 @@ func (p *Project) keepOwn(m *Model) error {
 }
 
 // drop removes the variables that nobody has given a value, or the worker's own.
-func drop(environment any, own map[string]string) {
+func drop(environment any, own map[string]*string) {
 	variables, _ := environment.(map[string]any)
 	for name, value := range variables {
-		if ours, workers := own[name]; workers && (value == nil || value == ours) {
+		if ours, workers := own[name]; workers && (value == nil || ours != nil && value == *ours) {
 			delete(variables, name)
 		}
 	}

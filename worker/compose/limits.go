@@ -3,43 +3,47 @@ package compose
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
-	"syscall"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // What one compose may use, and with it whatever it starts. It needs 60 MiB and a
-// second for a usual service, and 300 MiB for one of three thousand compose
-// services. What follows containers for days needs little CPU time.
+// second for a usual service, and 300 MiB for one of three thousand compose services.
 const (
 	maxMemory = 1 << 30
-	maxCPU    = time.Hour
-	maxTasks  = 1024 // threads and processes of the user, more than it has already
+	// Threads and processes of the user, those in any container included: so it is no
+	// more than a bound for what gets out of hand. Somebody else's containers, which can
+	// run as that user, must not reach it.
+	maxTasks = 1 << 15
 )
+
+// maxCPU is what one may compute that ends by itself. What follows containers ends
+// with its client, which may be in days.
+var maxCPU = time.Hour
+
+// follows tells whether a compose command goes on until somebody ends it.
+func follows(args []string) bool {
+	return slices.Contains(args, "--follow") || args[0] == "stats" && !slices.Contains(args, "--no-stream")
+}
 
 // limit limits a compose that has just been started, and what it starts. Without
 // limits it must not go on.
-func limit(pid int) error {
-	tasks, err := tasksOf(os.Getuid())
-	if err != nil {
-		return fmt.Errorf("cannot count this user's processes: %w", err)
-	}
+func limit(pid int, cpu time.Duration) error {
 	for _, l := range []struct {
 		resource int
 		max      uint64
 	}{
-		{unix.RLIMIT_CPU, uint64(maxCPU / time.Second)},
-		{unix.RLIMIT_NPROC, uint64(tasks + maxTasks)},
+		{unix.RLIMIT_CPU, seconds(cpu)},
+		{unix.RLIMIT_NPROC, maxTasks},
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_DATA, maxMemory}, // not AS: Go reserves much more than it uses
 	} {
 		var was unix.Rlimit
-		if err = unix.Prlimit(pid, l.resource, nil, &was); err == nil {
+		err := unix.Prlimit(pid, l.resource, nil, &was)
+		if err == nil {
 			// A confined one may have limited itself already: these are not raised.
 			err = unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: min(l.max, was.Cur), Max: min(l.max, was.Max)}, nil)
 		}
@@ -50,36 +54,16 @@ func limit(pid int) error {
 	return nil
 }
 
-// tasksOf counts the threads that a user has on this host: the kernel's limit is one
-// of all of them.
-func tasksOf(uid int) (int, error) {
-	processes, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
+// seconds is a limit of CPU time; 0: none.
+func seconds(cpu time.Duration) uint64 {
+	if cpu == 0 {
+		return unix.RLIM_INFINITY
 	}
-	tasks := 0
-	for _, process := range processes {
-		info, err := os.Stat(process)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != uid {
-			continue
-		}
-		threads, err := os.ReadDir(filepath.Join(process, "task"))
-		if err != nil {
-			continue // it has ended, or keeps others from looking
-		}
-		tasks += len(threads)
-	}
-	return tasks, nil
+	return uint64(cpu / time.Second)
 }
 
-// memoryWatch looks in what a Go program prints for its end by a lack of memory,
-// after which it prints all that it was doing.
+// memoryWatch finds in a Go program's output that it ended for lack of memory: a long
+// trace follows those words.
 type memoryWatch struct {
 	last []byte // of what was written: the words may come in pieces
 	out  bool
@@ -93,13 +77,15 @@ func (w *memoryWatch) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// overLimit says which limit a compose has met by how it ended; "" for none.
-func overLimit(watch *memoryWatch, state *os.ProcessState) string {
-	switch {
-	case watch.out:
-		return "docker compose needs more than " + strconv.Itoa(maxMemory>>20) + " MiB of memory for it"
-	case state.UserTime()+state.SystemTime() > maxCPU*9/10:
-		return "docker compose needs more than " + maxCPU.String() + " of CPU time for it"
+// spentCPU is the status of a compose that the kernel has ended for its CPU time, as a
+// shell has it.
+const spentCPU = 128 + int(unix.SIGXCPU)
+
+// outOfCPU says that a compose met its limit by how it ended; "" if it did not. The
+// clock that the kernel ends it by differs from the one that it shows.
+func outOfCPU(state *os.ProcessState, cpu time.Duration) string {
+	if cpu == 0 || state.UserTime()+state.SystemTime() < cpu*9/10 {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("docker compose needs more than %s of CPU time for it", cpu)
 }

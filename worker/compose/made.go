@@ -22,10 +22,11 @@ type Made struct {
 	Networks   []map[string]any  // that bear the project's label
 	Runtime    string            // that a container gets which names none
 	Cgroupns   string            // the same for its cgroup namespace: host or private
+	LogDriver  string            // and for its log
 }
 
 // Made asks for what there is of a project, with two calls and one more for each
-// container that never ran.
+// container that never ran. The first time it asks for the engine's defaults, too.
 func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -59,11 +60,12 @@ func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 	if made.Networks, err = words(networks); err != nil {
 		return Made{}, err
 	}
-	made.Runtime, made.Cgroupns, err = e.defaultsFor(ctx, made.Containers)
+	made.Runtime, made.Cgroupns, made.LogDriver, err = e.Defaults(ctx, false)
 	return made, err
 }
 
-// words is what the engine said, as the JSON that it said it in.
+// words writes what the client has read as JSON again. It lacks keys that the client
+// does not know.
 func words(said any) (all []map[string]any, err error) {
 	raw, err := json.Marshal(said)
 	if err != nil {
@@ -74,44 +76,34 @@ func words(said any) (all []map[string]any, err error) {
 	return all, d.Decode(&all)
 }
 
-// What an engine gives a container, unless its administrator says otherwise.
-const (
-	usualRuntime  = "runc"
-	usualCgroupns = "private"
-)
+// defaults are what an engine gives a container that asks for nothing else.
+type defaults struct{ runtime, cgroupns, logDriver string }
 
-// defaultsFor returns the engine's defaults. It asks only where one of the
-// containers has something else than what is known, which an engine that was
-// started with other settings explains, too.
-func (e *Engine) defaultsFor(ctx context.Context, containers []map[string]any) (runtime, cgroupns string, err error) {
+// Defaults returns the engine's defaults. It asks once, and again when it is told to: an
+// engine may have been started with other settings since.
+func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, logDriver string, err error) {
 	e.mu.Lock()
-	runtime, cgroupns = e.runtime, e.cgroupns
+	known := e.defaults
 	e.mu.Unlock()
-	if runtime == "" {
-		runtime, cgroupns = usualRuntime, usualCgroupns
-	}
-	if !slices.ContainsFunc(containers, func(words map[string]any) bool {
-		host, _ := words["HostConfig"].(map[string]any)
-		return host["Runtime"] != runtime || host["CgroupnsMode"] != cgroupns
-	}) {
-		return runtime, cgroupns, nil
+	if known != nil && !again {
+		return known.runtime, known.cgroupns, known.logDriver, nil
 	}
 	c, err := e.connect()
 	if err != nil {
-		return "", "", err
+		return "", "", "", err
 	}
 	info, err := c.Info(ctx)
 	if err != nil {
-		return "", "", fmt.Errorf("cannot ask the engine for its settings: %w", err)
+		return "", "", "", fmt.Errorf("cannot ask the engine for its settings: %w", err)
 	}
-	runtime, cgroupns = info.DefaultRuntime, "host"
+	d := &defaults{info.DefaultRuntime, "host", info.LoggingDriver}
 	if slices.Contains(info.SecurityOptions, "name=cgroupns") {
-		cgroupns = "private"
+		d.cgroupns = "private"
 	}
 	e.mu.Lock()
-	e.runtime, e.cgroupns = runtime, cgroupns
+	e.defaults = d
 	e.mu.Unlock()
-	return runtime, cgroupns, nil
+	return d.runtime, d.cgroupns, d.logDriver, nil
 }
 
 // Unmake removes containers that must not be started, and volumes and networks

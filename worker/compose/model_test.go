@@ -128,7 +128,7 @@ services:
     post_start: [{command: [env], environment: [HOME, TOKEN]}]
   said:
     image: busybox
-    environment: {HOME: /home, PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: C.UTF-8}
+    environment: {HOME: /home, PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LANG: C.UTF-8, COMPOSE_MENU: ""}
 `})
 	services := resolve(t, p, dir, "").services()
 	hook := list(services["web"]["post_start"])[0]
@@ -136,7 +136,7 @@ services:
 		"TOKEN=of the operator LANG=de_DE.UTF-8 DOTENV=of the repository UNSET=<nil>": services["web"]["environment"],
 		"TOKEN=of the operator": services["web"]["build"].(map[string]any)["args"],
 		"TOKEN=<nil>":           hook["environment"], // compose gives hooks nothing of its own
-		"HOME=/home PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8": services["said"]["environment"],
+		"HOME=/home PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 COMPOSE_MENU=": services["said"]["environment"],
 	} {
 		variables, _ := got.(map[string]any)
 		for name, value := range variables {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,18 +18,11 @@ import (
 type Mount struct {
 	Container, Name string // the container's ID and name
 	Service         string // its compose service
-	Image           string // the image's ID
 	Volume          string // the volume's name; empty: it is none
 	Source          string // the path on the host; empty: a volume that the engine keeps
 	Target          string // the path in the container
 	Writable        bool
 }
-
-// Named tells whether it is something that somebody has chosen, and not a volume
-// that the engine made for this container alone.
-func (m Mount) Named() bool { return m.Volume == "" || !anonymousVolume.MatchString(m.Volume) }
-
-var anonymousVolume = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Mounts returns what a project's containers mount, whatever state they are in.
 func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
@@ -46,7 +38,7 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 	var volumes []string
 	for _, summary := range summaries {
 		for _, m := range summary.Mounts {
-			found := Mount{Container: summary.ID, Service: summary.Labels[serviceLabel], Image: summary.ImageID, Target: m.Destination, Writable: m.RW}
+			found := Mount{Container: summary.ID, Service: summary.Labels[serviceLabel], Target: m.Destination, Writable: m.RW}
 			if len(summary.Names) > 0 {
 				found.Name = strings.TrimPrefix(summary.Names[0], "/")
 			}
@@ -78,6 +70,7 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 type Volume struct {
 	Driver  string
 	Options map[string]string
+	Project string // that it was made for by compose; empty: by somebody else
 }
 
 // Volumes returns those of the named volumes that there are, with one call.
@@ -96,8 +89,12 @@ func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume
 	}
 	for _, v := range list.Volumes {
 		if slices.Contains(names, v.Name) {
-			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options}
+			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options, Project: v.Labels[projectLabel]}
 		}
+	}
+	// A driver that does not answer is left out, and so are its volumes.
+	if len(list.Warnings) > 0 && slices.ContainsFunc(names, func(name string) bool { _, there := found[name]; return !there }) {
+		return nil, fmt.Errorf("cannot list the volumes: %s", strings.Join(list.Warnings, "; "))
 	}
 	return found, nil
 }

@@ -96,6 +96,22 @@ func pick(section any, names map[string]bool) map[string]any {
 	return picked
 }
 
+// SharesContainers tells whether a container has a namespace or the mounts of another one.
+func (m *Model) SharesContainers() bool {
+	for _, service := range m.services() {
+		from, _ := service["volumes_from"].([]any)
+		if len(from) > 0 {
+			return true
+		}
+		for _, key := range []string{"network_mode", "pid", "ipc"} {
+			if mode, _ := service[key].(string); strings.HasPrefix(mode, "service:") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // MountAt tells whether a compose service mounts something of its own at a place in
 // its containers, and whether it wants a volume without a name there.
 func (m *Model) MountAt(service, target string) (named, nameless bool) {

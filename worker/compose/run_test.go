@@ -145,7 +145,7 @@ func TestWithVolumes(t *testing.T) {
 	if got, want := m.VolumeNames(), []string{"p_a", "p_b", "p_c"}; !slices.Equal(got, want) {
 		t.Errorf("names %q", got)
 	}
-	made := m.WithVolumes(map[string]Volume{"p_a": {"local", map[string]string{"o": "bind", "device": "/"}}, "p_b": {"local", nil}})
+	made := m.WithVolumes(map[string]Volume{"p_a": {Driver: "local", Options: map[string]string{"o": "bind", "device": "/"}}, "p_b": {Driver: "local"}})
 	want := load(t, `{"services": {"web": {}}, "volumes": {
 		"a": {"name": "p_a", "external": true, "driver": "local", "driver_opts": {"o": "bind", "device": "/"}}, "b": {"name": "p_b", "driver": "local"}, "c": {"name": "p_c", "driver": "nfs"}}}`)
 	if got := made.WithoutBuild(); !reflect.DeepEqual(got, want) {

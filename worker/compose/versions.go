@@ -22,7 +22,7 @@ func (p *Project) CheckVersion(ctx context.Context) error {
 		return err
 	}
 	var stdout bytes.Buffer
-	if err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version"); err != nil {
+	if err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version", maxCPU); err != nil {
 		return err
 	}
 	said := strings.TrimSpace(stdout.String())

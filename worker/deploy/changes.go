@@ -195,8 +195,7 @@ func (s *Service) Start(ctx context.Context, args target.Args, out compose.Outpu
 // is a change.
 func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
 	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
-		// Its sources may lead elsewhere by now.
-		if _, err := s.checkSources(ctx, s.deployedCandidate(model)); err != nil {
+		if err := s.mayRestart(ctx, model, args.Services); err != nil {
 			return err
 		}
 		return s.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)

@@ -62,12 +62,12 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 	}
 	if len(c.changes) == 0 {
 		// Nothing is different but the way to what is mounted.
-		led, err := s.ledElsewhere(ctx, commit)
+		led, err := s.existingMovedMounts(ctx, commit)
 		if err != nil {
 			return nil, &stepError{"compare", short(commit), err}
 		}
 		for _, m := range firstOfEach(led) {
-			c.changes = append(c.changes, "what "+m.Service+" mounts at "+brief(m.Target)+" leads elsewhere")
+			c.changes = append(c.changes, "what "+m.Name+" mounts at "+brief(m.Target)+" leads elsewhere")
 		}
 	}
 	if len(c.changes) == 0 {

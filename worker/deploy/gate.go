@@ -46,7 +46,7 @@ func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate+c.grace, overdue)
 	defer cancel()
 	if err := s.start(gated, o.out, c, s.notStopped(c)); err != nil {
-		return s.startFailed(ctx, c, err, overdue)
+		return s.startFailed(ctx, gated, c, err, overdue)
 	}
 	s.enter(StepGate, c.commit)
 	return s.healthy(gated, ctx, c, overdue)
@@ -131,9 +131,10 @@ func blameless(err error) bool {
 	return !errors.As(err, &exit) || surroundings.MatchString(exit.Output)
 }
 
-// startFailed is a compose that could not start everything.
-func (s *Service) startFailed(ctx context.Context, c *candidate, err, overdue error) error {
-	if errors.Is(err, overdue) {
+// startFailed is a compose that could not start everything, or an engine that could not
+// be asked before the gate was over.
+func (s *Service) startFailed(ctx, gated context.Context, c *candidate, err, overdue error) error {
+	if errors.Is(err, overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), overdue) {
 		return s.startOverdue(ctx, c)
 	}
 	if blameless(err) || s.engine.Away(ctx) != nil {

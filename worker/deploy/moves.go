@@ -17,10 +17,10 @@ import (
 // container for which they would lead elsewhere, whatever the reason for the move.
 
 // moveCheckout brings the checkout to the commit. Before it begins it records
-// that files of both commits may be there, and ends the containers that must not
-// live to see it.
+// that files of both commits may be there, and ends the containers whose mounts would
+// lead elsewhere.
 func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
-	led, err := s.ledElsewhere(ctx, to)
+	led, err := s.existingMovedMounts(ctx, to)
 	if err != nil {
 		return &stepError{"bring the checkout to", short(to), err}
 	}
@@ -60,17 +60,17 @@ func (s *Service) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
 	return s.repo.Forecast(hashes(s.snapshot().Checkout), to, s.checkout(), policy.Disk{})
 }
 
-// ledElsewhere returns the mounts of existing containers that would lead elsewhere,
+// existingMovedMounts returns the mounts of existing containers that would lead elsewhere,
 // to something of another kind or to nothing, once the checkout is at the commit.
-func (s *Service) ledElsewhere(ctx context.Context, to gitrepo.Hash) ([]compose.Mount, error) {
+func (s *Service) existingMovedMounts(ctx context.Context, to gitrepo.Hash) ([]compose.Mount, error) {
 	mounts, err := s.engine.Mounts(ctx, s.cfg.Name)
 	if err != nil || len(mounts) == 0 {
 		return nil, err
 	}
-	return s.led(mounts, to)
+	return s.movedMounts(mounts, to)
 }
 
-func (s *Service) led(mounts []compose.Mount, to gitrepo.Hash) ([]compose.Mount, error) {
+func (s *Service) movedMounts(mounts []compose.Mount, to gitrepo.Hash) ([]compose.Mount, error) {
 	then, err := s.forecast(to)
 	if err != nil {
 		return nil, err
@@ -93,18 +93,20 @@ func (s *Service) notInPlace(ctx context.Context, c *candidate) (why string, err
 	if err != nil || len(mounts) == 0 {
 		return "", err
 	}
-	led, err := s.led(mounts, c.commit)
+	led, err := s.movedMounts(mounts, c.commit)
 	if err != nil {
 		return "", err
 	}
-	if len(led) > 0 {
-		return led[0].Name + " mounts " + brief(s.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit", nil
+	// Else moveCheckout ends those containers alone.
+	if len(led) > 0 && c.resolved.SharesContainers() {
+		return led[0].Name + " mounts " + brief(s.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and others share what that container has", nil
 	}
 	if s.swappable(c, mounts) {
 		return "what runs can write to where the new containers mount from", nil
 	}
+	declared := map[string][]string{} // by image
 	for _, m := range mounts {
-		inherits, err := s.inherits(ctx, c, m)
+		inherits, err := s.inherits(ctx, c, m, declared)
 		if err != nil {
 			return "", err
 		}
@@ -139,12 +141,12 @@ func (s *Service) swappable(c *candidate, mounts []compose.Mount) bool {
 }
 
 // inherits tells whether compose would hand a mount of a container on to the one
-// that replaces it, although the new model does not ask for it: where that wants a
-// volume without a name, or its image does, compose takes whatever is there, a bind
-// mount of the old model included.
-func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount) (bool, error) {
+// that replaces it, although the new model does not ask for it. Where the new model or
+// its image wants a volume without a name, compose takes whatever is there, a bind
+// mount of the old model included. declared has what images want, as far as known.
+func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount, declared map[string][]string) (bool, error) {
 	kept, wanted := c.resolved.MountAt(m.Service, m.Target)
-	if kept || !m.Named() {
+	if kept || policy.Anonymous(m.Volume) {
 		return false, nil
 	}
 	if wanted {
@@ -154,6 +156,12 @@ func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount) (
 	if image == "" {
 		return false, nil // there is no such compose service any more
 	}
-	declared, err := s.engine.DeclaredVolumes(ctx, image)
-	return slices.Contains(declared, m.Target), err
+	if _, known := declared[image]; !known {
+		paths, err := s.engine.DeclaredVolumes(ctx, image)
+		if err != nil {
+			return false, err
+		}
+		declared[image] = paths
+	}
+	return slices.Contains(declared[image], m.Target), nil
 }

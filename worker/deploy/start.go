@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"pgo/worker/compose"
 	"pgo/worker/policy"
 )
 
-// start starts these compose services of what is in the checkout, all for nil and
-// no others, with the images that they are to have.
+// start makes and starts these compose services as they are in the checkout, with the
+// images that they are to have; nil: all of them.
 //
-// It is the only way to a container: everything is made first, and what the engine
-// says of it is held against what was checked, before anything of it runs.
+// Nothing else makes containers. Everything is made first, and what the engine says of
+// it is held against what was checked, before anything of it runs.
 func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if services != nil && len(services) == 0 {
 		return nil
@@ -33,17 +33,18 @@ func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, s
 	if services != nil {
 		only = append([]string{"--no-deps", "--"}, services...)
 	}
+	told := &toldOnce{}
 	s.enter(StepCreate, c.commit)
 	create := slices.Concat(up, []string{"--no-start", "--remove-orphans"}, flags, only)
-	if err := s.inCheckout(ctx, s.startModel(), out, create...); err != nil {
+	if err := s.inCheckout(ctx, s.startModel(), told.first(out), create...); err != nil {
 		return err
 	}
 	s.enter(StepMade, c.commit)
-	if err := s.checkMade(ctx, c, model, before); err != nil {
+	if err := s.checkMade(ctx, c, model, services, before); err != nil {
 		return err
 	}
 	s.enter(StepUp, c.commit)
-	return s.inCheckout(ctx, s.startModel(), out, slices.Concat(up, []string{"--detach", "--no-recreate"}, only)...)
+	return s.inCheckout(ctx, s.startModel(), told.second(out), slices.Concat(up, []string{"--detach", "--no-recreate"}, only)...)
 }
 
 // startable saves the model that compose starts, and returns it.
@@ -86,57 +87,86 @@ func (s *Service) refusalsNow(model *compose.Model, volumes map[string]compose.V
 	return policy.CheckSources(s.limits(), model.WithVolumes(volumes).WithoutBuild().Document(), policy.Disk{})
 }
 
-// checkMade holds what the engine has made of a model against it and against the
-// policy. What does not agree is removed, with the volumes that were made for it:
-// before has those that there were already. A commit that gets this far with
-// something else than was checked is an attack, or a fault of this check.
-func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Model, before map[string]compose.Volume) error {
-	made, err := s.engine.Made(ctx, s.cfg.Name)
+// checkMade holds what the engine has made of these compose services, nil for all,
+// against the model and against the policy, and removes what does not agree. before
+// has the volumes that there were already. A commit that gets this far with something
+// else than was checked is an attack, a setting of the engine's that is not known
+// here, or a fault of this check.
+func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
+	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
 		return err
 	}
-	volumes, err := s.engine.Volumes(ctx, model.VolumeNames())
+	volumes, err := s.engine.Volumes(ctx, c.resolved.VolumeNames())
 	if err != nil {
 		return err
 	}
-	refusals := policy.CheckMade(s.limits(), model.Document(), policy.Made(made), c.record.Images)
-	refusals = append(refusals, s.refusalsNow(model, volumes)...)
+	judge := func() []policy.Refusal {
+		return policy.CheckMade(s.limits(), model.Document(), made, c.record.Images)
+	}
+	refusals := judge()
+	if len(refusals) > 0 {
+		// The engine may have other defaults by now.
+		if made.Runtime, made.Cgroupns, made.LogDriver, err = s.engine.Defaults(ctx, true); err != nil {
+			return err
+		}
+		refusals = judge()
+	}
+	refusals = append(refusals, s.refusalsNow(c.resolved, volumes)...)
 	if len(refusals) == 0 {
 		return nil
-	}
-	var containers, own []string
-	for _, words := range made.Containers {
-		id, _ := words["Id"].(string)
-		containers = append(containers, id)
-	}
-	for name := range volumes {
-		if _, old := before[name]; !old {
-			own = append(own, name)
-		}
 	}
 	for _, r := range refusals {
 		s.log.Error("attack: the engine made something else than was checked; it is removed and not started",
 			"commit", short(c.commit), "refusal", s.project.Redact(r.String()))
 	}
-	networks := strangeNetworks(refusals)
-	if err := s.engine.Unmake(context.WithoutCancel(ctx), containers, own, networks); err != nil {
-		s.log.Error("cannot remove what must not be started", "error", err)
-	}
-	err = s.refused(c, refusals)
-	return &madeError{short(c.commit), err}
+	s.unmake(ctx, made, made.Strange(s.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.cfg.Name))
+	return &madeError{short(c.commit), s.refused(c, refusals)}
 }
 
-// strangeNetworks are the networks that refusals are about.
-func strangeNetworks(refusals []policy.Refusal) []string {
+// madeOf is what the engine has made of these compose services. Containers of others
+// that never ran are not started now, and are of an earlier model perhaps.
+func (s *Service) madeOf(ctx context.Context, model *compose.Model, services []string) (policy.Made, error) {
+	made, err := s.engine.Made(ctx, s.cfg.Name)
+	if services == nil || err != nil {
+		return policy.Made(made), err
+	}
+	known := model.Services()
+	made.Containers = slices.DeleteFunc(made.Containers, func(words map[string]any) bool {
+		id, _ := words["Id"].(string)
+		name := made.Services[id]
+		return slices.Contains(known, name) && !slices.Contains(services, name)
+	})
+	return policy.Made(made), nil
+}
+
+// newVolumes are those of the service's own that were not there before.
+func newVolumes(model *compose.Model, now, before map[string]compose.Volume, project string) []string {
+	outside := model.Outside("volumes")
 	var names []string
-	for _, r := range refusals {
-		if rest, found := strings.CutPrefix(r.Path, "network "); found {
-			name, _, _ := strings.Cut(rest, ":")
+	for name, v := range now {
+		if _, old := before[name]; !old && v.Project == project && !slices.Contains(outside, name) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
+}
+
+// unmakeTime bounds how long it may take to remove what must not be started.
+const unmakeTime = time.Minute
+
+// unmake removes what must not be started, also when whoever asked has left.
+func (s *Service) unmake(ctx context.Context, made policy.Made, networks, volumes []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmakeTime)
+	defer cancel()
+	var containers []string
+	for _, words := range made.Containers {
+		id, _ := words["Id"].(string)
+		containers = append(containers, id)
+	}
+	if err := s.engine.Unmake(ctx, containers, volumes, networks); err != nil {
+		s.log.Error("cannot remove what must not be started", "error", err)
+	}
 }
 
 // madeError is a deploy of which the engine made something else than was checked.
@@ -146,7 +176,7 @@ type madeError struct {
 }
 
 func (e *madeError) Error() string {
-	return "the engine made something else of " + e.commit + " than was checked, and nothing of it was started: " + e.error.Error()
+	return "the engine made something else of " + e.commit + " than was checked, and nothing of it was started; have an operator look at it: " + e.error.Error()
 }
 
 func (e *madeError) Unwrap() error { return e.error }
@@ -155,4 +185,23 @@ func (e *madeError) Unwrap() error { return e.error }
 func (s *Service) deployedCandidate(model *compose.Model) *candidate {
 	deployed := s.snapshot().Deployed
 	return &candidate{commit: hashes([]string{deployed.Commit})[0], record: deployed, resolved: model}
+}
+
+// mayRestart tells whether containers may be started again: what they mount may lead
+// elsewhere by now, and one that a worker has made and not checked before it ended
+// would run for the first time.
+func (s *Service) mayRestart(ctx context.Context, model *compose.Model, services []string) error {
+	c := s.deployedCandidate(model)
+	before, err := s.checkSources(ctx, c)
+	if err != nil {
+		return err
+	}
+	if len(services) == 0 {
+		services = nil
+	}
+	start, err := s.startable(ctx, c)
+	if err != nil {
+		return err
+	}
+	return s.checkMade(ctx, c, start, services, before)
 }

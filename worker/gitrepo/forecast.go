@@ -19,16 +19,15 @@ type Lookup interface {
 	Kind(path string) (kind fs.FileMode, there bool, err error)
 }
 
-// Forecast is the Lookup of a time to come, when a checkout was brought to a
-// commit: the commit's files, and those that git does not track as they are now.
-// It changes nothing.
+// Forecast is the Lookup of the checkout as Switch will leave it: what it writes, and
+// everything else as it is now. It changes nothing.
 type Forecast struct {
-	now   Lookup
-	dir   string // the checkout, without symbolic links on the way to it
-	store objectStore
-	want  tree
-	going names           // the files in the checkout that git will remove
-	empty map[string]bool // directories of which nothing will be left
+	now     Lookup
+	dir     string // the checkout, without symbolic links on the way to it
+	store   objectStore
+	written map[string]entry // what Switch writes, with the directories above
+	going   names            // the files that it removes
+	empty   map[string]bool  // directories of which nothing will be left
 }
 
 // Forecast tells what Switch with the same arguments would lead to. now looks at
@@ -41,40 +40,21 @@ func (r *Repo) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast
 	if err != nil {
 		return nil, err
 	}
-	f := &Forecast{now: now, dir: real, store: r.store(), empty: map[string]bool{}}
-	if f.want, err = readTree(f.store, to); err == nil {
-		f.going, err = f.leaving(from, trackedBeside(dir))
-	}
+	f := &Forecast{now: now, dir: real, store: r.store(), written: map[string]entry{}, going: names{}, empty: map[string]bool{}}
+	p, err := newPlan(f.store, from, to, trackedBeside(dir))
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
+	for _, name := range p.removes {
+		f.going[name] = true
+	}
+	for _, name := range p.writes {
+		for ; name != "."; name = filepath.Dir(name) {
+			f.written[name] = p.want[name]
+		}
+	}
 	return f, nil
-}
-
-// leaving returns the files of git's that the commit does not have.
-func (f *Forecast) leaving(from []Hash, record trackedFile) (names, error) {
-	tracked, known, err := record.read()
-	if err != nil {
-		return nil, err
-	}
-	if !known {
-		for _, commit := range from {
-			old, err := readTree(f.store, commit)
-			if err != nil {
-				return nil, err
-			}
-			for _, name := range old.files() {
-				tracked[name] = true
-			}
-		}
-	}
-	for name := range tracked {
-		if _, stays := f.want.file(name); stays {
-			delete(tracked, name)
-		}
-	}
-	return tracked, nil
 }
 
 // Close lets go of the repository.
@@ -87,7 +67,7 @@ func (f *Forecast) Readlink(path string) (string, error) {
 	if !inside {
 		return f.now.Readlink(path)
 	}
-	switch e, found := f.want[name]; {
+	switch e, found := f.written[name]; {
 	case found && e.mode == filemode.Symlink:
 		return readLink(f.store, e.hash)
 	case found, f.going[name]:
@@ -105,8 +85,8 @@ func (f *Forecast) Kind(path string) (kind fs.FileMode, there bool, err error) {
 	if !inside {
 		return f.now.Kind(path)
 	}
-	switch e, found := f.want[name]; {
-	case found && (e.mode == filemode.Dir || e.mode == filemode.Submodule):
+	switch e, found := f.written[name]; {
+	case found && e.mode == filemode.Dir:
 		return fs.ModeDir, true, nil
 	case found && e.mode == filemode.Symlink:
 		return fs.ModeSymlink, true, nil
@@ -126,14 +106,14 @@ func (f *Forecast) Kind(path string) (kind fs.FileMode, there bool, err error) {
 }
 
 // direct tells whether what is at a path in the checkout today will be there: all
-// above it is a directory, and stays one. Behind a link that goes, nothing is of the
-// checkout's.
+// above it is a directory, and stays one. What lies behind a symbolic link is not in
+// the checkout.
 func (f *Forecast) direct(name string) (bool, error) {
 	for i := range len(name) {
 		if name[i] != '/' {
 			continue
 		}
-		if _, file := f.want.file(name[:i]); file {
+		if e, found := f.written[name[:i]]; found && e.mode != filemode.Dir {
 			return false, nil
 		}
 		kind, there, err := f.now.Kind(filepath.Join(f.dir, name[:i]))

@@ -79,6 +79,29 @@ func (c *checkoutTest) wantForeseen(foreseen map[string]seen) {
 	}
 }
 
+// What Switch leaves alone stays what somebody has made of it.
+func TestForecastOfTheSame(t *testing.T) {
+	t.Parallel()
+	c := newCheckout(t)
+	c.mustSwitch(c.commit("conf", "text", "dir/file", "x"))
+	conf, dir := filepath.Join(c.checkout, "conf"), filepath.Join(c.checkout, "dir")
+	if err := errors.Join(os.Remove(conf), os.Symlink("/srv/conf", conf), os.RemoveAll(dir), os.Symlink("/srv", dir)); err != nil {
+		t.Fatal(err)
+	}
+	head := c.commit("README", "x")
+	c.sync()
+	f, err := c.Forecast([]Hash{c.at}, head, c.checkout, onDisk{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for name, want := range map[string]seen{"conf": {"/srv/conf", fs.ModeSymlink, true}, "dir": {"/srv", fs.ModeSymlink, true}, "README": {"", 0, true}} {
+		if got := look(t, f, filepath.Join(c.checkout, name)); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestForecast(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t)

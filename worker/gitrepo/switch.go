@@ -105,51 +105,60 @@ func (r *Repo) prepare(ctx context.Context, from []Hash, to Hash, dir string) (*
 
 type switcher struct {
 	*checkout
+	plan
+}
+
+// plan is what a switch does.
+type plan struct {
 	want    tree
 	tracked names // the files in the checkout that are git's
 	removes []string
-	writes  []string
+	writes  []string // the others stay as they are on disk, whatever is there
 }
 
 func newSwitcher(c *checkout, from []Hash, to Hash, record trackedFile) (*switcher, error) {
-	want, err := readTree(c.store, to)
-	if err != nil {
-		return nil, err
+	p, err := newPlan(c.store, from, to, record)
+	return &switcher{checkout: c, plan: p}, err
+}
+
+func newPlan(store objectStore, from []Hash, to Hash, record trackedFile) (p plan, err error) {
+	if p.want, err = readTree(store, to); err != nil {
+		return p, err
 	}
 	tracked, known, err := record.read()
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	same := map[string]int{} // in how many of from a file is as in to
 	for _, commit := range from {
-		old, err := readTree(c.store, commit)
+		old, err := readTree(store, commit)
 		if known && (errors.Is(err, ErrNoCommit) || errors.Is(err, ErrDamaged)) {
 			continue // then all files count as different
 		}
 		if err != nil {
-			return nil, err
+			return p, err
 		}
 		for _, name := range old.files() {
 			if !known {
 				tracked[name] = true
 			}
-			if old[name] == want[name] {
+			if old[name] == p.want[name] {
 				same[name]++
 			}
 		}
 	}
-	s := &switcher{checkout: c, want: want, tracked: tracked}
+	p.tracked = tracked
 	for _, name := range tracked.names() {
-		if _, ok := want.file(name); !ok {
-			s.removes = append(s.removes, name)
+		if _, ok := p.want.file(name); !ok {
+			p.removes = append(p.removes, name)
 		}
 	}
-	for _, name := range want.files() {
+	for _, name := range p.want.files() {
 		if len(from) == 0 || same[name] < len(from) {
-			s.writes = append(s.writes, name)
+			p.writes = append(p.writes, name)
 		}
 	}
-	return s, nil
+	return p, nil
 }
 
 // lookAhead finds what is in the way before anything is written, and takes from

@@ -109,7 +109,7 @@ var build = on("bind: build.context:", "context and dockerfile in the repository
 		c.read(at.key("dockerfile"), dockerfile)
 	}
 	for key, v := range build {
-		if !slices.Contains(withoutTemplate, key) && hasTemplate(v) {
+		if !slices.Contains(withoutTemplate, key) && hasTemplate(v) || slices.Contains(quoted, key) && hasUnquoted(v) {
 			c.refuse(at.key(key), v, "what is in ${} or %{} would be expanded after this check", "")
 		}
 	}
@@ -118,9 +118,22 @@ var build = on("bind: build.context:", "context and dockerfile in the repository
 	}
 })
 
-// withoutTemplate are the keys of build in which compose quotes templates, or
-// which have a rule that lets none pass.
-var withoutTemplate = []string{"args", "dockerfile_inline", "secrets", "tags"}
+// quoted are the keys of build in whose values compose quotes ${, and nothing else.
+var quoted = []string{"args", "dockerfile_inline"}
+
+// withoutTemplate are those, and keys that have a rule which lets no template pass.
+var withoutTemplate = append([]string{"secrets", "tags"}, quoted...)
+
+// hasUnquoted tells whether the builder would expand something that compose has not
+// quoted.
+func hasUnquoted(v any) bool {
+	for name := range object(v) {
+		if hasTemplate(name) || hasUnquoted(object(v)[name]) {
+			return true
+		}
+	}
+	return strings.Contains(str(v), "%{")
+}
 
 func hasTemplate(v any) bool {
 	switch v := v.(type) {

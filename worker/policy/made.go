@@ -16,14 +16,16 @@ type Made struct {
 	Networks   []map[string]any  // that the project made
 	Runtime    string            // that the engine gives a container which names none
 	Cgroupns   string            // the same for its cgroup namespace
+	LogDriver  string            // and for its log
 }
 
 // CheckMade holds what an engine made of a model against the model, which has
 // passed the policy. What the engine has is what will run: so whatever it has that
 // the model does not ask for is refused, be it that compose understood the model in
 // another way, added something of its own, or that this package did not know what a
-// key leads to. What an engine says in words that are not known here is refused as
-// well. images has the ID of each compose service's image.
+// key leads to. A key of HostConfig that is not known here is refused as well. What
+// runs in a container, its command and its environment, is not looked at. images has
+// the ID of each compose service's image.
 func CheckMade(l Limits, model map[string]any, made Made, images map[string]string) []Refusal {
 	c := &checker{Limits: l, model: model}
 	for _, words := range made.Containers {
@@ -33,6 +35,16 @@ func CheckMade(l Limits, model map[string]any, made Made, images map[string]stri
 		c.madeNetwork(words)
 	}
 	return c.sorted()
+}
+
+// Strange returns the names of those of the networks that CheckMade refuses.
+func (m Made) Strange(l Limits, model map[string]any) (names []string) {
+	for _, words := range m.Networks {
+		if len(CheckMade(l, model, Made{Networks: []map[string]any{words}}, nil)) > 0 {
+			names = append(names, str(words["Name"]))
+		}
+	}
+	return names
 }
 
 func containerPlace(words map[string]any) place {
@@ -90,7 +102,7 @@ func (w *witness) refuseSaid(key string, found any) {
 func (w *witness) hostKey(key string, v any) {
 	at := "HostConfig." + key
 	switch check := hostConfig[key]; {
-	case !asksFor(v):
+	case !isSet(v):
 	case check == nil:
 		w.refuse(w.at.said(at), v, "this version of pgo does not know what that is", "key:engine."+at)
 	default:
@@ -98,11 +110,11 @@ func (w *witness) hostKey(key string, v any) {
 	}
 }
 
-// asksFor tells whether a value in the engine's words is more than nothing.
-func asksFor(v any) bool {
+// isSet tells whether the engine has a value there.
+func isSet(v any) bool {
 	switch v := v.(type) {
 	case []any:
-		return slices.ContainsFunc(v, asksFor)
+		return slices.ContainsFunc(v, isSet)
 	case map[string]any:
 		return len(v) > 0
 	}
@@ -210,8 +222,12 @@ func entries(key string, same func(string) string) said {
 }
 
 func (w *witness) listed(at string, got []any, want []string, same func(string) string) {
+	known := map[string]bool{} // a repository chooses how many there are
+	for _, text := range want {
+		known[text] = true
+	}
 	for _, entry := range got {
-		if text, scalar := scalarText(entry); !scalar || !slices.Contains(want, apply(same, text)) {
+		if text, scalar := scalarText(entry); !scalar || !known[apply(same, text)] {
 			w.refuseSaid(at, entry)
 		}
 	}
@@ -261,7 +277,7 @@ func hostEntry(entry string) string {
 // shares a namespace with another or with the host.
 func (w *witness) securityOpt(at string, v any) {
 	want := texts(list(w.service["security_opt"]), securityOption)
-	shares := asksFor(w.service["pid"]) || asksFor(w.service["ipc"]) || w.service["privileged"] == true
+	shares := isSet(w.service["pid"]) || isSet(w.service["ipc"]) || w.service["privileged"] == true
 	for _, entry := range list(v) {
 		option := securityOption(str(entry))
 		if !slices.Contains(want, option) && !(shares && strings.HasPrefix(option, "label=")) {
@@ -324,19 +340,21 @@ func (w *witness) deviceRequests(at string, v any) {
 	}
 }
 
-// logConfig: an engine adds its own options to those of its own default driver, but
-// no templates that it executes.
+// logConfig: an engine adds the options that its administrator has chosen to those of
+// its default driver.
 func (w *witness) logConfig(at string, v any) {
 	got, want := object(v), object(w.service["logging"])
-	if driver := str(want["driver"]); driver != "" && got["Type"] != driver {
+	if got["Type"] != cmp.Or(str(want["driver"]), w.LogDriver) {
 		w.refuseSaid(at+".Type", got["Type"])
 	}
 	options := object(want["options"])
 	for name, value := range object(got["Config"]) {
 		have, _ := scalarText(value)
 		asked, known := scalarText(options[name])
-		if known && have != asked || !known && strings.Contains(have, "{{") {
+		if known && have != asked {
 			w.refuseSaid(at+".Config."+name, value)
+		} else if !known && !logTag(name, have) {
+			w.refuse(w.at.said(at+".Config."+name), value, notAsked, "logging.options:"+name+"="+have)
 		}
 	}
 }
@@ -373,7 +391,7 @@ func (w *witness) ports() {
 				number, _ := scalarText(want["target"])
 				published, _ := scalarText(want["published"])
 				return number == port && cmp.Or(str(want["protocol"]), "tcp") == protocol &&
-					str(got["HostIp"]) == str(want["host_ip"]) && str(got["HostPort"]) == published
+					sameAddress(str(got["HostIp"]), str(want["host_ip"])) && str(got["HostPort"]) == published
 			}) {
 				w.refuseSaid("HostConfig.PortBindings."+target, b)
 			}

@@ -46,7 +46,7 @@ func madeOf(t *testing.T, others []map[string]any, replace ...string) string {
 	}
 	made := Made{
 		Containers: append([]map[string]any{decode(t, text)}, others...), Services: map[string]string{"0123456789abcdef": "web"},
-		Runtime: "runc", Cgroupns: "private",
+		Runtime: "runc", Cgroupns: "private", LogDriver: "json-file",
 	}
 	var lines []string
 	for _, r := range CheckMade(Limits{Service: "pgo"}, decode(t, madeModel), made, map[string]string{"web": "sha256:1"}) {
@@ -77,6 +77,7 @@ func TestCheckMade(t *testing.T) {
 		{`"Devices": null`, `"Devices": [{"PathOnHost": "/dev/kvm", "PathInContainer": "/dev/kvm", "CgroupPermissions": "rwm"}]`, "HostConfig.Devices"},
 		{`"IpcMode": "private"`, `"IpcMode": "container:0123456789abcdef"`, "HostConfig.IpcMode"},
 		{`{"Type": "json-file", "Config": {}}`, `{"Type": "json-file", "Config": {"tag": "{{pad}}"}}`, "HostConfig.LogConfig.Config.tag"},
+		{`"Type": "json-file"`, `"Type": "syslog"`, "HostConfig.LogConfig.Type: syslog"},
 		{`"MaskedPaths": ["/proc/kcore"]`, `"MaskedPaths": []`, "HostConfig.MaskedPaths: []"},
 		{`"MaskedPaths": ["/proc/kcore"], `, ``, "HostConfig.MaskedPaths"},
 		{`"ReadonlyPaths": ["/proc/sys"]`, `"ReadonlyPaths": null`, "HostConfig.ReadonlyPaths"},
@@ -112,6 +113,29 @@ func TestCheckMade(t *testing.T) {
 	} {
 		if got := madeOf(t, nil, test.from, test.to); !strings.Contains(got, "container ") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.to, got, test.want)
+		}
+	}
+}
+
+// What an engine chooses by itself is not the commit's doing.
+func TestCheckMadeByTheEngine(t *testing.T) {
+	for from, to := range map[string]string{
+		`{"Type": "json-file", "Config": {}}`:                            `{"Type": "json-file", "Config": {"tag": "{{.Name}}", "max-size": "10m"}}`,
+		`"Destination": "/data", "RW": false, "Propagation": "rprivate"`: `"Destination": "/data", "RW": false, "Propagation": "rslave"`,
+		`"Name": "/pgo-web-1"`:                                           `"Name": "/0123456789ab_pgo-web-1"`, // compose was killed while it replaced it
+	} {
+		if got := madeOf(t, nil, from, to); got != "" {
+			t.Errorf("%s: %s", to, got)
+		}
+	}
+	for _, same := range [][2]string{{"02:42:AC:11:00:01", "02:42:ac:11:00:01"}, {"2001:DB8::1", "2001:db8:0::1"}, {"", ""}} {
+		if !sameAddress(same[0], same[1]) {
+			t.Errorf("%q is not %q", same[0], same[1])
+		}
+	}
+	for _, other := range [][2]string{{"", "0.0.0.0"}, {"10.0.0.1", "10.0.0.2"}, {"x", "y"}} {
+		if sameAddress(other[0], other[1]) {
+			t.Errorf("%q is %q", other[0], other[1])
 		}
 	}
 }
@@ -159,6 +183,9 @@ func TestCheckMadeNetworks(t *testing.T) {
 	}
 	if got := check("", nil); got != "" {
 		t.Errorf("as asked for: %s", got)
+	}
+	if got := check("Options", map[string]any{"com.docker.network.driver.mtu": "1450"}); got != "" {
+		t.Errorf("what the engine's administrator has chosen: %s", got)
 	}
 	if got := check("Name", "pgo_left-over"); got != "" {
 		t.Errorf("one that the model does not have any more: %s", got)

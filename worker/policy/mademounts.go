@@ -10,6 +10,13 @@ import (
 // anonymous is how an engine calls a volume that nobody has given a name.
 var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
+// Anonymous tells whether an engine has given a volume its name, for one container.
+func Anonymous(volume string) bool { return anonymous.MatchString(volume) }
+
+// ofTheEngine is the propagation that an engine chooses by itself where the source of a
+// mount is in its own data, or holds it. It passes nothing on to the host.
+const ofTheEngine = "rslave"
+
 // asked is a mount that a compose service asks for.
 type asked struct {
 	kind, source string
@@ -24,7 +31,7 @@ func (w *witness) mounts(got []any) {
 		m := object(entry)
 		target := path.Clean(str(m["Destination"]))
 		if !w.mounted(m, want[target], open) {
-			// A path may sound like a secret, and is none.
+			// A path is shown, even if it sounds like the name of a secret.
 			w.refuse(place{path: w.at.path + " mount " + target, name: "mount"}, mountText(m), notAsked, "")
 		}
 	}
@@ -32,20 +39,20 @@ func (w *witness) mounts(got []any) {
 
 // mounted tells whether one of the mounts asked for at a place is the one that the
 // engine has there. open says that an operator has allowed the mounts of a container
-// that is nobody's here.
+// of another project.
 func (w *witness) mounted(m map[string]any, want []asked, open bool) bool {
 	kind, source := str(m["Type"]), str(m["Source"])
 	if kind == "volume" {
 		source = str(m["Name"])
 	}
 	writable, propagation := m["RW"] != false, str(m["Propagation"])
-	named := kind != "volume" || !anonymous.MatchString(source)
+	named := kind != "volume" || !Anonymous(source)
 	if !named && str(m["Driver"]) == "local" && !slices.ContainsFunc(want, func(a asked) bool { return a.source != "" }) {
 		return true // the image's, or one without a name
 	}
 	return open || slices.ContainsFunc(want, func(a asked) bool {
 		same := a.source == source || kind != "bind" && kind != "volume"
-		return a.kind == kind && same && (!writable || !a.readOnly) && slices.Contains([]string{"", "private", "rprivate", a.propagation}, propagation)
+		return a.kind == kind && same && (!writable || !a.readOnly) && slices.Contains([]string{"", "private", "rprivate", ofTheEngine, a.propagation}, propagation)
 	})
 }
 

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"cmp"
+	"net"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,11 +14,19 @@ func (w *witness) networkMode(at string, v any) {
 	got, want := str(v), str(w.service["network_mode"])
 	switch names := w.networkNames(); {
 	case want == "" && slices.Contains(names, got), want == "" && len(names) == 0 && got == "none":
-	case want != "" && (got == want || w.isOther(want, got)):
+	case want != "" && (sameMode(got, want) || w.isOther(want, got)):
 	default:
 		w.refuseSaid(at, v)
 	}
 }
+
+// sameMode tells whether two network modes are one: the engine calls the network that
+// is its default by its name.
+func sameMode(a, b string) bool {
+	return a == b || slices.Contains(engineDefault, a) && slices.Contains(engineDefault, b)
+}
+
+var engineDefault = []string{"bridge", "default"}
 
 // networkNames are the names that the compose service's networks have in the engine.
 func (w *witness) networkNames() []string {
@@ -43,13 +53,13 @@ func (w *witness) networks(name string, got map[string]any) {
 	mode := str(w.service["network_mode"])
 	for network, endpoint := range got {
 		settings, joined := asked[network]
-		if !joined && network != mode && (network != "none" || mode != "" || len(asked) > 0) {
+		if !joined && !sameMode(network, mode) && (network != "none" || mode != "" || len(asked) > 0) {
 			w.refuse(w.at.said("network "+network), network, notAsked, "")
 			continue
 		}
 		w.endpoint("network "+network+": ", name, settings, object(endpoint))
 	}
-	if hostname := str(w.config["Hostname"]); len(asked) > 0 && !w.called(name, nil, hostname) {
+	if hostname := str(w.config["Hostname"]); len(asked) > 0 && !slices.Contains(w.ownNames(name), hostname) {
 		w.refuseSaid("Config.Hostname", hostname)
 	}
 	if mac := str(w.config["MacAddress"]); mac != "" && !w.macAsked(mac) {
@@ -60,7 +70,12 @@ func (w *witness) networks(name string, got map[string]any) {
 // numbered is what compose puts behind the names of a project and a service.
 var numbered = regexp.MustCompile(`^-[0-9]+$`)
 
+// renamed is what compose puts before a container's name until the one that it
+// replaces is gone. A compose that was killed then has left it.
+var renamed = regexp.MustCompile(`^[0-9a-f]{12}_`)
+
 func (w *witness) isName(name string) bool {
+	name = renamed.ReplaceAllString(name, "")
 	if want := str(w.service["container_name"]); want != "" {
 		return name == want
 	}
@@ -70,20 +85,17 @@ func (w *witness) isName(name string) bool {
 
 // endpoint judges the container's place on one network.
 func (w *witness) endpoint(at, name string, settings, got map[string]any) {
+	names := append(texts(list(settings["aliases"]), nil), w.ownNames(name)...)
 	for _, key := range []string{"Aliases", "DNSNames"} {
-		for _, v := range list(got[key]) {
-			if !w.called(name, settings, str(v)) {
-				w.refuseSaid(at+key, v)
-			}
-		}
+		w.listed(at+key, list(got[key]), names, nil)
 	}
 	ipam := object(got["IPAMConfig"])
 	for said, key := range map[string]string{"IPv4Address": "ipv4_address", "IPv6Address": "ipv6_address"} {
-		if ip := str(ipam[said]); ip != "" && ip != settings[key] {
+		if ip := str(ipam[said]); !sameAddress(ip, str(settings[key])) && ip != "" {
 			w.refuseSaid(at+said, ip)
 		}
 	}
-	w.listed(at+"LinkLocalIPs", list(ipam["LinkLocalIPs"]), texts(list(settings["link_local_ips"]), nil), nil)
+	w.listed(at+"LinkLocalIPs", list(ipam["LinkLocalIPs"]), texts(list(settings["link_local_ips"]), address), address)
 	options := object(settings["driver_opts"])
 	for option, value := range object(got["DriverOpts"]) {
 		interfaceName := option == "com.docker.network.endpoint.ifname" && value == settings["interface_name"]
@@ -96,23 +108,43 @@ func (w *witness) endpoint(at, name string, settings, got map[string]any) {
 	}
 }
 
-// called tells whether the container is to answer to a name: its own, those of its
-// compose service, and the beginning of its ID, which every container has.
-func (w *witness) called(name string, settings map[string]any, as string) bool {
-	own := []string{name, w.name, str(w.service["hostname"]), w.id[:min(12, len(w.id))]}
-	return slices.Contains(own, as) || slices.Contains(list(settings["aliases"]), any(as))
+// ownNames are those that a container answers to on each of its networks: its own, its
+// compose service's, and the beginning of its ID, which every container has.
+func (w *witness) ownNames(name string) []string {
+	return []string{name, renamed.ReplaceAllString(name, ""), w.name, str(w.service["hostname"]), w.id[:min(12, len(w.id))]}
 }
 
 func (w *witness) macAsked(mac string) bool {
-	if w.service["mac_address"] == mac {
+	if sameAddress(str(w.service["mac_address"]), mac) {
 		return true
 	}
 	for _, settings := range object(w.service["networks"]) {
-		if object(settings)["mac_address"] == mac {
+		if sameAddress(str(object(settings)["mac_address"]), mac) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameAddress compares IP and MAC addresses, which an engine may spell in its own way.
+func sameAddress(a, b string) bool { return address(a) == address(b) }
+
+func address(text string) string {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.String()
+	}
+	if mac, err := net.ParseMAC(text); err == nil {
+		return mac.String()
+	}
+	return text
+}
+
+// engineOptions are options of a network that an engine gives each by itself, or as its
+// administrator has chosen for all. They open nothing on the host. (That a network is
+// named like another bridge, or reached from outside, an operator has to allow.)
+var engineOptions = []string{
+	"com.docker.network.bridge.enable_icc", "com.docker.network.bridge.enable_ip_masquerade", "com.docker.network.driver.mtu",
+	"com.docker.network.driver.overlay.vxlanid_list", "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6",
 }
 
 // madeNetwork judges a network that the project made, if the model still has it.
@@ -143,7 +175,8 @@ func (c *checker) madeNetwork(words map[string]any) {
 	options := object(want["driver_opts"])
 	for option, value := range object(words["Options"]) {
 		got, _ := scalarText(value)
-		if text, asked := scalarText(options[option]); !asked || text != got {
+		text, asked := scalarText(options[option])
+		if asked && text != got || !asked && !slices.Contains(engineOptions, option) {
 			refuse("Options."+option, value, "network.driver_opts:"+option+"="+got)
 		}
 	}

@@ -31,6 +31,17 @@ func logRegexp(_, text string) bool {
 	return err == nil
 }
 
+// variableName is the name of a variable that compose takes a secret or a config from.
+// Compose writes it before a = in the environment of the builder, which must not be told
+// where to find programs, or another engine, by what comes before another =.
+var variableName = rule{allowed: "a variable's name: letters, digits and _", check: func(c *checker, at place, v any) {
+	if name, scalar := scalarText(v); scalar && name != "" && !plainVariable.MatchString(name) {
+		c.refuse(at, v, "only letters, digits and _ in the name of a variable", "")
+	}
+}}
+
+var plainVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // maxCPU is the highest number of a processor that a kernel knows.
 const maxCPU = 8191
 
