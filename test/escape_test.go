@@ -1,6 +1,11 @@
 package test
 
 import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"pgo/test/rig"
@@ -50,6 +55,44 @@ func TestBuildThroughTheCheckout(t *testing.T) {
 		"compose.yaml": "services:\n  idle:\n    build: {context: ./link, dockerfile_inline: \"FROM " + r.Busybox() + "\\nCOPY . /stolen\"}\n    command: [sleep, \"86400\"]\n    init: true\n",
 	})
 	shows(t, pgod, web, "last:      refused", "services.idle.build.context", "which is not in the repository")
+}
+
+// Compose's builder asks git about the directory that it builds in. A commit may hold a
+// whole repository there, of which the configuration has git run a program: as the
+// service's user, with the group docker.
+func TestBuildStartsNoProgram(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	marker := filepath.Join(r.Dir, "open", "started")
+	if err := errors.Join(os.Mkdir(filepath.Dir(marker), 0o777), os.Chmod(filepath.Dir(marker), 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	files := rig.Files{
+		"HEAD": strings.Repeat("1", 40) + "\n", "objects/x": "", "refs/x": "",
+		"config": "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tworktree = .\n[extensions]\n\tpartialClone = origin\n" +
+			"[remote \"origin\"]\n\tpromisor = true\n\turl = .\n\tuploadpack = \"{ id; } >>" + marker + "; false\"\n",
+		"compose.yaml": "services:\n  idle:\n    build: {context: ., dockerfile_inline: \"FROM " + r.Busybox() + "\\n\"}\n    command: [sleep, \"86400\"]\n    init: true\n",
+	}
+	// Git does run it, so that this test has something to find.
+	tree := filepath.Join(r.Dir, "tree")
+	for name, content := range files {
+		put(t, filepath.Join(tree, name), content, 0o644)
+	}
+	git := exec.Command("git", "show", "HEAD", "--")
+	git.Dir = tree
+	if out, err := git.CombinedOutput(); err == nil {
+		t.Fatalf("git shows a commit that there is not: %s", out)
+	}
+	if err := os.Remove(marker); err != nil {
+		t.Fatalf("git has not started the program: %v", err)
+	}
+	commit := web.Push("a repository in the repository", files)
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	if said, err := os.ReadFile(marker); err == nil {
+		t.Errorf("a program of the commit was started: %s", said)
+	}
 }
 
 // In place, a container that is about to be replaced must not be able to lead a

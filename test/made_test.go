@@ -39,7 +39,7 @@ func newMisreading(t *testing.T, dir string) *misreading {
 args=()
 for arg; do
 	case $arg in
-	*/start.json) sed -f %s "$arg" >"$arg.read.json"; arg=$arg.read.json ;;
+	*/start.json) /usr/bin/sed -f %s "$arg" >"$arg.read.json"; arg=$arg.read.json ;;
 	esac
 	args+=("$arg")
 done
