@@ -230,6 +230,9 @@ var (
 	networksBound   = bound{entry: "networks.count", measure: counts, most: 10, of: "networks that the service makes"}
 	volumesBound    = bound{entry: "volumes.count", measure: counts, most: 100, of: "volumes that the service makes, those without a name for each container"}
 
+	intervalBound      = bound{entry: "healthcheck.interval", measure: durations, least: minutes(1) / 120, most: minutes(24 * 60)}
+	startIntervalBound = bound{entry: "healthcheck.start_interval", measure: durations, least: minutes(1) / 120, most: minutes(24 * 60)}
+
 	tmpfsSize    = bound{entry: "tmpfs.size", measure: fileSizes, most: 4 << 30}
 	tmpfsPercent = bound{entry: "tmpfs.size", measure: percents, most: 50}
 	tmpfsInodes  = bound{entry: "tmpfs.nr_inodes", measure: inodes, most: 1 << 20}

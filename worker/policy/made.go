@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,7 +35,37 @@ func CheckMade(l Limits, model map[string]any, made Made, images map[string]stri
 	for _, words := range made.Networks {
 		c.madeNetwork(words)
 	}
+	if !l.Root {
+		c.ofImages(made.Containers)
+	}
 	return c.sorted()
+}
+
+// ofImages holds the numbers that images bring to the bounds that a compose file has:
+// volumes without a name, exposed ports, times between health checks.
+func (c *checker) ofImages(containers []map[string]any) {
+	volumes := int64(0)
+	for _, words := range containers {
+		at, config := containerPlace(words), object(words["Config"])
+		for _, m := range list(words["Mounts"]) {
+			if Anonymous(str(object(m)["Name"])) {
+				volumes++
+			}
+		}
+		ports := int64(len(object(config["ExposedPorts"])))
+		c.count(at.said("Config.ExposedPorts"), fmt.Sprintf("a total of %d exposed ports", ports), ports, exposeBound)
+		check := object(config["Healthcheck"])
+		for key, b := range map[string]bound{"Interval": intervalBound, "StartInterval": startIntervalBound} {
+			if text, set := scalarText(check[key]); set {
+				n, ok := parseCount(text)
+				if !ok {
+					n = unlimited // an engine has no other
+				}
+				c.count(at.said("Config.Healthcheck."+key), formatDuration(n), n, b)
+			}
+		}
+	}
+	c.count(place{path: "containers"}, fmt.Sprintf("a total of %d volumes without a name", volumes), volumes, volumesBound)
 }
 
 // Strange returns the names of those of the networks that CheckMade refuses.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -137,6 +138,28 @@ func TestCheckMadeByTheEngine(t *testing.T) {
 		if sameAddress(other[0], other[1]) {
 			t.Errorf("%q is %q", other[0], other[1])
 		}
+	}
+}
+
+// An image may bring what a compose file must not ask for.
+func TestCheckMadeOfImages(t *testing.T) {
+	var ports, mounts []string
+	for i := range 501 {
+		ports = append(ports, fmt.Sprintf(`"%d/tcp": {}`, i+1))
+		mounts = append(mounts, fmt.Sprintf(`{"Type": "volume", "Name": "%064x", "Destination": "/v%d", "Driver": "local", "RW": true}`, i, i))
+	}
+	for want, change := range map[string][2]string{
+		`Config.ExposedPorts: a total of 501 exposed ports is refused: at most 500 (allow = ["expose.count:501"])`:                   {`"Hostname"`, `"ExposedPorts": {` + strings.Join(ports, ", ") + `}, "Hostname"`},
+		`containers: a total of 503 volumes without a name is refused: at most 100 (allow = ["volumes.count:503"])`:                  {`"Mounts": [`, `"Mounts": [` + strings.Join(mounts, ", ") + ", "},
+		`Config.Healthcheck.Interval: 1ms is refused: at least 500ms, at most 24h (allow = ["healthcheck.interval:1ms"])`:            {`"Hostname"`, `"Healthcheck": {"Interval": 1000000}, "Hostname"`},
+		`Config.Healthcheck.StartInterval: 1ns is refused: at least 500ms, at most 24h (allow = ["healthcheck.start_interval:1ns"])`: {`"Hostname"`, `"Healthcheck": {"StartInterval": 1}, "Hostname"`},
+	} {
+		if got := madeOf(t, nil, change[0], change[1]); !strings.Contains(got, want) {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got := madeOf(t, nil, `"Hostname"`, `"Healthcheck": {"Interval": 30000000000, "StartInterval": 0}, "ExposedPorts": {"80/tcp": {}}, "Hostname"`); got != "" {
+		t.Errorf("what an image usually has: %s", got)
 	}
 }
 
