@@ -29,7 +29,7 @@ machine: ## install and start what tests and demo need (Debian, root)
 test: machine ## run the unit tests and then the end-to-end tests (root)
 	$(RACE) go test -race -timeout 20m $(TESTFLAGS) $$(go list ./... | grep -v '^pgo/test')
 	$(MAKE) build
-	$(RACE) go test -race -count=1 -parallel 4 -timeout 45m $(TESTFLAGS) ./test/...
+	$(RACE) go test -race -count=1 -parallel 4 -timeout 75m $(TESTFLAGS) ./test/...
 
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo
