@@ -41,17 +41,25 @@ func limit(pid int, cpu time.Duration) error {
 		{unix.RLIMIT_CORE, 0},
 		{unix.RLIMIT_DATA, maxMemory}, // not AS: Go reserves much more than it uses
 	} {
-		var was unix.Rlimit
-		err := unix.Prlimit(pid, l.resource, nil, &was)
-		if err == nil {
-			// A confined one may have limited itself already: these are not raised.
-			err = unix.Prlimit(pid, l.resource, &unix.Rlimit{Cur: min(l.max, was.Cur), Max: min(l.max, was.Max)}, nil)
-		}
-		if err != nil && !errors.Is(err, unix.ESRCH) { // else it has ended already
+		if err := limitTo(pid, l.resource, l.max); err != nil && !errors.Is(err, unix.ESRCH) { // else it has ended already
 			return fmt.Errorf("cannot limit docker compose: %w", err)
 		}
 	}
 	return nil
+}
+
+// limitTo sets one limit. A confined compose limits itself to less at the same time: that
+// is not raised.
+func limitTo(pid, resource int, most uint64) error {
+	var now unix.Rlimit
+	if err := unix.Prlimit(pid, resource, nil, &now); err != nil || now.Max < most {
+		return err
+	}
+	err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: min(most, now.Cur), Max: most}, nil)
+	if errors.Is(err, unix.EPERM) && unix.Prlimit(pid, resource, nil, &now) == nil && now.Max < most {
+		return nil // it came first
+	}
+	return err
 }
 
 // seconds is a limit of CPU time; 0: none.
