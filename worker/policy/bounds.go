@@ -174,7 +174,7 @@ func bounded(b bound) rule {
 	}})
 }
 
-// within refuses what a number in a model is beyond, and what is no number.
+// within refuses a number that is beyond its bound, and a text that is not a number.
 func (c *checker) within(at place, text string, b bound) {
 	n, ok := b.parse(text)
 	switch {

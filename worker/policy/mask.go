@@ -30,7 +30,7 @@ var (
 	login = regexp.MustCompile(`^[^\s/@:,=]+:[^\s/@,]+@`)
 	// plainUser is a user info that no reader of URLs takes for more.
 	plainUser = regexp.MustCompile(`^[A-Za-z0-9._~%!$&*+=:-]+$`)
-	// notPort is a host with something behind it that is no port.
+	// notPort matches a host that is followed by something other than a port.
 	notPort   = regexp.MustCompile(`^[^:]+:.*[^0-9]`)
 	plainHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
 	// plainInURL is a value of a URL's query.
