@@ -127,7 +127,9 @@ func (s *Service) write(files Files) {
 
 // entry is the service's table in the configuration.
 func (s *Service) entry() map[string]any {
-	entry := map[string]any{"name": s.Name, "user": s.User.Name}
+	// A gate for a machine on which several tests run: starting a container has been
+	// seen to take a minute.
+	entry := map[string]any{"name": s.Name, "user": s.User.Name, "gate": "2m"}
 	maps.Copy(entry, s.settings)
 	return entry
 }

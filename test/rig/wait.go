@@ -11,7 +11,7 @@ import (
 
 // patience is how long Until waits: long enough for a build on a machine that
 // runs other tests too, short enough not to hide a hang.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // Until waits for a condition: check tells with nil that it holds, and with an
 // error what is so instead. The last such error is what a timeout reports.

@@ -124,13 +124,17 @@ func (s *Service) deadline(ctx context.Context) (context.Context, context.Cancel
 		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
 }
 
-// switchTime is what a switch may take at least, besides its gate.
+// switchTime is what a switch may take at least, in addition to its gate and to
+// what the containers that it replaces may take to stop.
 const switchTime = 2 * time.Minute
 
 // unhurried is ctx with a deadline that leaves time for the gate: what pulling and
 // building took is no reason to break off between down and up.
 func (s *Service) unhurried(worker, ctx context.Context) (context.Context, context.CancelFunc) {
 	least := time.Now().Add(s.cfg.Gate + switchTime)
+	if deployed, err := s.loadDeployed(); err == nil {
+		least = least.Add(deployed.StopGrace())
+	}
 	if deadline, ok := ctx.Deadline(); !ok || deadline.After(least) {
 		return context.WithCancel(ctx)
 	}

@@ -42,10 +42,15 @@ func (e *unhealthyError) Unwrap() error     { return e.err }
 // proof that a commit works.
 func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
 	overdue := errors.New("the gate is over")
-	// What is replaced in place has to stop first.
-	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate+c.grace, overdue)
+	services, told := s.notStopped(c), &toldOnce{}
+	// How long the engine takes to create containers, and to stop those that they
+	// replace, says nothing about the commit: the gate begins when they start.
+	if err := s.create(ctx, told.first(o.out), c, services); err != nil {
+		return s.startFailed(ctx, ctx, c, err, overdue)
+	}
+	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate, overdue)
 	defer cancel()
-	if err := s.start(gated, o.out, c, s.notStopped(c)); err != nil {
+	if err := s.startCreated(gated, told.second(o.out), c, services); err != nil {
 		return s.startFailed(ctx, gated, c, err, overdue)
 	}
 	s.enter(StepGate, c.commit)
@@ -114,7 +119,7 @@ func (s *Service) stillWaiting(ctx context.Context, c *candidate, waiting []heal
 	for _, w := range waiting {
 		problems = append(problems, w.Name+" "+w.problem)
 	}
-	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate+c.grace, strings.Join(problems, ", ")), waiting[0].ID, nil)
+	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate, strings.Join(problems, ", ")), waiting[0].ID, nil)
 }
 
 // surroundings is what compose says when it is not the commit's fault.
@@ -167,7 +172,7 @@ func (s *Service) startOverdue(ctx context.Context, c *candidate) error {
 	case len(waiting) > 0:
 		return s.stillWaiting(ctx, c, waiting)
 	}
-	return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate+c.grace), "", nil)
+	return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate), "", nil)
 }
 
 func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"pgo/internal/printable"
 	"pgo/worker/compose"
@@ -24,11 +23,10 @@ type candidate struct {
 	model    []byte                         // resolved as a compose file, its paths in the checkout
 	all      func() (*compose.Model, error) // resolved with all profiles
 	images   map[string]string
-	built    []string      // the compose services whose image is built
-	done     []string      // jobs that are not run again
-	grace    time.Duration // that what it replaces may take to stop
-	back     int           // the good deploy that it is again; 0: none
-	freeze   *Frozen       // why the branch is no longer followed once it runs
+	built    []string // the compose services whose image is built
+	done     []string // jobs that are not run again
+	back     int      // the good deploy that it is again; 0: none
+	freeze   *Frozen  // why the branch is no longer followed once it runs
 
 	changes  []string // what is different from what is deployed; empty: nothing
 	contexts []string // build contexts that are different: they count if the image is

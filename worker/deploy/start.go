@@ -17,7 +17,16 @@ import (
 // Nothing else makes containers. Everything is made first, and what the engine says of
 // it is held against what was checked, before anything of it runs.
 func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
-	if services != nil && len(services) == 0 {
+	told := &toldOnce{}
+	if err := s.create(ctx, told.first(out), c, services, flags...); err != nil {
+		return err
+	}
+	return s.startCreated(ctx, told.second(out), c, services)
+}
+
+// create makes the containers and holds them against the policy; none of them runs yet.
+func (s *Service) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+	if nothing(services) {
 		return nil
 	}
 	before, err := s.checkSources(ctx, c)
@@ -28,24 +37,33 @@ func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, s
 	if err != nil {
 		return err
 	}
-	up := []string{"up", "--no-build", "--pull", "never"}
-	var only []string
-	if services != nil {
-		only = append([]string{"--no-deps", "--"}, services...)
-	}
-	told := &toldOnce{}
 	s.enter(StepCreate, c.commit)
-	create := slices.Concat(up, []string{"--no-start", "--remove-orphans"}, flags, only)
-	if err := s.inCheckout(ctx, s.startModel(), told.first(out), create...); err != nil {
+	if err := s.upCreated(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
 		return err
 	}
 	s.enter(StepMade, c.commit)
-	if err := s.checkMade(ctx, c, model, services, before); err != nil {
-		return err
+	return s.checkMade(ctx, c, model, services, before)
+}
+
+// startCreated starts what create made.
+func (s *Service) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string) error {
+	if nothing(services) {
+		return nil
 	}
 	s.enter(StepUp, c.commit)
-	return s.inCheckout(ctx, s.startModel(), told.second(out), slices.Concat(up, []string{"--detach", "--no-recreate"}, only)...)
+	return s.upCreated(ctx, out, services, "--detach", "--no-recreate")
 }
+
+func (s *Service) upCreated(ctx context.Context, out compose.Output, services []string, flags ...string) error {
+	args := append([]string{"up", "--no-build", "--pull", "never"}, flags...)
+	if services != nil {
+		args = slices.Concat(args, []string{"--no-deps", "--"}, services)
+	}
+	return s.inCheckout(ctx, s.startModel(), out, args...)
+}
+
+// nothing reports whether these are no compose services at all; nil means all of them.
+func nothing(services []string) bool { return services != nil && len(services) == 0 }
 
 // startable saves the model that compose starts, and returns it.
 func (s *Service) startable(ctx context.Context, c *candidate) (*compose.Model, error) {

@@ -148,16 +148,14 @@ func (s *Service) clear(ctx context.Context, o order) error {
 	return s.onDeployed(ctx, o.out, "down", "--remove-orphans")
 }
 
-// compareRunning finds what there is to know of what runs before it is replaced in
-// place: the jobs that are done and not different, which are not run again, and
-// how long its containers may take to stop.
+// compareRunning finds the jobs that are done and not different, before what runs is
+// replaced in place: they are not run again.
 func (s *Service) compareRunning(c *candidate) {
 	state := s.snapshot()
 	deployed, err := s.loadDeployed()
 	if err != nil || state.Deployed == nil {
 		return
 	}
-	c.grace = deployed.StopGrace()
 	for _, name := range state.Containers.Finished {
 		if compose.SameService(deployed, c.resolved, name) && state.Deployed.Images[name] == c.record.Images[name] &&
 			s.inputs(deployed, name, state.Deployed) == s.inputs(c.resolved, name, c.record) {
