@@ -43,6 +43,7 @@ func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
   slow:
     build: .
     init: true
+    network_mode: none
     command: [sleep, "86400"]
     environment: {GREETING: ` + greeting + `}
 `,
@@ -56,6 +57,7 @@ func stubborn(r *rig.Rig, greeting string) rig.Files {
   slow:
     image: ` + r.Busybox() + `
     command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]
+    network_mode: none
     stop_grace_period: 6s
     environment: {GREETING: ` + greeting + `}
 `}

@@ -30,7 +30,7 @@ func runs(t *testing.T, s *rig.Service, greeting string, services ...string) {
 
 // greeter is a compose file with one container.
 func greeter(r *rig.Rig, service, greeting string) string {
-	return "services:\n  " + service + ":\n    image: " + r.Busybox() + "\n    init: true\n    command: [sleep, '86400']\n    environment:\n      GREETING: " + greeting + "\n"
+	return "services:\n  " + service + ":\n    image: " + r.Busybox() + "\n    init: true\n    network_mode: none\n    command: [sleep, '86400']\n    environment:\n      GREETING: " + greeting + "\n"
 }
 
 // A compose file of any of the four names is found, the first of them if there
@@ -100,7 +100,7 @@ func TestProfilesAndEnvironment(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	web := r.Service("web").Set("profiles", []string{"extra"}).Set("env", []string{"GREETING=it's a $dollar \"day\"", "UNUSED=1"})
-	service := "    image: " + r.Busybox() + "\n    init: true\n    command: [sleep, '86400']\n    environment: [GREETING]\n"
+	service := "    image: " + r.Busybox() + "\n    init: true\n    network_mode: none\n    command: [sleep, '86400']\n    environment: [GREETING]\n"
 	web.Push("first", rig.Files{
 		"compose.yaml": "name: mine\nservices:\n  web:\n" + service +
 			"  extra:\n    profiles: [extra]\n" + service + "  other:\n    profiles: [other]\n" + service,

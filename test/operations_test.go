@@ -18,6 +18,7 @@ func talker(r *rig.Rig) rig.Files {
   talker:
     image: ` + r.Busybox() + `
     init: true
+    network_mode: none
     command: [sh, -c, "for n in 1 2 3 4 5 6 7 8 9; do echo line $$n; done; exec sleep 86400"]
     volumes: [data:/data]
 volumes: {data: {}}

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
 )
 
 // projectLabel is what compose marks everything of a project with.
@@ -53,21 +62,49 @@ func Containers(t testing.TB, project string) []Container {
 }
 
 func containers(project string) ([]Container, error) {
-	ids, err := listed("container", project)
-	if err != nil || len(ids) == 0 {
+	api, err := dockerAPI()
+	if err != nil {
 		return nil, err
 	}
-	text, err := output("docker", append([]string{"container", "inspect"}, ids...)...)
-	// One that was removed meanwhile is left out.
-	if err != nil && !strings.Contains(err.Error(), "No such container") {
+	return inspected(api, project)
+}
+
+// dockerAPI is the machine's engine. The tests ask it so often that starting the
+// docker command each time would cost them a tenth of their time.
+var dockerAPI = sync.OnceValues(func() (*client.Client, error) {
+	return client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+})
+
+// inspected are all containers of the project on an engine, sorted by name. One that
+// is removed meanwhile is left out.
+func inspected(api *client.Client, project string) ([]Container, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	listed, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	if err != nil {
 		return nil, err
 	}
 	var found []Container
-	if err := json.Unmarshal([]byte(text), &found); err != nil {
-		return nil, fmt.Errorf("cannot read docker inspect: %w", err)
+	for _, one := range listed {
+		_, text, err := api.ContainerInspectWithRaw(ctx, one.ID, false)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var c Container
+		if err := json.Unmarshal(text, &c); err != nil {
+			return nil, fmt.Errorf("cannot read what the engine says of a container: %w", err)
+		}
+		found = append(found, c)
 	}
 	slices.SortFunc(found, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
 	return found, nil
+}
+
+func ofProject(project string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project))
 }
 
 // Running is a condition to wait for: the project has exactly n containers,
@@ -93,59 +130,89 @@ func Running(project string, n int) func() error {
 	}
 }
 
+// sort is a sort of things that the engine has.
+type sort struct {
+	name string
+	// list returns the project's, by the names that remove takes.
+	list   func(ctx context.Context, api *client.Client, project string) ([]string, error)
+	remove func(ctx context.Context, api *client.Client, name string) error
+}
+
+// The order is the engine's: it keeps what a container still uses.
+var sorts = []sort{
+	{"container", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
+		found, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+		return names(found, func(c container.Summary) string { return c.ID }), err
+	}, func(ctx context.Context, api *client.Client, name string) error {
+		return api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	}},
+	{"network", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
+		found, err := api.NetworkList(ctx, network.ListOptions{Filters: ofProject(project)})
+		return names(found, func(n network.Summary) string { return n.ID }), err
+	}, func(ctx context.Context, api *client.Client, name string) error {
+		return api.NetworkRemove(ctx, name)
+	}},
+	{"volume", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
+		found, err := api.VolumeList(ctx, volume.ListOptions{Filters: ofProject(project)})
+		return names(found.Volumes, func(v *volume.Volume) string { return v.Name }), err
+	}, func(ctx context.Context, api *client.Client, name string) error {
+		return api.VolumeRemove(ctx, name, true)
+	}},
+	{"image", imagesOf, func(ctx context.Context, api *client.Client, name string) error {
+		_, err := api.ImageRemove(ctx, name, image.RemoveOptions{Force: true, PruneChildren: true})
+		return err
+	}},
+}
+
+func names[T any](found []T, name func(T) string) []string {
+	var all []string
+	for _, one := range found {
+		all = append(all, name(one))
+	}
+	return all
+}
+
+// imagesOf are the project's images, and those that pgo pinned for it.
+func imagesOf(ctx context.Context, api *client.Client, project string) ([]string, error) {
+	own, err := api.ImageList(ctx, image.ListOptions{All: true, Filters: ofProject(project)})
+	if err != nil {
+		return nil, err
+	}
+	all := names(own, func(i image.Summary) string { return i.ID })
+	pinned, err := api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", "pgo/"+project))})
+	for _, one := range pinned {
+		all = append(all, one.RepoTags...)
+	}
+	return all, err
+}
+
 // removeProject removes the containers, networks, volumes and images of one
 // compose project, and sees that none is left.
 func removeProject(project string) error {
-	// The order is the engine's: it keeps what a container still uses.
-	removals := []struct {
-		sort string
-		args []string
-	}{
-		{"container", []string{"container", "rm", "--force", "--volumes"}},
-		{"network", []string{"network", "rm"}},
-		{"volume", []string{"volume", "rm", "--force"}},
-		{"image", []string{"image", "rm", "--force"}},
+	api, err := dockerAPI()
+	if err != nil {
+		return err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	var errs []error
-	for _, removal := range removals {
-		names, err := listed(removal.sort, project)
-		if err == nil && len(names) > 0 {
-			_, err = output("docker", append(removal.args, names...)...)
-		}
+	for _, sort := range sorts {
+		names, err := sort.list(ctx, api, project)
 		errs = append(errs, err)
+		for _, name := range names {
+			if err := sort.remove(ctx, api, name); err != nil && !errdefs.IsNotFound(err) {
+				errs = append(errs, err)
+			}
+		}
 	}
-	for _, removal := range removals {
-		left, err := listed(removal.sort, project)
+	for _, sort := range sorts {
+		left, err := sort.list(ctx, api, project)
 		if len(left) > 0 {
-			err = fmt.Errorf("there are still %ss: %v", removal.sort, left)
+			err = fmt.Errorf("there are still %ss: %v", sort.name, left)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// listed are the names, by which docker removes them, of the project's things
-// of one sort. An image also belongs to a project when pgo pinned it for that.
-func listed(sort, project string) ([]string, error) {
-	args := []string{sort, "ls", "--quiet"}
-	if sort == "container" || sort == "image" {
-		args = append(args, "--all", "--no-trunc")
-	}
-	found, err := output("docker", append(args, "--filter", "label="+projectLabel+"="+project)...)
-	if err != nil {
-		return nil, err
-	}
-	names := strings.Fields(found)
-	if sort == "image" {
-		pinned, err := output("docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=pgo/"+project)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, strings.Fields(pinned)...)
-	}
-	// An image with two tags is listed twice.
-	slices.Sort(names)
-	return slices.Compact(names), nil
 }
 
 // machineFit tells why the rig cannot work here, once per process.

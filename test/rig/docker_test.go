@@ -40,9 +40,13 @@ func TestSiteAnswersAndGoesWithTheTest(t *testing.T) {
 			t.Error(err)
 		}
 	}).isContent(t)
-	for _, sort := range []string{"container", "network", "volume", "image"} {
-		if left, err := listed(sort, project); len(left) > 0 || err != nil {
-			t.Errorf("%ss that are left: %v, %v", sort, left, err)
+	api, err := dockerAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sort := range sorts {
+		if left, err := sort.list(t.Context(), api, project); len(left) > 0 || err != nil {
+			t.Errorf("%ss that are left: %v, %v", sort.name, left, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package rig
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/docker/docker/client"
 )
 
 // Engine is a Docker engine of one test's own, to be stopped, killed and run out
@@ -181,20 +182,12 @@ func (e *Engine) Busybox() string {
 
 // Containers are all of the compose project on the engine, sorted by name.
 func (e *Engine) Containers(project string) ([]Container, error) {
-	ids, err := e.output("container", "ls", "--all", "--quiet", "--no-trunc", "--filter", "label="+projectLabel+"="+project)
-	if err != nil || ids == "" {
+	api, err := client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation())
+	if err != nil {
 		return nil, err
 	}
-	text, err := e.output(append([]string{"container", "inspect"}, strings.Fields(ids)...)...)
-	if err != nil && !strings.Contains(err.Error(), "No such container") {
-		return nil, err
-	}
-	var found []Container
-	if err := json.Unmarshal([]byte(text), &found); err != nil {
-		return nil, fmt.Errorf("cannot read docker inspect: %w", err)
-	}
-	slices.SortFunc(found, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
-	return found, nil
+	defer api.Close()
+	return inspected(api, project)
 }
 
 // removeEngine ends all that belongs to the engine in dir: its daemons, their

@@ -3,6 +3,7 @@ package rig
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -11,6 +12,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 )
 
 // Busybox is the name of an image with a busybox and a shell, made of the
@@ -114,19 +119,27 @@ func checkStatic(file string) error {
 // removeImage removes the image's repository: the tag, and what a newer image
 // took the tag away from. What is the same image under another name stays.
 func removeImage(name string) error {
-	repository := name[:strings.LastIndexByte(name, ':')]
-	listed, err := output("docker", "image", "ls", "--all", "--digests", "--filter", "reference="+repository,
-		"--format", "{{.Repository}}:{{.Tag}}\n{{.Repository}}@{{.Digest}}")
+	api, err := dockerAPI()
 	if err != nil {
 		return err
 	}
-	names := slices.DeleteFunc(strings.Fields(listed), func(name string) bool { return strings.HasSuffix(name, "<none>") })
-	if len(names) == 0 {
-		return nil
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	repository := name[:strings.LastIndexByte(name, ':')]
+	listed, err := api.ImageList(ctx, image.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	if err != nil {
+		return err
 	}
-	slices.Sort(names)
-	_, err = output("docker", append([]string{"image", "rm", "--force"}, slices.Compact(names)...)...)
-	return err
+	for _, one := range listed {
+		for _, name := range slices.Concat(one.RepoTags, one.RepoDigests) {
+			if strings.HasPrefix(name, repository+":") || strings.HasPrefix(name, repository+"@") {
+				if _, err := api.ImageRemove(ctx, name, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil && !errdefs.IsNotFound(err) {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Image builds an image from a Dockerfile that needs no context and returns its
