@@ -125,7 +125,7 @@ func (r *objects) measure(pack io.ReadSeeker) error {
 			return err
 		}
 		length := header.Length
-		var start beginning
+		start := beginning{most: 2 * binary.MaxVarintLen64}
 		if _, _, err := scanner.NextObject(&start); err != nil {
 			return err
 		}
@@ -142,11 +142,14 @@ func (r *objects) measure(pack io.ReadSeeker) error {
 	return err
 }
 
-// beginning keeps the first bytes of what is written to it.
-type beginning struct{ bytes []byte }
+// beginning keeps as many of the first bytes that are written to it.
+type beginning struct {
+	most  int
+	bytes []byte
+}
 
 func (b *beginning) Write(p []byte) (int, error) {
-	b.bytes = append(b.bytes, p[:min(len(p), 2*binary.MaxVarintLen64-len(b.bytes))]...)
+	b.bytes = append(b.bytes, p[:min(len(p), b.most-len(b.bytes))]...)
 	return len(p), nil
 }
 

@@ -19,6 +19,9 @@
 // commit from being staged either, as the commit may not use it: Missing says
 // which of the paths that it does use are submodules that are not here, or
 // pointers to Git LFS.
+//
+// It must not know what is in the files of a commit, apart from .gitmodules and public
+// keys: neither compose nor the policy, nor which commit is deployed.
 package gitrepo
 
 import (
