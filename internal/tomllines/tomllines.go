@@ -220,8 +220,8 @@ func (d *document) refused(err error) *Mistake {
 		}
 	}
 	found := toml.ParseError{}
-	if !errors.As(err, &found) {
-		return &Mistake{Line: 1, Text: invalid}
+	if !errors.As(err, &found) || len(d.keys) == 0 {
+		return &Mistake{Line: 1, Text: invalid} // a lone carriage return at the end, for example
 	}
 	next := slices.IndexFunc(d.keys, func(k position) bool { return k.at > found.Position.Start })
 	if next < 0 {
