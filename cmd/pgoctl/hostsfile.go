@@ -12,8 +12,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/BurntSushi/toml"
-
 	"pgo/internal/nearest"
 	"pgo/internal/printable"
 	"pgo/internal/target"
@@ -88,18 +86,16 @@ type hostsProblem struct {
 }
 
 func parseHostsFile(path, text, home string) (*hostsFile, error) {
-	var root map[string]any
-	if _, err := toml.Decode(text, &root); err != nil {
-		line, message := 1, err.Error()
-		if syntax := new(toml.ParseError); errors.As(err, syntax) {
-			line, message = max(syntax.Position.Line, 1), syntax.Message
-		}
-		return nil, target.Usagef("%s:%d: %s", path, line, printable.Line(message))
+	root, lines, mistake := tomllines.Decode(text, func(name string) bool {
+		return name == "defaults" || name == "hosts" || name == "groups" || slices.ContainsFunc(hostKeys, func(k hostKey) bool { return k.name == name })
+	})
+	if mistake != nil {
+		return nil, target.Usagef("%s:%s", path, mistake)
 	}
 	r := &hostsReader{
 		file:  &hostsFile{path: path, hosts: map[string]hostEntry{}, groups: map[string][]string{}},
 		home:  home,
-		lines: tomllines.Locate(text),
+		lines: lines,
 	}
 	r.root(root)
 	if len(r.problems) == 0 {

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"pgo/internal/tomllines"
 )
 
 // reader gathers what the files say and everything that is wrong with them.
@@ -58,8 +56,7 @@ func parse(sources []source, opts Options, refs references) (*Config, Problems) 
 }
 
 func (r *reader) read(s source) {
-	s.text = strings.TrimPrefix(s.text, "\ufeff") // a byte order mark
-	table, problem := s.decode()
+	table, lines, problem := s.decode()
 	if problem != nil {
 		r.problems = append(r.problems, *problem)
 		return
@@ -69,7 +66,7 @@ func (r *reader) read(s source) {
 		r.problems = append(r.problems, problemOf(s.path, 1, wrong("write services = [] if none is meant to run", "empty")))
 		return
 	}
-	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: tomllines.Locate(s.text), reader: r}}
+	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: lines, reader: r}}
 	readTable(root, "", rootKeys, r)
 }
 

@@ -6,10 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/BurntSushi/toml"
 
 	"pgo/internal/printable"
 	"pgo/internal/tomllines"
@@ -19,7 +18,6 @@ import (
 // somebody else has written to a repository.
 const (
 	maxFile     = 1 << 20
-	maxDepth    = 32
 	maxServices = 5000 // of all files and machines
 	maxProblems = 1000 // and as many warnings
 	maxEntries  = 1000 // of each list, of a service's urls, and of their targets
@@ -128,21 +126,21 @@ func readSource(path string) (source, error) {
 	return source{path: path, text: string(content), public: info.Mode()&0o044 != 0}, nil
 }
 
-// decode parses the TOML. What it says of a syntax error shows nothing of the text.
-func (s source) decode() (map[string]any, *Problem) {
-	if depth, line := tomllines.Depth(s.text); depth > maxDepth {
-		// The toml package takes time and memory for that without bounds.
-		problem := problemOf(s.path, line, wrong("", "nested more than %d deep", maxDepth))
-		return nil, &problem
+// decode parses the TOML, and finds the line of everything in it.
+func (s source) decode() (map[string]any, map[string]int, *Problem) {
+	table, lines, mistake := tomllines.Decode(s.text, isKey)
+	if mistake == nil {
+		return table, lines, nil
 	}
-	var table map[string]any
-	_, err := toml.Decode(s.text, &table)
-	if err == nil {
-		return table, nil
-	}
-	problem := problemOf(s.path, 1, wrong("", "no valid TOML"))
-	if syntax := (toml.ParseError{}); errors.As(err, &syntax) {
-		problem = s.syntaxProblem(syntax)
-	}
-	return nil, &problem
+	return nil, nil, &Problem{s.path, mistake.Line, mistake.Key, mistake.Text, mistake.Hint}
+}
+
+// isKey reports whether a name is that of a key or a table: one with another name may be
+// anything, and is not shown while the text is not valid.
+func isKey(name string) bool {
+	return isKeyOf(rootKeys, name) || isKeyOf(pgodKeys, name) || isKeyOf(upstreamKeys, name) || isKeyOf(serviceKeys, name)
+}
+
+func isKeyOf[T any](keys []key[T], name string) bool {
+	return slices.ContainsFunc(keys, func(k key[T]) bool { return k.name == name })
 }

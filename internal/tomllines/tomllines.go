@@ -1,31 +1,63 @@
-// Package tomllines tells on which line of a file a key of it stands.
+// Package tomllines decodes TOML, and reports on which line each key stands and what is
+// wrong with a text that is not valid. It knows no key's meaning, and shows nothing of a
+// text but the names that its caller knows: any other part may be a secret whose quotes
+// were forgotten.
+//
+// BurntSushi's package decodes, and decides what is valid. It has no positions for what is
+// valid, and no kinds of mistakes; so another parser reads the text first, and gives a tree
+// with positions, or the place where it stopped. A text that only one of the two takes is
+// refused.
 package tomllines
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// The toml package tells where a syntax error is, but not where a key is. So the text is
-// scanned a second time, for positions alone. The scanner may rely on the text being
-// valid TOML: the parser has read it before.
+// maxDepth is how deeply a text may nest: BurntSushi's package takes time and memory
+// without bounds for what nests deeper.
+const maxDepth = 32
 
-// Locate returns the line of every key, table and array element, by its path.
-func Locate(text string) map[string]int {
-	s := &scanner{text: text, line: 1, lines: map[string]int{}, tables: map[string]int{}}
-	table := ""
-	for s.space(); s.at < len(s.text); s.space() {
-		if s.peek() == '[' {
-			table = s.header()
-		} else {
-			s.pair(table)
-		}
+// A Mistake is why a text is not valid TOML.
+type Mistake struct {
+	Line int
+	Key  string // where it is, as far as the names are known
+	Text string // what is wrong
+	Hint string // what to do instead; may be empty
+}
+
+// Error is the mistake on one line, its number first.
+func (m *Mistake) Error() string {
+	text := m.Text
+	if m.Key != "" {
+		text = m.Key + ": " + text
 	}
-	return s.lines
+	if m.Hint != "" {
+		text += "; " + m.Hint
+	}
+	return fmt.Sprintf("%d: %s", m.Line, text)
+}
+
+// Decode returns what a text says, and the line of every key, table and array element by
+// its path. The names that known reports are those that a Mistake may show.
+func Decode(text string, known func(name string) bool) (map[string]any, map[string]int, *Mistake) {
+	text = strings.TrimPrefix(text, "\ufeff") // a byte order mark
+	d := document{text: text, known: known, line: 1, lines: map[string]int{}, tables: map[string]int{}}
+	if mistake := d.parse(); mistake != nil {
+		return nil, nil, mistake
+	}
+	var table map[string]any
+	if _, err := toml.Decode(text, &table); err != nil {
+		return nil, nil, d.refused(err)
+	}
+	return table, d.lines, nil
 }
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
@@ -44,189 +76,170 @@ func Member(table, key string) string {
 // Element is the path of an array's element.
 func Element(array string, i int) string { return fmt.Sprintf("%s[%d]", array, i) }
 
-type scanner struct {
-	text    string
-	at      int
-	line    int // the one that counted is on
-	counted int
-	lines   map[string]int
-	tables  map[string]int // how many [[headers]] of each path there were
+// document is a text that is being parsed.
+type document struct {
+	text  string
+	known func(name string) bool
+	unstable.Parser
+
+	line, counted int // the line of the byte at counted
+	at            int // where what was visited last ends
+	lines         map[string]int
+	tables        map[string]int // how many [[headers]] of each path there were
+	header        position       // the last one
+	keys          []position
+	numbers       []number
+	deep          *Mistake
 }
 
-// header reads [table] or [[table]] and returns the path of the table that it opens.
-func (s *scanner) header() string {
-	line, brackets := s.here(), 1
-	if strings.HasPrefix(s.text[s.at:], "[[") {
-		brackets = 2
-	}
-	s.at += brackets
-	path, keys := "", s.key()
-	for i, key := range keys {
-		path = Member(path, key)
-		s.mark(path, line)
-		if brackets == 2 && i == len(keys)-1 {
-			s.tables[path]++
-		}
-		if n := s.tables[path]; n > 0 {
-			path = Element(path, n-1)
-			s.mark(path, line)
-		}
-	}
-	s.skip(brackets)
-	return path
+// position is where the path of something begins.
+type position struct {
+	at    int
+	path  string
+	names []string
 }
 
-// pair reads key = value.
-func (s *scanner) pair(path string) {
-	line := s.here()
-	for _, key := range s.key() {
-		path = Member(path, key)
-		s.mark(path, line)
-	}
-	s.skip(len("="))
-	s.value(path)
+// number is a number or a date.
+type number struct {
+	position
+	raw string
 }
 
-func (s *scanner) value(path string) {
-	s.space()
-	s.mark(path, s.here())
-	switch s.peek() {
-	case '"', '\'':
-		s.quoted()
-	case '[':
-		s.skip(1)
-		for i := 0; s.more(']'); i++ {
-			s.value(Element(path, i))
-		}
-	case '{':
-		s.skip(1)
-		for s.more('}') {
-			s.pair(path)
-		}
-	default:
-		s.skipTo(",]}#\n")
-	}
-}
-
-// more reports whether another element follows before the closing bracket, and goes past
-// the comma before it or past the bracket.
-func (s *scanner) more(closing byte) bool {
-	s.space()
-	if s.peek() == ',' {
-		s.at++
-		s.space()
-	}
-	if s.peek() == closing {
-		s.at++
-		return false
-	}
-	return s.at < len(s.text)
-}
-
-// key reads a key of one or more parts, and the space after it.
-func (s *scanner) key() []string {
-	var keys []string
-	for {
-		s.blank()
-		start := s.at
-		if c := s.peek(); c == '"' || c == '\'' {
-			s.quoted()
-		} else {
-			s.skipTo(" \t.=]\r\n")
-		}
-		keys = append(keys, unquoteKey(s.text[start:s.at]))
-		s.blank()
-		if s.peek() != '.' {
-			return keys
-		}
-		s.at++
-	}
-}
-
-// quoted skips a string of any of the four kinds.
-func (s *scanner) quoted() {
-	mark := s.text[s.at : s.at+1]
-	if triple := strings.Repeat(mark, 3); strings.HasPrefix(s.text[s.at:], triple) {
-		mark = triple
-	}
-	s.skip(len(mark))
-	for s.at < len(s.text) && !strings.HasPrefix(s.text[s.at:], mark) {
-		if s.peek() == '\\' && mark[0] == '"' {
-			s.skip(1)
-		}
-		s.skip(1)
-	}
-	s.skip(len(mark))
-	// Up to two quotes may stand before the closing three: the last three close.
-	for len(mark) == 3 && s.peek() == mark[0] {
-		s.skip(1)
-	}
-}
-
-// here returns the line of the next byte.
-func (s *scanner) here() int {
-	s.line += strings.Count(s.text[s.counted:s.at], "\n")
-	s.counted = s.at
-	return s.line
-}
-
-// mark notes the line of path, unless it began on an earlier one.
-func (s *scanner) mark(path string, line int) {
-	if _, known := s.lines[path]; !known {
-		s.lines[path] = line
-	}
-}
-
-// skip goes n bytes on, at most to the end.
-func (s *scanner) skip(n int) { s.at = min(s.at+n, len(s.text)) }
-
-// peek returns the next byte, 0 at the end.
-func (s *scanner) peek() byte {
-	if s.at < len(s.text) {
-		return s.text[s.at]
-	}
-	return 0
-}
-
-// blank skips blanks.
-func (s *scanner) blank() {
-	for s.peek() == ' ' || s.peek() == '\t' {
-		s.at++
-	}
-}
-
-// space skips blanks, newlines and comments.
-func (s *scanner) space() {
-	for s.at < len(s.text) {
-		switch s.peek() {
-		case ' ', '\t', '\r', '\n':
-			s.at++
-		case '#':
-			s.skipTo("\n")
+// parse finds where everything is, or the first mistake of the grammar.
+func (d *document) parse() *Mistake {
+	d.Reset([]byte(d.text + "\n"))
+	for d.NextExpression() && d.deep == nil {
+		switch e := d.Expression(); e.Kind {
+		case unstable.KeyValue:
+			d.pair(e, d.header)
+			d.at = int(e.Raw.Offset + e.Raw.Length)
 		default:
-			return
+			d.open(e)
+		}
+	}
+	if stopped := (*unstable.ParserError)(nil); d.deep == nil && errors.As(d.Error(), &stopped) {
+		return d.stop(int(d.Range(stopped.Highlight).Offset))
+	}
+	return d.deep
+}
+
+// open visits a [table] or [[table]].
+func (d *document) open(e *unstable.Node) {
+	in, keys := position{}, e.Key()
+	for keys.Next() && d.deep == nil {
+		in = d.key(in, keys.Node())
+		if e.Kind == unstable.ArrayTable && keys.IsLast() {
+			d.tables[in.path]++
+		}
+		if n := d.tables[in.path]; n > 0 {
+			in.path = Element(in.path, n-1)
+			d.mark(in)
+		}
+	}
+	d.header = in
+}
+
+// pair visits key = value.
+func (d *document) pair(e *unstable.Node, in position) {
+	for keys := e.Key(); keys.Next() && d.deep == nil; {
+		in = d.key(in, keys.Node())
+	}
+	d.value(e.Value(), in)
+}
+
+// key visits a part of a key.
+func (d *document) key(in position, part *unstable.Node) position {
+	name := string(part.Data)
+	key := position{int(part.Raw.Offset), Member(in.path, name), append(slices.Clip(in.names), name)}
+	d.at = key.at + int(part.Raw.Length)
+	d.keys = append(d.keys, key)
+	d.mark(key)
+	return key
+}
+
+func (d *document) value(v *unstable.Node, in position) {
+	if d.deep != nil {
+		return
+	}
+	in.at = int(v.Raw.Offset)
+	switch v.Kind {
+	case unstable.Array: // the parser does not say where one begins
+		for in.at = d.at; d.text[in.at] != '['; in.at++ {
+			if d.text[in.at] == '#' {
+				in.at += strings.IndexByte(d.text[in.at:], '\n')
+			}
+		}
+		d.at = in.at + 1
+	case unstable.InlineTable, unstable.String, unstable.Bool:
+		d.at = in.at + int(v.Raw.Length)
+	default:
+		d.at = in.at + int(v.Raw.Length)
+		d.numbers = append(d.numbers, number{in, string(v.Data)})
+	}
+	d.mark(in)
+	elements := v.Children()
+	for i := 0; elements.Next(); i++ {
+		element := position{path: Element(in.path, i), names: append(slices.Clip(in.names), "")}
+		if v.Kind == unstable.InlineTable {
+			d.pair(elements.Node(), in)
+		} else {
+			d.value(elements.Node(), element)
 		}
 	}
 }
 
-// skipTo goes to the next of these characters, and always gets on.
-func (s *scanner) skipTo(stops string) {
-	n := strings.IndexAny(s.text[s.at:], stops)
-	if n < 0 {
-		n = len(s.text)
+// mark notes the line of a path, unless that began on an earlier one.
+func (d *document) mark(p position) {
+	line := d.lineOf(p.at)
+	if _, marked := d.lines[p.path]; !marked {
+		d.lines[p.path] = line
 	}
-	s.skip(max(n, 1))
+	if len(p.names) > maxDepth {
+		d.deep = &Mistake{Line: line, Text: tooDeep}
+	}
 }
 
-// unquoteKey returns what a key's part means. A quoted key follows the same rules as a
-// string does.
-func unquoteKey(raw string) string {
-	var parsed struct{ Key string }
-	if raw == "" || raw[0] != '"' && raw[0] != '\'' {
-		return raw
+// lineOf returns the line of a byte, at little cost for one behind the last asked for.
+func (d *document) lineOf(at int) int {
+	if at < d.counted {
+		d.line, d.counted = 1, 0
 	}
-	if _, err := toml.Decode("key = "+raw, &parsed); err != nil {
-		return raw
+	d.line += strings.Count(d.text[d.counted:at], "\n")
+	d.counted = at
+	return d.line
+}
+
+var tooDeep = fmt.Sprintf("nested more than %d deep", maxDepth)
+
+// refused is what is wrong with a text whose grammar is right: a number or a date that there
+// is not, or a key that is there twice.
+func (d *document) refused(err error) *Mistake {
+	for _, n := range d.numbers {
+		if _, err := toml.Decode("x = "+n.raw, &map[string]any{}); err != nil {
+			return &Mistake{d.lineOf(n.at), d.shown(n.names), noNumber, inQuotes}
+		}
 	}
-	return parsed.Key
+	found := toml.ParseError{}
+	if !errors.As(err, &found) || len(d.keys) == 0 {
+		return &Mistake{Line: 1, Text: invalid} // a lone carriage return at the end, for example
+	}
+	next := slices.IndexFunc(d.keys, func(k position) bool { return k.at > found.Position.Start })
+	if next < 0 {
+		next = len(d.keys)
+	}
+	key := d.keys[max(next-1, 0)]
+	path := d.shown(key.names)
+	if d.tables[strings.Join(key.names, ".")] > 0 {
+		return &Mistake{d.lineOf(key.at), path, path + " is there already", fmt.Sprintf("begin each of them with [[%s]], and write it in no other way", path)}
+	}
+	return &Mistake{d.lineOf(key.at), path, "this key or table is there already", "leave it out of one place"}
+}
+
+// shown is as much of a key as has known names.
+func (d *document) shown(names []string) string {
+	end := slices.IndexFunc(names, func(name string) bool { return !d.known(name) })
+	if end < 0 {
+		end = len(names)
+	}
+	return strings.Join(names[:end], ".")
 }

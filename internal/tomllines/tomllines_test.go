@@ -43,7 +43,7 @@ func TestLocate(t *testing.T) {
 			if _, err := toml.Decode(text, &table); err != nil {
 				t.Fatal(err)
 			}
-			lines := Locate(text)
+			lines := locate(t, text)
 			checkLines(t, table, lines)
 			if slices.Max(slices.Collect(maps.Values(lines))) > strings.Count(text, "\n")+1 {
 				t.Errorf("a line after the last: %v", lines)
@@ -91,7 +91,7 @@ func walk(raw any, path string, visit func(path string, raw any)) {
 
 // TestHeaderLines looks at what has a line without being a value.
 func TestHeaderLines(t *testing.T) {
-	lines := Locate("\n[[services]]\nname = \"a\"\n\n[[services]]\n[services.urls]\n\"a.b\" = \"c\"\n[pgod]\n")
+	lines := locate(t, "\n[[services]]\nname = \"a\"\n\n[[services]]\n[services.urls]\n\"a.b\" = \"c\"\n[pgod]\n")
 	for path, want := range map[string]int{
 		"services": 2, "services[0]": 2, "services[0].name": 3, "services[1]": 5,
 		"services[1].urls": 6, `services[1].urls."a.b"`: 7, "pgod": 8,
@@ -102,23 +102,35 @@ func TestHeaderLines(t *testing.T) {
 	}
 }
 
-// FuzzLocate holds the scanner against the parser: whatever that one finds has a line.
-func FuzzLocate(f *testing.F) {
+func locate(t *testing.T, text string) map[string]int {
+	t.Helper()
+	_, lines, mistake := Decode(text, func(string) bool { return true })
+	if mistake != nil {
+		t.Fatal(mistake)
+	}
+	return lines
+}
+
+// FuzzDecode holds the two parsers against each other: whatever is decoded has a line, and
+// every mistake is on one that there is.
+func FuzzDecode(f *testing.F) {
 	for _, text := range texts {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		// Nested tables could cost the toml package gigabytes.
 		if len(text) > 4<<10 || strings.Count(text, "{")+strings.Count(text, ".") > 200 {
-			return
+			return // nested tables could cost the toml package gigabytes
 		}
-		lines := Locate(text) // must come to an end for any text
-		var table map[string]any
-		if _, err := toml.Decode(text, &table); err != nil {
+		last := strings.Count(text, "\n") + 1
+		table, lines, mistake := Decode(text, func(name string) bool { return name == "a" })
+		if mistake != nil {
+			if mistake.Line < 1 || mistake.Line > last || strings.Trim(mistake.Key, "a.") != "" {
+				t.Errorf("%v: the text has %d lines", mistake, last)
+			}
 			return
 		}
 		for path, line := range lines {
-			if line < 1 || line > strings.Count(text, "\n")+1 {
+			if line < 1 || line > last {
 				t.Errorf("%s is on line %d of a text with less", path, line)
 			}
 		}
@@ -128,4 +140,50 @@ func FuzzLocate(f *testing.F) {
 			}
 		})
 	})
+}
+
+// TestMistakes has each kind of mistake with its line. The decoder's own position is another
+// one where it says so.
+func TestMistakes(t *testing.T) {
+	known := func(name string) bool {
+		return slices.Contains([]string{"services", "name", "ports", "urls", "pgod"}, name)
+	}
+	for text, want := range map[string]string{
+		// A key or a table that is there twice.
+		"name = 1\n\nname = 2\n":                                          "3: name: this key",
+		"name = 1\n\n\"name\" = \"\"\"\n\n\"\"\"\n":                       "3: name: this key",
+		"name = 1\n\nname . ports = [\n1,\n2,\n]\n":                       "3: name: this key",
+		"[[services]]\nurls = {\n  a = 1,\n  b = 2,\n  a = 3,\n}\n":       "5: services.urls: this key",
+		"ports = [\n  { name = 1 },\n  { urls = 1,\n    urls = 2 },\n]\n": "4: ports: this key",
+		"[pgod]\nname = 1\n\n[pgod]\n":                                    "4: pgod: this key",
+		"services = []\n\n[[services]]\n":                                 "3: services: services is there already",
+		"[[services]]\n\n[services]\n":                                    "3: services: services is there already",
+		// A number or a date.
+		"name = [\n  1,\n  99999999999999999999,\n]\n":       "3: name: no number",
+		"name = 1\nports = [\n  8080,\n  8080-8090,\n]\n":    "4: ports: no number",
+		"urls = {\n  \"a\" = 1,\n\n  \"b\" = 2026-13-45 }\n": "4: urls: no number",
+		// The grammar.
+		"name = \"\"\"\na\n\"\"\"\nports = oops\n":         "4: ports: no value",
+		"ports = [\n  \"a\",\n  oops,\n]\n":                "3: ports: no value",
+		"ports = [\n  \"a\" # ]\n  \"b\"\n]\n":             "2: ports: a comma or ] is missing",
+		"ports = [\n  \"a\",\n\nname = 1\n":                "2: ports: a ] is missing",
+		"ports = [\n  \"a\",\n  # b\n\n":                   "2: ports: a ] is missing",
+		"urls = {\n  a = 1,\n\n":                           "2: urls: a } is missing", // the decoder: 4
+		"urls = {\n  a = 1\n  b = 2\n}\n":                  "2: urls: a comma or } is missing",
+		"[[services]]\nname = \"\"\"\n\na\n\nports = []\n": "2: services.name: the quotes are not closed",
+		"name = \"\"\"\n\n\\d\n\"\"\"\n":                   "3: name: a \\ with which",
+		"name = '''\n\n\x01'''\n":                          "3: name: a control character", // the decoder: 2
+		"name = \"\"\"\n\n\xff\n\"\"\"\n":                  "3: name: a byte that is not UTF-8",
+		"name = 1\n\n# \xff\n":                             "3: a byte that is not UTF-8",
+		"name = 'a\nports = 1\n":                           "1: name: the quote is not closed",
+		"[[services]\nname = 1\n":                          "1: ]] is missing",
+		"[pgod]\n\n[services.\n":                           "3: pgod: ] is missing",
+		"name = 1\r\n\r\nports = oops\r\n":                 "3: ports: no value",
+		"name = 1\n\nports = {urls.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1}": "3: nested more than 32 deep",
+	} {
+		_, _, mistake := Decode(text, known)
+		if mistake == nil || !strings.HasPrefix(mistake.Error(), want) {
+			t.Errorf("%q: %v, want %s", text, mistake, want)
+		}
+	}
 }

@@ -5,6 +5,9 @@
 // it: the plugin is docker compose, and as this process's own child the kernel
 // ends it with this process. Behind docker it would be a grandchild that goes
 // on alone. It also saves about 50 ms a call.
+//
+// What compose cannot report is asked of the engine, and nothing else asks the engine.
+// The package must not know git, the policy, or when a deploy is good.
 package compose
 
 import (

@@ -17,6 +17,7 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"pgo/internal/nearest"
+	"pgo/internal/wait"
 )
 
 const numberLabel = "com.docker.compose.container-number"
@@ -268,11 +269,7 @@ const (
 // retry calls f until it returns true, or ctx ends.
 func retry(ctx context.Context, f func() bool) {
 	for pause := firstPause; !f(); pause = min(2*pause, longestPause) {
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if wait.For(ctx, pause) != nil {
 			return
 		}
 	}

@@ -30,9 +30,12 @@ type checkout struct {
 	realDirs map[string]bool // directories that were seen to be no links
 }
 
+// checkouts writes commits into directories.
+type checkouts struct{ objects *objects }
+
 // openCheckout opens a directory to write a commit's files to, and creates it if
 // need be.
-func (r *Repo) openCheckout(dir string, commit Hash) (*checkout, error) {
+func (r checkouts) openCheckout(dir string, commit Hash) (*checkout, error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
 			return nil, err
@@ -47,7 +50,7 @@ func (r *Repo) openCheckout(dir string, commit Hash) (*checkout, error) {
 		return nil, errors.Join(err, root.Close())
 	}
 	return &checkout{
-		root: root, store: r.store(), commit: commit, limit: r.limit, left: r.limit,
+		root: root, store: r.objects.store(), commit: commit, limit: r.objects.limit, left: r.objects.limit,
 		realDirs: map[string]bool{".": true},
 	}, nil
 }

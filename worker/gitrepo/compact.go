@@ -50,13 +50,20 @@ func (r *Repo) Compact(ctx context.Context) error {
 	return nil
 }
 
+// compaction makes a repository small. It is for one goroutine at a time.
+type compaction struct {
+	*refs
+	slack slack
+	need  need
+}
+
 // need is what the commits that are needed take on disk.
 type need struct {
 	of    []Hash // these commits and submodules
 	bytes int64
 }
 
-func (r *Repo) compact(ctx context.Context, allowed slack) error {
+func (r *compaction) compact(ctx context.Context, allowed slack) error {
 	used, loose, err := takeStock(r.dir)
 	if err != nil {
 		return err
@@ -119,7 +126,7 @@ func isLoose(dir, name string) bool {
 // objectsOf returns the objects of commits and their submodules in the order in
 // which they are found. An object that cannot be read is an error: nothing may
 // be taken for unneeded then.
-func (r *Repo) objectsOf(ctx context.Context, commits []Hash) ([]Hash, error) {
+func (r *compaction) objectsOf(ctx context.Context, commits []Hash) ([]Hash, error) {
 	store := r.store()
 	defer store.close()
 	var objects []Hash
@@ -140,7 +147,7 @@ func (r *Repo) objectsOf(ctx context.Context, commits []Hash) ([]Hash, error) {
 }
 
 // bytesOf returns what objects take on disk, less the space between files.
-func (r *Repo) bytesOf(objects []Hash) (int64, error) {
+func (r *compaction) bytesOf(objects []Hash) (int64, error) {
 	packed, err := r.packedSizes()
 	if err != nil {
 		return 0, err
@@ -161,7 +168,7 @@ func (r *Repo) bytesOf(objects []Hash) (int64, error) {
 }
 
 // packedSizes returns for each object in a pack how many bytes of it it takes.
-func (r *Repo) packedSizes() (map[Hash]int64, error) {
+func (r *compaction) packedSizes() (map[Hash]int64, error) {
 	files, err := os.ReadDir(filepath.Join(r.dir, packDir))
 	if err != nil {
 		return nil, err
@@ -216,7 +223,7 @@ func addPackedSizes(sizes map[Hash]int64, pack string) error {
 
 // repack puts objects, all that is needed of these commits, into one pack, and
 // removes all others.
-func (r *Repo) repack(ctx context.Context, commits, objects []Hash) error {
+func (r *compaction) repack(ctx context.Context, commits, objects []Hash) error {
 	pack, err := r.writePack(ctx, objects)
 	if err != nil {
 		return ended(ctx, err)
@@ -241,7 +248,7 @@ func (r *Repo) repack(ctx context.Context, commits, objects []Hash) error {
 
 // writePack writes a pack with these objects and returns the name of its files,
 // less what they end in.
-func (r *Repo) writePack(ctx context.Context, objects []Hash) (name string, err error) {
+func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string, err error) {
 	if len(objects) == 0 {
 		return "", nil
 	}
@@ -288,9 +295,9 @@ func unwritten(ctx context.Context, err error) error {
 }
 
 // removeObjects removes all objects but those in one pack.
-func (r *Repo) removeObjects(pack string) error {
-	r.objects.Lock()
-	defer r.objects.Unlock()
+func (r *compaction) removeObjects(pack string) error {
+	r.removing.Lock()
+	defer r.removing.Unlock()
 	top := filepath.Join(r.dir, "objects")
 	dirs, err := os.ReadDir(top)
 	if err != nil {

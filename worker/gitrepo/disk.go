@@ -136,9 +136,9 @@ func (r *Repo) create() error {
 
 // exchange puts the repository in fresh in the place of this one. None of the
 // submodules are in there.
-func (r *Repo) exchange(fresh string) error {
-	r.objects.Lock()
-	defer r.objects.Unlock()
+func (r *objects) exchange(fresh string) error {
+	r.removing.Lock()
+	defer r.removing.Unlock()
 	if err := os.Rename(r.dir, r.beside("damaged")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -149,7 +149,7 @@ func (r *Repo) exchange(fresh string) error {
 	return os.RemoveAll(r.beside("damaged"))
 }
 
-func (r *Repo) beside(what string) string { return r.dir + "." + what }
+func (r *objects) beside(what string) string { return r.dir + "." + what }
 
 // tidy removes what a killed process may have left, or puts it back.
 func (r *Repo) tidy() error {
@@ -195,7 +195,7 @@ func (r *Repo) follow() error {
 }
 
 // config is the repository's configuration, for git's own tools and for follow.
-func (r *Repo) config() ([]byte, error) {
+func (r *origin) config() ([]byte, error) {
 	c := config.NewConfig()
 	c.Core.IsBare = true
 	c.Remotes["origin"] = &config.RemoteConfig{
@@ -207,7 +207,7 @@ func (r *Repo) config() ([]byte, error) {
 }
 
 // recordHead makes a commit, all of which is here, the head on disk.
-func (r *Repo) recordHead(commit Hash) error {
+func (r *refs) recordHead(commit Hash) error {
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (r *Repo) recordHead(commit Hash) error {
 
 // cutOff notes that a commit has no history here, so that git's own tools do not
 // ask for its parents.
-func (r *Repo) cutOff(commit Hash) error {
+func (r *refs) cutOff(commit Hash) error {
 	shallow := filepath.Join(r.dir, "shallow")
 	text, err := os.ReadFile(shallow)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

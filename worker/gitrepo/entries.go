@@ -14,7 +14,7 @@ import (
 // mode and hash of a file, a directory or a submodule, or "" where there is none.
 // Symbolic links on the way are followed as long as they stay in the tree, and
 // each is part of the identity; what is inside of a directory is not followed.
-func (r *Repo) Entries(hash Hash, paths []string) (map[string]string, error) {
+func (r reader) Entries(hash Hash, paths []string) (map[string]string, error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)
@@ -122,7 +122,7 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 // Occupant returns what the commit has in the place of a file that is not to come from
 // git: something at that path, which may be a directory or a submodule (isDir), or
 // something above it that is no directory. It is "" when the place is free.
-func (r *Repo) Occupant(hash Hash, name string) (occupant string, isDir bool, err error) {
+func (r reader) Occupant(hash Hash, name string) (occupant string, isDir bool, err error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)

@@ -87,7 +87,7 @@ func damaged(cause error) *Error {
 }
 
 // fail is the error that a conversation with the remote ends with.
-func (r *Repo) fail(verb string, err error) error {
+func (r *origin) fail(verb string, err error) error {
 	return &Error{
 		Text:  fmt.Sprintf("%s %s: %s", verb, r.url, r.redact.text(explain(err))),
 		cause: r.redact.error(err),

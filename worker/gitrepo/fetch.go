@@ -51,7 +51,7 @@ func (r *Repo) makeRoomFor(ctx context.Context, want Hash, err error) error {
 // replace fetches the commit into a new repository beside this one, which then
 // takes its place: it holds nothing else.
 func (r *Repo) replace(ctx context.Context, want Hash) error {
-	fresh := &Repo{dir: r.beside("fresh"), branch: r.branch, remote: r.remote, url: r.url, redact: r.redact, options: r.options}
+	fresh := newRepo(r.beside("fresh"), r.origin, r.limit, r.slack)
 	defer func() { _ = os.RemoveAll(fresh.dir) }()
 	if err := os.RemoveAll(fresh.dir); err != nil {
 		return r.fail("cannot rebuild the clone of", err)
@@ -80,7 +80,7 @@ func (r *Repo) download(ctx context.Context, want Hash) error {
 }
 
 // obtain brings a commit here from a remote. What fail returns is its error.
-func (r *Repo) obtain(ctx context.Context, from upstream, q query, fail func(verb string, err error) error) error {
+func (r *objects) obtain(ctx context.Context, from upstream, q query, fail func(verb string, err error) error) error {
 	file, err := r.receive(ctx, from, q)
 	if err != nil {
 		return fail("cannot fetch", err)
@@ -99,7 +99,7 @@ func (r *Repo) obtain(ctx context.Context, from upstream, q query, fail func(ver
 
 // receive writes the pack with what is asked for to a temporary file and returns
 // its name.
-func (r *Repo) receive(ctx context.Context, from upstream, q query) (name string, err error) {
+func (r *objects) receive(ctx context.Context, from upstream, q query) (name string, err error) {
 	ctx, alive, cancel := withStall(ctx, r.stall)
 	defer cancel()
 	defer func() { err = ended(ctx, err) }()
@@ -130,10 +130,10 @@ func (r *Repo) receive(ctx context.Context, from upstream, q query) (name string
 
 // complete reports whether the commit and all of its objects are here, its
 // submodules aside.
-func (r *Repo) complete(commit Hash) bool { return len(r.completeOf(commit)) == 1 }
+func (r *objects) complete(commit Hash) bool { return len(r.completeOf(commit)) == 1 }
 
 // completeOf returns those of the commits that are complete.
-func (r *Repo) completeOf(commits ...Hash) []Hash {
+func (r *objects) completeOf(commits ...Hash) []Hash {
 	store := r.store()
 	defer store.close()
 	var complete []Hash

@@ -10,7 +10,7 @@ import (
 
 // File returns the content of a regular file of a commit, if it has no more than max
 // bytes. The error is fs.ErrNotExist where there is none. No symbolic link is followed.
-func (r *Repo) File(hash Hash, name string, max int64) ([]byte, error) {
+func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)
@@ -42,7 +42,7 @@ func (r *Repo) File(hash Hash, name string, max int64) ([]byte, error) {
 
 // Names returns what a commit has in a directory and is no directory, sorted; nothing where
 // there is nothing of that name. No symbolic link is followed.
-func (r *Repo) Names(hash Hash, dir string) ([]string, error) {
+func (r reader) Names(hash Hash, dir string) ([]string, error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)

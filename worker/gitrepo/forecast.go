@@ -32,7 +32,7 @@ type Forecast struct {
 
 // Forecast tells what Switch with the same arguments would lead to. now looks at
 // what is there today. Close it.
-func (r *Repo) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast, error) {
+func (r checkouts) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		real, err = dir, nil
@@ -40,7 +40,7 @@ func (r *Repo) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast
 	if err != nil {
 		return nil, err
 	}
-	f := &Forecast{now: now, dir: real, store: r.store(), written: map[string]entry{}, going: names{}, empty: map[string]bool{}}
+	f := &Forecast{now: now, dir: real, store: r.objects.store(), written: map[string]entry{}, going: names{}, empty: map[string]bool{}}
 	p, err := newPlan(f.store, from, to, trackedBeside(dir))
 	if err != nil {
 		f.Close()

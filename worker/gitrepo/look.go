@@ -11,7 +11,7 @@ import (
 
 // Look returns the hash of the branch's head on the remote. It lists refs and
 // fetches nothing.
-func (r *Repo) Look(ctx context.Context) (Hash, error) {
+func (r *origin) Look(ctx context.Context) (Hash, error) {
 	ctx, _, cancel := withStall(ctx, r.stall)
 	defer cancel()
 	heads, err := r.remote.heads(ctx, r.branch)
@@ -26,7 +26,7 @@ func (r *Repo) Look(ctx context.Context) (Hash, error) {
 }
 
 // noBranch is the error that says which branches there are.
-func (r *Repo) noBranch(ctx context.Context) error {
+func (r *origin) noBranch(ctx context.Context) error {
 	heads, err := r.remote.heads(ctx, "")
 	if err != nil {
 		return ended(ctx, err)

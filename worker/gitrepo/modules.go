@@ -39,26 +39,26 @@ func placeOf(a *address) string {
 	return plumbing.ComputeHash(plumbing.BlobObject, []byte(a.String())).String()
 }
 
-func (r *Repo) heldModules() modules {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *objects) heldModules() modules {
+	r.guard.Lock()
+	defer r.guard.Unlock()
 	return r.modules
 }
 
 // setModules replaces the modules: nobody changes those that another may read.
-func (r *Repo) setModules(m modules) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *objects) setModules(m modules) {
+	r.guard.Lock()
+	defer r.guard.Unlock()
 	r.modules = m
 }
 
-func (r *Repo) moduleRef(place string, commit Hash) string {
+func (r *refs) moduleRef(place string, commit Hash) string {
 	return filepath.Join(r.dir, moduleRefs, place, commit.String())
 }
 
 // recordModule makes a commit, all of which is here, part of the trees that have
 // it as a submodule.
-func (r *Repo) recordModule(place string, commit Hash) error {
+func (r *refs) recordModule(place string, commit Hash) error {
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (r *Repo) recordModule(place string, commit Hash) error {
 
 // loadModules finds out which submodules are here. Of one that is damaged it
 // forgets that it is: it is fetched again, and the rest stays as it is.
-func (r *Repo) loadModules() error {
+func (r *refs) loadModules() error {
 	top := filepath.Join(r.dir, moduleRefs)
 	places, err := os.ReadDir(top)
 	if err != nil {
@@ -106,7 +106,7 @@ func (r *Repo) loadModules() error {
 
 // forgetModules lets go of the submodules that are not among the objects that
 // are needed, and returns the others.
-func (r *Repo) forgetModules(objects []Hash) ([]Hash, error) {
+func (r *refs) forgetModules(objects []Hash) ([]Hash, error) {
 	needed := map[Hash]bool{}
 	for _, h := range objects {
 		needed[h] = true

@@ -22,7 +22,7 @@ const maxObject = 256 << 20
 // unpack makes the objects of a received pack part of the repository. The first
 // pack is kept as it is; later ones are small and build on objects that are not
 // in them, so their objects are stored one by one.
-func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
+func (r *objects) unpack(ctx context.Context, name string, thin bool) error {
 	file, err := os.Open(name)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (r *Repo) unpack(ctx context.Context, name string, thin bool) error {
 }
 
 // explode stores the objects of a pack one by one.
-func (r *Repo) explode(pack io.ReadSeeker) error {
+func (r *objects) explode(pack io.ReadSeeker) error {
 	store := r.store()
 	defer store.close()
 	// Nothing but the interface: with more, go-git's parser holds a file open
@@ -66,7 +66,7 @@ func (r *Repo) explode(pack io.ReadSeeker) error {
 
 // keepPack adds the pack itself. The index comes first: go-git takes each pack
 // that it sees to have one.
-func (r *Repo) keepPack(pack io.ReadSeeker, name string) error {
+func (r *objects) keepPack(pack io.ReadSeeker, name string) error {
 	checksum, index, err := readObjects(pack)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func readObjects(pack io.ReadSeeker) (checksum Hash, index *idxfile.MemoryIndex,
 	return checksum, index, err
 }
 
-func (r *Repo) addPack(name string, checksum Hash, index *idxfile.MemoryIndex) error {
+func (r *objects) addPack(name string, checksum Hash, index *idxfile.MemoryIndex) error {
 	final := filepath.Join(r.dir, packDir, "pack-"+checksum.String())
 	if err := writeIndex(final+".idx", index); err != nil {
 		return err
@@ -112,7 +112,7 @@ func writeIndex(name string, index *idxfile.MemoryIndex) error {
 
 // measure reads a pack without keeping any of it, to see that all of it came, and
 // how large its objects are: a small pack can hold very large ones.
-func (r *Repo) measure(pack io.ReadSeeker) error {
+func (r *objects) measure(pack io.ReadSeeker) error {
 	scanner := packfile.NewScanner(pack)
 	_, objects, err := scanner.Header()
 	if err != nil {
@@ -125,7 +125,7 @@ func (r *Repo) measure(pack io.ReadSeeker) error {
 			return err
 		}
 		length := header.Length
-		var start beginning
+		start := beginning{most: 2 * binary.MaxVarintLen64}
 		if _, _, err := scanner.NextObject(&start); err != nil {
 			return err
 		}
@@ -142,11 +142,14 @@ func (r *Repo) measure(pack io.ReadSeeker) error {
 	return err
 }
 
-// beginning keeps the first bytes of what is written to it.
-type beginning struct{ bytes []byte }
+// beginning keeps as many of the first bytes that are written to it.
+type beginning struct {
+	most  int
+	bytes []byte
+}
 
 func (b *beginning) Write(p []byte) (int, error) {
-	b.bytes = append(b.bytes, p[:min(len(p), 2*binary.MaxVarintLen64-len(b.bytes))]...)
+	b.bytes = append(b.bytes, p[:min(len(p), b.most-len(b.bytes))]...)
 	return len(p), nil
 }
 

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // Remote says where a repository is and how to get in.
@@ -110,6 +113,38 @@ func parseAddress(raw string) (*address, error) {
 		a.url.User = nil
 	}
 	return a, nil
+}
+
+// origin is the branch of a remote that a repository follows. It is set by newOrigin, then
+// immutable.
+type origin struct {
+	branch     string
+	address    *address
+	remote     upstream
+	stall      time.Duration
+	listed     servers // where submodules may come from besides
+	key        []byte
+	knownHosts []string
+	url        string // without userinfo
+	redact     redactor
+}
+
+func newOrigin(remote Remote, branch string, o options) (*origin, error) {
+	if err := plumbing.NewBranchReferenceName(branch).Validate(); err != nil || branch == "" {
+		return nil, problem(nil, "%q is no name for a branch; check `branch`", branch)
+	}
+	a, err := parseAddress(remote.URL)
+	if err != nil {
+		return nil, err
+	}
+	r := &origin{
+		branch: branch, address: a, stall: o.stall, listed: newServers(remote.Submodules),
+		key: remote.Key, knownHosts: o.knownHosts, url: a.String(), redact: a.redactor(),
+	}
+	if r.remote, err = connect(a, remote.Key, o.knownHosts); err != nil {
+		return nil, r.fail("cannot use", err)
+	}
+	return r, nil
 }
 
 // connect returns the upstream at an address. It does not talk to it yet.

@@ -19,6 +19,9 @@
 // commit from being staged either, as the commit may not use it: Missing says
 // which of the paths that it does use are submodules that are not here, or
 // pointers to Git LFS.
+//
+// It must not know what is in the files of a commit, apart from .gitmodules and public
+// keys: neither compose nor the policy, nor which commit is deployed.
 package gitrepo
 
 import (
@@ -48,32 +51,36 @@ type Info struct {
 
 // Repo is a bare repository on disk that follows one branch of one remote. It
 // may be used by several goroutines.
+//
+// Each part of it has a state of its own, and knows only those it is made of: what is
+// stored (objects), what that is kept for (refs), and how it becomes small again
+// (compaction); the remote (origin); and what reads commits (reader) or writes them to
+// directories (checkouts). Repo itself is what takes several of them: to fetch, to
+// rebuild, to bring submodules.
 type Repo struct {
-	// Set by Open, then immutable.
-	dir    string
-	branch string
-	remote upstream
-	origin *address
-	listed servers // where submodules may come from besides
-	key    []byte
-	url    string // without userinfo
-	redact redactor
-	options
+	*origin
+	*compaction
+	reader
+	checkouts
+	failures
 	rebuilt error
 
-	fetching sync.Mutex // held by who changes what is on disk
+	fetching sync.Mutex // held by whoever changes what is on disk
 	tooLarge Hash       // a commit that exceeds the limit by itself; guarded by fetching
-	need     need       // guarded by fetching
+}
 
-	// objects is held for reading by each store, and for writing while files are
-	// removed that a store may read. Who holds one store opens another only
-	// together with fetching, which the writers hold too: lock that first.
-	objects sync.RWMutex
+func newRepo(dir string, from *origin, limit int64, allowed slack) *Repo {
+	o := &objects{dir: dir, limit: limit, stall: from.stall}
+	return &Repo{origin: from, compaction: &compaction{refs: &refs{objects: o}, slack: allowed}, reader: reader{o}, checkouts: checkouts{o}}
+}
 
-	mu       sync.Mutex // guards what follows
-	head     Hash
-	modules  modules          // the submodules that are here
-	failures map[Hash]failure // why those are not that were last tried
+// refs is what a repository's objects are kept for: the head, the commits that are to
+// stay, and the submodules.
+type refs struct {
+	*objects
+
+	mu   sync.Mutex // guards what follows
+	head Hash
 }
 
 type options struct {
@@ -101,26 +108,15 @@ func KnownHosts(files ...string) Option { return func(o *options) { o.knownHosts
 // created if need be. A damaged one, that is one of which the head cannot be
 // read, is replaced by an empty one; Rebuilt then says why.
 func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, error) {
-	r := &Repo{
-		dir:     filepath.Clean(dir),
-		branch:  branch,
-		options: options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts(), slack: roomy},
+	o := options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts(), slack: roomy}
+	for _, set := range opts {
+		set(&o)
 	}
-	for _, o := range opts {
-		o(&r.options)
-	}
-	if err := plumbing.NewBranchReferenceName(branch).Validate(); err != nil || branch == "" {
-		return nil, problem(nil, "%q is no name for a branch; check `branch`", branch)
-	}
-	a, err := parseAddress(remote.URL)
+	from, err := newOrigin(remote, branch, o)
 	if err != nil {
 		return nil, err
 	}
-	r.origin, r.key, r.url, r.redact = a, remote.Key, a.String(), a.redactor()
-	r.listed = newServers(remote.Submodules)
-	if r.remote, err = connect(a, remote.Key, r.knownHosts); err != nil {
-		return nil, r.fail("cannot use", err)
-	}
+	r := newRepo(filepath.Clean(dir), from, o.limit, o.slack)
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("cannot open the git repository %s: %w", r.dir, err)
 	}
@@ -131,20 +127,20 @@ func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, erro
 func (r *Repo) Rebuilt() error { return r.rebuilt }
 
 // Head returns the branch's newest commit as fetched, and whether there is one.
-func (r *Repo) Head() (Hash, bool) {
+func (r *refs) Head() (Hash, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head, !r.head.IsZero()
 }
 
-func (r *Repo) setHead(h Hash) {
+func (r *refs) setHead(h Hash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head = h
 }
 
 // Commit returns what there is to say about a commit.
-func (r *Repo) Commit(hash Hash) (Info, error) {
+func (r reader) Commit(hash Hash) (Info, error) {
 	store := r.store()
 	defer store.close()
 	c, err := commit(store, hash)
@@ -200,13 +196,13 @@ func (r *Repo) Keep(commits ...Hash) error {
 
 // held returns those of the head and the kept commits that are complete: the
 // remote will take them to be.
-func (r *Repo) held() ([]Hash, error) {
+func (r *refs) held() ([]Hash, error) {
 	commits, err := r.wanted()
 	return r.completeOf(commits...), err
 }
 
 // wanted returns the head and the kept commits, sorted.
-func (r *Repo) wanted() ([]Hash, error) {
+func (r *refs) wanted() ([]Hash, error) {
 	refs, err := os.ReadDir(filepath.Join(r.dir, keepRefs))
 	if err != nil && !os.IsNotExist(err) {
 		return nil, err

@@ -115,24 +115,15 @@ func (s *sshRemote) run(client *ssh.Client, version string) (*conversation, erro
 	if version != "" {
 		_ = session.Setenv("GIT_PROTOCOL", version) // refused, it is version 0
 	}
-	var said words
+	said := beginning{most: 4096} // enough of what a server says
 	session.Stderr = &said
 	if err := session.Start(s.command); err != nil {
 		return nil, err
 	}
 	return &conversation{in: in, out: out, said: func() string {
 		_ = session.Wait() // its status says less than its words
-		return string(said.text)
+		return string(said.bytes)
 	}}, nil
-}
-
-// words keeps the beginning of what a server says.
-type words struct{ text []byte }
-
-func (w *words) Write(p []byte) (int, error) {
-	const most = 4096
-	w.text = append(w.text, p[:min(len(p), most-len(w.text))]...)
-	return len(p), nil
 }
 
 // shellQuote quotes a path for the shell at the other end.

@@ -10,7 +10,7 @@ import (
 // Stage makes dir hold exactly the files of a commit: what else is in there is
 // removed, and what is right already is left alone. The directory belongs to
 // pgo; for one that holds the data of a service there is Switch.
-func (r *Repo) Stage(ctx context.Context, commit Hash, dir string) error {
+func (r checkouts) Stage(ctx context.Context, commit Hash, dir string) error {
 	c, err := r.openCheckout(dir, commit)
 	if err != nil {
 		return err

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/go-git/go-billy/v5/helper/chroot"
 	"github.com/go-git/go-billy/v5/osfs"
@@ -13,16 +15,34 @@ import (
 	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
+// objects is what is stored in a repository's directory, of commits and of submodules.
+type objects struct {
+	dir   string
+	limit int64         // of all that is on disk, and of the files of one commit
+	stall time.Duration // how long a remote may be silent
+
+	// removing is held for reading by each store, and for writing while files are
+	// removed that a store may read. Whoever holds one store opens another only
+	// together with Repo.fetching, which the writers hold too: lock that first.
+	removing sync.RWMutex
+
+	guard   sync.Mutex // of what follows
+	modules modules    // the submodules that are here
+}
+
+// reader reads commits.
+type reader struct{ *objects }
+
 // store opens the objects afresh. Each operation does, and closes them again:
 // an idle worker then holds no index in memory, and none that is out of date.
-func (r *Repo) store() objectStore {
+func (r *objects) store() objectStore {
 	return r.openStore(filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1 << 20})
 }
 
-func (r *Repo) openStore(options filesystem.Options) objectStore {
-	r.objects.RLock()
+func (r *objects) openStore(options filesystem.Options) objectStore {
+	r.removing.RLock()
 	s := openStore(r.dir, options)
-	s.modules, s.release = r.heldModules(), r.objects.RUnlock
+	s.modules, s.release = r.heldModules(), r.removing.RUnlock
 	return s
 }
 

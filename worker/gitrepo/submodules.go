@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"path"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -41,7 +42,7 @@ func (r *Repo) FetchSubmodules(ctx context.Context, commit Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
 	f := moduleFetch{Repo: r, ctx: ctx, down: map[string]failure{}, failed: map[Hash]failure{}}
-	err := f.all(commit, r.origin, "", 1)
+	err := f.all(commit, r.address, "", 1)
 	r.setFailures(f.failed)
 	if err != nil {
 		return err
@@ -49,19 +50,25 @@ func (r *Repo) FetchSubmodules(ctx context.Context, commit Hash) error {
 	return errors.Join(f.errs...)
 }
 
+// failures is why the submodules are not here that were last tried.
+type failures struct {
+	mu sync.Mutex
+	of map[Hash]failure
+}
+
 // setFailures replaces what Missing says of submodules that are not here.
-func (r *Repo) setFailures(failed map[Hash]failure) {
+func (r *failures) setFailures(failed map[Hash]failure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.failures = failed
+	r.of = failed
 }
 
 // failure returns why a submodule is not here.
-func (r *Repo) failure(commit Hash) failure {
+func (r *failures) failure(commit Hash) failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range []Hash{commit, allOthers} {
-		if f, ok := r.failures[c]; ok {
+		if f, ok := r.of[c]; ok {
 			return f
 		}
 	}
@@ -140,7 +147,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 	if f.heldModules().have(l.commit) && f.complete(l.commit) {
 		return from, failure{}
 	}
-	access, why := from.forModule(f.origin, f.listed)
+	access, why := from.forModule(f.address, f.listed)
 	if why != "" {
 		return nil, failure{why: why, verdict: true}
 	}
@@ -201,7 +208,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 // come from there.
 func (f *moduleFetch) elsewhere(to *url.URL) error {
 	there := &address{url: *to}
-	if there.sameServer(f.origin) || f.listed.have(there) {
+	if there.sameServer(f.address) || f.listed.have(there) {
 		return nil
 	}
 	server, plain := gitserver.Of(to)
@@ -216,7 +223,7 @@ func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 	var (
 		own     *Error
 		dns     *net.DNSError
-		foreign = !from.sameServer(f.origin)
+		foreign = !from.sameServer(f.address)
 	)
 	switch {
 	case errors.Is(err, ErrAuth) && foreign:

@@ -47,7 +47,7 @@ func (e *InTheWayError) Error() string {
 // and not what the commits in from have. So from may name a commit that never
 // got as far as being written, or that is lost since the repository had to be
 // rebuilt.
-func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
+func (r checkouts) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
 	s, err := r.prepare(ctx, from, to, dir)
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func (r *Repo) Switch(ctx context.Context, from []Hash, to Hash, dir string) err
 
 // CanSwitch returns the error that Switch would begin with: an InTheWayError,
 // for example. It leaves the checkout as it is.
-func (r *Repo) CanSwitch(ctx context.Context, from []Hash, to Hash, dir string) error {
+func (r checkouts) CanSwitch(ctx context.Context, from []Hash, to Hash, dir string) error {
 	s, err := r.prepare(ctx, from, to, dir)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (r *Repo) CanSwitch(ctx context.Context, from []Hash, to Hash, dir string) 
 }
 
 // prepare returns a switcher that nothing is in the way of.
-func (r *Repo) prepare(ctx context.Context, from []Hash, to Hash, dir string) (*switcher, error) {
+func (r checkouts) prepare(ctx context.Context, from []Hash, to Hash, dir string) (*switcher, error) {
 	record := trackedBeside(dir)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := os.Remove(string(record)); err != nil && !errors.Is(err, fs.ErrNotExist) {

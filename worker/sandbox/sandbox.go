@@ -6,6 +6,8 @@
 // process's own binary, which confines itself (see Main) and then becomes the
 // program: in the same process, so that whoever started it can wait for it,
 // signal it and have it end with its parent as if nothing were in between.
+//
+// It must not know which program it confines, nor what that reads.
 package sandbox
 
 import (

@@ -1,5 +1,6 @@
 // Package snippet writes the file that tells a reverse proxy where to send requests
-// into a checkout, whose files a container may be able to change.
+// into a checkout, whose files a container may be able to change. It must not know what
+// the snippet says, nor which proxy reads it.
 package snippet
 
 import (

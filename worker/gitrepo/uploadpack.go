@@ -18,7 +18,7 @@ import (
 // Git's upload-pack protocol, version 0, as far as it takes to list refs and to
 // fetch one commit; and of version 2 the listing of some refs, which is what
 // makes a look at a repository with many refs cheap, and the fetch of a commit
-// that is no branch's newest: see wire2.go.
+// that is no branch's newest: see uploadpack2.go.
 
 // maxAdvert bounds what a list of refs may take in memory.
 const maxAdvert = 64 << 20
