@@ -12,6 +12,7 @@ import (
 
 	"pgo/cmd/pgoctl/screen"
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // How long it takes until a host is asked again that does not answer, or that has refused.
@@ -115,17 +116,12 @@ type feed struct {
 func (f *feed) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := f.read(ctx)
-		wait := retryTime
+		delay := retryTime
 		if errors.As(err, new(*statusError)) || errors.As(err, new(*localError)) {
-			wait = refusedTime
+			delay = refusedTime
 		}
 		send(ctx, f.updates, screen.Update{Host: f.name, Err: err})
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		_ = wait.For(ctx, delay)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
+	"pgo/internal/wait"
 	"pgo/supervisor"
 )
 
@@ -275,7 +275,8 @@ func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) 
 				reply <- answer{reloaded, err} // it has room for one
 			}
 		}
-		timer := time.NewTimer(spread(f.upstream.Interval))
+		// Many hosts do not ask a git server all at once.
+		timer := time.NewTimer(wait.Spread(f.upstream.Interval, 0.25))
 		select {
 		case <-timer.C:
 			reply = nil
@@ -287,7 +288,3 @@ func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) 
 		}
 	}
 }
-
-// spread moves a delay by up to a quarter either way, so that many hosts do not ask a git
-// server all at once.
-func spread(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"pgo/internal/wait"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -100,11 +102,7 @@ func (g *Group) Signal(sig syscall.Signal) {
 // after grace, and returns when it is gone.
 func (g *Group) Stop(grace time.Duration) {
 	g.Signal(syscall.SIGTERM)
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-g.done:
-	case <-timer.C:
+	if !wait.Until(g.done, grace) {
 		g.Signal(syscall.SIGKILL)
 		<-g.done
 	}

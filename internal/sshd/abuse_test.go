@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // What strangers do: each of these goes on, from one address or from a hundred, while others
@@ -79,7 +80,7 @@ func trickle(s *siege, from int) {
 		if _, err := conn.Write([]byte{b}); err != nil {
 			return
 		}
-		wait(s.ctx, 50*time.Millisecond)
+		_ = wait.For(s.ctx, 50*time.Millisecond)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/printable"
+	"pgo/internal/wait"
 )
 
 // Checking an RSA signature takes a time that grows with the square of the key's length:
@@ -73,7 +74,7 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	}
 	if !s.trusts(v.addr) {
 		_, delay := s.records.of(v.source)
-		wait(ctx, delay)
+		_ = wait.For(ctx, delay)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Handshake)
 	defer cancel()

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // Identity is who a connection belongs to: the holder of a key.
@@ -146,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case err != nil:
 			// Out of files or memory, most likely: both pass.
 			s.log.Error("cannot accept a connection", "error", err)
-			wait(ctx, 100*time.Millisecond)
+			_ = wait.For(ctx, 100*time.Millisecond)
 		default:
 			s.accept(ctx, conn)
 		}
@@ -300,14 +301,5 @@ func (s *Server) close() {
 	for c, end := range s.open {
 		end(ErrClosed)
 		c.Close()
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

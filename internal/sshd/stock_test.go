@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // stockClient is OpenSSH's, with a configuration of its own.
@@ -208,7 +209,7 @@ func TestStockClientShares(t *testing.T) {
 func TestStockClientIsAnswered(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, backend{run: func(ctx context.Context, s Session) Exit {
-		wait(ctx, 3*time.Second) // the client counts in seconds
+		_ = wait.For(ctx, 3*time.Second) // the client counts in seconds
 		fmt.Fprint(s.Stdout, "done")
 		return Exit{}
 	}})
