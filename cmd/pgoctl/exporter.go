@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/singleflight"
 
+	"pgo/internal/bounded"
 	"pgo/internal/printable"
 	"pgo/internal/target"
 )
@@ -201,12 +202,12 @@ func (e *exporter) run(ctx context.Context, conn *ssh.Client) ([]byte, error) {
 		return nil, explain(err, nil)
 	}
 	defer session.Close()
-	stdout, stderr := &boundedBuffer{most: maxMetrics}, &boundedBuffer{most: 4 << 10}
+	stdout, stderr := &bounded.Buffer{Most: maxMetrics}, &bounded.Buffer{Most: 4 << 10}
 	session.Stdout, session.Stderr = stdout, stderr
 	if err := session.Run(e.command.Line()); err != nil {
 		return nil, explain(err, stderr.Bytes())
 	}
-	if stdout.cut {
+	if stdout.Cut {
 		return nil, fmt.Errorf("the host says more than %d MiB", maxMetrics>>20)
 	}
 	return stdout.Bytes(), nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pgo/cmd/pgoctl/screen"
+	"pgo/internal/bounded"
 	"pgo/internal/target"
 	"pgo/internal/wait"
 )
@@ -129,7 +130,7 @@ func (f *feed) follow(ctx context.Context) {
 func (f *feed) read(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	said := &boundedBuffer{most: 4 << 10}
+	said := &bounded.Buffer{Most: 4 << 10}
 	output, input := io.Pipe()
 	one := *f.job
 	one.stdout, one.stderr = input, said

@@ -11,11 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"pgo/internal/dropin"
+
 	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
-
-	"pgo/internal/config"
 )
 
 const (
@@ -180,7 +180,7 @@ func see(main string, files []string) sight {
 	s := sight{prints: map[string]string{}, times: map[string]time.Time{}, names: map[string]bool{}, dirs: map[string]bool{}}
 	if main != "" {
 		s.add(main)
-		s.addMore(config.DropinDir(main))
+		s.addMore(dropin.Dir(main))
 	}
 	for _, file := range files {
 		s.add(file)
@@ -212,7 +212,7 @@ func (s *sight) addMore(dir string) {
 		s.more, s.dirs[more] = more, true
 	}
 	for _, entry := range entries {
-		if isMore(entry.Name()) {
+		if dropin.Counts(entry.Name()) {
 			list = append(list, entry.Name())
 			s.add(filepath.Join(dir, entry.Name()))
 		}
@@ -232,12 +232,9 @@ func (s *sight) lead(path string) []string {
 	return steps
 }
 
-// isMore tells whether a file in the directory of more files counts.
-func isMore(name string) bool { return strings.HasSuffix(name, ".toml") && name[0] != '.' }
-
 // concerned tells whether it may matter that something has happened to the name.
 func (s *sight) concerned(name string) bool {
-	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && isMore(filepath.Base(name))
+	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && dropin.Counts(filepath.Base(name))
 }
 
 // newer tells whether the configuration has changed between two sights. What is seen for

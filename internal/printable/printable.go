@@ -33,6 +33,15 @@ func Cut(s string, most int) string {
 	return s[:most] + "…"
 }
 
+// Quote returns s as a Go string literal on one line, cut to what one can read at a glance.
+func Quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strconv.QuoteToASCII(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
 func escape(s string, also func(rune) bool) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {

@@ -195,7 +195,7 @@ func TestFloodsAreLoggedInAFewLines(t *testing.T) {
 }
 
 func TestRefusedSessionsAreTwoLines(t *testing.T) {
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		<-ctx.Done()
 		return Exit{}
 	}}, func(l *Limits) { l.SessionsPerKey = 1 })

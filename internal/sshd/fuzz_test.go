@@ -83,7 +83,7 @@ func FuzzConnection(f *testing.F) {
 	h := &host{log: &syncBuffer{}}
 	h.Server = New(Options{
 		HostKey: newSigner(f),
-		Backend: backend{run: func(_ context.Context, s Session) Exit {
+		Backend: backend{run: func(_ context.Context, s Command) Exit {
 			fmt.Fprintln(s.Stdout, s.Command.Operation)
 			if s.Stdin != nil {
 				_, _ = io.CopyN(s.Stdout, s.Stdin, 1)

@@ -37,7 +37,7 @@ func (b besieged) Knows(_ context.Context, key ssh.PublicKey) (Party, bool) {
 	return party, known
 }
 
-func (b besieged) Run(ctx context.Context, s Session) Exit {
+func (b besieged) Run(ctx context.Context, s Command) Exit {
 	if s.Command.Operation == "ping" {
 		fmt.Fprintln(s.Stdout, "pong!")
 		return Exit{}

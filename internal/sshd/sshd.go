@@ -31,10 +31,11 @@ type Identity struct {
 	Remote      net.Addr
 }
 
-// Session is one command that a client asks for.
-type Session struct {
+// Command is one command that a client asks for, and its streams. There is one in a
+// session at the most.
+type Command struct {
+	target.Command
 	Identity Identity
-	Command  target.Command
 	// Stdout and Stderr go to the client as they are written. One goroutine may write to
 	// each of them, until Run returns.
 	Stdout, Stderr io.Writer
@@ -63,7 +64,7 @@ type Backend interface {
 	Knows(ctx context.Context, key ssh.PublicKey) (Party, bool)
 	// Run carries out one command. Whether this key may is its first question. ctx ends
 	// when the client leaves, interrupts, or pgod stops.
-	Run(ctx context.Context, s Session) Exit
+	Run(ctx context.Context, c Command) Exit
 }
 
 // Options are what a Server is made of.
@@ -291,6 +292,13 @@ func (s *Server) stopListening() {
 	for l := range s.listeners {
 		l.Close()
 	}
+}
+
+// Connections is how many connections are open, those included that have not logged in.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
 }
 
 // close ends everything; the handlers see their connections end and return.

@@ -103,7 +103,7 @@ func TestOrderOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			channel := newRecorder()
 			proceed := make(chan struct{})
-			conn := testConnection(t, backend{run: func(_ context.Context, s Session) Exit {
+			conn := testConnection(t, backend{run: func(_ context.Context, s Command) Exit {
 				<-proceed // when all requests have been answered
 				fmt.Fprint(s.Stdout, "out")
 				fmt.Fprint(s.Stderr, "err")
@@ -135,7 +135,7 @@ func FuzzSessionRequests(f *testing.F) {
 	f.Add("pty-req", append([]byte{0, 0, 0, 1}, exec...), "window-change", []byte{0})
 	f.Fuzz(func(t *testing.T, kind1 string, payload1 []byte, kind2 string, payload2 []byte) {
 		commands := 0
-		conn := testConnection(t, backend{run: func(context.Context, Session) Exit {
+		conn := testConnection(t, backend{run: func(context.Context, Command) Exit {
 			commands++
 			return Exit{}
 		}})
