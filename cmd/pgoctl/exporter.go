@@ -149,7 +149,7 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	metrics, err := e.ask(ctx)
 	trouble := ""
 	if err != nil {
-		trouble = printable.Line(reason(ctx, err))
+		trouble = printable.Line(scrapeFailure(ctx, err))
 	}
 	switch {
 	case trouble == e.trouble:
@@ -162,8 +162,8 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	return metrics, err
 }
 
-// reason is an error in words, with what the host has said of it.
-func reason(ctx context.Context, err error) string {
+// scrapeFailure is an error in words, with what the host has said of it.
+func scrapeFailure(ctx context.Context, err error) string {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return fmt.Sprintf("it takes longer than %v", scrapeTime)
 	}

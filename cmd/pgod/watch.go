@@ -50,8 +50,8 @@ type watcher struct {
 	timer   *time.Timer       // fires when they should be
 }
 
-func newWatcher(main string, log hclog.Logger) *watcher {
-	w := &watcher{main: main, settle: settle, log: log, retold: make(chan struct{}, 1), watched: map[string]fileID{}}
+func newWatcher(mainFile string, log hclog.Logger) *watcher {
+	w := &watcher{main: mainFile, settle: settle, log: log, retold: make(chan struct{}, 1), watched: map[string]fileID{}}
 	w.timer = time.NewTimer(0)
 	w.timer.Stop()
 	return w
@@ -176,11 +176,11 @@ type sight struct {
 }
 
 // see looks at the main file, those in the directory beside it, and others.
-func see(main string, files []string) sight {
+func see(mainFile string, files []string) sight {
 	s := sight{prints: map[string]string{}, times: map[string]time.Time{}, names: map[string]bool{}, dirs: map[string]bool{}}
-	if main != "" {
-		s.add(main)
-		s.addMore(dropin.Dir(main))
+	if mainFile != "" {
+		s.add(mainFile)
+		s.addMore(dropin.Dir(mainFile))
 	}
 	for _, file := range files {
 		s.add(file)

@@ -37,7 +37,7 @@ func (p *process) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo
 }
 
 func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	there, err := other(conn)
+	there, err := peerPID(conn)
 	if want := p.pid(); err == nil && there != want {
 		err = fmt.Errorf("process %d is at the other end instead of %d", there, want)
 	}
@@ -47,8 +47,8 @@ func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return conn, info{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
-// other is the process at the other end of a Unix socket.
-func other(conn net.Conn) (pid int, err error) {
+// peerPID is the process at the other end of a Unix socket.
+func peerPID(conn net.Conn) (pid int, err error) {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
 		return 0, fmt.Errorf("a %T is no Unix socket", conn)

@@ -108,7 +108,7 @@ func (l *login) failed(err error) {
 		s.log.Debug("connection ended before a login", "source", source, "error", says)
 	}
 	ours := context.Cause(l.ctx)
-	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && left(err) || s.trusts(l.visitor.addr) {
+	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && clientLeft(err) || s.trusts(l.visitor.addr) {
 		return
 	}
 	if delay := s.records.fails(l.visitor.source); delay == s.limits.FirstDelay {
@@ -122,8 +122,8 @@ func (s *Server) logSlowdown(v *visitor) {
 	}
 }
 
-// left tells whether a handshake ended because the client went away.
-func left(err error) bool {
+// clientLeft reports whether a handshake ended because the client went away.
+func clientLeft(err error) bool {
 	if auth := new(ssh.ServerAuthError); errors.As(err, &auth) {
 		return len(auth.Errors) == 0 // the library's word for an end before the first method
 	}

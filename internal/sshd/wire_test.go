@@ -51,8 +51,8 @@ func (r stderrRecorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// requests returns the requests of one session, after which the client closes the channel.
-func requests(rs ...ssh.Request) <-chan *ssh.Request {
+// requestsOf returns the requests of one session, after which the client closes the channel.
+func requestsOf(rs ...ssh.Request) <-chan *ssh.Request {
 	c := make(chan *ssh.Request, len(rs))
 	for _, r := range rs {
 		c <- &r
@@ -140,7 +140,7 @@ func FuzzSessionRequests(f *testing.F) {
 			return Exit{}
 		}})
 		channel := newRecorder()
-		conn.session(context.Background(), channel, requests(ssh.Request{Type: kind1, Payload: payload1}, ssh.Request{Type: kind2, Payload: payload2}))
+		conn.session(context.Background(), channel, requestsOf(ssh.Request{Type: kind1, Payload: payload1}, ssh.Request{Type: kind2, Payload: payload2}))
 		if commands > 1 {
 			t.Error("one session ran two commands")
 		}
