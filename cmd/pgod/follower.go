@@ -23,7 +23,9 @@ import (
 // what was in force last when it comes back: the local file may have been half written.
 const rejoin = 10 * time.Minute
 
-// follower follows the branch that the configuration is in.
+// follower follows the branch that the configuration is in: it fetches, remembers what was in
+// force last, and calls the reloader when there is something new. It is the watcher's
+// counterpart for git, and never applies anything itself.
 type follower struct {
 	upstream config.Upstream
 	fetcher  interface {

@@ -16,7 +16,9 @@ import (
 	"pgo/supervisor"
 )
 
-// reloader reads the configuration again when it changed.
+// reloader reads the configuration and applies it, and is the only one that does. Three ask for
+// it: SIGHUP or an operator, the watcher for local files, and the follower for the branch in git
+// if some of the configuration is there.
 type reloader struct {
 	flags   flags
 	options config.Options

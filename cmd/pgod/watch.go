@@ -29,8 +29,9 @@ const (
 	lookAnyway = time.Minute
 )
 
-// watcher tells when the configuration may have changed: not the directories that it is
-// in, but what the names of its files lead to.
+// watcher reports when the local files of the configuration may have changed. It watches what
+// their names lead to, and not just their directories. It never reads the files: the reloader
+// does, and says which these are.
 type watcher struct {
 	main   string // the configuration file; empty: there is none on this host
 	settle time.Duration

@@ -1,6 +1,6 @@
-// Package peer lets the two ends of a gRPC connection over a Unix socket be sure of each
-// other: by the process at the other end, which the kernel tells, unix(7) SO_PEERCRED.
-// Nothing is encrypted, for nobody else is in between.
+// Package peer lets the two ends of a gRPC connection over a Unix socket verify each other by the
+// process at the other end, which the kernel reports: unix(7), SO_PEERCRED. Nothing is
+// encrypted, since nobody is in between. It must not know who the two ends are.
 package peer
 
 import (

@@ -1,5 +1,6 @@
 // Package printable makes text of unknown origin fit to be shown: it cannot
-// forge a line of a log, nor speak to the terminal that shows it.
+// forge a line of a log, and cannot control the terminal that shows it. It must
+// not know where the text is from, nor where it is shown.
 package printable
 
 import (

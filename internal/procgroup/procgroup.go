@@ -1,5 +1,5 @@
 // Package procgroup runs a child process that leads a process group of its own
-// and does not outlive its parent.
+// and does not outlive its parent. It must not know which program that is.
 package procgroup
 
 import (

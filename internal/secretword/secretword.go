@@ -1,4 +1,5 @@
-// Package secretword knows the names under which people keep secrets.
+// Package secretword lists the names under which people keep secrets. It must not know the
+// values, nor what is done with them.
 package secretword
 
 import (

@@ -1,6 +1,6 @@
-// Package sockets tells at which ports of this host programs listen, and which programs
-// that are. The kernel's tables have it: to try a port would take rights, and the port for
-// a moment.
+// Package sockets reports the ports of this host that programs listen on, and which programs
+// these are. It reads the kernel's tables: trying a port would need privileges, and would take
+// the port for a moment. It must not know whose port is whose.
 package sockets
 
 import (

@@ -1,7 +1,6 @@
-// Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session
-// and hands it to a Backend, with the client's input and terminal where the command takes
-// them. It knows nothing of services and workers, and offers nothing else that SSH can do:
-// no shell, no forwarding.
+// Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session and
+// hands it to a Backend, with the client's input and terminal where the command takes them. It
+// must not know services, workers or the configuration.
 package sshd
 
 import (

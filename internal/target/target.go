@@ -1,6 +1,7 @@
-// Package target knows the words that people address pgo with: the grammar
-// host:service//operation, the SSH exec line made of it, the table of operations with the
-// flags that each of them takes, and the exit statuses that come back.
+// Package target holds the words that people address pgo with: the grammar
+// host:service//operation, the SSH exec line made of it, the table of operations with their
+// flags, and the exit statuses that come back. It is shared by the client and the server, and
+// must not know how an operation is carried out.
 package target
 
 import (

@@ -1,5 +1,5 @@
-// Package screen is what `pgoctl host://top` shows on a terminal: all services of one host
-// or several, live.
+// Package screen shows `pgoctl host://top` on a terminal: all services of one host or several,
+// live. It must not know how the hosts are reached.
 package screen
 
 import (
