@@ -22,7 +22,7 @@ import (
 var errNoKeyKnown = errors.New("the host knows none of the keys")
 
 // errTurnedAway is why the host cannot be logged in to now.
-var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is no pgod")
+var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is not a pgod")
 
 // maxTries is how often a host is tried that closes the connection at once.
 const maxTries = 5
@@ -93,7 +93,7 @@ func (j *job) tryToConnect(ctx context.Context, hosts *knownHosts, keys []*key) 
 		conn := ssh.NewClient(sc, channels, requests)
 		used := slices.IndexFunc(offers, func(o *offer) bool { return o.used })
 		if used < 0 {
-			return nil, 0, errors.Join(fmt.Errorf("%s lets anybody in: it is no pgod", address), conn.Close())
+			return nil, 0, errors.Join(fmt.Errorf("%s lets anyone in: it is not a pgod", address), conn.Close())
 		}
 		return conn, used, nil
 	case strings.Contains(err.Error(), "unable to authenticate"): // the library has no type for it

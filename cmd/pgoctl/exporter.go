@@ -43,7 +43,7 @@ func checkExporter(address string, t target.Target) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return target.Usagef("--serve-metrics %s is no address: write host:port or :port, for example 127.0.0.1:9180", printable.Line(address))
+		return target.Usagef("--serve-metrics %s is not an address: write host:port or :port, for example 127.0.0.1:9180", printable.Line(address))
 	}
 	if t.Scope() != target.Host || t.Operation != "metrics" {
 		return target.Usagef("--serve-metrics is for host://metrics")
@@ -51,7 +51,7 @@ func checkExporter(address string, t target.Target) error {
 	return nil
 }
 
-// serveMetrics serves until the run ends, which is no error.
+// serveMetrics serves until the run ends, which is not an error.
 func (c *client) serveMetrics(ctx context.Context, address string, p place, command target.Command) error {
 	e := &exporter{job: c.job(p, command)}
 	defer e.hangUp()

@@ -22,7 +22,7 @@ const (
 	refusedTime = 30 * time.Second
 )
 
-// wantsScreen tells whether somebody at a terminal has asked for //top as it is.
+// wantsScreen reports whether somebody at a terminal has asked for //top as it is.
 func (c *client) wantsScreen(command target.Command) bool {
 	return command.Scope() == target.Host && command.Operation == "top" && len(command.Args) == 0 &&
 		isTerminal(c.own.in) && isTerminal(c.own.out) && c.env("TERM") != "dumb"

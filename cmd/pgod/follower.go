@@ -126,7 +126,7 @@ func (f *follower) tell() {
 	f.show(&shown)
 }
 
-// fetch looks at the branch and tells whether there is something that was not seen yet,
+// fetch looks at the branch and reports whether there is something that was not seen yet,
 // or is not in force because nothing is. It is for run alone.
 func (f *follower) fetch() (news bool, err error) {
 	f.looks(time.Now())
@@ -188,7 +188,7 @@ func (f *follower) candidates() []*supervisor.Fetched {
 	return all
 }
 
-// isInForce tells whether something of the branch is in force.
+// isInForce reports whether something of the branch is in force.
 func (f *follower) isInForce() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -196,7 +196,7 @@ func (f *follower) isInForce() bool {
 }
 
 // keep saves what is about to be in force: a pgod that begins with less would miss what
-// the newer commit has brought. It tells whether this is what the branch has, as far as
+// the newer commit has brought. It reports whether this is what the branch has, as far as
 // this pgod has seen.
 func (f *follower) keep(now *supervisor.Fetched) (newest bool) {
 	f.mu.Lock()
@@ -261,7 +261,7 @@ func (f *follower) await(reply chan answer, asked bool, patience time.Duration) 
 // interval, and when it is asked. It calls reload when it was asked, when nothing is in
 // force and, if it is to do so always, when there is something new.
 func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) {
-	var reply chan<- answer // to who asked for this look; nil: nobody has
+	var reply chan<- answer // to whoever asked for this look; nil: nobody has
 	select {
 	case reply = <-f.asks:
 	default:

@@ -233,12 +233,12 @@ func (s *sight) lead(path string) []string {
 	return steps
 }
 
-// concerned tells whether it may matter that something has happened to the name.
+// concerned reports whether it may matter that something has happened to the name.
 func (s *sight) concerned(name string) bool {
 	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && dropin.Counts(filepath.Base(name))
 }
 
-// newer tells whether the configuration has changed between two sights. What is seen for
+// newer reports whether the configuration has changed between two sights. What is seen for
 // the first time has if it did so since it was read.
 func (s *sight) newer(now sight, since time.Time) bool {
 	for path, print := range now.prints {

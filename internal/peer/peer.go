@@ -51,7 +51,7 @@ func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 func peerPID(conn net.Conn) (pid int, err error) {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		return 0, fmt.Errorf("a %T is no Unix socket", conn)
+		return 0, fmt.Errorf("a %T is not a Unix socket", conn)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

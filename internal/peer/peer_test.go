@@ -56,7 +56,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// What is no Unix socket has no process at its other end.
+// What is not a Unix socket has no process at its other end.
 func TestNoUnixSocket(t *testing.T) {
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()

@@ -117,7 +117,7 @@ func (s *session) carryOut(do func() Exit) {
 // signalNames are those of RFC 4254 section 6.10.
 var signalNames = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
 
-// IsSignal tells whether SSH has a signal of that name.
+// IsSignal reports whether SSH has a signal of that name.
 func IsSignal(name string) bool { return slices.Contains(signalNames, name) }
 
 // signal passes a signal on to a command that takes input. Another one ends with what asks

@@ -141,7 +141,7 @@ func (h *host) pingFrom(n int, key ssh.Signer) error {
 	return err
 }
 
-// idle tells whether a host counts nothing as open.
+// idle reports whether a host counts nothing as open.
 func (h *host) idle() bool {
 	h.lobby.mu.Lock()
 	visitors := len(h.lobby.inside) + len(h.lobby.waiting)

@@ -165,7 +165,7 @@ func (p *argParser) port(arg string) error {
 		return Usagef("%s takes one compose service and one port", p.operation.Name)
 	}
 	if n, err := strconv.ParseUint(arg, 10, 16); err != nil || n == 0 {
-		return Usagef("%s is no port: a number from 1 to 65535", printable.Quote(arg))
+		return Usagef("%s is not a port: a number from 1 to 65535", printable.Quote(arg))
 	}
 	p.args.Text = arg
 	return nil
@@ -234,7 +234,7 @@ func (p *argParser) give(flag Flag, typed, value string, hasValue bool) error {
 		return Usagef("%s %s needs a value: %s %s", p.operation.Name, typed, flag.Long, flag.Value)
 	}
 	if flag.valid != nil && !flag.valid(value) {
-		return Usagef("%s is no value for %s %s: %s %s", printable.Quote(value), p.operation.Name, typed, flag.Long, flag.Value)
+		return Usagef("%s is not a value for %s %s: %s %s", printable.Quote(value), p.operation.Name, typed, flag.Long, flag.Value)
 	}
 	p.args.Given = append(p.args.Given, Given{flag.Long, value})
 	return nil

@@ -82,7 +82,7 @@ func ParseTarget(words []string) (Target, error) {
 // noTarget is told words without a //.
 func noTarget(words []string) error {
 	word := words[0]
-	text := fmt.Sprintf("%s is no target: %s", printable.Quote(word), form)
+	text := fmt.Sprintf("%s is not a target: %s", printable.Quote(word), form)
 	host, service, ok := cutHost(word)
 	const most = 100 // of what is repeated as it was typed
 	if len(word) > most {
@@ -148,7 +148,7 @@ func ParseCommand(line string) (Command, error) {
 	}
 	service, operation, ok := strings.Cut(words[0], "//")
 	if !ok {
-		return Command{}, Usagef("%s is no command: write service//operation, for example pgo//ps", printable.Quote(words[0]))
+		return Command{}, Usagef("%s is not a command: write service//operation, for example pgo//ps", printable.Quote(words[0]))
 	}
 	if strings.Contains(service, ":") {
 		return Command{}, Usagef("%s names a host: an SSH client takes that as an argument of its own; write service//operation, for example pgo//ps", printable.Quote(words[0]))
@@ -161,7 +161,7 @@ var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 // maxServiceName is as long as a label of a host name.
 const maxServiceName = 63
 
-// IsService tells whether a service can have that name.
+// IsService reports whether a service can have that name.
 func IsService(name string) bool { return len(name) <= maxServiceName && serviceName.MatchString(name) }
 
 func newCommand(service, operation string, args []string) (Command, error) {

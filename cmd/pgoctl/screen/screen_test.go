@@ -220,7 +220,7 @@ func TestRead(t *testing.T) {
 	if name := u.Snapshot.Services[0].Name; u.Host != "web1" || strings.Contains(name, "\x1b") {
 		t.Errorf("it read %q of %q", name, u.Host)
 	}
-	if err := Read(context.Background(), "web1", strings.NewReader("pong!\n"), updates); err == nil || !strings.Contains(err.Error(), "web1 sent what is no snapshot") {
+	if err := Read(context.Background(), "web1", strings.NewReader("pong!\n"), updates); err == nil || !strings.Contains(err.Error(), "web1 sent something that is not a snapshot") {
 		t.Errorf("what is no snapshot: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
