@@ -30,9 +30,9 @@ var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker"
 var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}
 
 type goPackage struct {
-	ImportPath                         string
+	ImportPath, Name, Doc              string
 	Imports, TestImports, XTestImports []string
-	Deps                               []string
+	Deps, GoFiles                      []string
 }
 
 func TestImportsPointOneWay(t *testing.T) {
@@ -93,7 +93,7 @@ func part(importPath string) string {
 
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
-	command := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Deps", "./...")
+	command := exec.Command("go", "list", "-json=ImportPath,Name,Doc,GoFiles,Imports,TestImports,XTestImports,Deps", "./...")
 	output, err := command.Output()
 	if err != nil {
 		var exit *exec.ExitError
@@ -112,5 +112,22 @@ func listPackages(t *testing.T) []goPackage {
 			t.Fatal(err)
 		}
 		packages = append(packages, p)
+	}
+}
+
+// Each package says what it is for. That it also says what it must not know is for the
+// reader to hold.
+func TestPackagesHaveADocComment(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if len(p.GoFiles) == 0 {
+			continue // tests alone
+		}
+		begin := "Package " + p.Name + " "
+		if p.Name == "main" {
+			begin = "Command " + p.ImportPath[strings.LastIndexByte(p.ImportPath, '/')+1:] + " "
+		}
+		if !strings.HasPrefix(p.Doc, begin) || !strings.HasSuffix(p.Doc, ".") {
+			t.Errorf("%s has no doc comment that begins with %q and is a sentence: it has %q", p.ImportPath, begin, p.Doc)
+		}
 	}
 }

@@ -51,7 +51,7 @@ func having(instances []*instance, key ssh.PublicKey) []string {
 }
 
 // Run carries out one command, if the session's key may.
-func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
+func (s *Supervisor) Run(ctx context.Context, session sshd.Command) sshd.Exit {
 	command := session.Command
 	operator := s.isOperator(session.Identity.Key)
 	operation, ok := target.Lookup(command.Scope(), command.Operation)
@@ -82,7 +82,7 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Session) sshd.Exit {
 	return exit
 }
 
-func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Session, args target.Args, operator bool) sshd.Exit {
+func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Command, args target.Args, operator bool) sshd.Exit {
 	if i == nil {
 		return s.runOnHost(ctx, session, args)
 	}
@@ -124,7 +124,7 @@ func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance
 // authorize returns the instance that the command is about, nil for the host,
 // or the refusal. Somebody who may not is told the same, whether or not the
 // service exists.
-func (s *Supervisor) authorize(session sshd.Session, operation target.Operation, operator bool) (*instance, sshd.Exit) {
+func (s *Supervisor) authorize(session sshd.Command, operation target.Operation, operator bool) (*instance, sshd.Exit) {
 	name := session.Command.Service
 	if name == "" {
 		if operation.OperatorOnly && !operator {
@@ -167,7 +167,7 @@ func beingRemoved(name, trouble string) string {
 }
 
 // unauthorized is told to whoever may not use what the session is about.
-func unauthorized(session sshd.Session) sshd.Exit {
+func unauthorized(session sshd.Command) sshd.Exit {
 	return sshd.Exit{
 		Status:  target.StatusUnauthorized,
 		Message: target.Unauthorized(session.Identity.User, session.Command.Service),

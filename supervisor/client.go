@@ -25,6 +25,7 @@ import (
 	"pgo/internal/peer"
 	"pgo/internal/printable"
 	"pgo/internal/version"
+	"pgo/internal/wait"
 	"pgo/proto"
 )
 
@@ -235,25 +236,14 @@ func (p *process) watch(ctx context.Context) (silent bool) {
 // goneSoon tells whether the process ends within a moment: a broken connection
 // is the first that is seen of that.
 func (p *process) goneSoon() bool {
-	timer := time.NewTimer(goneGrace)
-	defer timer.Stop()
-	select {
-	case <-p.gone():
-		return true
-	case <-timer.C:
-		return false
-	}
+	return wait.Until(p.gone(), goneGrace)
 }
 
 // dumpAndKill ends a worker that does not answer. What its goroutines were at
 // goes to the log.
 func (p *process) dumpAndKill() {
 	p.runner.group.Signal(syscall.SIGQUIT)
-	timer := time.NewTimer(dumpGrace)
-	defer timer.Stop()
-	select {
-	case <-p.gone():
-	case <-timer.C:
+	if !wait.Until(p.gone(), dumpGrace) {
 		p.runner.group.Signal(syscall.SIGKILL)
 	}
 }

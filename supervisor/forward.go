@@ -19,7 +19,7 @@ import (
 
 // forward has the worker carry out the command. Output goes on as it comes, and
 // input likewise: whichever end reads slowly slows the other one, and nobody else.
-func (i *instance) forward(ctx context.Context, session sshd.Session, operator bool) sshd.Exit {
+func (i *instance) forward(ctx context.Context, session sshd.Command, operator bool) sshd.Exit {
 	v := i.view.started(ctx)
 	if v.state != ready && v.state != draining {
 		return unavailable(i)
@@ -69,7 +69,7 @@ var workerStatuses = []int{
 	target.StatusFault, target.StatusFailed, target.StatusUnavailable, target.StatusDeadline,
 }
 
-func start(session sshd.Session, operator bool) *proto.Start {
+func start(session sshd.Command, operator bool) *proto.Start {
 	s := &proto.Start{
 		Operation:   session.Command.Operation,
 		Args:        session.Command.Args,
@@ -145,7 +145,7 @@ func (r *requests) sendInput(piece []byte) error {
 
 // follow passes on what happens to a client's terminal, and its signals, until ctx
 // ends.
-func (r *requests) follow(ctx context.Context, session sshd.Session) {
+func (r *requests) follow(ctx context.Context, session sshd.Command) {
 	var resized <-chan struct{}
 	if session.Terminal != nil {
 		resized = session.Terminal.Resized()

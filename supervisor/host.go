@@ -14,7 +14,7 @@ import (
 
 // onHost are the operations without a service. All of them but services are for
 // operators, and none asks a worker for more than it has reported, but top.
-var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.Args) sshd.Exit{
+var onHost = map[string]func(*Supervisor, context.Context, sshd.Command, target.Args) sshd.Exit{
 	"ping":     (*Supervisor).pingHost,
 	"services": (*Supervisor).showServices,
 	"status":   (*Supervisor).showHostStatus,
@@ -26,7 +26,7 @@ var onHost = map[string]func(*Supervisor, context.Context, sshd.Session, target.
 }
 
 // runOnHost carries out an operation without a service.
-func (s *Supervisor) runOnHost(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (s *Supervisor) runOnHost(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	run, ok := onHost[session.Command.Operation]
 	if !ok {
 		return sshd.Exit{Status: target.StatusFault, Message: "pgod does not know this operation"}
@@ -34,7 +34,7 @@ func (s *Supervisor) runOnHost(ctx context.Context, session sshd.Session, args t
 	return run(s, ctx, session, args)
 }
 
-func (s *Supervisor) pingHost(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+func (s *Supervisor) pingHost(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	host, err := os.Hostname()
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
@@ -43,7 +43,7 @@ func (s *Supervisor) pingHost(_ context.Context, session sshd.Session, _ target.
 }
 
 // showServices lists the services that the key may use, which is all for operators.
-func (s *Supervisor) showServices(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+func (s *Supervisor) showServices(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	operator := s.isOperator(session.Identity.Key)
 	s.mu.Lock()
 	instances := s.all()
@@ -57,13 +57,13 @@ func (s *Supervisor) showServices(_ context.Context, session sshd.Session, _ tar
 	return say(session, names.String())
 }
 
-func (s *Supervisor) showVersion(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+func (s *Supervisor) showVersion(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	return say(session, "pgod "+version.String()+"\n")
 }
 
 // say is the whole output of an operation. That the client has left is no error
 // of pgod's.
-func say(session sshd.Session, text string) sshd.Exit {
+func say(session sshd.Command, text string) sshd.Exit {
 	_, _ = io.WriteString(session.Stdout, text)
 	return sshd.Exit{}
 }

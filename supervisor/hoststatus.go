@@ -35,7 +35,7 @@ type removingJSON struct {
 	Error   string    `json:"error,omitempty"` // why it is not removed yet
 }
 
-func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	services, now := s.overview(), time.Now()
 	_, bad := s.reloads.get()
 	if args.Has("--json") {

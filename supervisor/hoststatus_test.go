@@ -113,7 +113,7 @@ func TestHostStatusTellsOfABadConfiguration(t *testing.T) {
 	s := newSupervisor(t)
 	show := func(args target.Args) string {
 		var out bytes.Buffer
-		if exit := s.showHostStatus(t.Context(), sshd.Session{Stdout: &out}, args); exit.Status != 0 {
+		if exit := s.showHostStatus(t.Context(), sshd.Command{Stdout: &out}, args); exit.Status != 0 {
 			t.Errorf("exit %+v", exit)
 		}
 		return out.String()

@@ -26,7 +26,7 @@ const home = "\x1b[H\x1b[2J"
 
 // runTop shows what all services do and use, again and again until the client leaves. A
 // client that reads slowly gets fewer snapshots.
-func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (s *Supervisor) runTop(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	once := args.Has("--no-stream")
 	interval, patience := hoststat.Interval, usageTimeout
 	if once {

@@ -205,7 +205,7 @@ func (s *Supervisor) registry() (*prometheus.Registry, error) {
 }
 
 // showMetrics prints the metrics in Prometheus' text format.
-func (s *Supervisor) showMetrics(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+func (s *Supervisor) showMetrics(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	registry, err := s.registry()
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}

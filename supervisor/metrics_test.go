@@ -137,7 +137,7 @@ func TestShowMetrics(t *testing.T) {
 	s := knowing(t)
 	s.CountConnections(func() int { return 7 })
 	var out bytes.Buffer
-	if exit := s.showMetrics(t.Context(), sshd.Session{Stdout: &out}, target.Args{}); exit != (sshd.Exit{}) {
+	if exit := s.showMetrics(t.Context(), sshd.Command{Stdout: &out}, target.Args{}); exit != (sshd.Exit{}) {
 		t.Fatalf("exit %+v", exit)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)

@@ -44,7 +44,7 @@ type portJSON struct {
 	passing bool // the port may be one that the kernel gave out for a moment
 }
 
-func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (s *Supervisor) showPorts(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	services := s.overview()
 	s.mu.Lock()
 	sshPort := s.sshPort

@@ -116,7 +116,7 @@ func problems(err error) []string {
 }
 
 // runReload reads the configuration and tells what came of it.
-func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+func (s *Supervisor) runReload(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	s.reloads.mu.Lock()
 	reload := s.reloads.reload
 	s.reloads.mu.Unlock()

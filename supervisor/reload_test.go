@@ -18,7 +18,7 @@ func TestReload(t *testing.T) {
 	s := newSupervisor(t)
 	run := func() (stdout, stderr string, exit sshd.Exit) {
 		var out, errs bytes.Buffer
-		exit = s.runReload(t.Context(), sshd.Session{Stdout: &out, Stderr: &errs}, target.Args{})
+		exit = s.runReload(t.Context(), sshd.Command{Stdout: &out, Stderr: &errs}, target.Args{})
 		return out.String(), errs.String(), exit
 	}
 	if _, _, exit := run(); exit.Status != target.StatusFault {

@@ -16,6 +16,7 @@ import (
 
 	"pgo/internal/printable"
 	"pgo/internal/target"
+	"pgo/internal/wait"
 	"pgo/proto"
 )
 
@@ -76,7 +77,7 @@ func (r *removal) tryUntilDone() bool {
 		defer cancel()
 		r.old.stop(ctx)
 	}
-	r.wait(r.supervisor.grace)
+	_ = wait.For(r.ctx, r.supervisor.grace)
 	var tries restarts
 	for r.ctx.Err() == nil {
 		to, err := r.try()
@@ -91,19 +92,9 @@ func (r *removal) tryUntilDone() bool {
 		if r.failed(err) {
 			r.log.Error("cannot remove the service: it is tried again", "error", err)
 		}
-		r.wait(delay)
+		_ = wait.For(r.ctx, delay)
 	}
 	return false
-}
-
-// wait waits, but not for what is not wanted any more.
-func (r *removal) wait(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.ctx.Done():
-	}
 }
 
 // failed notes why a try did not work, and tells whether that is news.

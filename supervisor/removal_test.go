@@ -261,7 +261,7 @@ func TestBeingRemovedIsShown(t *testing.T) {
 	mark(t, s.dirOf("web"), "web")
 	s.Sweep(nil)
 	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
-	session := sshd.Session{Command: target.Command{Service: "web", Operation: "ps"}}
+	session := sshd.Command{Command: target.Command{Service: "web", Operation: "ps"}}
 	operation, _ := target.Lookup(target.Service, "ps")
 	if _, exit := s.authorize(session, operation, true); exit.Status != target.StatusConflict || !strings.Contains(exit.Message, "is being removed: cannot ") {
 		t.Errorf("an operator is told %+v", exit)
@@ -275,7 +275,7 @@ func TestBeingRemovedIsShown(t *testing.T) {
 		if args != "" {
 			given.Given = []target.Given{{Flag: args}}
 		}
-		s.showHostStatus(t.Context(), sshd.Session{Stdout: &out}, given)
+		s.showHostStatus(t.Context(), sshd.Command{Stdout: &out}, given)
 		if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "cannot ") {
 			t.Errorf("status %s shows %s", args, out.String())
 		}

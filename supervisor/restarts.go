@@ -1,30 +1,31 @@
 package supervisor
 
 import (
-	"math/rand/v2"
 	"time"
+
+	exponential "pgo/internal/backoff" // backoff is a state here
 )
 
 // The numbers of a worker's restarts.
 const (
-	firstDelay = 100 * time.Millisecond
-	lastDelay  = 30 * time.Second
-	healthy    = time.Minute // a worker that lived this long starts the delays over
+	healthy = time.Minute // a worker that lived this long starts the delays over
 
 	loopWindow = time.Minute
 	loopExits  = 5 // as many exits in the window are a crash loop
 )
 
+var restartDelays = exponential.Delays{First: 100 * time.Millisecond, Last: 30 * time.Second, Jitter: 0.2}
+
 // restarts is one service's own budget: how often its worker ended, and how
 // long to wait before it is started again.
 type restarts struct {
-	total  int
-	delay  time.Duration
-	recent []time.Time // exits within loopWindow
+	total    int
+	failures exponential.Failures
+	recent   []time.Time // exits within loopWindow
 }
 
 // next counts an exit of a worker that lived for so long, and returns the delay
-// before the next start: doubled each time, spread by a fifth either way.
+// before the next start.
 func (r *restarts) next(lived time.Duration) time.Duration {
 	r.total++
 	now := time.Now()
@@ -32,16 +33,16 @@ func (r *restarts) next(lived time.Duration) time.Duration {
 	for len(r.recent) > loopExits || now.Sub(r.recent[0]) > loopWindow {
 		r.recent = r.recent[1:]
 	}
-	if r.delay = min(2*r.delay, lastDelay); r.delay == 0 || lived >= healthy {
-		r.delay = firstDelay
+	if lived >= healthy {
+		r.failures.Reset()
 	}
-	return r.delay*4/5 + rand.N(r.delay*2/5+1)
+	return r.failures.Next(restartDelays)
 }
 
 // forget starts the delays over: an operator knows better.
 func (r *restarts) forget() {
 	r.total++
-	r.delay = 0
+	r.failures.Reset()
 }
 
 // restartCount is what is shown of restarts.

@@ -7,12 +7,13 @@ import (
 
 func TestRestartDelays(t *testing.T) {
 	var r restarts
+	firstDelay := restartDelays.First
 	want := firstDelay
 	for range 20 {
 		if got := r.next(0); got < want*4/5 || got > want*6/5 {
 			t.Fatalf("delay %s, want %s and a fifth either way", got, want)
 		}
-		want = min(2*want, lastDelay)
+		want = min(2*want, restartDelays.Last)
 	}
 	if !r.count().crashloop(time.Now()) {
 		t.Error("twenty exits in a row are no crash loop")

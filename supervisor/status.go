@@ -16,14 +16,14 @@ import (
 
 // local are the operations on a service that pgod answers itself: they work
 // also while the worker is busy or down.
-var local = map[string]func(*instance, sshd.Session, target.Args) sshd.Exit{
+var local = map[string]func(*instance, sshd.Command, target.Args) sshd.Exit{
 	"status":         (*instance).showStatus,
 	"worker status":  (*instance).showWorker,
-	"worker restart": func(i *instance, s sshd.Session, _ target.Args) sshd.Exit { return i.endWorker(s, true) },
-	"worker kill":    func(i *instance, s sshd.Session, _ target.Args) sshd.Exit { return i.endWorker(s, false) },
+	"worker restart": func(i *instance, s sshd.Command, _ target.Args) sshd.Exit { return i.endWorker(s, true) },
+	"worker kill":    func(i *instance, s sshd.Command, _ target.Args) sshd.Exit { return i.endWorker(s, false) },
 }
 
-func (i *instance) endWorker(session sshd.Session, politely bool) sshd.Exit {
+func (i *instance) endWorker(session sshd.Command, politely bool) sshd.Exit {
 	err := i.end(politely)
 	switch {
 	case errors.Is(err, errNoWorker):
@@ -64,7 +64,7 @@ func (r rows) write(w io.Writer, color bool) {
 	_, _ = io.WriteString(w, b.String())
 }
 
-func (i *instance) showStatus(session sshd.Session, args target.Args) sshd.Exit {
+func (i *instance) showStatus(session sshd.Command, args target.Args) sshd.Exit {
 	v, now := i.view.get(), time.Now()
 	if args.Has("--json") {
 		_, _ = io.WriteString(session.Stdout, encode(v.statusJSON(i.service, now)))
@@ -115,7 +115,7 @@ func (r *rows) list(name string, texts []string) {
 	}
 }
 
-func (i *instance) showWorker(session sshd.Session, _ target.Args) sshd.Exit {
+func (i *instance) showWorker(session sshd.Command, _ target.Args) sshd.Exit {
 	v, now := i.view.get(), time.Now()
 	var r rows
 	r.add("service", "%s", i.service.Name)

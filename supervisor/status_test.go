@@ -150,7 +150,7 @@ func TestShowStatus(t *testing.T) {
 	i.view.enter(ready, p, restartCount{})
 	show := func(args target.Args) string {
 		var out bytes.Buffer
-		if exit := i.showStatus(sshd.Session{Stdout: &out}, args); exit.Status != 0 {
+		if exit := i.showStatus(sshd.Command{Stdout: &out}, args); exit.Status != 0 {
 			t.Errorf("exit %+v", exit)
 		}
 		return out.String()

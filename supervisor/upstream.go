@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pgo/internal/config"
+	"pgo/internal/dropin"
 	"pgo/internal/printable"
 	"pgo/proto"
 )
@@ -81,7 +82,7 @@ func (f *Fetcher) ask(ctx context.Context) (*proto.FetchReply, error) {
 		}
 		f.process = p
 	}
-	return f.process.rpc.Fetch(ctx, &proto.FetchRequest{Main: f.upstream.Path, Dropins: config.DropinDir(f.upstream.Path)})
+	return f.process.rpc.Fetch(ctx, &proto.FetchRequest{Main: f.upstream.Path, Dropins: dropin.Dir(f.upstream.Path)})
 }
 
 func (f *Fetcher) upstreamFiles(reply *proto.FetchReply) Fetched {

@@ -72,7 +72,7 @@ func TestFlagsAndStatuses(t *testing.T) {
 		{[]string{"images", "-q"}, 0, 0, "\n", ""},
 		{[]string{"images", "--format=json"}, 0, 0, `"Repository"`, ""},
 		{[]string{"port", "talker", "80"}, 1, 1, "", "no port 80/tcp"},
-		{[]string{"port", "talker", "http"}, 400 % 256, 64, "", "is no port"},
+		{[]string{"port", "talker", "http"}, 400 % 256, 64, "", "is not a port"},
 		{[]string{"stats", "--no-stream", "--format", "{{.Name}}"}, 0, 0, "talker", ""},
 		{[]string{"up", "; touch /tmp/x"}, 400 % 256, 64, "", "is not the name of a compose service"},
 		{[]string{"git", "push"}, 400 % 256, 64, "", "no operation"},

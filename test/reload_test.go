@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"pgo/internal/config"
+	"pgo/internal/dropin"
 	"pgo/test/rig"
 )
 
@@ -115,7 +115,7 @@ func TestReloadHowever(t *testing.T) {
 	})
 	changes("a file in the directory beside it", func(text []byte) {
 		main, entries, _ := bytes.Cut(text, []byte("[[services]]"))
-		put(t, config.DropinDir(pgod.ConfigFile)+"/more.toml", "[[services]]"+string(entries), 0o600)
+		put(t, dropin.Dir(pgod.ConfigFile)+"/more.toml", "[[services]]"+string(entries), 0o600)
 		// The two are not changed in one step, so that one in between is bad.
 		write(dir + "/other/pgo.toml")(main)
 	})

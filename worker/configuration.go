@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"pgo/internal/dropin"
 	"pgo/proto"
 	"pgo/worker/gitrepo"
 )
@@ -116,7 +116,7 @@ func (c *configuration) files(head gitrepo.Hash, main, dropins string) ([]*proto
 		return nil, err
 	}
 	for _, name := range more {
-		if strings.HasSuffix(name, ".toml") && name[0] != '.' {
+		if dropin.Counts(name) {
 			names = append(names, path.Join(dropins, name))
 		}
 	}

@@ -3,12 +3,12 @@ package worker
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
 
+	"pgo/internal/wait"
 	"pgo/worker/deploy"
 )
 
@@ -103,9 +103,10 @@ func details(err error) []any {
 	return []any{"details", strings.Join(lines, "; ")}
 }
 
-// wait waits until the next poll is due, and tells when; false: the worker ends.
+// wait waits until the next poll is due, and tells when; false: the worker ends. The
+// workers of many services and hosts do not ask a git server all at once.
 func (w *Worker) wait() bool {
-	delay := spread(time.Duration(w.cfg.GetIntervalMs()) * time.Millisecond)
+	delay := wait.Spread(time.Duration(w.cfg.GetIntervalMs())*time.Millisecond, 0.25)
 	w.board.nextPoll(time.Now().Add(delay))
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -117,10 +118,4 @@ func (w *Worker) wait() bool {
 	case <-w.queue.closed:
 		return false
 	}
-}
-
-// spread moves a delay by up to a quarter either way, so that the workers of
-// many services and hosts do not ask a git server all at once.
-func spread(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2+1)
 }

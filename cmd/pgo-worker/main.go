@@ -1,5 +1,5 @@
-// Command pgo-worker does everything for one service, as that service's user.
-// Only pgod starts it.
+// Command pgo-worker does everything for one service, as that service's user. Only pgod starts
+// it. It must not know what the worker does: it serves one and ends it on SIGTERM.
 package main
 
 import (

@@ -14,10 +14,10 @@ import (
 // check reads what was typed, as far as that goes without a connection.
 func (c *client) check(command *cobra.Command, words []string) (target.Target, error) {
 	if c.flags.timeout <= 0 {
-		return target.Target{}, target.Usagef("--timeout %v is no time to wait; write for example 30s", c.flags.timeout)
+		return target.Target{}, target.Usagef("--timeout %v is not a time to wait; write for example 30s", c.flags.timeout)
 	}
 	if c.flags.port == 0 && command.Flags().Changed("port") {
-		return target.Target{}, target.Usagef("--port 0 is no port: a number from 1 to 65535")
+		return target.Target{}, target.Usagef("--port 0 is not a port: a number from 1 to 65535")
 	}
 	if c.flags.fingerprint != "" {
 		if err := checkFingerprint(c.flags.fingerprint); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"pgo/internal/bounded"
 	"pgo/internal/printable"
 	"pgo/internal/target"
 )
@@ -247,24 +247,10 @@ const maxInquiry = 1 << 20
 // inquire returns what a command prints, if that is to be had in time and without asking
 // anybody for anything.
 func (c *client) inquire(ctx context.Context, p place, command target.Command) []byte {
-	output := &boundedBuffer{most: maxInquiry}
+	output := &bounded.Buffer{Most: maxInquiry}
 	j := &job{client: c, console: console{stdout: output, stderr: io.Discard}, place: p, command: command}
-	if j.do(ctx) != nil || output.cut {
+	if j.do(ctx) != nil || output.Cut {
 		return nil
 	}
 	return output.Bytes()
-}
-
-// boundedBuffer keeps no more than so many bytes of what is written.
-type boundedBuffer struct {
-	bytes.Buffer
-	most int
-	cut  bool // there was more
-}
-
-func (b *boundedBuffer) Write(p []byte) (int, error) {
-	room := min(len(p), b.most-b.Len())
-	b.cut = b.cut || room < len(p)
-	b.Buffer.Write(p[:room])
-	return len(p), nil
 }

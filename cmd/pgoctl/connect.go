@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -14,17 +13,23 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"pgo/internal/backoff"
 	"pgo/internal/nearest"
+	"pgo/internal/wait"
 )
 
 // errNoKeyKnown is how connect says that the host knows none of the keys.
 var errNoKeyKnown = errors.New("the host knows none of the keys")
 
 // errTurnedAway is why the host cannot be logged in to now.
-var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is no pgod")
+var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is not a pgod")
 
 // maxTries is how often a host is tried that closes the connection at once.
 const maxTries = 5
+
+// turnedAwayDelays are how long it waits in between. The jitter has those who were turned away
+// together come back at different times.
+var turnedAwayDelays = backoff.Delays{First: 100 * time.Millisecond, Last: time.Second, Jitter: 0.5}
 
 // connect logs in with the first of the keys that the host knows, and returns which it was.
 // A host that closes the connection before it has shown its key has too many who are logging
@@ -44,28 +49,15 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", j.address(), timeout))
 	defer cancel()
 	j.say("connecting to " + j.name + "…")
+	var tries backoff.Failures
 	for try := 1; ; try++ {
 		conn, used, err := j.tryToConnect(ctx, hosts, keys)
 		if !errors.Is(err, errTurnedAway) || try == maxTries || ctx.Err() != nil {
 			return conn, used, err
 		}
-		if !pause(ctx, try) {
-			return nil, 0, context.Cause(ctx)
+		if err := wait.For(ctx, tries.Next(turnedAwayDelays)); err != nil {
+			return nil, 0, err
 		}
-	}
-}
-
-// pause waits before another try, each time about twice as long, and returns false if ctx
-// ends meanwhile. Those who were turned away together come back at different times.
-func pause(ctx context.Context, try int) bool {
-	const first = 100 * time.Millisecond
-	timer := time.NewTimer((first/2 + rand.N(first)) << (try - 1))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -101,7 +93,7 @@ func (j *job) tryToConnect(ctx context.Context, hosts *knownHosts, keys []*key) 
 		conn := ssh.NewClient(sc, channels, requests)
 		used := slices.IndexFunc(offers, func(o *offer) bool { return o.used })
 		if used < 0 {
-			return nil, 0, errors.Join(fmt.Errorf("%s lets anybody in: it is no pgod", address), conn.Close())
+			return nil, 0, errors.Join(fmt.Errorf("%s lets anyone in: it is not a pgod", address), conn.Close())
 		}
 		return conn, used, nil
 	case strings.Contains(err.Error(), "unable to authenticate"): // the library has no type for it

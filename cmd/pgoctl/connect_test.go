@@ -50,7 +50,7 @@ func TestHostsThatTurnAwayAreTriedAgain(t *testing.T) {
 		says             string
 	}{
 		{maxTries - 1, 0, "pong!\n"},
-		{maxTries, 255, "the host closed the connection; too many may be logging in, or it is no pgod\n"},
+		{maxTries, 255, "the host closed the connection; too many may be logging in, or it is not a pgod\n"},
 	} {
 		w := newWorld(t)
 		port := w.front(c.turnedAway)

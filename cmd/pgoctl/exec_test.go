@@ -19,7 +19,7 @@ func (p *process) exec() sshd.Exit {
 	if err != nil {
 		return sshd.Exit{Status: target.StatusUsage, Message: err.Error()}
 	}
-	session := p.Session
+	session := p.Command
 	if args.Has("--no-tty") || args.Has("--detach") {
 		session = session.WithoutTerminal()
 	}

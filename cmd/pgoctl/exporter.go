@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/singleflight"
 
+	"pgo/internal/bounded"
 	"pgo/internal/printable"
 	"pgo/internal/target"
 )
@@ -42,7 +43,7 @@ func checkExporter(address string, t target.Target) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return target.Usagef("--serve-metrics %s is no address: write host:port or :port, for example 127.0.0.1:9180", printable.Line(address))
+		return target.Usagef("--serve-metrics %s is not an address: write host:port or :port, for example 127.0.0.1:9180", printable.Line(address))
 	}
 	if t.Scope() != target.Host || t.Operation != "metrics" {
 		return target.Usagef("--serve-metrics is for host://metrics")
@@ -50,7 +51,7 @@ func checkExporter(address string, t target.Target) error {
 	return nil
 }
 
-// serveMetrics serves until the run ends, which is no error.
+// serveMetrics serves until the run ends, which is not an error.
 func (c *client) serveMetrics(ctx context.Context, address string, p place, command target.Command) error {
 	e := &exporter{job: c.job(p, command)}
 	defer e.hangUp()
@@ -148,7 +149,7 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	metrics, err := e.ask(ctx)
 	trouble := ""
 	if err != nil {
-		trouble = printable.Line(reason(ctx, err))
+		trouble = printable.Line(scrapeFailure(ctx, err))
 	}
 	switch {
 	case trouble == e.trouble:
@@ -161,8 +162,8 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	return metrics, err
 }
 
-// reason is an error in words, with what the host has said of it.
-func reason(ctx context.Context, err error) string {
+// scrapeFailure is an error in words, with what the host has said of it.
+func scrapeFailure(ctx context.Context, err error) string {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return fmt.Sprintf("it takes longer than %v", scrapeTime)
 	}
@@ -201,12 +202,12 @@ func (e *exporter) run(ctx context.Context, conn *ssh.Client) ([]byte, error) {
 		return nil, explain(err, nil)
 	}
 	defer session.Close()
-	stdout, stderr := &boundedBuffer{most: maxMetrics}, &boundedBuffer{most: 4 << 10}
+	stdout, stderr := &bounded.Buffer{Most: maxMetrics}, &bounded.Buffer{Most: 4 << 10}
 	session.Stdout, session.Stderr = stdout, stderr
 	if err := session.Run(e.command.Line()); err != nil {
 		return nil, explain(err, stderr.Bytes())
 	}
-	if stdout.cut {
+	if stdout.Cut {
 		return nil, fmt.Errorf("the host says more than %d MiB", maxMetrics>>20)
 	}
 	return stdout.Bytes(), nil

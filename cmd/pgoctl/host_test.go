@@ -128,12 +128,12 @@ func (h *testHost) may(key ssh.PublicKey, service string) bool {
 // process is a command that runs on the host.
 type process struct {
 	ctx context.Context
-	sshd.Session
+	sshd.Command
 	host *testHost
 	args []string
 }
 
-func (h *testHost) Run(ctx context.Context, s sshd.Session) sshd.Exit {
+func (h *testHost) Run(ctx context.Context, s sshd.Command) sshd.Exit {
 	c := s.Command
 	list := c.Service
 	if list == "" {

@@ -175,7 +175,7 @@ func (r *hostsReader) groups(path string, raw any) {
 		if _, ok := r.file.hosts[name]; ok {
 			r.complain(path, "a host has this name already")
 		}
-		members, err := texts(table[name])
+		members, err := parseTexts(table[name])
 		if err == nil && len(members) == 0 {
 			err = errors.New("a group is a list of hosts")
 		}
@@ -233,7 +233,7 @@ type hostKey struct {
 
 var hostKeys = []hostKey{
 	{"host", true, func(_ *hostsReader, e *hostEntry, raw any) (err error) {
-		if e.host, err = text(raw); err == nil {
+		if e.host, err = parseText(raw); err == nil {
 			err = checkAddress(e.host)
 		}
 		e.host = strings.Trim(e.host, "[]")
@@ -248,13 +248,13 @@ var hostKeys = []hostKey{
 		return nil
 	}},
 	{"login", false, func(_ *hostsReader, e *hostEntry, raw any) (err error) {
-		if e.login, err = text(raw); err == nil && strings.ContainsFunc(e.login, unicode.IsControl) {
+		if e.login, err = parseText(raw); err == nil && strings.ContainsFunc(e.login, unicode.IsControl) {
 			err = errors.New("a login name has no control characters")
 		}
 		return err
 	}},
 	{"identity", false, func(r *hostsReader, e *hostEntry, raw any) (err error) {
-		if e.identities, err = texts(raw); err != nil {
+		if e.identities, err = parseTexts(raw); err != nil {
 			return err
 		}
 		for i, path := range e.identities {
@@ -265,20 +265,20 @@ var hostKeys = []hostKey{
 		return nil
 	}},
 	{"fingerprint", true, func(_ *hostsReader, e *hostEntry, raw any) (err error) {
-		if e.fingerprint, err = text(raw); err == nil {
+		if e.fingerprint, err = parseText(raw); err == nil {
 			err = checkFingerprint(e.fingerprint)
 		}
 		return err
 	}},
 	{"known-hosts", false, func(r *hostsReader, e *hostEntry, raw any) error {
-		path, err := text(raw)
+		path, err := parseText(raw)
 		if err == nil {
 			e.knownHosts, err = r.expand(path)
 		}
 		return err
 	}},
 	{"services", true, func(_ *hostsReader, e *hostEntry, raw any) (err error) {
-		e.services, err = texts(raw)
+		e.services, err = parseTexts(raw)
 		for _, name := range e.services {
 			if !target.IsService(name) {
 				return fmt.Errorf("%q is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
@@ -299,18 +299,18 @@ func (r *hostsReader) expand(path string) (string, error) {
 	return path, nil
 }
 
-func text(raw any) (string, error) {
+func parseText(raw any) (string, error) {
 	if s, ok := raw.(string); ok && s != "" {
 		return s, nil
 	}
 	return "", errors.New("this is a text in quotes")
 }
 
-// texts reads a text, or a list of them.
-func texts(raw any) ([]string, error) {
+// parseTexts reads a text, or a list of them.
+func parseTexts(raw any) ([]string, error) {
 	list, ok := raw.([]any)
 	if !ok {
-		s, err := text(raw)
+		s, err := parseText(raw)
 		if err != nil {
 			return nil, errors.New(`this is a text in quotes, or a list of them: ["a", "b"]`)
 		}
@@ -318,7 +318,7 @@ func texts(raw any) ([]string, error) {
 	}
 	var all []string
 	for _, element := range list {
-		s, err := text(element)
+		s, err := parseText(element)
 		if err != nil {
 			return nil, errors.New(`this is a list of texts: ["a", "b"]`)
 		}

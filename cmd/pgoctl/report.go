@@ -34,13 +34,13 @@ func (c *console) complainf(format string, args ...any) {
 	c.sayf(format, args...)
 }
 
-// isTerminal tells whether something that is read or written is a terminal.
+// isTerminal reports whether something that is read or written is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// showsColors tells whether somebody sees colours there, and wants to.
+// showsColors reports whether somebody sees colours there, and wants to.
 func showsColors(stream any, env func(string) string) bool {
 	return isTerminal(stream) && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }

@@ -205,7 +205,7 @@ func (o *outlet) Write(p []byte) (int, error) {
 type refusalFilter struct {
 	out  io.Writer
 	held bytes.Buffer
-	done bool // it is no refusal: nothing is kept any more
+	done bool // it is not a refusal: nothing more is kept
 }
 
 func (f *refusalFilter) Write(p []byte) (int, error) {

@@ -14,7 +14,7 @@ import (
 	"pgo/internal/target"
 )
 
-// wantsTerminal tells whether the command is to have a terminal on the host: when somebody
+// wantsTerminal reports whether the command is to have a terminal on the host: when somebody
 // sits at both ends of pgoctl, unless something else is said. What is wrong with the
 // operation's flags is for the host to say.
 func (c *client) wantsTerminal(args target.Args) bool {
@@ -86,7 +86,7 @@ type rawMode struct {
 	before *term.State // nil: it is as it was
 }
 
-// enter does nothing to an input that is no terminal.
+// enter does nothing to an input that is not a terminal.
 func (r *rawMode) enter(input any) error {
 	if !isTerminal(input) {
 		return nil
@@ -105,7 +105,7 @@ func (r *rawMode) enter(input any) error {
 	return nil
 }
 
-// entered tells whether keys go to the host.
+// entered reports whether keys go to the host.
 func (r *rawMode) entered() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"pgo/cmd/pgoctl/screen"
+	"pgo/internal/bounded"
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // How long it takes until a host is asked again that does not answer, or that has refused.
@@ -20,7 +22,7 @@ const (
 	refusedTime = 30 * time.Second
 )
 
-// wantsScreen tells whether somebody at a terminal has asked for //top as it is.
+// wantsScreen reports whether somebody at a terminal has asked for //top as it is.
 func (c *client) wantsScreen(command target.Command) bool {
 	return command.Scope() == target.Host && command.Operation == "top" && len(command.Args) == 0 &&
 		isTerminal(c.own.in) && isTerminal(c.own.out) && c.env("TERM") != "dumb"
@@ -115,17 +117,12 @@ type feed struct {
 func (f *feed) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := f.read(ctx)
-		wait := retryTime
+		delay := retryTime
 		if errors.As(err, new(*statusError)) || errors.As(err, new(*localError)) {
-			wait = refusedTime
+			delay = refusedTime
 		}
 		send(ctx, f.updates, screen.Update{Host: f.name, Err: err})
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		_ = wait.For(ctx, delay)
 	}
 }
 
@@ -133,7 +130,7 @@ func (f *feed) follow(ctx context.Context) {
 func (f *feed) read(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	said := &boundedBuffer{most: 4 << 10}
+	said := &bounded.Buffer{Most: 4 << 10}
 	output, input := io.Pipe()
 	one := *f.job
 	one.stdout, one.stderr = input, said

@@ -142,7 +142,7 @@ func (f flags) options() (config.Options, error) {
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return config.Options{}, fmt.Errorf("--ssh: %q is no port; write [host]:port", port)
+		return config.Options{}, fmt.Errorf("--ssh: %q is not a port; write [host]:port", port)
 	}
 	if f.interval < time.Second {
 		return config.Options{}, fmt.Errorf("--duration: %s is less than a second", f.interval)

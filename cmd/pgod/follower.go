@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
+	"pgo/internal/wait"
 	"pgo/supervisor"
 )
 
@@ -23,7 +23,9 @@ import (
 // what was in force last when it comes back: the local file may have been half written.
 const rejoin = 10 * time.Minute
 
-// follower follows the branch that the configuration is in.
+// follower follows the branch that the configuration is in: it fetches, remembers what was in
+// force last, and calls the reloader when there is something new. It is the watcher's
+// counterpart for git, and never applies anything itself.
 type follower struct {
 	upstream config.Upstream
 	fetcher  interface {
@@ -124,7 +126,7 @@ func (f *follower) tell() {
 	f.show(&shown)
 }
 
-// fetch looks at the branch and tells whether there is something that was not seen yet,
+// fetch looks at the branch and reports whether there is something that was not seen yet,
 // or is not in force because nothing is. It is for run alone.
 func (f *follower) fetch() (news bool, err error) {
 	f.looks(time.Now())
@@ -186,7 +188,7 @@ func (f *follower) candidates() []*supervisor.Fetched {
 	return all
 }
 
-// isInForce tells whether something of the branch is in force.
+// isInForce reports whether something of the branch is in force.
 func (f *follower) isInForce() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -194,7 +196,7 @@ func (f *follower) isInForce() bool {
 }
 
 // keep saves what is about to be in force: a pgod that begins with less would miss what
-// the newer commit has brought. It tells whether this is what the branch has, as far as
+// the newer commit has brought. It reports whether this is what the branch has, as far as
 // this pgod has seen.
 func (f *follower) keep(now *supervisor.Fetched) (newest bool) {
 	f.mu.Lock()
@@ -259,7 +261,7 @@ func (f *follower) await(reply chan answer, asked bool, patience time.Duration) 
 // interval, and when it is asked. It calls reload when it was asked, when nothing is in
 // force and, if it is to do so always, when there is something new.
 func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) {
-	var reply chan<- answer // to who asked for this look; nil: nobody has
+	var reply chan<- answer // to whoever asked for this look; nil: nobody has
 	select {
 	case reply = <-f.asks:
 	default:
@@ -275,7 +277,8 @@ func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) 
 				reply <- answer{reloaded, err} // it has room for one
 			}
 		}
-		timer := time.NewTimer(spread(f.upstream.Interval))
+		// Many hosts do not ask a git server all at once.
+		timer := time.NewTimer(wait.Spread(f.upstream.Interval, 0.25))
 		select {
 		case <-timer.C:
 			reply = nil
@@ -287,7 +290,3 @@ func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) 
 		}
 	}
 }
-
-// spread moves a delay by up to a quarter either way, so that many hosts do not ask a git
-// server all at once.
-func spread(d time.Duration) time.Duration { return d*3/4 + rand.N(d/2+1) }

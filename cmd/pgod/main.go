@@ -1,4 +1,6 @@
-// Command pgod listens for SSH clients and supervises one worker per service.
+// Command pgod listens for SSH clients and supervises one worker per service. It wires the
+// parts, and decides when the configuration is read. It must not open a repository or talk to
+// Docker, since it runs as root: workers do that.
 package main
 
 import (

@@ -16,7 +16,9 @@ import (
 	"pgo/supervisor"
 )
 
-// reloader reads the configuration again when it changed.
+// reloader reads the configuration and applies it, and is the only one that does. Three ask for
+// it: SIGHUP or an operator, the watcher for local files, and the follower for the branch in git
+// if some of the configuration is there.
 type reloader struct {
 	flags   flags
 	options config.Options
@@ -32,7 +34,7 @@ type reloader struct {
 	one      sync.Mutex    // held while the configuration is read and applied
 	swept    bool          // what an earlier pgod had, and this one has not, is being removed
 	follower *follower     // nil: all of the configuration is on this host
-	waits    chan<- answer // to who waits for the first look of a follower that begins; nil: nobody
+	waits    chan<- answer // to whoever waits for the first look of a follower that begins; nil: nobody
 }
 
 // catchHangup is to be called before anybody may send one: it would end pgod.
@@ -72,7 +74,7 @@ func (r *reloader) reload() (supervisor.Reloaded, error) {
 	return r.reloadNow()
 }
 
-// reloadNow is reload for who holds r.one.
+// reloadNow is reload for callers that hold r.one.
 func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	cfg, from, err := r.read()
 	switch {

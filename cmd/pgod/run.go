@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/config"
+	"pgo/internal/dropin"
 	"pgo/internal/sshd"
 	"pgo/internal/version"
 	"pgo/supervisor"
@@ -123,7 +124,7 @@ func (f flags) forbidden() []string {
 	if f.config == "" {
 		return []string{runDir}
 	}
-	return []string{runDir, f.config, config.DropinDir(f.config)}
+	return []string{runDir, f.config, dropin.Dir(f.config)}
 }
 
 func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.Server, net.Listener, error) {

@@ -11,11 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"pgo/internal/dropin"
+
 	"github.com/fsnotify/fsnotify"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
-
-	"pgo/internal/config"
 )
 
 const (
@@ -29,8 +29,9 @@ const (
 	lookAnyway = time.Minute
 )
 
-// watcher tells when the configuration may have changed: not the directories that it is
-// in, but what the names of its files lead to.
+// watcher reports when the local files of the configuration may have changed. It watches what
+// their names lead to, and not just their directories. It never reads the files: the reloader
+// does, and says which these are.
 type watcher struct {
 	main   string // the configuration file; empty: there is none on this host
 	settle time.Duration
@@ -50,8 +51,8 @@ type watcher struct {
 	timer   *time.Timer       // fires when they should be
 }
 
-func newWatcher(main string, log hclog.Logger) *watcher {
-	w := &watcher{main: main, settle: settle, log: log, retold: make(chan struct{}, 1), watched: map[string]fileID{}}
+func newWatcher(mainFile string, log hclog.Logger) *watcher {
+	w := &watcher{main: mainFile, settle: settle, log: log, retold: make(chan struct{}, 1), watched: map[string]fileID{}}
 	w.timer = time.NewTimer(0)
 	w.timer.Stop()
 	return w
@@ -176,11 +177,11 @@ type sight struct {
 }
 
 // see looks at the main file, those in the directory beside it, and others.
-func see(main string, files []string) sight {
+func see(mainFile string, files []string) sight {
 	s := sight{prints: map[string]string{}, times: map[string]time.Time{}, names: map[string]bool{}, dirs: map[string]bool{}}
-	if main != "" {
-		s.add(main)
-		s.addMore(config.DropinDir(main))
+	if mainFile != "" {
+		s.add(mainFile)
+		s.addMore(dropin.Dir(mainFile))
 	}
 	for _, file := range files {
 		s.add(file)
@@ -212,7 +213,7 @@ func (s *sight) addMore(dir string) {
 		s.more, s.dirs[more] = more, true
 	}
 	for _, entry := range entries {
-		if isMore(entry.Name()) {
+		if dropin.Counts(entry.Name()) {
 			list = append(list, entry.Name())
 			s.add(filepath.Join(dir, entry.Name()))
 		}
@@ -232,15 +233,12 @@ func (s *sight) lead(path string) []string {
 	return steps
 }
 
-// isMore tells whether a file in the directory of more files counts.
-func isMore(name string) bool { return strings.HasSuffix(name, ".toml") && name[0] != '.' }
-
-// concerned tells whether it may matter that something has happened to the name.
+// concerned reports whether it may matter that something has happened to the name.
 func (s *sight) concerned(name string) bool {
-	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && isMore(filepath.Base(name))
+	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && dropin.Counts(filepath.Base(name))
 }
 
-// newer tells whether the configuration has changed between two sights. What is seen for
+// newer reports whether the configuration has changed between two sights. What is seen for
 // the first time has if it did so since it was read.
 func (s *sight) newer(now sight, since time.Time) bool {
 	for path, print := range now.prints {

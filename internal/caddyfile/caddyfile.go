@@ -1,6 +1,7 @@
-// Package caddyfile writes what a Caddyfile imports: the URLs of all services, and where
-// their requests go. It trusts the configuration, whose grammar leaves no room for anything
-// that means something in a Caddyfile.
+// Package caddyfile writes the snippet that a Caddyfile imports: the URLs of all services, and
+// where their requests go. It trusts the configuration, whose grammar leaves no room for
+// anything that has a meaning in a Caddyfile. It must not know where the snippet is kept, nor
+// how the proxy is reloaded.
 package caddyfile
 
 import (

@@ -19,7 +19,7 @@ type Config struct {
 	Elsewhere       []string       // names of the services of other machines
 	Warnings        Problems       // what works but should be changed
 
-	// Files are the local ones that count: the main file and those in its DropinDir, the
+	// Files are the local ones that count: the main file and those in its dropin.Dir, the
 	// operators' keys, and all that is referred to, whether or not they are there.
 	Files []string
 }
@@ -114,7 +114,7 @@ type File struct {
 	Content []byte
 }
 
-// Load reads the file at path and those in DropinDir(path), and what opts hold of files from
+// Load reads the file at path and those in dropin.Dir(path), and what opts hold of files from
 // git. Without a path it reads those alone. Its error is Problems, those of the operators' keys
 // among them, and then Config has Files and nothing else.
 func Load(path string, opts Options) (*Config, error) {

@@ -3,8 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
+
+	"pgo/internal/printable"
 )
 
 // Problem is one mistake in a file. It never holds a secret.
@@ -66,11 +67,5 @@ func problemOf(file string, line int, err error) Problem {
 	return p
 }
 
-// quote shows a value on one line, and never more of it than one can read.
-func quote(s string) string {
-	const most = 64
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "…"
-	}
-	return strconv.Quote(s)
-}
+// quote shows a value in a message.
+func quote(s string) string { return printable.Quote(s) }

@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
+	"pgo/internal/dropin"
 	"pgo/internal/printable"
 	"pgo/internal/tomllines"
 )
@@ -35,17 +35,13 @@ const (
 type source struct {
 	path   string
 	text   string
-	dropin bool // from DropinDir: may hold services only
+	dropin bool // from dropin.Dir: may hold services only
 	public bool // users other than the owner can read it
 	remote bool // from git, where others can read it too
 }
 
 // maxRemote is how many files from git are read. Of local ones root wrote each.
 const maxRemote = 1000
-
-// DropinDir is the directory whose *.toml files are read beside the file at path:
-// /etc/pgo.d for /etc/pgo.toml.
-func DropinDir(path string) string { return strings.TrimSuffix(path, ".toml") + ".d" }
 
 // readSources reads the local files, if there is a path, and then those from git.
 func readSources(path string, files []File) (sources []source, looked []string, problems Problems) {
@@ -69,23 +65,22 @@ func readSources(path string, files []File) (sources []source, looked []string, 
 	return sources, looked, problems
 }
 
-// readLocal reads the file at path and those in its DropinDir, in the order of their names.
+// readLocal reads the file at path and those in its dropin.Dir, in the order of their names.
 func readLocal(path string) (sources []source, paths []string, problems Problems) {
 	paths = []string{path}
-	entries, err := os.ReadDir(DropinDir(path))
+	entries, err := os.ReadDir(dropin.Dir(path))
 	if errors.Is(err, os.ErrNotExist) {
 		// A link that leads nowhere for the moment is not the wish for no services.
-		if _, absent := os.Lstat(DropinDir(path)); absent != nil {
+		if _, absent := os.Lstat(dropin.Dir(path)); absent != nil {
 			err = nil
 		}
 	}
 	if err != nil {
-		problems = append(problems, problemOf(DropinDir(path), 0, fmt.Errorf("cannot %w", err)))
+		problems = append(problems, problemOf(dropin.Dir(path), 0, fmt.Errorf("cannot %w", err)))
 	}
 	for _, entry := range entries {
-		// An editor's backup begins with a dot.
-		if name := entry.Name(); strings.HasSuffix(name, ".toml") && name[0] != '.' && !entry.IsDir() {
-			paths = append(paths, filepath.Join(DropinDir(path), name))
+		if dropin.Counts(entry.Name()) && !entry.IsDir() {
+			paths = append(paths, filepath.Join(dropin.Dir(path), entry.Name()))
 		}
 	}
 	for i, path := range paths {

@@ -1,5 +1,6 @@
-// Package gitserver tells which server a git URL leads to. What pgo connects to, and to whom
-// it sends a token, hangs on whether two URLs lead to the same one.
+// Package gitserver determines which server a git URL leads to. What pgo connects to, and which
+// server gets a token, depends on whether two URLs lead to the same one. It compares names only:
+// it must not connect, nor know which servers are allowed.
 package gitserver
 
 import (

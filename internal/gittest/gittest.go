@@ -1,6 +1,7 @@
 // Package gittest gives tests what they need of the git world: repositories
 // made with the git command line, a smart-HTTP server and an SSH server for
-// them, all private to one test and gone when it ends.
+// them, all private to one test and gone when it ends. Only tests may import it,
+// and it must not know pgo.
 //
 // It needs git, and for SSH OpenSSH's sshd, on the machine.
 package gittest

@@ -1,4 +1,5 @@
-// Package nearest finds the word that somebody probably meant to type.
+// Package nearest finds the word that somebody probably meant to type. It must not know what the
+// words are for.
 package nearest
 
 // Word returns the candidate closest to word, and whether one is close enough

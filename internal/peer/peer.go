@@ -1,6 +1,6 @@
-// Package peer lets the two ends of a gRPC connection over a Unix socket be sure of each
-// other: by the process at the other end, which the kernel tells, unix(7) SO_PEERCRED.
-// Nothing is encrypted, for nobody else is in between.
+// Package peer lets the two ends of a gRPC connection over a Unix socket verify each other by the
+// process at the other end, which the kernel reports: unix(7), SO_PEERCRED. Nothing is
+// encrypted, since nobody is in between. It must not know who the two ends are.
 package peer
 
 import (
@@ -37,7 +37,7 @@ func (p *process) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo
 }
 
 func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	there, err := other(conn)
+	there, err := peerPID(conn)
 	if want := p.pid(); err == nil && there != want {
 		err = fmt.Errorf("process %d is at the other end instead of %d", there, want)
 	}
@@ -47,11 +47,11 @@ func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return conn, info{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
-// other is the process at the other end of a Unix socket.
-func other(conn net.Conn) (pid int, err error) {
+// peerPID is the process at the other end of a Unix socket.
+func peerPID(conn net.Conn) (pid int, err error) {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		return 0, fmt.Errorf("a %T is no Unix socket", conn)
+		return 0, fmt.Errorf("a %T is not a Unix socket", conn)
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func is(pid int) func() int { return func() int { return pid } }
+func exactly(pid int) func() int { return func() int { return pid } }
 
 // Who is not the process that the other end wants gets no call through.
 func TestProcess(t *testing.T) {
@@ -37,11 +37,11 @@ func TestProcess(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := grpc.NewServer(grpc.Creds(Process(is(test.connects))))
+			server := grpc.NewServer(grpc.Creds(Process(exactly(test.connects))))
 			grpc_health_v1.RegisterHealthServer(server, health.NewServer())
 			go func() { _ = server.Serve(listener) }()
 			defer server.Stop()
-			client, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(Process(is(test.listens))))
+			client, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(Process(exactly(test.listens))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,11 +56,11 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// What is no Unix socket has no process at its other end.
+// What is not a Unix socket has no process at its other end.
 func TestNoUnixSocket(t *testing.T) {
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
-	if _, _, err := Process(is(os.Getpid())).ServerHandshake(here); err == nil {
+	if _, _, err := Process(exactly(os.Getpid())).ServerHandshake(here); err == nil {
 		t.Error("a pipe is taken")
 	}
 	_ = here.SetReadDeadline(time.Now())

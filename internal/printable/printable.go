@@ -1,5 +1,6 @@
 // Package printable makes text of unknown origin fit to be shown: it cannot
-// forge a line of a log, nor speak to the terminal that shows it.
+// forge a line of a log, and cannot control the terminal that shows it. It must
+// not know where the text is from, nor where it is shown.
 package printable
 
 import (
@@ -31,6 +32,15 @@ func Cut(s string, most int) string {
 		most--
 	}
 	return s[:most] + "…"
+}
+
+// Quote returns s as a Go string literal on one line, cut to what one can read at a glance.
+func Quote(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strconv.QuoteToASCII(s[:most]) + "…"
+	}
+	return strconv.Quote(s)
 }
 
 func escape(s string, also func(rune) bool) string {

@@ -41,3 +41,18 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+func TestQuote(t *testing.T) {
+	long := strings.Repeat("x", 64)
+	for in, want := range map[string]string{
+		"":                            `""`,
+		"größe\n":                     `"größe\n"`,
+		long:                          `"` + long + `"`,
+		long + "y":                    `"` + long + `"…`,
+		strings.Repeat("x", 63) + "ä": `"` + strings.Repeat("x", 63) + `\xc3"…`,
+	} {
+		if got := Quote(in); got != want {
+			t.Errorf("Quote(%q) = %s, want %s", in, got, want)
+		}
+	}
+}

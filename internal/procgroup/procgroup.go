@@ -1,5 +1,5 @@
 // Package procgroup runs a child process that leads a process group of its own
-// and does not outlive its parent.
+// and does not outlive its parent. It must not know which program that is.
 package procgroup
 
 import (
@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"pgo/internal/wait"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,11 +102,7 @@ func (g *Group) Signal(sig syscall.Signal) {
 // after grace, and returns when it is gone.
 func (g *Group) Stop(grace time.Duration) {
 	g.Signal(syscall.SIGTERM)
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-g.done:
-	case <-timer.C:
+	if !wait.Until(g.done, grace) {
 		g.Signal(syscall.SIGKILL)
 		<-g.done
 	}

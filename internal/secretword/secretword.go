@@ -1,4 +1,5 @@
-// Package secretword knows the names under which people keep secrets.
+// Package secretword lists the names under which people keep secrets. It must not know the
+// values, nor what is done with them.
 package secretword
 
 import (
@@ -14,7 +15,7 @@ var words = []string{
 // short are words that other words have in them: compass, bypass.
 var short = []string{"pass", "pwd"}
 
-// In tells whether a key's name says that its value is a secret.
+// In reports whether a key's name says that its value is a secret.
 func In(key string) bool {
 	key = strings.ToLower(key)
 	if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(key, word) }) {

@@ -1,6 +1,6 @@
-// Package sockets tells at which ports of this host programs listen, and which programs
-// that are. The kernel's tables have it: to try a port would take rights, and the port for
-// a moment.
+// Package sockets reports the ports of this host that programs listen on, and which programs
+// these are. It reads the kernel's tables: trying a port would need privileges, and would take
+// the port for a moment. It must not know whose port is whose.
 package sockets
 
 import (
@@ -54,7 +54,7 @@ func Listening() []Socket {
 	return all
 }
 
-// Passing tells whether the kernel may have given out the socket's port: that of a program
+// Passing reports whether the kernel may have given out the socket's port: that of a program
 // that asks others over UDP, such as a resolver, looks like one that waits for questions.
 func (s Socket) Passing() bool {
 	const first, last = 32768, 60999 // where ip_local_port_range cannot be read
@@ -65,7 +65,7 @@ func (s Socket) Passing() bool {
 	return s.Protocol == "udp" && low <= s.Port && s.Port <= high
 }
 
-// Overlap tells whether two addresses to listen at are in each other's way; an empty one
+// Overlap reports whether two addresses to listen at are in each other's way; an empty one
 // is all of both families. An address of IPv4 is not in the way of all of IPv6.
 func Overlap(a, b string) bool {
 	every := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // What strangers do: each of these goes on, from one address or from a hundred, while others
@@ -79,7 +80,7 @@ func trickle(s *siege, from int) {
 		if _, err := conn.Write([]byte{b}); err != nil {
 			return
 		}
-		wait(s.ctx, 50*time.Millisecond)
+		_ = wait.For(s.ctx, 50*time.Millisecond)
 	}
 }
 
@@ -90,7 +91,7 @@ func exchange(s *siege, from int) {
 		return
 	}
 	defer c.conn.Close()
-	_ = c.send(slices.Concat([]byte{msgServiceRequest}, text("ssh-userauth")))
+	_ = c.send(slices.Concat([]byte{msgServiceRequest}, marshalText("ssh-userauth")))
 	_, _ = c.read()
 	for c.exchangeKeys() == nil {
 		s.done.Add(1)
@@ -105,7 +106,7 @@ func behind(service bool) func(s *siege, from int) {
 			return
 		}
 		if service {
-			_ = c.send(slices.Concat([]byte{msgServiceRequest}, text("ssh-userauth")))
+			_ = c.send(slices.Concat([]byte{msgServiceRequest}, marshalText("ssh-userauth")))
 		}
 		for range 100 {
 			_ = c.send([]byte{msgAuthRequest, 1})
@@ -147,7 +148,7 @@ func verbose(s *siege, from int) {
 		return
 	}
 	defer c.conn.Close()
-	_ = c.send(slices.Concat([]byte{msgServiceRequest}, text("ssh-userauth")))
+	_ = c.send(slices.Concat([]byte{msgServiceRequest}, marshalText("ssh-userauth")))
 	for {
 		request := struct {
 			ID                    byte
@@ -184,7 +185,7 @@ func TestAbuseByPeople(t *testing.T) {
 		{"output that nobody reads", 10, 500, func(s *siege, n int) {
 			c := s.raw(n, s.key(n))
 			for i := uint32(0); c != nil && s.may() && c.openChannel(i) == nil; i++ {
-				_ = c.request(i, "exec", true, text("evil//logs -f"))
+				_ = c.request(i, "exec", true, marshalText("evil//logs -f"))
 			}
 		}},
 		{"commands that are too long", 10, 200, tooLong},
@@ -266,7 +267,7 @@ func ask(s *siege, n int, command string) {
 	if c == nil || c.openChannel(0) != nil {
 		return
 	}
-	if command != "" && c.request(0, "exec", false, text(command)) != nil {
+	if command != "" && c.request(0, "exec", false, marshalText(command)) != nil {
 		return
 	}
 	noise := make([]byte, 100)
@@ -274,10 +275,10 @@ func ask(s *siege, n int, command string) {
 	for i := 0; ; i++ {
 		for kind, payload := range map[string][]byte{
 			"window-change": noise[:16],
-			"pty-req":       slices.Concat(text("xterm"), noise[:16], text("")),
-			"env":           slices.Concat(text("PGO_COLOR"), text("always")),
-			"signal":        text("USR1"),
-			"subsystem":     text("sftp"),
+			"pty-req":       slices.Concat(marshalText("xterm"), noise[:16], marshalText("")),
+			"env":           slices.Concat(marshalText("PGO_COLOR"), marshalText("always")),
+			"signal":        marshalText("USR1"),
+			"subsystem":     marshalText("sftp"),
 			"noise":         noise,
 		} {
 			if !s.may() || c.request(0, kind, i%2 == 0, payload) != nil {
@@ -288,4 +289,4 @@ func ask(s *siege, n int, command string) {
 }
 
 // text is a string as it is on the wire.
-func text(s string) []byte { return ssh.Marshal(struct{ S string }{s}) }
+func marshalText(s string) []byte { return ssh.Marshal(struct{ S string }{s}) }

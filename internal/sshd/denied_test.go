@@ -107,7 +107,7 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 		}, false, ""},
 		{"takes its leave", func(_ *testing.T, _ *host, conn net.Conn) {
 			c, _ := newRawClient(conn)
-			_ = c.send(append([]byte{1, 0, 0, 0, 11}, append(text("bye"), text("")...)...))
+			_ = c.send(append([]byte{1, 0, 0, 0, 11}, append(marshalText("bye"), marshalText("")...)...))
 			linger(conn)
 		}, false, ""},
 		{"an agent whose last key fits", func(t *testing.T, h *host, conn net.Conn) {
@@ -132,7 +132,7 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 		{"no key", func(t *testing.T, h *host, conn net.Conn) { tryKeys(t, h, conn) }, true, "user=miek"},
 		{"a method with a name that is none", func(_ *testing.T, _ *host, conn net.Conn) {
 			c, _ := newRawClient(conn)
-			_ = c.send(append([]byte{msgServiceRequest}, text("ssh-userauth")...))
+			_ = c.send(append([]byte{msgServiceRequest}, marshalText("ssh-userauth")...))
 			_, _ = c.read()
 			_ = c.send(ssh.Marshal(struct {
 				ID                    byte
@@ -195,7 +195,7 @@ func TestFloodsAreLoggedInAFewLines(t *testing.T) {
 }
 
 func TestRefusedSessionsAreTwoLines(t *testing.T) {
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		<-ctx.Done()
 		return Exit{}
 	}}, func(l *Limits) { l.SessionsPerKey = 1 })

@@ -67,13 +67,13 @@ func play(c *rawClient, script []byte) {
 func FuzzConnection(f *testing.F) {
 	request := func(kind string, payload []byte) []byte { return step(0x80|stepRequest, kind+"\x00"+string(payload)) }
 	session := step(stepOpen, "session")
-	ping, pty := request("exec", text("pgo//ping")), request("pty-req", append(append(text("xterm"), make([]byte, 16)...), text("")...))
+	ping, pty := request("exec", marshalText("pgo//ping")), request("pty-req", append(append(marshalText("xterm"), make([]byte, 16)...), marshalText("")...))
 	for _, script := range [][]byte{
 		{},
 		bytes.Join([][]byte{session, ping}, nil),
-		bytes.Join([][]byte{session, pty, request("window-change", make([]byte, 16)), request("exec", text("pgo//exec db sh")), request("signal", text("INT"))}, nil),
-		bytes.Join([][]byte{session, request("env", append(text("PGO_COLOR"), text("x")...)), request("shell", nil), ping}, nil),
-		bytes.Join([][]byte{session, session, request("subsystem", text("sftp")), step(stepPacket, "\x5e\x00\x00\x00\x00\x00\x00\x00\x01x")}, nil),
+		bytes.Join([][]byte{session, pty, request("window-change", make([]byte, 16)), request("exec", marshalText("pgo//exec db sh")), request("signal", marshalText("INT"))}, nil),
+		bytes.Join([][]byte{session, request("env", append(marshalText("PGO_COLOR"), marshalText("x")...)), request("shell", nil), ping}, nil),
+		bytes.Join([][]byte{session, session, request("subsystem", marshalText("sftp")), step(stepPacket, "\x5e\x00\x00\x00\x00\x00\x00\x00\x01x")}, nil),
 		bytes.Join([][]byte{step(stepOpen, "direct-tcpip"), step(0x80|stepGlobal, "tcpip-forward\x00")}, nil),
 		bytes.Join([][]byte{session, ping, step(stepPacket, "\x60\x00\x00\x00\x00"), step(stepPacket, "\x61\x00\x00\x00\x00")}, nil),
 		step(stepPacket, "\x14"),
@@ -83,7 +83,7 @@ func FuzzConnection(f *testing.F) {
 	h := &host{log: &syncBuffer{}}
 	h.Server = New(Options{
 		HostKey: newSigner(f),
-		Backend: backend{run: func(_ context.Context, s Session) Exit {
+		Backend: backend{run: func(_ context.Context, s Command) Exit {
 			fmt.Fprintln(s.Stdout, s.Command.Operation)
 			if s.Stdin != nil {
 				_, _ = io.CopyN(s.Stdout, s.Stdin, 1)
@@ -126,8 +126,8 @@ func FuzzConnection(f *testing.F) {
 }
 
 func FuzzTerminal(f *testing.F) {
-	f.Add(append(append(text("xterm-256color"), make([]byte, 16)...), text("\x00")...))
-	f.Add(append(text("x\x1b[2J"), bytes.Repeat([]byte{0xff}, 20)...))
+	f.Add(append(append(marshalText("xterm-256color"), make([]byte, 16)...), marshalText("\x00")...))
+	f.Add(append(marshalText("x\x1b[2J"), bytes.Repeat([]byte{0xff}, 20)...))
 	f.Add(bytes.Repeat([]byte{0xff}, 16))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		if terminal, ok := parseTerminal(payload); ok {

@@ -56,9 +56,9 @@ func (v *visitor) await(ctx context.Context, most time.Duration) error {
 
 // lobby has the connections that have not logged in yet. Inside, where they are served, are
 // so many in all, and so many of one source. Twenty jobs of one machine may start at the same
-// time; so who finds no place waits for one, if not for long.
+// time; whoever finds no place waits for one, if not for long.
 //
-// When all places are taken, the one who can be spared most makes room for who comes. Else
+// When all places are taken, the one who can be spared most makes room for whoever comes. Else
 // whoever has a few dozen addresses could keep everybody out by saying nothing. But nobody is
 // sent away who has only just come: then all would be sent away as fast as others come, and
 // nobody would ever log in.
@@ -126,7 +126,7 @@ func (l *lobby) makeRoom(s standing) bool {
 	return true
 }
 
-// hasStayed tells whether a visitor has had its time. With those who have exchanged keys
+// hasStayed reports whether a visitor has had its time. With those who have exchanged keys
 // somebody has taken pains, and be it pgod alone: too many of them a second are too much.
 func (l *lobby) hasStayed(v *visitor) bool {
 	stay := l.limits.Stay

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgo/internal/wait"
 )
 
 // comers makes visitors for a lobby.
@@ -266,14 +268,14 @@ func TestLobbyUnderFlood(t *testing.T) {
 					flood.Go(func() {
 						defer c.leave(v)
 						if v.await(ctx, c.limits.Wait) == nil {
-							wait(ctx, c.limits.Handshake)
+							_ = wait.For(ctx, c.limits.Handshake)
 						}
 					})
 				}
-				wait(ctx, time.Millisecond)
+				_ = wait.For(ctx, time.Millisecond)
 			}
 		})
-		wait(ctx, 3*time.Second)
+		_ = wait.For(ctx, 3*time.Second)
 		for n := range 6 {
 			v, begun := c.visitor(200+n, proven), time.Now()
 			if !c.enter(v) {
@@ -285,7 +287,7 @@ func TestLobbyUnderFlood(t *testing.T) {
 				t.Errorf("it was let in after %v: %v", took, err)
 			}
 			c.leave(v)
-			wait(ctx, 337*time.Millisecond)
+			_ = wait.For(ctx, 337*time.Millisecond)
 		}
 		end()
 		flood.Wait()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/printable"
+	"pgo/internal/wait"
 )
 
 // Checking an RSA signature takes a time that grows with the square of the key's length:
@@ -73,7 +74,7 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	}
 	if !s.trusts(v.addr) {
 		_, delay := s.records.of(v.source)
-		wait(ctx, delay)
+		_ = wait.For(ctx, delay)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Handshake)
 	defer cancel()
@@ -107,7 +108,7 @@ func (l *login) failed(err error) {
 		s.log.Debug("connection ended before a login", "source", source, "error", says)
 	}
 	ours := context.Cause(l.ctx)
-	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && left(err) || s.trusts(l.visitor.addr) {
+	if errors.Is(ours, errMadeRoom) || errors.Is(ours, ErrClosed) || !attempt && clientLeft(err) || s.trusts(l.visitor.addr) {
 		return
 	}
 	if delay := s.records.fails(l.visitor.source); delay == s.limits.FirstDelay {
@@ -121,8 +122,8 @@ func (s *Server) logSlowdown(v *visitor) {
 	}
 }
 
-// left tells whether a handshake ended because the client went away.
-func left(err error) bool {
+// clientLeft reports whether a handshake ended because the client went away.
+func clientLeft(err error) bool {
 	if auth := new(ssh.ServerAuthError); errors.As(err, &auth) {
 		return len(auth.Errors) == 0 // the library's word for an end before the first method
 	}

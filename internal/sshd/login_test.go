@@ -18,7 +18,7 @@ import (
 func TestOnlyKnownKeysLogIn(t *testing.T) {
 	known := newSigner(t)
 	ran := make(chan Identity, 1)
-	h := startHost(t, backend{knows: knowing(known), run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{knows: knowing(known), run: func(_ context.Context, s Command) Exit {
 		ran <- s.Identity
 		return Exit{}
 	}})
@@ -130,7 +130,7 @@ func TestOnlyPublicKeysLogIn(t *testing.T) {
 func TestUserNamesAreHarmless(t *testing.T) {
 	ran := make(chan Identity, 1)
 	known := newSigner(t)
-	h := startHost(t, backend{knows: knowing(known), run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{knows: knowing(known), run: func(_ context.Context, s Command) Exit {
 		ran <- s.Identity
 		return Exit{}
 	}})

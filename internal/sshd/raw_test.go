@@ -156,7 +156,7 @@ func (c *rawClient) exchangeKeys() error {
 
 // login authenticates with a signature at once, without asking whether the key would do.
 func (c *rawClient) login(signer ssh.Signer) error {
-	_ = c.send(append([]byte{msgServiceRequest}, text("ssh-userauth")...))
+	_ = c.send(append([]byte{msgServiceRequest}, marshalText("ssh-userauth")...))
 	if _, err := c.expect(6); err != nil {
 		return err
 	}

@@ -23,14 +23,14 @@ const patience = 20 * time.Second
 type backend struct {
 	party Party                                             // whose all keys are
 	knows func(ctx context.Context, key ssh.PublicKey) bool // nil: every key
-	run   func(ctx context.Context, s Session) Exit         // nil: status 0
+	run   func(ctx context.Context, s Command) Exit         // nil: status 0
 }
 
 func (b backend) Knows(ctx context.Context, key ssh.PublicKey) (Party, bool) {
 	return b.party, b.knows == nil || b.knows(ctx, key)
 }
 
-func (b backend) Run(ctx context.Context, s Session) Exit {
+func (b backend) Run(ctx context.Context, s Command) Exit {
 	if b.run == nil {
 		return Exit{}
 	}

@@ -117,7 +117,7 @@ func (s *session) carryOut(do func() Exit) {
 // signalNames are those of RFC 4254 section 6.10.
 var signalNames = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
 
-// IsSignal tells whether SSH has a signal of that name.
+// IsSignal reports whether SSH has a signal of that name.
 func IsSignal(name string) bool { return slices.Contains(signalNames, name) }
 
 // signal passes a signal on to a command that takes input. Another one ends with what asks
@@ -160,20 +160,20 @@ func (s *session) ignoreInput() {
 // run carries out one command line.
 func (s *session) run(line string) (exit Exit) {
 	begun := time.Now()
-	var command target.Command
+	var asked target.Command
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.server.logFault("a session", fault)
 			exit = Exit{Status: target.StatusFault, Message: "pgod has a fault; its log says more"}
 		}
-		s.logExit(command, exit, time.Since(begun))
+		s.logExit(asked, exit, time.Since(begun))
 	}()
-	command, err := s.parse(line)
+	asked, err := s.parse(line)
 	if err != nil {
 		s.ignoreInput()
 		return Exit{Status: target.StatusUsage, Message: err.Error()}
 	}
-	return s.server.backend.Run(s.ctx, s.request(command))
+	return s.server.backend.Run(s.ctx, s.command(asked))
 }
 
 func (s *session) parse(line string) (target.Command, error) {
@@ -183,27 +183,27 @@ func (s *session) parse(line string) (target.Command, error) {
 	return target.ParseCommand(line)
 }
 
-// request is the command with what of the client's it is to have.
-func (s *session) request(command target.Command) Session {
-	request := Session{
+// command gives a command what it is to have of the client's.
+func (s *session) command(asked target.Command) Command {
+	command := Command{
+		Command:  asked,
 		Identity: s.identity,
-		Command:  command,
 		Stdout:   s.channel,
 		Stderr:   s.channel.Stderr(),
 		Terminal: s.terminal,
 		Color:    s.color || s.terminal != nil,
 	}
-	operation, _ := target.Lookup(command.Scope(), command.Operation)
+	operation, _ := target.Lookup(asked.Scope(), asked.Operation)
 	if !operation.Input {
 		s.ignoreInput()
-		return request.WithoutTerminal()
+		return command.WithoutTerminal()
 	}
 	signals := make(chan string, 8)
 	s.mu.Lock()
 	s.signals = signals
 	s.mu.Unlock()
-	request.Signals, request.Stdin = signals, input{s.channel}
-	return request
+	command.Signals, command.Stdin = signals, input{s.channel}
+	return command
 }
 
 // input is what the client sends to its command.
@@ -225,13 +225,13 @@ func (i input) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// WithoutTerminal is the session for a command that uses none, whether or not the client
-// has one.
-func (s Session) WithoutTerminal() Session {
-	if s.Terminal != nil {
-		s.Stdout, s.Stderr, s.Terminal = &lines{out: s.Stdout}, &lines{out: s.Stderr}, nil
+// WithoutTerminal returns the command for one that uses no terminal, whether or not the
+// client has one.
+func (c Command) WithoutTerminal() Command {
+	if c.Terminal != nil {
+		c.Stdout, c.Stderr, c.Terminal = &lines{out: c.Stdout}, &lines{out: c.Stderr}, nil
 	}
-	return s
+	return c
 }
 
 func (s *session) logExit(c target.Command, exit Exit, took time.Duration) {

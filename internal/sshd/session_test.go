@@ -19,7 +19,7 @@ import (
 
 func TestCommand(t *testing.T) {
 	ran := make(chan target.Command, 1)
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		ran <- s.Command
 		fmt.Fprint(s.Stdout, "out")
 		fmt.Fprint(s.Stderr, "err\n")
@@ -42,7 +42,7 @@ func TestCommand(t *testing.T) {
 
 func TestAllOutputArrives(t *testing.T) {
 	const size = 10 << 20 // several windows of the channel
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		var writing sync.WaitGroup
 		for _, w := range []io.Writer{s.Stdout, s.Stderr} {
 			writing.Go(func() {
@@ -64,7 +64,7 @@ func TestAllOutputArrives(t *testing.T) {
 }
 
 func TestCommandsThatAreNone(t *testing.T) {
-	h := startHost(t, backend{run: func(context.Context, Session) Exit {
+	h := startHost(t, backend{run: func(context.Context, Command) Exit {
 		t.Error("the backend was asked")
 		return Exit{}
 	}})
@@ -84,7 +84,7 @@ func TestCommandsThatAreNone(t *testing.T) {
 
 func TestSessionHasNothingButCommands(t *testing.T) {
 	block := make(chan struct{})
-	h := startHost(t, backend{run: func(context.Context, Session) Exit {
+	h := startHost(t, backend{run: func(context.Context, Command) Exit {
 		<-block
 		return Exit{}
 	}})
@@ -145,7 +145,7 @@ func TestShellSaysWhatToWrite(t *testing.T) {
 
 func TestClientThatLeavesEndsItsCommand(t *testing.T) {
 	started, ended := make(chan struct{}, 1), make(chan struct{}, 1)
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		started <- struct{}{}
 		<-ctx.Done()
 		ended <- struct{}{}
@@ -183,7 +183,7 @@ func TestClientThatLeavesEndsItsCommand(t *testing.T) {
 
 func TestInputIsOfNoConsequence(t *testing.T) {
 	proceed := make(chan struct{})
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		select {
 		case <-proceed:
 			return Exit{Status: 7}
@@ -217,7 +217,7 @@ func TestInputIsOfNoConsequence(t *testing.T) {
 }
 
 func TestFaultInACommand(t *testing.T) {
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		if s.Command.Operation == "ping" {
 			return Exit{}
 		}
@@ -234,7 +234,7 @@ func TestFaultInACommand(t *testing.T) {
 }
 
 func TestUnauthorizedCommandsAreLogged(t *testing.T) {
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		return Exit{Status: target.StatusUnauthorized, Message: target.Unauthorized(s.Identity.User, s.Command.Service)}
 	}})
 	r := run(t, h.mustDial(t), "pgo//ps")
@@ -246,7 +246,7 @@ func TestUnauthorizedCommandsAreLogged(t *testing.T) {
 
 func TestSessionsAreBounded(t *testing.T) {
 	block := make(chan struct{})
-	h := startHost(t, backend{run: func(context.Context, Session) Exit {
+	h := startHost(t, backend{run: func(context.Context, Command) Exit {
 		<-block
 		return Exit{}
 	}}, func(l *Limits) { l.SessionsPerKey = 2 })
@@ -294,7 +294,7 @@ func TestSessionsAreBounded(t *testing.T) {
 
 func TestConnectionsThatRunNothingAreClosed(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, backend{run: func(context.Context, Session) Exit {
+	h := startHost(t, backend{run: func(context.Context, Command) Exit {
 		time.Sleep(time.Second) // longer than a connection may be idle
 		return Exit{}
 	}}, func(l *Limits) { l.Idle = 700 * time.Millisecond })
@@ -315,7 +315,7 @@ func TestConnectionsThatRunNothingAreClosed(t *testing.T) {
 
 func TestClientThatDoesNotAnswerIsGone(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		close(started)
 		<-ctx.Done()
 		close(ended)
@@ -340,7 +340,7 @@ func TestClientThatDoesNotAnswerIsGone(t *testing.T) {
 
 func TestShutdown(t *testing.T) {
 	started, block := make(chan struct{}), make(chan struct{})
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		close(started)
 		<-block
 		fmt.Fprint(s.Stdout, "done")
@@ -377,7 +377,7 @@ func TestShutdown(t *testing.T) {
 
 func TestShutdownDoesNotWaitForEver(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	h := startHost(t, backend{run: func(ctx context.Context, _ Session) Exit {
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
 		close(started)
 		<-ctx.Done()
 		close(ended)

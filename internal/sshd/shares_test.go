@@ -21,21 +21,21 @@ func takeAll(s *shares, p Party, keys int) (releases []func()) {
 	return releases
 }
 
-func of(services ...string) Party { return Party{Services: services} }
+func partyOf(services ...string) Party { return Party{Services: services} }
 
 func TestShares(t *testing.T) {
 	operators := Party{Operator: true}
 	s := testShares()
-	if got := len(takeAll(s, of("a"), 1)); got != 3 {
+	if got := len(takeAll(s, partyOf("a"), 1)); got != 3 {
 		t.Errorf("one key gets %d", got)
 	}
-	if got := len(takeAll(s, of("a"), 100)); got != 2 {
+	if got := len(takeAll(s, partyOf("a"), 100)); got != 2 {
 		t.Errorf("many keys of a service get %d more than one", got)
 	}
-	if got := len(takeAll(s, of("b"), 100)); got != 3 {
+	if got := len(takeAll(s, partyOf("b"), 100)); got != 3 {
 		t.Errorf("another service gets %d: eight of ten are for services", got)
 	}
-	if got := len(takeAll(s, of("c"), 100)); got != 0 {
+	if got := len(takeAll(s, partyOf("c"), 100)); got != 0 {
 		t.Errorf("a third service gets %d: all those for services are taken", got)
 	}
 	if got := len(takeAll(s, operators, 100)); got != 2 {
@@ -58,7 +58,7 @@ func TestShares(t *testing.T) {
 func TestSharesAreGivenBack(t *testing.T) {
 	s := testShares()
 	var releases []func()
-	for _, p := range []Party{of("a"), of("a", "b"), of("b"), {Operator: true}, {}} {
+	for _, p := range []Party{partyOf("a"), partyOf("a", "b"), partyOf("b"), {Operator: true}, {}} {
 		releases = append(releases, takeAll(s, p, 100)...)
 	}
 	for _, release := range releases {
@@ -67,7 +67,7 @@ func TestSharesAreGivenBack(t *testing.T) {
 	if s.all != 0 || s.others != 0 || len(s.byKey) != 0 || len(s.byService) != 0 {
 		t.Errorf("in the end %+v are taken", s)
 	}
-	if got := len(takeAll(s, of("a"), 100)); got != 5 {
+	if got := len(takeAll(s, partyOf("a"), 100)); got != 5 {
 		t.Errorf("what is given back is taken %d times, not 5", got)
 	}
 }
@@ -75,10 +75,10 @@ func TestSharesAreGivenBack(t *testing.T) {
 // Public keys are public: a repository can list those of another one's people.
 func TestSharesOfAKeyOfTwoServices(t *testing.T) {
 	s := testShares()
-	if got := len(takeAll(s, of("a"), 100)); got != 5 {
+	if got := len(takeAll(s, partyOf("a"), 100)); got != 5 {
 		t.Fatalf("a service gets %d", got)
 	}
-	if got := len(takeAll(s, of("a", "b"), 1)); got != 3 {
+	if got := len(takeAll(s, partyOf("a", "b"), 1)); got != 3 {
 		t.Errorf("a key of two services, one of which has taken all it may have, gets %d", got)
 	}
 }

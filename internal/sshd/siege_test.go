@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"pgo/internal/wait"
+
 	"golang.org/x/crypto/ssh"
 )
 
@@ -35,7 +37,7 @@ func (b besieged) Knows(_ context.Context, key ssh.PublicKey) (Party, bool) {
 	return party, known
 }
 
-func (b besieged) Run(ctx context.Context, s Session) Exit {
+func (b besieged) Run(ctx context.Context, s Command) Exit {
 	if s.Command.Operation == "ping" {
 		fmt.Fprintln(s.Stdout, "pong!")
 		return Exit{}
@@ -139,7 +141,7 @@ func (h *host) pingFrom(n int, key ssh.Signer) error {
 	return err
 }
 
-// idle tells whether a host counts nothing as open.
+// idle reports whether a host counts nothing as open.
 func (h *host) idle() bool {
 	h.lobby.mu.Lock()
 	visitors := len(h.lobby.inside) + len(h.lobby.waiting)
@@ -176,7 +178,7 @@ func (s *siege) soldiers(n int, part func(soldier int)) {
 		s.going.Go(func() {
 			for s.ctx.Err() == nil {
 				part(soldier)
-				wait(s.ctx, 10*time.Millisecond) // the processor is the victim's, too
+				_ = wait.For(s.ctx, 10*time.Millisecond) // the processor is the victim's, too
 			}
 		})
 	}
@@ -251,7 +253,7 @@ func (s *siege) client(n int) *ssh.Client {
 // may counts one more step of an attack, and does not let too many follow in a second.
 func (s *siege) may() bool {
 	if s.done.Add(1)%100 == 0 {
-		wait(s.ctx, 10*time.Millisecond)
+		_ = wait.For(s.ctx, 10*time.Millisecond)
 	}
 	return s.ctx.Err() == nil
 }

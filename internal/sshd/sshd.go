@@ -1,7 +1,6 @@
-// Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session
-// and hands it to a Backend, with the client's input and terminal where the command takes
-// them. It knows nothing of services and workers, and offers nothing else that SSH can do:
-// no shell, no forwarding.
+// Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session and
+// hands it to a Backend, with the client's input and terminal where the command takes them. It
+// must not know services, workers or the configuration.
 package sshd
 
 import (
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // Identity is who a connection belongs to: the holder of a key.
@@ -30,10 +30,11 @@ type Identity struct {
 	Remote      net.Addr
 }
 
-// Session is one command that a client asks for.
-type Session struct {
+// Command is one command that a client asks for, and its streams. There is one in a
+// session at the most.
+type Command struct {
+	target.Command
 	Identity Identity
-	Command  target.Command
 	// Stdout and Stderr go to the client as they are written. One goroutine may write to
 	// each of them, until Run returns.
 	Stdout, Stderr io.Writer
@@ -62,7 +63,7 @@ type Backend interface {
 	Knows(ctx context.Context, key ssh.PublicKey) (Party, bool)
 	// Run carries out one command. Whether this key may is its first question. ctx ends
 	// when the client leaves, interrupts, or pgod stops.
-	Run(ctx context.Context, s Session) Exit
+	Run(ctx context.Context, c Command) Exit
 }
 
 // Options are what a Server is made of.
@@ -146,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case err != nil:
 			// Out of files or memory, most likely: both pass.
 			s.log.Error("cannot accept a connection", "error", err)
-			wait(ctx, 100*time.Millisecond)
+			_ = wait.For(ctx, 100*time.Millisecond)
 		default:
 			s.accept(ctx, conn)
 		}
@@ -292,6 +293,13 @@ func (s *Server) stopListening() {
 	}
 }
 
+// Connections is how many connections are open, those included that have not logged in.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
 // close ends everything; the handlers see their connections end and return.
 func (s *Server) close() {
 	s.stopListening()
@@ -300,14 +308,5 @@ func (s *Server) close() {
 	for c, end := range s.open {
 		end(ErrClosed)
 		c.Close()
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"pgo/internal/backoff"
 )
 
 // maxRecords bounds of how many sources it is known how their logins went.
@@ -83,16 +85,8 @@ func (r *records) left(of record, now time.Time) int {
 
 // after is the delay that so many failures lead to.
 func (r *records) after(failures int) time.Duration {
-	if failures < r.limits.Failures {
-		return 0
-	}
-	delay := r.limits.FirstDelay
-	for range failures - r.limits.Failures {
-		if delay *= 2; delay >= r.limits.LastDelay {
-			return r.limits.LastDelay
-		}
-	}
-	return delay
+	delays := backoff.Delays{First: r.limits.FirstDelay, Last: r.limits.LastDelay}
+	return delays.After(failures - r.limits.Failures + 1)
 }
 
 func (r *records) put(source netip.Prefix, of record) {

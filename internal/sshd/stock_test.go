@@ -21,6 +21,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/target"
+	"pgo/internal/wait"
 )
 
 // stockClient is OpenSSH's, with a configuration of its own.
@@ -86,7 +87,7 @@ func writeKey(t *testing.T, name string) (string, ssh.Signer) {
 
 func TestStockClient(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		fmt.Fprintf(s.Stdout, "%q", s.Command.Args)
 		var status uint32
 		_, err := fmt.Sscan(s.Command.Service, &status)
@@ -134,7 +135,7 @@ func TestOfferedKeyIsNotTheIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	ran := make(chan Identity, 1)
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		ran <- s.Identity
 		return Exit{}
 	}})
@@ -156,7 +157,7 @@ func TestStockClientShares(t *testing.T) {
 	t.Parallel()
 	const idle = 500 * time.Millisecond
 	started, release := make(chan struct{}, 8), make(chan struct{})
-	h := startHost(t, backend{run: func(_ context.Context, s Session) Exit {
+	h := startHost(t, backend{run: func(_ context.Context, s Command) Exit {
 		if s.Command.Operation == "logs" {
 			started <- struct{}{}
 			<-release
@@ -207,8 +208,8 @@ func TestStockClientShares(t *testing.T) {
 // says nothing. Otherwise it would leave after the first question.
 func TestStockClientIsAnswered(t *testing.T) {
 	t.Parallel()
-	h := startHost(t, backend{run: func(ctx context.Context, s Session) Exit {
-		wait(ctx, 3*time.Second) // the client counts in seconds
+	h := startHost(t, backend{run: func(ctx context.Context, s Command) Exit {
+		_ = wait.For(ctx, 3*time.Second) // the client counts in seconds
 		fmt.Fprint(s.Stdout, "done")
 		return Exit{}
 	}})

@@ -22,7 +22,7 @@ type Terminal struct {
 	resized chan struct{} // holds one while the window has changed and nobody has looked
 }
 
-// maxWindow bounds columns and rows: what is larger is no terminal.
+// maxWindow bounds columns and rows: a larger one is not a terminal.
 const maxWindow = 1 << 12
 
 func newTerminal(kind string, w Window) *Terminal {

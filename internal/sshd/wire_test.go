@@ -51,8 +51,8 @@ func (r stderrRecorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// requests returns the requests of one session, after which the client closes the channel.
-func requests(rs ...ssh.Request) <-chan *ssh.Request {
+// requestsOf returns the requests of one session, after which the client closes the channel.
+func requestsOf(rs ...ssh.Request) <-chan *ssh.Request {
 	c := make(chan *ssh.Request, len(rs))
 	for _, r := range rs {
 		c <- &r
@@ -103,7 +103,7 @@ func TestOrderOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			channel := newRecorder()
 			proceed := make(chan struct{})
-			conn := testConnection(t, backend{run: func(_ context.Context, s Session) Exit {
+			conn := testConnection(t, backend{run: func(_ context.Context, s Command) Exit {
 				<-proceed // when all requests have been answered
 				fmt.Fprint(s.Stdout, "out")
 				fmt.Fprint(s.Stderr, "err")
@@ -135,12 +135,12 @@ func FuzzSessionRequests(f *testing.F) {
 	f.Add("pty-req", append([]byte{0, 0, 0, 1}, exec...), "window-change", []byte{0})
 	f.Fuzz(func(t *testing.T, kind1 string, payload1 []byte, kind2 string, payload2 []byte) {
 		commands := 0
-		conn := testConnection(t, backend{run: func(context.Context, Session) Exit {
+		conn := testConnection(t, backend{run: func(context.Context, Command) Exit {
 			commands++
 			return Exit{}
 		}})
 		channel := newRecorder()
-		conn.session(context.Background(), channel, requests(ssh.Request{Type: kind1, Payload: payload1}, ssh.Request{Type: kind2, Payload: payload2}))
+		conn.session(context.Background(), channel, requestsOf(ssh.Request{Type: kind1, Payload: payload1}, ssh.Request{Type: kind2, Payload: payload2}))
 		if commands > 1 {
 			t.Error("one session ran two commands")
 		}

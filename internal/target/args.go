@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"pgo/internal/nearest"
+	"pgo/internal/printable"
 )
 
 // Args are an operation's arguments, checked against its row of the table.
@@ -124,13 +125,13 @@ var commit = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
 func (p *argParser) positional(arg string) error {
 	switch p.operation.Positional {
 	case None:
-		return Usagef("%s takes no argument %s; %s", p.operation.Name, quote(arg), p.allowed())
+		return Usagef("%s takes no argument %s; %s", p.operation.Name, printable.Quote(arg), p.allowed())
 	case Commit:
 		if p.args.Text != "" {
 			return Usagef("%s takes one commit", p.operation.Name)
 		}
 		if !commit.MatchString(arg) {
-			return Usagef("%s is not a commit: 4 to 64 of 0 to 9 and a to f", quote(arg))
+			return Usagef("%s is not a commit: 4 to 64 of 0 to 9 and a to f", printable.Quote(arg))
 		}
 		p.args.Text = arg
 		return nil
@@ -150,7 +151,7 @@ func (p *argParser) positional(arg string) error {
 	case Services, ServiceAndCommand:
 	}
 	if !composeService.MatchString(arg) {
-		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", quote(arg))
+		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", printable.Quote(arg))
 	}
 	p.args.Services = append(p.args.Services, arg)
 	if p.operation.Positional == ServiceAndCommand {
@@ -164,7 +165,7 @@ func (p *argParser) port(arg string) error {
 		return Usagef("%s takes one compose service and one port", p.operation.Name)
 	}
 	if n, err := strconv.ParseUint(arg, 10, 16); err != nil || n == 0 {
-		return Usagef("%s is no port: a number from 1 to 65535", quote(arg))
+		return Usagef("%s is not a port: a number from 1 to 65535", printable.Quote(arg))
 	}
 	p.args.Text = arg
 	return nil
@@ -208,7 +209,7 @@ func (p *argParser) find(typed string, is func(Flag) bool) (Flag, error) {
 		if word, ok := nearest.Word(typed, p.usable()); ok {
 			near = " (did you mean " + word + "?)"
 		}
-		return Flag{}, Usagef("%s does not take %s%s; %s", p.operation.Name, quote(typed), near, p.allowed())
+		return Flag{}, Usagef("%s does not take %s%s; %s", p.operation.Name, printable.Quote(typed), near, p.allowed())
 	}
 	flag := p.operation.Flags[i]
 	if flag.OperatorOnly && !p.operator {
@@ -233,7 +234,7 @@ func (p *argParser) give(flag Flag, typed, value string, hasValue bool) error {
 		return Usagef("%s %s needs a value: %s %s", p.operation.Name, typed, flag.Long, flag.Value)
 	}
 	if flag.valid != nil && !flag.valid(value) {
-		return Usagef("%s is no value for %s %s: %s %s", quote(value), p.operation.Name, typed, flag.Long, flag.Value)
+		return Usagef("%s is not a value for %s %s: %s %s", printable.Quote(value), p.operation.Name, typed, flag.Long, flag.Value)
 	}
 	p.args.Given = append(p.args.Given, Given{flag.Long, value})
 	return nil

@@ -1,6 +1,7 @@
-// Package target knows the words that people address pgo with: the grammar
-// host:service//operation, the SSH exec line made of it, the table of operations with the
-// flags that each of them takes, and the exit statuses that come back.
+// Package target holds the words that people address pgo with: the grammar
+// host:service//operation, the SSH exec line made of it, the table of operations with their
+// flags, and the exit statuses that come back. It is shared by the client and the server, and
+// must not know how an operation is carried out.
 package target
 
 import (
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"pgo/internal/nearest"
+	"pgo/internal/printable"
 )
 
 // Target is what pgoctl is asked to do, and where.
@@ -68,7 +70,7 @@ func ParseTarget(words []string) (Target, error) {
 		return Target{}, err
 	}
 	if strings.Contains(service, ":") {
-		return Target{}, Usagef("%s names more than host and service: give the port as -p, %s", quote(words[0]), form)
+		return Target{}, Usagef("%s names more than host and service: give the port as -p, %s", printable.Quote(words[0]), form)
 	}
 	command, err := newCommand(service, operation, words[1:])
 	if err != nil {
@@ -80,7 +82,7 @@ func ParseTarget(words []string) (Target, error) {
 // noTarget is told words without a //.
 func noTarget(words []string) error {
 	word := words[0]
-	text := fmt.Sprintf("%s is no target: %s", quote(word), form)
+	text := fmt.Sprintf("%s is not a target: %s", printable.Quote(word), form)
 	host, service, ok := cutHost(word)
 	const most = 100 // of what is repeated as it was typed
 	if len(word) > most {
@@ -93,14 +95,14 @@ func noTarget(words []string) error {
 		}
 	}
 	if ok && CheckHost(host) == nil && IsService(service) {
-		return Usagef("%s names no operation: %s, for example %s//ps", quote(word), form, word)
+		return Usagef("%s names no operation: %s, for example %s//ps", printable.Quote(word), form, word)
 	}
 	return Usagef("%s, for example localhost:pgo//ps", text)
 }
 
 // noHost is told a target without a colon before the //.
 func noHost(word, place, operation string) error {
-	text := fmt.Sprintf("%s does not name a host: %s", quote(word), form)
+	text := fmt.Sprintf("%s does not name a host: %s", printable.Quote(word), form)
 	if !IsService(place) || len(operation) > len("worker restart") || !utf8.ValidString(operation) {
 		return Usagef("%s, for example localhost:pgo//ps", text)
 	}
@@ -122,7 +124,7 @@ func splitHosts(list string) ([]string, error) {
 	var hosts []string
 	for host := range strings.SplitSeq(list, ",") {
 		if host == "" {
-			return nil, Usagef("%s has a comma too many: write host,host", quote(list))
+			return nil, Usagef("%s has a comma too many: write host,host", printable.Quote(list))
 		}
 		if err := CheckHost(host); err != nil {
 			return nil, err
@@ -146,10 +148,10 @@ func ParseCommand(line string) (Command, error) {
 	}
 	service, operation, ok := strings.Cut(words[0], "//")
 	if !ok {
-		return Command{}, Usagef("%s is no command: write service//operation, for example pgo//ps", quote(words[0]))
+		return Command{}, Usagef("%s is not a command: write service//operation, for example pgo//ps", printable.Quote(words[0]))
 	}
 	if strings.Contains(service, ":") {
-		return Command{}, Usagef("%s names a host: an SSH client takes that as an argument of its own; write service//operation, for example pgo//ps", quote(words[0]))
+		return Command{}, Usagef("%s names a host: an SSH client takes that as an argument of its own; write service//operation, for example pgo//ps", printable.Quote(words[0]))
 	}
 	return newCommand(service, operation, words[1:])
 }
@@ -159,12 +161,12 @@ var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 // maxServiceName is as long as a label of a host name.
 const maxServiceName = 63
 
-// IsService tells whether a service can have that name.
+// IsService reports whether a service can have that name.
 func IsService(name string) bool { return len(name) <= maxServiceName && serviceName.MatchString(name) }
 
 func newCommand(service, operation string, args []string) (Command, error) {
 	if service != "" && !IsService(service) {
-		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", quote(service))
+		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Quote(service))
 	}
 	c := Command{Service: service, Operation: operation, Args: args}
 	if _, ok := Lookup(c.Scope(), c.Operation); !ok && len(args) > 0 {
@@ -175,7 +177,7 @@ func newCommand(service, operation string, args []string) (Command, error) {
 	}
 	for _, arg := range c.Args {
 		if !utf8.ValidString(arg) || strings.ContainsRune(arg, 0) {
-			return Command{}, Usagef("argument %s is not text: arguments are UTF-8 without NUL", quote(arg))
+			return Command{}, Usagef("argument %s is not text: arguments are UTF-8 without NUL", printable.Quote(arg))
 		}
 	}
 	if len(c.Args) == 0 {
@@ -192,13 +194,13 @@ func unknownOperation(scope Scope, typed, twoWords string) error {
 			names = append(names, o.Name)
 		}
 	}
-	what := "no operation " + quote(typed)
+	what := "no operation " + printable.Quote(typed)
 	isFirst := func(name string) bool { return strings.HasPrefix(name, typed+" ") }
 	switch {
 	case typed == "":
 		what = "no operation is given"
 	case slices.ContainsFunc(names, isFirst): // of two words
-		what = "no operation " + quote(twoWords)
+		what = "no operation " + printable.Quote(twoWords)
 		names = slices.DeleteFunc(names, func(name string) bool { return !isFirst(name) })
 	}
 	if scope == Host {
@@ -235,7 +237,7 @@ func CheckHost(host string) error {
 		return nil
 	}
 	if user, _, ok := strings.Cut(host, "@"); ok {
-		return Usagef("%s is not the name of a host: give the login name as -l %s", quote(host), quote(user))
+		return Usagef("%s is not the name of a host: give the login name as -l %s", printable.Quote(host), printable.Quote(user))
 	}
-	return Usagef("%s is neither the name of a host nor its address ([::1] for IPv6)", quote(host))
+	return Usagef("%s is neither the name of a host nor its address ([::1] for IPv6)", printable.Quote(host))
 }

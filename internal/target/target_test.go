@@ -33,12 +33,12 @@ func TestParseTarget(t *testing.T) {
 
 func TestParseTargetSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ typed, says string }{
-		{"", "is no target: write host:service//operation"},
+		{"", "is not a target: write host:service//operation"},
 		{"localhost:pgo/ps", "write host:service//operation; did you mean localhost:pgo//ps?"},
 		{"localhost:/version", "did you mean localhost://version?"},
 		{"localhost:pgo/x", "for example localhost:pgo//ps"},
 		{"web1:pgo", "names no operation: write host:service//operation, for example web1:pgo//ps"},
-		{"web1:", "is no target"},
+		{"web1:", "is not a target"},
 		{"web1//ps", "; that is host:web1//ps or web1:service//ps"},
 		{"web1//version", "; of a host itself that is web1://version"},
 		{"web1//status", "; of a service that is host:web1//status, of a host itself web1://status"},

@@ -1,4 +1,5 @@
-// Package version knows which build this is.
+// Package version reports which build this is. It imports nothing of pgo, since every other
+// package may import it.
 package version
 
 // Version is stamped by the linker: -X pgo/internal/version.Version=v1.2.3.

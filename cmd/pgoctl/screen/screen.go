@@ -1,5 +1,5 @@
-// Package screen is what `pgoctl host://top` shows on a terminal: all services of one host
-// or several, live.
+// Package screen shows `pgoctl host://top` on a terminal: all services of one host or several,
+// live. It must not know how the hosts are reached.
 package screen
 
 import (
@@ -33,7 +33,7 @@ func Read(ctx context.Context, host string, r io.Reader, updates chan<- Update) 
 	for lines.Scan() {
 		snapshot := new(hoststat.Snapshot)
 		if err := json.Unmarshal(lines.Bytes(), snapshot); err != nil {
-			return fmt.Errorf("%s sent what is no snapshot: %w", host, err)
+			return fmt.Errorf("%s sent something that is not a snapshot: %w", host, err)
 		}
 		clean(snapshot)
 		select {
@@ -54,7 +54,7 @@ type Options struct {
 	Color       bool
 }
 
-// Run shows the updates until somebody leaves, which is no error, or ctx ends, which is
+// Run shows the updates until somebody leaves, which is not an error, or ctx ends, which is
 // ctx's cause.
 func Run(ctx context.Context, updates <-chan Update, o Options) error {
 	profile := colorprofile.Ascii

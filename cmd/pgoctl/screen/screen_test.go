@@ -16,7 +16,7 @@ import (
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
-func service(name string, state hoststat.State, cpu float64, memory uint64) hoststat.Service {
+func newService(name string, state hoststat.State, cpu float64, memory uint64) hoststat.Service {
 	return hoststat.Service{
 		Name: name, State: state, Head: "0123456789", Deployed: "0123456789", DeployedAt: noon.Add(-90 * time.Second),
 		Worker: hoststat.Worker{State: "ready", PID: 7, Restarts: 1},
@@ -27,7 +27,7 @@ func service(name string, state hoststat.State, cpu float64, memory uint64) host
 	}
 }
 
-func snapshot(services ...hoststat.Service) *hoststat.Snapshot {
+func newSnapshot(services ...hoststat.Service) *hoststat.Snapshot {
 	return &hoststat.Snapshot{Time: noon, Host: hoststat.Host{Cores: 2, Load: 0.5}, Services: services}
 }
 
@@ -89,11 +89,11 @@ func (s *screen) shows(t *testing.T, parts ...string) {
 func TestTable(t *testing.T) {
 	s := newScreen(t, "web1")
 	s.shows(t, "web1", "waiting for its first answer")
-	held := service("svc-b", hoststat.Held, 12.5, 3<<20)
+	held := newService("svc-b", hoststat.Held, 12.5, 3<<20)
 	held.Head = "fedcba9876"
-	failed := service("svc-c", hoststat.Failed, 0, 1<<10)
+	failed := newService("svc-c", hoststat.Failed, 0, 1<<10)
 	failed.Usage, failed.Error = nil, "cannot pull"
-	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-a", hoststat.Running, 150, 1<<30), held, failed)})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 150, 1<<30), held, failed)})
 	s.shows(t, "load 0.50 of 2", "1 failed, 1 held, 1 running", "SERVICE", "RESTARTS",
 		"0123456 → fedcba9", "150.0%", "1.00GiB", "1/2", "1m30s", "cannot pull")
 	if got := s.names(); got != "svc-a svc-b svc-c" {
@@ -119,16 +119,16 @@ func TestTable(t *testing.T) {
 func TestDetailsFollowTheService(t *testing.T) {
 	s := newScreen(t, "web1")
 	s.press("enter") // there is nothing yet
-	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-a", hoststat.Running, 1, 1), service("svc-b", hoststat.Unwell, 2, 2))})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Unwell, 2, 2))})
 	s.press("down", "enter")
 	s.shows(t, "svc-b  unwell", "worker:    ready, pid 7, restarts: 1", "svc-b-app-1", "healthy", "svc-b-job-1", "exited")
 	// It stays the same one when others come before it.
-	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-A", hoststat.Running, 1, 1), service("svc-a", hoststat.Running, 1, 1), service("svc-b", hoststat.Down, 2, 2))})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-A", hoststat.Running, 1, 1), newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Down, 2, 2))})
 	s.shows(t, "svc-b  down")
 	s.press("esc")
 	s.shows(t, "SERVICE", "svc-a")
 	s.press("enter")
-	s.send(Update{Host: "web1", Snapshot: snapshot()}) // all are gone
+	s.send(Update{Host: "web1", Snapshot: newSnapshot()}) // all are gone
 	s.shows(t, "no services")
 	if s.left {
 		t.Error("it was left")
@@ -141,7 +141,7 @@ func TestDetailsFollowTheService(t *testing.T) {
 
 func TestHostThatIsGone(t *testing.T) {
 	s := newScreen(t, "web1", "web2")
-	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-a", hoststat.Running, 1, 1))})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1))})
 	s.send(Update{Host: "web2", Err: errors.New("cannot connect\nto it")})
 	s.shows(t, "HOST", "web2: cannot connect to it", "svc-a")
 	s.send(Update{Host: "web1", Err: errors.New("the connection was lost")})
@@ -151,7 +151,7 @@ func TestHostThatIsGone(t *testing.T) {
 // A host that says nothing any more is told apart from one whose services do nothing.
 func TestSilence(t *testing.T) {
 	s := newScreen(t, "web1")
-	s.send(Update{Host: "web1", Snapshot: snapshot(service("svc-a", hoststat.Running, 1, 1))})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1))})
 	heard := s.heard["web1"]
 	s.now = heard.Add(silence)
 	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "old") {
@@ -170,11 +170,11 @@ func TestSilence(t *testing.T) {
 // Details that are longer than the terminal can be scrolled, and no further than there are.
 func TestDetailsScroll(t *testing.T) {
 	s := newScreen(t, "web1")
-	one := service("svc-a", hoststat.Running, 1, 1)
+	one := newService("svc-a", hoststat.Running, 1, 1)
 	for i := range 50 {
 		one.Usage.Containers = append(one.Usage.Containers, hoststat.Container{Name: fmt.Sprintf("svc-a-app-%d", 100+i)})
 	}
-	s.send(Update{Host: "web1", Snapshot: snapshot(one)})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(one)})
 	s.press("enter", "pgup")
 	s.shows(t, "svc-a  running")
 	s.press("pgdown", "pgdown", "pgdown", "pgdown", "pgdown", "pgdown")
@@ -190,9 +190,9 @@ func TestScroll(t *testing.T) {
 	s := newScreen(t, "web1")
 	var all []hoststat.Service
 	for i := range 100 {
-		all = append(all, service(fmt.Sprintf("svc-%03d", i), hoststat.Running, 1, 1))
+		all = append(all, newService(fmt.Sprintf("svc-%03d", i), hoststat.Running, 1, 1))
 	}
-	s.send(Update{Host: "web1", Snapshot: snapshot(all...)})
+	s.send(Update{Host: "web1", Snapshot: newSnapshot(all...)})
 	s.press("end")
 	s.shows(t, "svc-099")
 	s.press("pgup", "pgup")
@@ -220,7 +220,7 @@ func TestRead(t *testing.T) {
 	if name := u.Snapshot.Services[0].Name; u.Host != "web1" || strings.Contains(name, "\x1b") {
 		t.Errorf("it read %q of %q", name, u.Host)
 	}
-	if err := Read(context.Background(), "web1", strings.NewReader("pong!\n"), updates); err == nil || !strings.Contains(err.Error(), "web1 sent what is no snapshot") {
+	if err := Read(context.Background(), "web1", strings.NewReader("pong!\n"), updates); err == nil || !strings.Contains(err.Error(), "web1 sent something that is not a snapshot") {
 		t.Errorf("what is no snapshot: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

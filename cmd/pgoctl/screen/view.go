@@ -111,7 +111,7 @@ type column struct {
 var columns = []column{
 	{"SERVICE", false, func(_ *model, r row) string { return r.name }},
 	{"STATE", false, func(_ *model, r row) string { return painted(r.service.State.Level(), string(r.service.State)) }},
-	{"COMMIT", false, func(_ *model, r row) string { return commit(r.service) }},
+	{"COMMIT", false, func(_ *model, r row) string { return shownCommit(r.service) }},
 	{"CPU", true, func(_ *model, r row) string {
 		if r.service.Usage == nil {
 			return "-"
@@ -144,7 +144,7 @@ func (m *model) columns() []column {
 	return columns
 }
 
-func commit(s hoststat.Service) string {
+func shownCommit(s hoststat.Service) string {
 	switch {
 	case s.Deployed == "":
 		return "-"
@@ -239,7 +239,7 @@ func (m *model) detailed(r row) []string {
 	if len(m.hosts) > 1 {
 		say("host", r.host)
 	}
-	say("commit", commit(s))
+	say("commit", shownCommit(s))
 	if !s.DeployedAt.IsZero() {
 		say("deployed", m.age(r.host, s.DeployedAt)+" ago")
 	}
