@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"pgo/internal/gitserver"
+	"pgo/internal/policy"
 	"pgo/proto"
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // serviceConfig is the entry as the packages below want it.

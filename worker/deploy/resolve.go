@@ -10,10 +10,10 @@ import (
 	"slices"
 	"time"
 
+	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // candidate is a commit on its way to be deployed.

@@ -17,9 +17,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/policy"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // Config is what a Service needs to know; immutable.
