@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pgo/internal/ports"
 )
 
 const everyKey = `
@@ -73,7 +75,7 @@ func TestEveryKey(t *testing.T) {
 				{"http://*.Example.org:8080/a/", "http", "*.example.org", 8080, "/a", []Target{{"web", 80}}},
 				{"web.example.org", "https", "web.example.org", 443, "", []Target{{"web", 80}, {"web2", 81}}},
 			},
-			Ports:    []PortRange{{8080, 8080}, {5005, 5010}, {9000, 9010}},
+			Ports:    []ports.Range{ports.One(8080), {First: 5005, Last: 5010}, {First: 9000, Last: 9010}},
 			Networks: []string{"reverse_proxy"},
 			Import:   "caddy/Caddyfile-import",
 			Reload:   Reload{"caddy", []string{"caddy", "reload", "--config", "/etc/caddy/Caddyfile"}},

@@ -5,8 +5,9 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+
+	"pgo/internal/ports"
 )
 
 // claims remembers who was the first to have something.
@@ -174,7 +175,7 @@ func checkUsers(services []placed) {
 // checkURLs finds URLs, and target hosts on the proxy's networks, that two services want, and
 // ports that are to speak HTTP and HTTPS.
 func checkURLs(services []placed) {
-	urls, hosts, ports := claims{}, claims{}, claims{}
+	urls, hosts, protocols := claims{}, claims{}, claims{}
 	for _, s := range services {
 		for _, route := range s.URLs {
 			at := s.at.key("urls").key(route.URL)
@@ -182,8 +183,8 @@ func checkURLs(services []placed) {
 				at.complain(wrong("", "%s has this URL already", first.who()))
 			}
 			other := map[string]string{"http": "https", "https": "http"}[route.Scheme]
-			ports.take(fmt.Sprint(route.Scheme, route.Port), s)
-			if first, taken := ports[fmt.Sprint(other, route.Port)]; taken && route.Host != "" {
+			protocols.take(fmt.Sprint(route.Scheme, route.Port), s)
+			if first, taken := protocols[fmt.Sprint(other, route.Port)]; taken && route.Host != "" {
 				at.complain(wrong("write the same for both, or another port", "port %d is for %s:// here, and %s has it for %s://", route.Port, route.Scheme, first.who(), other))
 			}
 			for _, target := range route.Targets {
@@ -200,15 +201,15 @@ func checkURLs(services []placed) {
 func (r *reader) checkPorts(services []placed) {
 	var owners [65536]int // who has the port: its place in services, counted from 1
 	for i, s := range services {
-		for j, ports := range s.Ports {
+		for j, asked := range s.Ports {
 			if r.full() {
 				return
 			}
 			at := s.at.key("ports").element(j)
-			if ssh := r.opts.SSHPort; ports.overlaps(PortRange{ssh, ssh}) && ssh != 0 {
+			if ssh := r.opts.SSHPort; ssh != 0 && asked.Overlaps(ports.One(ssh)) {
 				at.complain(wrong("", "port %d is pgod's own, for SSH", ssh))
 			}
-			shared := ports.claim(&owners, i+1)
+			shared := claim(asked, &owners, i+1)
 			for _, owner := range slices.Sorted(maps.Keys(shared)) {
 				if r.full() {
 					return
@@ -220,7 +221,7 @@ func (r *reader) checkPorts(services []placed) {
 }
 
 // claim gives the ports that nobody has to an owner, and returns those of others.
-func (r PortRange) claim(owners *[65536]int, owner int) (shared map[int][]PortRange) {
+func claim(r ports.Range, owners *[65536]int, owner int) (shared map[int][]ports.Range) {
 	if r.First == 0 {
 		return nil
 	}
@@ -235,34 +236,18 @@ func (r PortRange) claim(owners *[65536]int, owner int) (shared map[int][]PortRa
 			port++
 		}
 		if shared == nil {
-			shared = map[int][]PortRange{}
+			shared = map[int][]ports.Range{}
 		}
-		shared[other] = append(shared[other], PortRange{first, port})
+		shared[other] = append(shared[other], ports.Range{First: first, Last: port})
 	}
 	return shared
 }
 
 // firstOf names ranges, and never more of them than one can read.
-func firstOf(ranges []PortRange) string {
+func firstOf(ranges []ports.Range) string {
 	const most = 4
-	var texts []string
-	for _, r := range ranges[:min(len(ranges), most)] {
-		texts = append(texts, r.String())
-	}
 	if len(ranges) > most {
-		texts = append(texts, "…")
+		return ports.Join(ranges[:most]) + ", …"
 	}
-	return strings.Join(texts, ", ")
-}
-
-// String is the range as it is written in ports.
-func (r PortRange) String() string {
-	if r.First == r.Last {
-		return strconv.Itoa(r.First)
-	}
-	return fmt.Sprintf("%d-%d", r.First, r.Last)
-}
-
-func (r PortRange) overlaps(other PortRange) bool {
-	return r.First <= other.Last && other.First <= r.Last && r.First != 0 && other.First != 0
+	return ports.Join(ranges)
 }

@@ -9,6 +9,7 @@ import (
 
 	"pgo/internal/gitserver"
 	"pgo/internal/nearest"
+	"pgo/internal/ports"
 )
 
 // Complaints returns what is wrong with entries of Limits.Allow that lift nothing,
@@ -73,7 +74,7 @@ func complaint(entry string) string {
 
 // isPort tells whether a refusal of the rule for ports could name that.
 func isPort(value string) bool {
-	asked, ok := parsePorts(value)
+	asked, ok := ports.Parse(value)
 	return value == "any" || ok && asked.String() == value
 }
 

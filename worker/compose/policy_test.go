@@ -3,7 +3,6 @@ package compose_test
 import (
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"pgo/internal/policy"
+	"pgo/internal/ports"
 	"pgo/worker/compose"
 )
 
@@ -113,13 +113,13 @@ func (c *testCase) set(t *testing.T, setting string) {
 	}
 }
 
-func portRange(t *testing.T, text string) policy.PortRange {
+func portRange(t *testing.T, text string) ports.Range {
 	t.Helper()
-	var p policy.PortRange
-	if n, _ := fmt.Sscanf(text, "%d-%d", &p.First, &p.Last); n == 1 {
-		p.Last = p.First
+	r, ok := ports.Parse(text)
+	if !ok {
+		t.Fatalf("%q is not a range of ports", text)
 	}
-	return p
+	return r
 }
 
 // model is what the real compose resolves the case's files to.
