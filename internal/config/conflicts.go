@@ -3,10 +3,10 @@ package config
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
+	"pgo/internal/policy"
 	"pgo/internal/ports"
 )
 
@@ -121,31 +121,21 @@ func checkImports(services []placed) {
 	}
 }
 
-// checkAllow warns of entries that hand over this host's engine. Where the service has
-// another engine they hand over that one, and a rootless engine is not root.
+// checkAllow warns of entries that are needless, and of those that hand over this host's
+// engine. Where the service has another engine they hand over that one, and a rootless
+// engine is not root.
 func checkAllow(services []placed) {
 	for _, s := range services {
 		for i, entry := range s.Allow {
-			dir, bind := strings.CutPrefix(entry, "bind:")
-			if s.DockerHost == "" && (entry == "privileged" || entry == "use_api_socket" || bind && reachesEngine(dir)) {
-				s.at.key("allow").element(i).warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
+			at := s.at.key("allow").element(i)
+			if why, needless := policy.Complaint(entry); needless {
+				at.warn(wrong("leave it out", "%s", why))
+			}
+			if s.DockerHost == "" && policy.HandsOverEngine(entry) {
+				at.warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
 			}
 		}
 	}
-}
-
-// reachesEngine tells whether a path is an engine's socket, or a directory that holds one.
-func reachesEngine(path string) bool {
-	switch filepath.Base(path) {
-	case "docker.sock", "containerd.sock":
-		return true
-	}
-	for _, socket := range []string{"/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"} {
-		if strings.HasPrefix(socket, path+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // checkGates warns of services whose deploy has no time to become healthy.
