@@ -100,11 +100,19 @@ func checkKeys(s placed) {
 	}
 }
 
-// checkGitKey finds a key for a repository that is not read over SSH.
+// checkGitKey finds a key for a repository that is not read over SSH, and one that is and
+// has none.
 func checkGitKey(at value, repository SecretURL) {
 	scheme, _, ok := strings.Cut(repository.String(), "://")
-	if key := at.key("git_key"); key.raw != nil && ok && scheme != "ssh" {
+	key := at.key("git_key")
+	switch {
+	case !ok:
+	case scheme != "ssh" && key.raw != nil:
 		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
+	case scheme == "ssh" && key.raw == nil:
+		at.key("repository").complain(wrong("set git_key to the path of a deploy key", "the repository is read over ssh, which needs a key"))
+	case scheme == "ssh" && repository.hasPassword():
+		at.key("repository").complain(wrong("take the password out", "ssh takes the key in git_key and not a password"))
 	}
 }
 

@@ -174,7 +174,7 @@ func gitKey(refs references) func(string) (Secret, error) {
 		if err != nil {
 			return Secret{}, err
 		}
-		_, err = ssh.ParseRawPrivateKey([]byte(key))
+		_, err = ssh.ParsePrivateKey([]byte(key)) // as the worker does
 		if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
 			return Secret{}, wrong("ssh-keygen -p -f "+path+" removes it", "%s is protected by a passphrase", path)
 		}
