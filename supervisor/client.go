@@ -346,14 +346,11 @@ func configuration(s config.Service) *proto.ConfigureRequest {
 
 // limits is what the operator grants to the service.
 func (s *Supervisor) limits(service config.Service, account account) *proto.Limits {
-	l := &proto.Limits{
+	return &proto.Limits{
 		Root:      account.uid == 0,
+		Ports:     proto.PortRanges(service.Ports),
 		Networks:  service.Networks,
 		Allow:     service.Allow,
 		Forbidden: append([]string{s.opts.Dir, s.opts.SocketDir}, s.opts.Forbidden...),
 	}
-	for _, ports := range service.Ports {
-		l.Ports = append(l.Ports, protoPort(ports))
-	}
-	return l
 }

@@ -7,6 +7,7 @@ import (
 	protobuf "google.golang.org/protobuf/proto"
 
 	"pgo/internal/config"
+	"pgo/internal/ports"
 	"pgo/proto"
 )
 
@@ -54,7 +55,7 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 func TestLimits(t *testing.T) {
 	s := &Supervisor{opts: Options{Dir: "/var/lib/pgo", SocketDir: "/run/pgo/1", Forbidden: []string{"/etc/pgo.toml"}}}
 	service := config.Service{
-		Ports:    []config.PortRange{{First: 80, Last: 80}, {First: 9000, Last: 9010}},
+		Ports:    []ports.Range{{First: 80, Last: 80}, {First: 9000, Last: 9010}},
 		Networks: []string{"proxy"},
 		Allow:    []string{"bind:/srv/data"},
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pgo/internal/caddyfile"
 	"pgo/internal/config"
+	"pgo/internal/ports"
 	"pgo/proto"
 )
 
@@ -22,16 +23,14 @@ const adjustTimeout = 10 * time.Second
 func neighbours(service config.Service, all []config.Service, sshPort int) *proto.Neighbours {
 	n := &proto.Neighbours{Reserved: map[string]string{}}
 	if sshPort != 0 {
-		n.Granted = append(n.Granted, protoPort(config.PortRange{First: sshPort, Last: sshPort}))
+		n.Granted = proto.PortRanges([]ports.Range{ports.One(sshPort)})
 	}
 	for _, other := range all {
 		if other.Name == service.Name {
 			continue
 		}
 		n.Services = append(n.Services, other.Name)
-		for _, ports := range other.Ports {
-			n.Granted = append(n.Granted, protoPort(ports))
-		}
+		n.Granted = append(n.Granted, proto.PortRanges(other.Ports)...)
 		for _, route := range other.URLs {
 			for _, target := range route.Targets {
 				n.Reserved[strings.ToLower(target.Host)] = other.Name
@@ -49,19 +48,15 @@ func neighbours(service config.Service, all []config.Service, sshPort int) *prot
 
 // unusualPorts has the URLs at whose ports no proxy listens by itself.
 func unusualPorts(all []config.Service) map[string]uint32 {
-	ports := map[string]uint32{}
+	unusual := map[string]uint32{}
 	for _, service := range all {
 		for _, route := range service.URLs {
 			if route.Port != 80 && route.Port != 443 {
-				ports[route.URL] = uint32(route.Port)
+				unusual[route.URL] = uint32(route.Port)
 			}
 		}
 	}
-	return ports
-}
-
-func protoPort(r config.PortRange) *proto.PortRange {
-	return &proto.PortRange{First: uint32(r.First), Last: uint32(r.Last)}
+	return unusual
 }
 
 // neighbourhood holds the newest neighbours of an instance. Who applies the

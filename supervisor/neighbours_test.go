@@ -12,6 +12,7 @@ import (
 
 	"pgo/internal/caddyfile"
 	"pgo/internal/config"
+	"pgo/internal/ports"
 	"pgo/internal/procgroup"
 	"pgo/proto"
 )
@@ -19,12 +20,12 @@ import (
 var (
 	webService = config.Service{
 		Name:  "web",
-		Ports: []config.PortRange{{First: 8080, Last: 8080}},
+		Ports: []ports.Range{{First: 8080, Last: 8080}},
 		URLs:  []config.Route{{URL: "web.example.org", Targets: []config.Target{{Host: "Front", Port: 80}, {Host: "front2", Port: 80}}}},
 	}
 	dbService = config.Service{
 		Name:  "db",
-		Ports: []config.PortRange{{First: 5432, Last: 5440}},
+		Ports: []ports.Range{{First: 5432, Last: 5440}},
 		URLs:  []config.Route{{URL: "db.example.org", Targets: []config.Target{{Host: "db", Port: 80}}}},
 	}
 	shopService = config.Service{Name: "shop"}

@@ -7,11 +7,10 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
-	"pgo/internal/config"
 	"pgo/internal/hoststat"
+	"pgo/internal/ports"
 	"pgo/internal/printable"
 	"pgo/internal/sockets"
 	"pgo/internal/sshd"
@@ -30,16 +29,15 @@ const maxUsedPorts = 1000
 // an interface of pgo. Its ports are granted to one, or to nobody, and used by one, or
 // by nobody.
 type portJSON struct {
-	First     int      `json:"first"`
-	Last      int      `json:"last"`                 // the same as first, unless nobody uses these
-	Granted   string   `json:"granted_to,omitempty"` // a service, or (pgod)
-	Protocol  string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
-	Addresses []string `json:"addresses,omitempty"`  // of the host, that it is used at
-	Service   string   `json:"used_by,omitempty"`    // a service, or (pgod)
-	Container string   `json:"container,omitempty"`  // of that service
-	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does that for a service
-	PID       int      `json:"pid,omitempty"`        // of the program
-	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
+	ports.Range          // of one port, unless nobody uses these
+	Granted     string   `json:"granted_to,omitempty"` // a service, or (pgod)
+	Protocol    string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
+	Addresses   []string `json:"addresses,omitempty"`  // of the host, that it is used at
+	Service     string   `json:"used_by,omitempty"`    // a service, or (pgod)
+	Container   string   `json:"container,omitempty"`  // of that service
+	Program     string   `json:"program,omitempty"`    // that uses it, unless the engine does that for a service
+	PID         int      `json:"pid,omitempty"`        // of the program
+	Conflict    string   `json:"conflict,omitempty"`   // what is wrong, in words
 
 	passing bool // the port may be one that the kernel gave out for a moment
 }
@@ -49,26 +47,20 @@ func (s *Supervisor) showPorts(_ context.Context, session sshd.Command, args tar
 	s.mu.Lock()
 	sshPort := s.sshPort
 	s.mu.Unlock()
-	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
+	all := portRows(services, sshPort, sockets.Listening(), sockets.Programs)
 	free := freeOf(all)
 	if args.Has("--json") {
 		return say(session, encode(struct {
-			Ports []portJSON  `json:"ports"`
-			Free  []rangeJSON `json:"free"`
+			Ports []portJSON    `json:"ports"`
+			Free  []ports.Range `json:"free"`
 		}{all, free}))
 	}
 	return say(session, portsTable(all).text(session.Color)+freeText(free))
 }
 
-// rangeJSON is the ports from first to last, both included.
-type rangeJSON struct {
-	First int `json:"first"`
-	Last  int `json:"last"`
-}
-
 // freeOf are the ports that are in none of the rows: granted to nobody, and used by
 // nobody that is known.
-func freeOf(all []portJSON) []rangeJSON {
+func freeOf(all []portJSON) []ports.Range {
 	const highest = 65535
 	var taken [highest + 2]bool
 	for _, row := range all {
@@ -77,10 +69,10 @@ func freeOf(all []portJSON) []rangeJSON {
 		}
 	}
 	taken[0], taken[highest+1] = true, true
-	free := []rangeJSON{}
+	free := []ports.Range{}
 	for port := 1; port <= highest; port++ {
 		if !taken[port] && taken[port-1] {
-			free = append(free, rangeJSON{First: port})
+			free = append(free, ports.Range{First: port})
 		}
 		if !taken[port] && taken[port+1] {
 			free[len(free)-1].Last = port
@@ -93,10 +85,10 @@ func freeOf(all []portJSON) []rangeJSON {
 const maxFree = 20
 
 // freeText tells below the table what there is to be granted.
-func freeText(free []rangeJSON) string {
+func freeText(free []ports.Range) string {
 	var texts []string
 	for _, r := range free[:min(len(free), maxFree)] {
-		texts = append(texts, rangeText(r.First, r.Last))
+		texts = append(texts, r.String())
 	}
 	if more := len(free) - maxFree; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more ranges, which --json has", more))
@@ -104,16 +96,9 @@ func freeText(free []rangeJSON) string {
 	return "\nfree, since granted to nobody and not in use: " + orNone(strings.Join(texts, ", ")) + "\n"
 }
 
-func rangeText(first, last int) string {
-	if first == last {
-		return strconv.Itoa(first)
-	}
-	return fmt.Sprintf("%d-%d", first, last)
-}
-
-// ports is who owns which host port: what the configuration grants, beside what is in
+// portRows is who owns which host port: what the configuration grants, beside what is in
 // use, by whomever.
-func ports(services []seen, sshPort int, listeners []sockets.Socket, programs func([]sockets.Socket) map[sockets.Socket]sockets.Program) []portJSON {
+func portRows(services []seen, sshPort int, listeners []sockets.Socket, programs func([]sockets.Socket) map[sockets.Socket]sockets.Program) []portJSON {
 	grants := grantsOf(services, sshPort)
 	uses := containerUses(services)
 	var others []sockets.Socket
@@ -147,7 +132,7 @@ func ports(services []seen, sshPort int, listeners []sockets.Socket, programs fu
 
 // grant is a range of host ports, and whose it is.
 type grant struct {
-	config.PortRange
+	ports.Range
 	owner string
 }
 
@@ -156,7 +141,7 @@ type grants []grant
 func grantsOf(services []seen, sshPort int) grants {
 	var all grants
 	if sshPort != 0 {
-		all = append(all, grant{config.PortRange{First: sshPort, Last: sshPort}, ownPort})
+		all = append(all, grant{ports.One(sshPort), ownPort})
 	}
 	for _, s := range services {
 		for _, r := range s.service.Ports {
@@ -191,7 +176,7 @@ func (g grants) unused(uses []portJSON) []portJSON {
 			case open:
 				all[len(all)-1].Last = port
 			default:
-				all, open = append(all, portJSON{First: port, Last: port, Granted: one.owner}), true
+				all, open = append(all, portJSON{Range: ports.One(port), Granted: one.owner}), true
 			}
 		}
 	}
@@ -209,8 +194,7 @@ func containerUses(services []seen) []portJSON {
 				continue
 			}
 			uses = append(uses, portJSON{
-				First: int(p.GetPort()), Last: int(p.GetPort()),
-				Protocol: brief(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
+				Range: ports.One(int(p.GetPort())), Protocol: brief(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
 				Service: s.service.Name, Container: brief(p.GetContainer()),
 			})
 		}
@@ -249,7 +233,7 @@ func (p portJSON) serves(l sockets.Socket) bool {
 
 // programUse is the use of a port by a program of this host.
 func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
-	use := portJSON{First: l.Port, Last: l.Port, Protocol: l.Protocol, Addresses: []string{l.IP}}
+	use := portJSON{Range: ports.One(l.Port), Protocol: l.Protocol, Addresses: []string{l.IP}}
 	if l.Port == sshPort && l.Protocol == "tcp" && by.PID == os.Getpid() {
 		use.Service = ownPort
 		return use
@@ -302,7 +286,7 @@ func conflict(use portJSON, services []seen) string {
 func portsTable(all []portJSON) table {
 	t := table{texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
-		row := texts(rangeText(p.First, p.Last), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		row := texts(p.String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
 		t = append(t, append(row, cell{p.Conflict, hoststat.Bad}))
 	}
 	return t

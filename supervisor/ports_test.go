@@ -8,16 +8,17 @@ import (
 	"testing"
 
 	"pgo/internal/config"
+	"pgo/internal/ports"
 	"pgo/internal/sockets"
 	"pgo/proto"
 )
 
-func granted(name string, ports ...config.PortRange) seen {
-	return seen{config.Service{Name: name, Ports: ports}, snapshot{state: ready, report: &proto.State{}}}
+func granted(name string, all ...ports.Range) seen {
+	return seen{config.Service{Name: name, Ports: all}, snapshot{state: ready, report: &proto.State{}}}
 }
 
-func (s seen) uses(ports ...*proto.UsedPort) seen {
-	s.report = &proto.State{Ports: ports}
+func (s seen) uses(all ...*proto.UsedPort) seen {
+	s.report = &proto.State{Ports: all}
 	return s
 }
 
@@ -35,7 +36,7 @@ func used(ip string, port int, protocol, container string) *proto.UsedPort {
 
 func TestPorts(t *testing.T) {
 	services := []seen{
-		granted("db", config.PortRange{First: 5432, Last: 5432}, config.PortRange{First: 9000, Last: 9005}).uses(
+		granted("db", ports.One(5432), ports.Range{First: 9000, Last: 9005}).uses(
 			used("127.0.0.1", 5432, "tcp", "db-1"),
 			used("", 7000, "tcp", "db-1"),
 			used("0.0.0.0", 8081, "tcp", "db-1"),
@@ -43,8 +44,8 @@ func TestPorts(t *testing.T) {
 			used("0.0.0.0", 70000, "tcp", "no port"), used("0.0.0.0", 0, "tcp", "no port"),
 		),
 		granted("free").uses(used("0.0.0.0", 6000, "udp", "free-1")).onHost("f1", "free-bare", "both", "free-lies", "", "no ID"),
-		granted("host", config.PortRange{First: 23, Last: 23}).onHost("h1", "host-bare", "both", "host-lies"),
-		granted("web", config.PortRange{First: 8080, Last: 8082}),
+		granted("host", ports.One(23)).onHost("h1", "host-bare", "both", "host-lies"),
+		granted("web", ports.Range{First: 8080, Last: 8082}),
 	}
 	listeners := []sockets.Socket{
 		{IP: "127.0.0.1", Port: 2222, Protocol: "tcp"}, // pgod
@@ -76,7 +77,7 @@ func TestPorts(t *testing.T) {
 			listeners[12]: {PID: 13, Name: "smtpd", Container: "both"}, listeners[13]: {PID: 14, Name: "other", Container: "o1"},
 		}
 	}
-	all := ports(services, 2222, listeners, programs)
+	all := portRows(services, 2222, listeners, programs)
 	want := `
 PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         CONFLICT
 22         -        -        tcp       0.0.0.0     cupsd (pid 9)                -
@@ -113,7 +114,7 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 func TestFreePorts(t *testing.T) {
 	rows := func(pairs ...int) (all []portJSON) {
 		for n := 0; n < len(pairs); n += 2 {
-			all = append(all, portJSON{First: pairs[n], Last: pairs[n+1]})
+			all = append(all, portJSON{Range: ports.Range{First: pairs[n], Last: pairs[n+1]}})
 		}
 		return all
 	}
@@ -121,9 +122,9 @@ func TestFreePorts(t *testing.T) {
 		rows []portJSON
 		want string
 	}{
-		{nil, "[{1 65535}]"},
-		{rows(1, 1, 65535, 65535), "[{2 65534}]"},
-		{rows(80, 80, 22, 30, 25, 27, 82, 82, 80, 80), "[{1 21} {31 79} {81 81} {83 65535}]"},
+		{nil, "[1-65535]"},
+		{rows(1, 1, 65535, 65535), "[2-65534]"},
+		{rows(80, 80, 22, 30, 25, 27, 82, 82, 80, 80), "[1-21 31-79 81 83-65535]"},
 		{rows(1, 65535), "[]"},
 	} {
 		if got := fmt.Sprint(freeOf(test.rows)); got != test.want {
@@ -145,7 +146,7 @@ func TestFreePorts(t *testing.T) {
 
 // Nothing granted, nothing used: an empty list, and not null.
 func TestNoPorts(t *testing.T) {
-	if got := encode(ports(nil, 0, nil, sockets.Programs)); got != "[]\n" {
+	if got := encode(portRows(nil, 0, nil, sockets.Programs)); got != "[]\n" {
 		t.Errorf("got %s", got)
 	}
 }
@@ -156,7 +157,7 @@ func TestPortsAreBounded(t *testing.T) {
 	for n := range 5 * maxUsedPorts {
 		many = append(many, used("0.0.0.0", 1+n, "tcp", strings.Repeat("x", 1000)))
 	}
-	all := ports([]seen{granted("web").uses(many...)}, 0, nil, sockets.Programs)
+	all := portRows([]seen{granted("web").uses(many...)}, 0, nil, sockets.Programs)
 	if len(all) != maxUsedPorts {
 		t.Errorf("%d ports are shown", len(all))
 	}

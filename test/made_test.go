@@ -13,12 +13,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/policy"
 	"pgo/internal/target"
 	"pgo/test/rig"
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // misreading is a compose that reads a model in another way than it was checked, as

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"pgo/internal/policy"
 	"pgo/test/rig"
 	"pgo/worker/deploy"
-	"pgo/worker/policy"
 )
 
 // Each of these got past pgo once, or would have hurt the engine. Each is refused

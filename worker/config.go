@@ -5,11 +5,11 @@ import (
 	"time"
 
 	"pgo/internal/gitserver"
+	"pgo/internal/policy"
 	"pgo/proto"
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // serviceConfig is the entry as the packages below want it.
@@ -33,7 +33,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		Gate:     time.Duration(r.GetGateMs()) * time.Millisecond,
 		Limits: policy.Limits{
 			Root:      r.GetLimits().GetRoot(),
-			Ports:     portRanges(r.GetLimits().GetPorts()),
+			Ports:     proto.Ranges(r.GetLimits().GetPorts()),
 			Networks:  r.GetLimits().GetNetworks(),
 			Allow:     r.GetLimits().GetAllow(),
 			Forbidden: r.GetLimits().GetForbidden(),
@@ -66,17 +66,9 @@ func submoduleServers(allow []string) []string {
 	return servers
 }
 
-func portRanges(ranges []*proto.PortRange) []policy.PortRange {
-	var all []policy.PortRange
-	for _, r := range ranges {
-		all = append(all, policy.PortRange{First: int(r.GetFirst()), Last: int(r.GetLast())})
-	}
-	return all
-}
-
 // neighbours is what the host has beside the service.
 func neighbours(n *proto.Neighbours) deploy.Neighbours {
 	return deploy.Neighbours{
-		Services: n.GetServices(), Granted: portRanges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet(), Ports: n.GetPorts(),
+		Services: n.GetServices(), Granted: proto.Ranges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet(), Ports: n.GetPorts(),
 	}
 }

@@ -43,7 +43,7 @@ func TestCheckTellsEverything(t *testing.T) {
 		t.Fatalf("no mistakes: %v", err)
 	}
 	want := []string{
-		`DIR/pgo.toml:2: pgod.operator_keys: DIR/operators:1: no public SSH key; write one as it stands in a .pub file`,
+		`DIR/pgo.toml:2: pgod.operator_keys: DIR/operators:1: it is not a public key; write one as it stands in a .pub file`,
 		`DIR/pgo.toml:7: services[0] "web": brunch: unknown key; did you mean "branch"?`,
 		`DIR/pgo.d/a.toml:5: services[0] "a": ports[0]: service "web" (DIR/pgo.toml:3) has 80 already`,
 		`DIR/pgo.d/a.toml:6: services[0] "a": urls."a.example.org/%": a % in the path; write a prefix without`,

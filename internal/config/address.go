@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"pgo/internal/ports"
 )
 
 var (
@@ -67,7 +69,7 @@ func parseTrusted(text string) (netip.Prefix, error) {
 }
 
 // parsePortRange takes n, n-m, or n/x for n up to and including n+x.
-func parsePortRange(text string) (PortRange, error) {
+func parsePortRange(text string) (ports.Range, error) {
 	separator := strings.IndexAny(text, "-/")
 	firstText, lastText := text, text
 	if separator >= 0 {
@@ -75,17 +77,17 @@ func parsePortRange(text string) (PortRange, error) {
 	}
 	first, ok := parsePort(firstText)
 	last, err := strconv.ParseUint(lastText, 10, 16)
-	r := PortRange{first, int(last)}
+	r := ports.Range{First: first, Last: int(last)}
 	if separator >= 0 && text[separator] == '/' {
 		r.Last += first
 	}
 	switch {
 	case strings.Contains(text, ":"):
-		return PortRange{}, wrong("write the host's port alone", "%s maps ports", quote(text))
+		return ports.Range{}, wrong("write the host's port alone", "%s maps ports", quote(text))
 	case !ok || err != nil || r.Last > 65535:
-		return PortRange{}, wrong(`write "8080", "9000-9010", or "5005/5" for 5005 to 5010`, "%s is no range of ports from 1 to 65535", quote(text))
+		return ports.Range{}, wrong(`write "8080", "9000-9010", or "5005/5" for 5005 to 5010`, "%s is no range of ports from 1 to 65535", quote(text))
 	case r.Last < r.First:
-		return PortRange{}, wrong("", "%s ends before it begins", quote(text))
+		return ports.Range{}, wrong("", "%s ends before it begins", quote(text))
 	}
 	return r, nil
 }

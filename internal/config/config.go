@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"pgo/internal/ports"
 )
 
 // Config is what the configuration files say, for this machine.
@@ -40,10 +42,10 @@ type Service struct {
 	Profiles   []string
 	Ignore     bool
 	Env        []EnvVar
-	URLs       []Route     // sorted by the text of their URL
-	Ports      []PortRange // empty: all but those granted to others
-	Networks   []string    // empty: all
-	Import     string      // path in the repository; empty: no snippet is written
+	URLs       []Route       // sorted by the text of their URL
+	Ports      []ports.Range // empty: all but those granted to others
+	Networks   []string      // empty: all
+	Import     string        // path in the repository; empty: no snippet is written
 	Reload     Reload
 	Registries []Registry
 	GitKey     Secret // the private key itself, in PEM; empty: none
@@ -70,9 +72,6 @@ type Registry struct {
 	User     string
 	Password Secret
 }
-
-// PortRange is the host ports from First to Last, both included.
-type PortRange struct{ First, Last int }
 
 // Route is one entry of urls: a public address and the containers behind it.
 type Route struct {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pgo/internal/ports"
 )
 
 const everyKey = `
@@ -73,7 +75,7 @@ func TestEveryKey(t *testing.T) {
 				{"http://*.Example.org:8080/a/", "http", "*.example.org", 8080, "/a", []Target{{"web", 80}}},
 				{"web.example.org", "https", "web.example.org", 443, "", []Target{{"web", 80}, {"web2", 81}}},
 			},
-			Ports:    []PortRange{{8080, 8080}, {5005, 5010}, {9000, 9010}},
+			Ports:    []ports.Range{ports.One(8080), {First: 5005, Last: 5010}, {First: 9000, Last: 9010}},
 			Networks: []string{"reverse_proxy"},
 			Import:   "caddy/Caddyfile-import",
 			Reload:   Reload{"caddy", []string{"caddy", "reload", "--config", "/etc/caddy/Caddyfile"}},
@@ -308,7 +310,7 @@ func TestLoadReportsEveryFile(t *testing.T) {
 	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot be read: it is no regular file
 DIR/pgo.d/large.toml: larger than 1 MiB
 DIR/pgo.toml:5: services[0] "main": brunch: unknown key; did you mean "branch"?
-DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: no public SSH key; write one as it stands in a .pub file
+DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: it is not a public key; write one as it stands in a .pub file
 DIR/pgo.d/1.toml:2: pgod: only [[services]] may stand here; move it to the main file
 DIR/pgo.d/2.toml:1: name: no value; write one, or leave the key out
 DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already`, "DIR", dir)

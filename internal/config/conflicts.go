@@ -3,10 +3,11 @@ package config
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
+
+	"pgo/internal/policy"
+	"pgo/internal/ports"
 )
 
 // claims remembers who was the first to have something.
@@ -99,11 +100,19 @@ func checkKeys(s placed) {
 	}
 }
 
-// checkGitKey finds a key for a repository that is not read over SSH.
+// checkGitKey finds a key for a repository that is not read over SSH, and one that is and
+// has none.
 func checkGitKey(at value, repository SecretURL) {
 	scheme, _, ok := strings.Cut(repository.String(), "://")
-	if key := at.key("git_key"); key.raw != nil && ok && scheme != "ssh" {
+	key := at.key("git_key")
+	switch {
+	case !ok:
+	case scheme != "ssh" && key.raw != nil:
 		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
+	case scheme == "ssh" && key.raw == nil:
+		at.key("repository").complain(wrong("set git_key to the path of a deploy key", "the repository is read over ssh, which needs a key"))
+	case scheme == "ssh" && repository.hasPassword():
+		at.key("repository").complain(wrong("take the password out", "ssh takes the key in git_key and not a password"))
 	}
 }
 
@@ -120,31 +129,21 @@ func checkImports(services []placed) {
 	}
 }
 
-// checkAllow warns of entries that hand over this host's engine. Where the service has
-// another engine they hand over that one, and a rootless engine is not root.
+// checkAllow warns of entries that are needless, and of those that hand over this host's
+// engine. Where the service has another engine they hand over that one, and a rootless
+// engine is not root.
 func checkAllow(services []placed) {
 	for _, s := range services {
 		for i, entry := range s.Allow {
-			dir, bind := strings.CutPrefix(entry, "bind:")
-			if s.DockerHost == "" && (entry == "privileged" || entry == "use_api_socket" || bind && reachesEngine(dir)) {
-				s.at.key("allow").element(i).warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
+			at := s.at.key("allow").element(i)
+			if why, needless := policy.Complaint(entry); needless {
+				at.warn(wrong("leave it out", "%s", why))
+			}
+			if s.DockerHost == "" && policy.HandsOverEngine(entry) {
+				at.warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
 			}
 		}
 	}
-}
-
-// reachesEngine tells whether a path is an engine's socket, or a directory that holds one.
-func reachesEngine(path string) bool {
-	switch filepath.Base(path) {
-	case "docker.sock", "containerd.sock":
-		return true
-	}
-	for _, socket := range []string{"/run/docker.sock", "/var/run/docker.sock", "/run/containerd/containerd.sock"} {
-		if strings.HasPrefix(socket, path+"/") {
-			return true
-		}
-	}
-	return false
 }
 
 // checkGates warns of services whose deploy has no time to become healthy.
@@ -174,7 +173,7 @@ func checkUsers(services []placed) {
 // checkURLs finds URLs, and target hosts on the proxy's networks, that two services want, and
 // ports that are to speak HTTP and HTTPS.
 func checkURLs(services []placed) {
-	urls, hosts, ports := claims{}, claims{}, claims{}
+	urls, hosts, protocols := claims{}, claims{}, claims{}
 	for _, s := range services {
 		for _, route := range s.URLs {
 			at := s.at.key("urls").key(route.URL)
@@ -182,8 +181,8 @@ func checkURLs(services []placed) {
 				at.complain(wrong("", "%s has this URL already", first.who()))
 			}
 			other := map[string]string{"http": "https", "https": "http"}[route.Scheme]
-			ports.take(fmt.Sprint(route.Scheme, route.Port), s)
-			if first, taken := ports[fmt.Sprint(other, route.Port)]; taken && route.Host != "" {
+			protocols.take(fmt.Sprint(route.Scheme, route.Port), s)
+			if first, taken := protocols[fmt.Sprint(other, route.Port)]; taken && route.Host != "" {
 				at.complain(wrong("write the same for both, or another port", "port %d is for %s:// here, and %s has it for %s://", route.Port, route.Scheme, first.who(), other))
 			}
 			for _, target := range route.Targets {
@@ -200,15 +199,15 @@ func checkURLs(services []placed) {
 func (r *reader) checkPorts(services []placed) {
 	var owners [65536]int // who has the port: its place in services, counted from 1
 	for i, s := range services {
-		for j, ports := range s.Ports {
+		for j, asked := range s.Ports {
 			if r.full() {
 				return
 			}
 			at := s.at.key("ports").element(j)
-			if ssh := r.opts.SSHPort; ports.overlaps(PortRange{ssh, ssh}) && ssh != 0 {
+			if ssh := r.opts.SSHPort; ssh != 0 && asked.Overlaps(ports.One(ssh)) {
 				at.complain(wrong("", "port %d is pgod's own, for SSH", ssh))
 			}
-			shared := ports.claim(&owners, i+1)
+			shared := claim(asked, &owners, i+1)
 			for _, owner := range slices.Sorted(maps.Keys(shared)) {
 				if r.full() {
 					return
@@ -220,7 +219,7 @@ func (r *reader) checkPorts(services []placed) {
 }
 
 // claim gives the ports that nobody has to an owner, and returns those of others.
-func (r PortRange) claim(owners *[65536]int, owner int) (shared map[int][]PortRange) {
+func claim(r ports.Range, owners *[65536]int, owner int) (shared map[int][]ports.Range) {
 	if r.First == 0 {
 		return nil
 	}
@@ -235,34 +234,18 @@ func (r PortRange) claim(owners *[65536]int, owner int) (shared map[int][]PortRa
 			port++
 		}
 		if shared == nil {
-			shared = map[int][]PortRange{}
+			shared = map[int][]ports.Range{}
 		}
-		shared[other] = append(shared[other], PortRange{first, port})
+		shared[other] = append(shared[other], ports.Range{First: first, Last: port})
 	}
 	return shared
 }
 
 // firstOf names ranges, and never more of them than one can read.
-func firstOf(ranges []PortRange) string {
+func firstOf(ranges []ports.Range) string {
 	const most = 4
-	var texts []string
-	for _, r := range ranges[:min(len(ranges), most)] {
-		texts = append(texts, r.String())
-	}
 	if len(ranges) > most {
-		texts = append(texts, "…")
+		return ports.Join(ranges[:most]) + ", …"
 	}
-	return strings.Join(texts, ", ")
-}
-
-// String is the range as it is written in ports.
-func (r PortRange) String() string {
-	if r.First == r.Last {
-		return strconv.Itoa(r.First)
-	}
-	return fmt.Sprintf("%d-%d", r.First, r.Last)
-}
-
-func (r PortRange) overlaps(other PortRange) bool {
-	return r.First <= other.Last && other.First <= r.Last && r.First != 0 && other.First != 0
+	return ports.Join(ranges)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The keys of each table. Adding one is adding a line here, a field to the struct, a
@@ -80,12 +81,19 @@ func readRegistries(s *Service, v value) {
 	for i, registry := range s.Registries {
 		at := v.element(i)
 		at.disclose()
-		if known[registry.Host] && registry.Host != "" {
+		host := registry.Host
+		if slices.Contains(dockerHub, host) {
+			host = dockerHub[0]
+		}
+		if known[host] && host != "" {
 			at.complain(wrong("", "there is an account at %s already", registry.Host))
 		}
-		known[registry.Host] = true
+		known[host] = true
 	}
 }
+
+// dockerHub has the names of that one registry, for which there is one account.
+var dockerHub = []string{"docker.io", "index.docker.io", "registry-1.docker.io"}
 
 func readEnv(s *Service, v value) {
 	s.Env = readList(v, envVar(v.refs))

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/nearest"
+	"pgo/internal/policy"
 	"pgo/internal/target"
 )
 
@@ -36,7 +37,6 @@ var (
 	parseName    = matching(`[a-z0-9]([a-z0-9-]*[a-z0-9])?`, 63, `use a to z, 0 to 9 and "-", at most 63 of them, and no "-" in front or at the end`)
 	parseUser    = matching(`[^-\s:/,[:cntrl:]][^\s:/,[:cntrl:]]*`, 256, "write a user's name as in /etc/passwd")
 	parseProfile = matching(`\*|[a-zA-Z0-9][a-zA-Z0-9_.-]*`, 128, "write a profile's name as in the compose file")
-	parseEntry   = matching(`[a-z][a-z0-9_.-]*(:[^[:cntrl:]]+)?`, 576, `write rule or rule:value, such as "bind:/srv/data"`)
 	parseNetName = matching(`[a-zA-Z0-9][a-zA-Z0-9_.-]*`, 128, "write a network's name as docker network ls shows it")
 )
 
@@ -49,21 +49,13 @@ func parseNetwork(text string) (string, error) {
 }
 
 // parseAllow takes an entry as the policy's refusals name it. One that would lift none is a
-// mistake, where that can be known here.
+// mistake, and one that is needless is warned of later.
 func parseAllow(text string) (string, error) {
-	entry, err := parseEntry(text)
-	dir, bind := strings.CutPrefix(entry, "bind:")
-	if err != nil || !bind {
-		return entry, err
+	entry := policy.Normal(text)
+	if why, needless := policy.Complaint(entry); why != "" && !needless {
+		return "", wrong("", "%s", why)
 	}
-	path, err := parseAbsolutePath(dir)
-	switch {
-	case err != nil:
-		return "", err
-	case path == "/" || path == "/proc" || strings.HasPrefix(path, "/proc/"):
-		return "", wrong("name the directory that is needed", "%s is never mounted", quote(path))
-	}
-	return "bind:" + path, nil
+	return entry, nil
 }
 
 // parseBranch follows git check-ref-format --branch.
@@ -182,7 +174,7 @@ func gitKey(refs references) func(string) (Secret, error) {
 		if err != nil {
 			return Secret{}, err
 		}
-		_, err = ssh.ParseRawPrivateKey([]byte(key))
+		_, err = ssh.ParsePrivateKey([]byte(key)) // as the worker does
 		if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
 			return Secret{}, wrong("ssh-keygen -p -f "+path+" removes it", "%s is protected by a passphrase", path)
 		}

@@ -49,6 +49,16 @@ func (u SecretURL) Reveal() string { return u.full.Reveal() }
 // String returns the URL with its secret part hidden.
 func (u SecretURL) String() string { return u.shown }
 
+// hasPassword tells whether there is a password in the URL.
+func (u SecretURL) hasPassword() bool {
+	full, err := url.Parse(u.Reveal())
+	if err != nil || full.User == nil {
+		return false
+	}
+	_, has := full.User.Password()
+	return has
+}
+
 // hideUserinfo hides the password, and with http(s) also the user name: git servers take
 // a token as either.
 func hideUserinfo(u url.URL) string {

@@ -2,9 +2,7 @@ package sshd
 
 import (
 	"context"
-	"crypto/rsa"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -14,18 +12,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/printable"
+	"pgo/internal/pubkey"
 	"pgo/internal/wait"
 )
 
-// Checking an RSA signature takes a time that grows with the square of the key's length:
-// with 16 kbit, which the library takes, thirty times that of 4 kbit.
-const (
-	minRSABits = 2048
-	maxRSABits = 8192
-)
-
-// maxOversized is how often one connection may come with a larger key than that. Signatures
-// are checked before anything can be said about the key, and so each one costs.
+// maxOversized is how often one connection may come with a key that is too large to be
+// checked cheaply. Signatures are checked before anything can be said about the key, and
+// so each one costs.
 const maxOversized = 2
 
 // How much is kept of a login name, and logged of an error that may quote the client.
@@ -35,9 +28,8 @@ const (
 )
 
 var (
-	errUnknownKey  = errors.New("nobody knows this key")
-	errCertificate = errors.New("certificates are not accepted")
-	errManyKeys    = errors.New("too many other keys were tried before it")
+	errUnknownKey = errors.New("nobody knows this key")
+	errManyKeys   = errors.New("too many other keys were tried before it")
 )
 
 // identityKey and partyKey are where these are in a connection's permissions. They travel
@@ -146,7 +138,7 @@ func (l *login) config() *ssh.ServerConfig {
 			Ciphers: []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR},
 			MACs:    []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512},
 		},
-		PublicKeyAuthAlgorithms:   ssh.SupportedAlgorithms().PublicKeyAuths, // without SHA-1 and DSA
+		PublicKeyAuthAlgorithms:   pubkey.Algorithms(),
 		ServerVersion:             "SSH-2.0-pgo",
 		MaxAuthTries:              l.server.limits.Tries,
 		PublicKeyCallback:         l.offer,
@@ -188,20 +180,16 @@ func (l *login) judge(key ssh.PublicKey) error {
 	if l.refused >= l.server.limits.Tries { // the library counts twice as many
 		return errManyKeys
 	}
-	bits := rsaBits(key)
-	if bits > maxRSABits {
+	refusal := pubkey.Check(key)
+	if refusal == nil {
+		return nil
+	}
+	if refusal == pubkey.ErrOversized {
 		if l.oversized++; l.oversized >= maxOversized {
 			l.visitor.conn.Close()
 		}
-		return fmt.Errorf("the RSA key has %d bits, more than %d", bits, maxRSABits)
 	}
-	if bits != 0 && bits < minRSABits {
-		return fmt.Errorf("the RSA key has %d bits, fewer than %d", bits, minRSABits)
-	}
-	if _, ok := key.(*ssh.Certificate); ok {
-		return errCertificate
-	}
-	return nil
+	return refusal
 }
 
 // prove is called when the client has shown that it has the key.
@@ -219,19 +207,6 @@ func (l *login) prove(meta ssh.ConnMetadata, key ssh.PublicKey, offered *ssh.Per
 func (l *login) note(meta ssh.ConnMetadata, _ string, _ error) {
 	l.tried = true
 	l.user = meta.User()
-}
-
-// rsaBits returns the length of an RSA key, in a certificate or not, and 0 for other kinds.
-func rsaBits(key ssh.PublicKey) int {
-	if cert, ok := key.(*ssh.Certificate); ok {
-		key = cert.Key
-	}
-	if k, ok := key.(ssh.CryptoPublicKey); ok {
-		if k, ok := k.CryptoPublicKey().(*rsa.PublicKey); ok {
-			return k.N.BitLen()
-		}
-	}
-	return 0
 }
 
 // boundUser makes text of bounded size of what a client calls itself.

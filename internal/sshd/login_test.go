@@ -77,10 +77,10 @@ func TestKeysThatNobodyIsAskedAbout(t *testing.T) {
 		signer ssh.Signer
 		says   string
 	}{
-		{"RSA, 1024 bits", mustSigner(ssh.NewSignerFromKey(small)), "1024 bits, fewer than 2048"},
-		{"RSA, 16 kbit", hugeSigner(t), "16384 bits, more than 8192"},
+		{"RSA, 1024 bits", mustSigner(ssh.NewSignerFromKey(small)), "RSA keys of less than 2048 bits"},
+		{"RSA, 16 kbit", hugeSigner(t), "RSA keys of more than 8192 bits"},
 		{"RSA with SHA-1", sha1, "refused login"},
-		{"certificate", certificate(t), "certificates are not accepted"},
+		{"certificate", certificate(t), "certificates are not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := startHost(t, backend{knows: func(context.Context, ssh.PublicKey) bool {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pgo/internal/ports"
 	"pgo/internal/secretword"
 )
 
@@ -210,25 +211,20 @@ type HostPort struct {
 // HostPorts returns the host ports that the model asks for, but those of which
 // the engine chooses the number.
 func (m *Model) HostPorts() []HostPort {
-	var ports []HostPort
+	var all []HostPort
 	for _, name := range m.Services() {
 		for _, p := range list(m.services()[name]["ports"]) {
 			published, _ := p["published"].(string)
-			first, last, isRange := strings.Cut(published, "-")
-			if !isRange {
-				last = first
-			}
-			from, err1 := strconv.Atoi(first)
-			to, err2 := strconv.Atoi(last)
-			if err1 != nil || err2 != nil || from == 0 {
+			asked, ok := ports.Parse(published)
+			if !ok || asked.First == 0 {
 				continue
 			}
 			ip, _ := p["host_ip"].(string)
 			protocol, _ := p["protocol"].(string)
-			ports = append(ports, HostPort{Service: name, IP: ip, First: from, Last: to, Protocol: protocol})
+			all = append(all, HostPort{Service: name, IP: ip, First: asked.First, Last: asked.Last, Protocol: protocol})
 		}
 	}
-	return ports
+	return all
 }
 
 // ContainerPorts returns the containers' own TCP ports that the model publishes. known is

@@ -8,9 +8,9 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // retreat is what follows a switch that went wrong: back to the last good

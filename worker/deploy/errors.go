@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"pgo/internal/policy"
 	"pgo/internal/printable"
-	"pgo/worker/policy"
 )
 
 // verdict is an error that is the commit's own fault: trying the same commit

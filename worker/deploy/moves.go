@@ -6,10 +6,10 @@ import (
 	"path/filepath"
 	"slices"
 
+	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // The engine starts a container again by its restart policy, or with the host, and

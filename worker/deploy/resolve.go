@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 
+	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // candidate is a commit on its way to be deployed.

@@ -8,9 +8,9 @@ import (
 	"strings"
 
 	"pgo/internal/nearest"
+	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
-	"pgo/worker/policy"
 )
 
 // Route is one of a service's urls.

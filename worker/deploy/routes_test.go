@@ -10,9 +10,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/policy"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // routesModel has a compose service on the proxy's network, under an alias too, and one

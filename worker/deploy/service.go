@@ -17,9 +17,10 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/policy"
+	"pgo/internal/ports"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
-	"pgo/worker/policy"
 )
 
 // Config is what a Service needs to know; immutable.
@@ -195,11 +196,11 @@ func (s *Service) makeDirs() error {
 
 // Neighbours is what a host has beside a service, for the policy.
 type Neighbours struct {
-	Services []string           // their names
-	Granted  []policy.PortRange // host ports of theirs, and pgod's own
-	Reserved map[string]string  // the host part of each target in urls, and whose it is
-	Snippet  string             // for a reverse proxy: what its snippet is to hold
-	Ports    map[string]uint32  // for a reverse proxy: URLs, and their ports but 80 and 443
+	Services []string          // their names
+	Granted  []ports.Range     // host ports of theirs, and pgod's own
+	Reserved map[string]string // the host part of each target in urls, and whose it is
+	Snippet  string            // for a reverse proxy: what its snippet is to hold
+	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports but 80 and 443
 }
 
 // Adjust tells what the service has for neighbours from now on.

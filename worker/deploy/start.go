@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"pgo/internal/policy"
 	"pgo/worker/compose"
-	"pgo/worker/policy"
 )
 
 // start makes and starts these compose services as they are in the checkout, with the

@@ -1,15 +1,13 @@
 package gitrepo
 
 import (
-	"bytes"
-	"crypto/rsa"
 	"fmt"
 	"path"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/pubkey"
 )
 
 // Key is a public key that may use the service.
@@ -25,9 +23,6 @@ const (
 	maxKeyFile = 64 << 10
 	maxKeys    = 1000
 	maxIgnored = 100
-	minRSABits = 2048
-	maxRSABits = 8192    // more cannot log in: see sshd
-	maxBlob    = 2 << 10 // more than that of RSA takes; all keys go in one message
 )
 
 // Keys returns the public keys in the commit's ssh/*.pub, and for what it did
@@ -96,52 +91,14 @@ func (k *keyring) ignore(format string, args ...any) {
 }
 
 func (k *keyring) addFile(file string, content []byte) {
-	number := 0
-	for line := range bytes.Lines(content) {
-		number++
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' {
-			continue
-		}
-		blob, why := parseKey(line)
-		if why == "" && len(k.keys) == maxKeys {
-			why = fmt.Sprintf("there are %d keys before it", maxKeys)
-		}
-		if why != "" {
-			k.ignore("%q, line %d: %s", file, number, why)
-			continue
-		}
-		k.keys = append(k.keys, Key{Blob: blob, File: file})
-	}
-}
-
-// parseKey returns the key on a line, or why it is not taken.
-func parseKey(line []byte) (blob []byte, why string) {
-	key, _, options, _, err := ssh.ParseAuthorizedKey(line)
-	if err != nil {
-		if bytes.HasPrefix(line, []byte("ssh-dss ")) { // the library knows them no more
-			return nil, "DSA keys are too weak; use ed25519"
-		}
-		return nil, "it is no public key"
-	}
-	if len(options) > 0 {
-		// To ignore a restriction would be to widen it.
-		return nil, "options before a key are not supported"
-	}
-	if key.Type() == ssh.KeyAlgoRSA {
-		public, ok := key.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey)
-		if !ok || public.N.BitLen() < minRSABits {
-			return nil, fmt.Sprintf("RSA keys of less than %d bits are too weak; use ed25519", minRSABits)
-		}
-		if public.N.BitLen() > maxRSABits {
-			return nil, fmt.Sprintf("RSA keys of more than %d bits are not accepted; use ed25519", maxRSABits)
+	for _, entry := range pubkey.File(content) {
+		switch {
+		case entry.Err != nil:
+			k.ignore("%q, line %d: %v", file, entry.Line, entry.Err)
+		case len(k.keys) == maxKeys:
+			k.ignore("%q, line %d: there are %d keys before it", file, entry.Line, maxKeys)
+		default:
+			k.keys = append(k.keys, Key{Blob: entry.Key.Marshal(), File: file})
 		}
 	}
-	if _, ok := key.(*ssh.Certificate); ok || strings.Contains(key.Type(), "-cert-") {
-		return nil, "certificates are not supported"
-	}
-	if blob = key.Marshal(); len(blob) > maxBlob {
-		return nil, fmt.Sprintf("it takes more than %d bytes", maxBlob)
-	}
-	return blob, ""
 }

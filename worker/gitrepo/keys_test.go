@@ -122,14 +122,13 @@ func TestKeys(t *testing.T) {
 		t.Errorf("the keys are %q, want %q", got, want)
 	}
 	wantIgnored := []string{
-		`"ssh/cert.pub", line 1: certificates are not supported`,
-		`"ssh/cert.pub", line 2: it is no public key`,
+		`"ssh/cert.pub", line 1: certificates are not supported; write the public key itself`,
+		`"ssh/cert.pub", line 2: it is not a public key; write one as it stands in a .pub file`,
 		`"ssh/large.pub" is larger than 64 KiB`,
 		`"ssh/link.pub" is no regular file`,
-		`"ssh/options.pub", line 1: options before a key are not supported`,
-		`"ssh/options.pub", line 2: options before a key are not supported`,
-		`"ssh/private.pub", line 1: it is no public key`,
-		`"ssh/private.pub", line 2: it is no public key`,
+		`"ssh/options.pub", line 1: options before a key are not supported; leave them out`,
+		`"ssh/options.pub", line 2: options before a key are not supported; leave them out`,
+		`"ssh/private.pub", line 1: this is a private key; write the public key, as it stands in the .pub file`,
 		`"ssh/sub.pub" is no regular file`,
 		`"ssh/weak.pub", line 1: RSA keys of less than 2048 bits are too weak; use ed25519`,
 		`"ssh/weak.pub", line 2: DSA keys are too weak; use ed25519`,

@@ -10,7 +10,7 @@ import (
 const docs = "../../docs/policy.md"
 
 // begin is the line in docs/policy.md behind which the table is.
-const begin = "<!-- From here on the file is written by `go test ./worker/policy -update`. -->\n"
+const begin = "<!-- From here on the file is written by `go test ./internal/policy -update`. -->\n"
 
 func TestDocs(t *testing.T) {
 	content, err := os.ReadFile(docs)
@@ -24,7 +24,7 @@ func TestDocs(t *testing.T) {
 	if want := table() + boundsTable(); got == want {
 		return
 	} else if !*update {
-		t.Errorf("the table in %s is not the one of schema.go: run `go test ./worker/policy -update`", docs)
+		t.Errorf("the table in %s is not the one of schema.go: run `go test ./internal/policy -update`", docs)
 	} else if err := os.WriteFile(docs, []byte(prose+begin+want), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -22,16 +22,6 @@ func (t tree) Readlink(path string) (string, error) {
 	return target, nil
 }
 
-// laidOut looks at a checkout that has what is in the stage.
-type laidOut Limits
-
-func (l laidOut) Readlink(path string) (string, error) {
-	if rest, inside := strings.CutPrefix(path, l.Checkout+"/"); inside {
-		path = l.Stage + "/" + rest
-	}
-	return Disk{}.Readlink(path)
-}
-
 // home is a service's place on a host.
 var home = Limits{
 	Service:   "pgo",

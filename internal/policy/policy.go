@@ -10,18 +10,19 @@ import (
 	"strings"
 	"unicode"
 
+	"pgo/internal/ports"
 	"pgo/internal/printable"
 )
 
 // Limits is what the operator grants to one service.
 type Limits struct {
-	Service  string      // its name, which is the compose project's
-	Others   []string    // the names of all other services
-	Root     bool        // its user is root: rules that are not for root's services are left out
-	Ports    []PortRange // host ports that it may publish; empty: all but Granted
-	Granted  []PortRange // host ports of other services, and pgod's own
-	Networks []string    // networks from outside that it may join; empty: all
-	Allow    []string    // refusals to lift, as Refusal.Allow names them
+	Service  string        // its name, which is the compose project's
+	Others   []string      // the names of all other services
+	Root     bool          // its user is root: rules that are not for root's services are left out
+	Ports    []ports.Range // host ports that it may publish; empty: all but Granted
+	Granted  []ports.Range // host ports of other services, and pgod's own
+	Networks []string      // networks from outside that it may join; empty: all
+	Allow    []string      // refusals to lift, as Refusal.Allow names them
 
 	// Reserved has the host part of every other service's urls targets, and
 	// that service.
@@ -32,9 +33,6 @@ type Limits struct {
 	Stage     string   // where the model's paths are, until the switch
 	Forbidden []string // pgo's own files and directories: of these only the checkout may be mounted
 }
-
-// PortRange is the host ports from First to Last, both included.
-type PortRange struct{ First, Last int }
 
 // Refusal is one thing in a model that the policy does not let pass.
 type Refusal struct {

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"pgo/internal/ports"
 )
 
 // TestModels are models that the compose of today does not print, but that of
@@ -107,7 +109,7 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		limits := home
-		limits.Ports = []PortRange{{1, 2}}
+		limits.Ports = []ports.Range{{First: 1, Last: 2}}
 		limits.Reserved = map[string]string{"a": "shop"}
 		before := Check(limits, model, tree{"/a": "b"})
 		CheckSources(limits, model, tree{"/a": "b"})

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,22 @@ func TestComplaints(t *testing.T) {
 		"cap_add:CAP_NET_RAW":  "lifts nothing: write cap_add:NET_RAW",
 		"nested-bind:/srv/www": "lifts nothing: write nested-bind",
 
+		"bind:/srv/data/": "", "network:0123": "", "sysctls:kernel.x=1": "", "volumes_from:container:a": "",
+		"bind:data":              "lifts nothing: write the whole path, from /",
+		"bind:/":                 "lifts nothing: / is never mounted; name the directory that is needed",
+		"bind:/srv/..":           "lifts nothing: / is never mounted; name the directory that is needed",
+		"bind:/proc/sys":         "lifts nothing: /proc/sys is never mounted; name the directory that is needed",
+		"network:host":           "lifts nothing: it is the engine's own and never joined",
+		"network:a b":            "lifts nothing: write network: and a name of letters, digits and _.-",
+		"volume:/etc":            "lifts nothing: write volume: and a name of letters, digits and _.-",
+		"secret:*":               "lifts nothing: write secret: and a name of letters, digits and _.-",
+		"sysctls:kernel.x":       "lifts nothing: write sysctls: and name=value",
+		"restart:always":         "lifts nothing: it is allowed without it",
+		"cap_add:CHOWN":          "lifts nothing: it is allowed without it",
+		"volumes_from:container": "lifts nothing: it is allowed without it",
+		"security_opt:label:":    "lifts nothing: write it without control characters, and without the colon at the end",
+		"security_opt:a\nb":      "lifts nothing: write it without control characters, and without the colon at the end",
+
 		"submodule:https://lib.example.org": "", "submodule:HTTP://lib.example.org:8080": "", "submodule:git://[::1]": "",
 
 		"submodule":                             "lifts nothing: write submodule:… as a refusal names it",
@@ -53,10 +70,42 @@ func TestComplaints(t *testing.T) {
 	} {
 		got := strings.Join(Complaints([]string{entry}), "")
 		if want != "" {
-			want = `"` + entry + `" ` + want
+			want = strconv.Quote(entry) + " " + want
 		}
 		if got != want {
 			t.Errorf("%s: %s, want %s", entry, got, want)
+		}
+	}
+}
+
+// What is allowed without an entry makes it needless, and no mistake.
+func TestNeedless(t *testing.T) {
+	for entry, want := range map[string]bool{
+		"shm_size:1g": true, "healthcheck.interval:30s": true, "restart:always": true, "cap_add:CHOWN": true, "pull_policy:never": true,
+		"shm_size:8gigs": false, "privilegd": false, "restart:": false, "cap_add:chown": false,
+	} {
+		if text, needless := Complaint(entry); text == "" || needless != want {
+			t.Errorf("%s: %v, %s", entry, needless, text)
+		}
+	}
+}
+
+func TestHandsOverEngine(t *testing.T) {
+	for entry, want := range map[string]bool{
+		"privileged": true, "use_api_socket": true, "bind:/var/run/docker.sock": true, "bind:/run": true, "bind:/srv/x/docker.sock": true, "bind:/run/containerd": true,
+		"bind:/srv/run": false, "bind:/ru": false, "cap_add:SYS_ADMIN": false, "hook.privileged": false,
+	} {
+		if got := HandsOverEngine(entry); got != want {
+			t.Errorf("%s: %v", entry, got)
+		}
+	}
+}
+
+// What is longer than the configuration can hold is neither compared nor shown whole.
+func TestLongEntry(t *testing.T) {
+	for _, entry := range []string{strings.Repeat("x", 1<<20), "bind:/" + strings.Repeat("x", maxEntry)} {
+		if text, _ := Complaint(entry); len(text) > 200 || !strings.HasSuffix(text, "lifts nothing: it is longer than 512 bytes") {
+			t.Error(text)
 		}
 	}
 }
@@ -71,7 +120,10 @@ func TestComplaintsShowNoUser(t *testing.T) {
 
 // Every entry that docs/policy.md has is taken.
 func TestNoComplaints(t *testing.T) {
-	values := map[string]string{"port:": "80", "cap_add:": "SYS_ADMIN"}
+	values := map[string]string{
+		"port:": "80", "cap_add:": "SYS_ADMIN", "bind:": "/value", "platform:": "*", "stop_signal:": "*", "dns:": "*", "volumes_from:": "container:a",
+		"oom_score_adj:": "-1", "build.platforms:": "*",
+	}
 	for _, s := range sections {
 		for _, row := range s.rows {
 			for _, lift := range strings.Fields(row.rule.lift) {
@@ -81,6 +133,8 @@ func TestNoComplaints(t *testing.T) {
 				}
 				if value, found := values[lift]; found {
 					entry = lift + value
+				} else if row.rule.paired {
+					entry = lift + "name=value"
 				} else if bounds := boundsOf[strings.TrimSuffix(lift, ":")]; bounds != nil {
 					entry = lift + bounds[0].format(bounds[0].most+1)
 				}

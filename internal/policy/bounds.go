@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"pgo/internal/ports"
 )
 
 // unlimited is more than any bound.
@@ -353,7 +355,7 @@ func replicasOf(service map[string]any) int64 {
 // each container.
 func portsOf(entry map[string]any, containers int64) int64 {
 	text, _ := scalarText(entry["published"])
-	if asked, ok := parsePorts(text); ok && asked.First > 0 {
+	if asked, ok := ports.Parse(text); ok && asked.First > 0 {
 		return int64(asked.Last - asked.First + 1)
 	}
 	return containers
@@ -361,7 +363,7 @@ func portsOf(entry map[string]any, containers int64) int64 {
 
 func exposedBy(text string) int64 {
 	port, _, _ := strings.Cut(text, "/")
-	if asked, ok := parsePorts(port); ok {
+	if asked, ok := ports.Parse(port); ok {
 		return int64(asked.Last - asked.First + 1)
 	}
 	return 1 // refused for its form
@@ -370,7 +372,7 @@ func exposedBy(text string) int64 {
 var exposed = notRoot(rule{allowed: "a port or a range of them, with tcp, udp or sctp behind a slash", check: func(c *checker, at place, v any) {
 	text, scalar := scalarText(v)
 	port, protocol, found := strings.Cut(text, "/")
-	if _, ok := parsePorts(port); scalar && (!ok || found && !oneOf("tcp", "udp", "sctp")(protocol)) {
+	if _, ok := ports.Parse(port); scalar && (!ok || found && !oneOf("tcp", "udp", "sctp")(protocol)) {
 		c.refuse(at, v, "only a port, or a range such as 9000-9002", "")
 	}
 }})

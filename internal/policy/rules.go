@@ -14,6 +14,8 @@ type rule struct {
 	object  bool   // for an object, not for a scalar
 	text    bool   // free text, which only a container reads: any character may be in it, and below
 	bounds  []bound
+	fine    func(value string) bool // of a lift with a value: which values it never refuses; nil: that depends
+	paired  bool                    // of a lift with a value: it is name=value
 	check   func(c *checker, at place, v any)
 }
 
@@ -70,7 +72,7 @@ func never(why string) rule {
 
 // each refuses a value that is not ok. lift is completed with the value.
 func each(lift, allowed string, ok func(value string) bool) rule {
-	return rule{allowed: allowed, lift: lift, check: func(c *checker, at place, v any) {
+	return rule{allowed: allowed, lift: lift, fine: ok, check: func(c *checker, at place, v any) {
 		if text, scalar := scalarText(v); scalar && text != "" && !ok(text) {
 			c.refuse(at, v, only(allowed), lift+text)
 		}
@@ -79,7 +81,7 @@ func each(lift, allowed string, ok func(value string) bool) rule {
 
 // pair is each for a name and its value. lift is completed with name=value.
 func pair(lift, allowed string, ok func(name, value string) bool) rule {
-	return rule{allowed: allowed, lift: lift, check: func(c *checker, at place, v any) {
+	return rule{allowed: allowed, lift: lift, paired: true, check: func(c *checker, at place, v any) {
 		if text, scalar := scalarText(v); scalar && !ok(at.name, text) {
 			c.refuse(at, v, only(allowed), lift+at.name+"="+text)
 		}
@@ -137,6 +139,7 @@ var grantedCaps = []string{
 var capabilities = rule{
 	allowed: "those that every container has: " + strings.Join(grantedCaps, ", "),
 	lift:    "cap_add:",
+	fine:    func(name string) bool { return slices.Contains(grantedCaps, name) },
 	check: func(c *checker, at place, v any) {
 		name := capability(str(v))
 		if !slices.Contains(grantedCaps, name) {

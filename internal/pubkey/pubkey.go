@@ -1,0 +1,156 @@
+// Package pubkey says which public keys may log in, and why others never could. It is
+// the one place that knows: the listener asks it at each login, and whoever reads a file
+// of keys asks it before. It must not know whose keys they are.
+package pubkey
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Checking an RSA signature takes a time that grows with the square of the key's length:
+// with 16 kbit, which the library takes, thirty times that of 4 kbit.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// maxBlob is more than the largest RSA key takes; all keys of a service go in one message.
+const maxBlob = 2 << 10
+
+// Refusal is why a key cannot log in.
+type Refusal struct {
+	Why  string // on one line, without any of the key's text
+	Hint string // what to do instead
+}
+
+func (r *Refusal) Error() string { return r.Why + "; " + r.Hint }
+
+const useEd25519 = "use ed25519"
+
+var (
+	errNotOne      = &Refusal{"it is not a public key", "write one as it stands in a .pub file"}
+	errPrivate     = &Refusal{"this is a private key", "write the public key, as it stands in the .pub file"}
+	errDSA         = &Refusal{"DSA keys are too weak", useEd25519}
+	errOptions     = &Refusal{"options before a key are not supported", "leave them out"} // to ignore a restriction would widen it
+	errTwo         = &Refusal{"there are two keys on one line", "write each on a line of its own"}
+	errCertificate = &Refusal{"certificates are not supported", "write the public key itself"}
+	errWeak        = &Refusal{fmt.Sprintf("RSA keys of less than %d bits are too weak", minRSABits), useEd25519}
+	errMalformed   = &Refusal{"it is not a valid RSA key", useEd25519}
+	errLarge       = &Refusal{fmt.Sprintf("it takes more than %d bytes", maxBlob), useEd25519}
+
+	// ErrOversized is of an RSA key whose signatures take too long to check.
+	ErrOversized = &Refusal{fmt.Sprintf("RSA keys of more than %d bits are not accepted", maxRSABits), useEd25519}
+)
+
+// Algorithms returns those of the signatures that a login takes: none with SHA-1, and
+// none of DSA.
+func Algorithms() []string { return ssh.SupportedAlgorithms().PublicKeyAuths }
+
+// Check returns why a key cannot log in, whoever has it; nil: it can.
+func Check(key ssh.PublicKey) *Refusal {
+	certificate, isCertificate := key.(*ssh.Certificate)
+	if isCertificate {
+		key = certificate.Key
+	}
+	if refusal := checkRSA(key); refusal != nil {
+		return refusal
+	}
+	switch {
+	case isCertificate:
+		return errCertificate
+	case key.Type() != ssh.KeyAlgoRSA && !slices.Contains(Algorithms(), key.Type()):
+		return &Refusal{"keys of the type " + key.Type() + " are not supported", useEd25519}
+	case len(key.Marshal()) > maxBlob:
+		return errLarge
+	}
+	return nil
+}
+
+func checkRSA(key ssh.PublicKey) *Refusal {
+	if key.Type() != ssh.KeyAlgoRSA {
+		return nil
+	}
+	public, ok := key.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey)
+	switch {
+	case !ok:
+		return errMalformed
+	case public.N.BitLen() > maxRSABits:
+		return ErrOversized
+	case public.N.BitLen() < minRSABits:
+		return errWeak
+	case public.N.Bit(0) == 0: // no signature is ever right
+		return errMalformed
+	}
+	return nil
+}
+
+// Entry is a line of a file of keys.
+type Entry struct {
+	Line int
+	Key  ssh.PublicKey // one that can log in; nil where Err says why not
+	Err  *Refusal
+}
+
+// File returns what is on the lines of a file in the format of authorized_keys. The rest of
+// a private key is not looked at.
+func File(content []byte) []Entry {
+	var entries []Entry
+	number := 0
+	for line := range bytes.Lines(content) {
+		number++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		key, refusal := parse(line)
+		entries = append(entries, Entry{number, key, refusal})
+		if refusal == errPrivate {
+			break
+		}
+	}
+	return entries
+}
+
+func parse(line []byte) (ssh.PublicKey, *Refusal) {
+	key, comment, options, _, err := ssh.ParseAuthorizedKey(line)
+	switch {
+	case err != nil && bytes.HasPrefix(line, []byte(ssh.InsecureKeyAlgoDSA+" ")): // the library knows them no more
+		return nil, errDSA
+	case err != nil && isPrivate(line):
+		return nil, errPrivate
+	case err != nil:
+		return nil, errNotOne
+	case len(options) > 0:
+		return nil, errOptions
+	case holdsKey(comment): // it would be ignored
+		return nil, errTwo
+	}
+	if refusal := Check(key); refusal != nil {
+		return nil, refusal
+	}
+	return key, nil
+}
+
+// isPrivate tells whether a file of a private key begins so, of OpenSSH, OpenSSL or PuTTY.
+func isPrivate(line []byte) bool {
+	text := string(line)
+	return strings.HasPrefix(text, "-----BEGIN ") && strings.HasSuffix(text, "PRIVATE KEY-----") || strings.HasPrefix(text, "PuTTY-User-Key-File-")
+}
+
+// holdsKey tells whether a comment has the body of a key in it: a newline is missing.
+func holdsKey(comment string) bool {
+	return slices.ContainsFunc(strings.Fields(comment), func(word string) bool {
+		blob, err := base64.StdEncoding.DecodeString(word)
+		if err == nil {
+			_, err = ssh.ParsePublicKey(blob)
+		}
+		return err == nil
+	})
+}
