@@ -1,6 +1,7 @@
 package pgo_test
 
 import (
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
@@ -8,19 +9,20 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"pgo/internal/target"
 )
 
-// The README's table has each operation with its flags, and no other.
+// The README's tables have each operation, and no other. The flags are in the manual.
 func TestReadmeHasAllOperations(t *testing.T) {
-	_, table, found := strings.Cut(read(t, "README.md"), "\n## Operations\n")
+	_, tables, found := strings.Cut(read(t, "README.md"), "\n## Operations\n")
 	if !found {
 		t.Fatal("the README has no section about operations")
 	}
-	table, _, _ = strings.Cut(table, "\n## ")
+	tables, _, _ = strings.Cut(tables, "\n## ")
 	rows := map[string]string{}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|(.*)$").FindAllStringSubmatch(table, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(tables, -1) {
 		rows[row[1]] = row[2]
 	}
 	for _, o := range target.Operations() {
@@ -30,30 +32,20 @@ func TestReadmeHasAllOperations(t *testing.T) {
 		}
 		row, found := rows[name]
 		if !found {
-			t.Errorf("the README's table has no %s", name)
+			t.Errorf("the README's tables do not have %s", name)
 		}
 		delete(rows, name)
-		for _, flag := range o.Flags {
-			if !strings.Contains(row, "`"+flag.Long) || !strings.Contains(row, flag.Short) {
-				t.Errorf("the README's row for %s has no %s %s", name, flag.Short, flag.Long)
-			}
-		}
-		cells := strings.Split(strings.TrimSuffix(row, " |"), " | ")
-		if o.OperatorOnly != strings.HasPrefix(strings.TrimSpace(cells[len(cells)-1]), "operators") {
+		if o.OperatorOnly != strings.HasPrefix(row, "operators: ") {
 			t.Errorf("the README's row for %s is wrong about operators", name)
 		}
 	}
 	for name := range rows {
-		t.Errorf("the README's table has %s, which is no operation", name)
+		t.Errorf("the README's tables have %s, which is not an operation", name)
 	}
 }
 
-// What the guide explains as a message is one: its parts are in the code.
-func TestGuideExplainsRealMessages(t *testing.T) {
-	_, tables, found := strings.Cut(read(t, "docs/guide.md"), "\n## What a message means\n")
-	if !found {
-		t.Fatal("the guide has no section about messages")
-	}
+// Troubleshooting explains messages that exist: the code contains each quoted part.
+func TestTroubleshootingQuotesRealMessages(t *testing.T) {
 	var code strings.Builder
 	for _, file := range files(t, ".go") {
 		if !strings.HasSuffix(file, "_test.go") && !strings.HasPrefix(file, "test/") {
@@ -61,12 +53,58 @@ func TestGuideExplainsRealMessages(t *testing.T) {
 		}
 	}
 	quoted := regexp.MustCompile("`([^`]+)`")
-	for _, row := range regexp.MustCompile("(?m)^\\| ([^|]*`[^|]*) \\|").FindAllStringSubmatch(tables, -1) {
+	rows := regexp.MustCompile("(?m)^\\| ([^|]*`[^|]*) \\|").FindAllStringSubmatch(read(t, "docs/troubleshooting.md"), -1)
+	if len(rows) < 50 {
+		t.Fatalf("docs/troubleshooting.md quotes only %d messages", len(rows))
+	}
+	for _, row := range rows {
 		for _, part := range quoted.FindAllStringSubmatch(row[1], -1) {
-			// Steps of a deploy are named in the code without what they begin with.
+			// In the code, the steps of a deploy do not begin with this word.
 			text := strings.TrimPrefix(part[1], "cannot ")
 			if !strings.Contains(code.String(), text) {
-				t.Errorf("the guide explains %q, which no message says", part[1])
+				t.Errorf("docs/troubleshooting.md explains %q, which no message contains", part[1])
+			}
+		}
+	}
+}
+
+// pages are the documents that begin with what a reader can do afterwards.
+var pages = []string{
+	"docs/concepts.md", "docs/developers.md", "docs/operators.md", "docs/proxy.md", "docs/troubleshooting.md",
+}
+
+func TestPagesHaveContents(t *testing.T) {
+	for _, page := range pages {
+		beginning, sections, _ := strings.Cut(read(t, page), "\n## ")
+		if !strings.Contains(beginning, "\n\nAfter reading this page you can ") {
+			t.Errorf("%s does not begin with what its reader can do afterwards", page)
+		}
+		for _, heading := range regexp.MustCompile("(?m)^## (.*)$").FindAllStringSubmatch("## "+sections, -1) {
+			if !strings.Contains(beginning, "["+heading[1]+"](#") {
+				t.Errorf("the table of contents of %s does not have %q", page, heading[1])
+			}
+		}
+	}
+}
+
+// Documents are at most this wide, so that they can be read in a terminal and reviewed as
+// a difference. Tables, code, links and the terms of manual pages cannot
+// be wrapped.
+const width = 100
+
+func TestDocumentsAreWrapped(t *testing.T) {
+	for _, file := range files(t, ".md") {
+		inCode := false
+		written, _, _ := strings.Cut(read(t, file), "\n<!-- From here on the file is written by ")
+		lines := append(strings.Split(written, "\n"), "")
+		for i, line := range lines[:len(lines)-1] {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				inCode = !inCode
+			}
+			free := inCode || strings.HasPrefix(line, "    ") || strings.HasPrefix(strings.TrimSpace(line), "|") ||
+				strings.HasPrefix(lines[i+1], ": ") || !strings.Contains(strings.TrimSpace(line), " ")
+			if !free && utf8.RuneCountInString(line) > width {
+				t.Errorf("%s:%d is wider than %d columns", file, i+1, width)
 			}
 		}
 	}
@@ -91,19 +129,23 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if _, err := os.Stat(name); err != nil {
 				t.Errorf("%s links to %s: %v", file, match[1], err)
 			} else if to.Fragment != "" && !anchors(read(t, name))[to.Fragment] {
-				t.Errorf("%s links to %s: there is no such heading", file, match[1])
+				t.Errorf("%s links to %s: the page does not have that heading", file, match[1])
 			}
 		}
 	}
 }
 
-// anchors are the names that headings of a page are linked by.
+// anchors are the names that headings of a page are linked by, as GitHub makes them.
 func anchors(page string) map[string]bool {
 	noLetter := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	found := map[string]bool{}
 	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
-		name := noLetter.ReplaceAllString(strings.ToLower(heading[1]), "")
-		found[strings.ReplaceAll(name, " ", "-")] = true
+		name := strings.ReplaceAll(noLetter.ReplaceAllString(strings.ToLower(heading[1]), ""), " ", "-")
+		anchor := name
+		for i := 1; found[anchor]; i++ {
+			anchor = fmt.Sprintf("%s-%d", name, i)
+		}
+		found[anchor] = true
 	}
 	return found
 }
