@@ -27,6 +27,13 @@ var layers = map[string][]string{
 // directly or not: it never opens a repository and never talks to Docker.
 var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/compose-spec"}
 
+// keepers is who alone may import the packages of a library: what it knows of git or of
+// the engine, the others learn in types of this module.
+var keepers = map[string]string{
+	"github.com/go-git": "pgo/worker/gitrepo",
+	"github.com/docker": "pgo/worker/compose",
+}
+
 var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}
 
 type goPackage struct {
@@ -72,6 +79,28 @@ func TestRootLinksNeitherGitNorDocker(t *testing.T) {
 					t.Errorf("%s depends on %s", path, dep)
 				}
 			}
+		}
+	}
+}
+
+func TestLibrariesHaveOneKeeper(t *testing.T) {
+	imported := map[string]bool{}
+	for _, p := range listPackages(t) {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			for library, keeper := range keepers {
+				if path != library && !strings.HasPrefix(path, library+"/") {
+					continue
+				}
+				imported[keeper] = true
+				if p.ImportPath != keeper && part(p.ImportPath) != "test" {
+					t.Errorf("%s imports %s: only %s may", p.ImportPath, path, keeper)
+				}
+			}
+		}
+	}
+	for _, keeper := range keepers {
+		if !imported[keeper] {
+			t.Errorf("%s imports nothing of what it keeps: this rule protects nothing", keeper)
 		}
 	}
 }

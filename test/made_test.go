@@ -138,7 +138,7 @@ secrets: {secret: {file: ./secret}}
 				t.Errorf("%s: %s does not run: %+v", when, c.Name, c.State)
 			}
 		}
-		if got := service.Status(); got.Deployed != commit {
+		if got := service.Status(); got.Deployed.String() != commit {
 			t.Errorf("%s: deployed is %s, %s", when, got.Deployed, got.Error)
 		}
 	}
@@ -312,7 +312,7 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 	if err := service.Poll(t.Context()); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, strings.Join(deploy.Details(err), "\n"), &log)
 	}
-	if got := service.Status(); got.Deployed != commit {
+	if got := service.Status(); got.Deployed.String() != commit {
 		t.Fatalf("deployed is %s: %s", got.Deployed, got.Error)
 	}
 	// The same in every way in which it is started anew.

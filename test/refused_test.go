@@ -24,7 +24,7 @@ func TestRefusedBeforeTheSwitch(t *testing.T) {
 	service := openService(t, r, web, &log, deploy.Config{Limits: policy.Limits{
 		Others: []string{"victim", "b"}, Reserved: map[string]string{"api": "victim", strings.ToLower(web.Name) + "-api-web-1": "victim"},
 	}})
-	if err := service.Poll(t.Context()); err != nil || service.Status().Deployed != commit {
+	if err := service.Poll(t.Context()); err != nil || service.Status().Deployed.String() != commit {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	before := startedAt(t, web)

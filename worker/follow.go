@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgo/worker/deploy"
+	"pgo/worker/gitrepo"
 )
 
 // follow follows the branch until the worker ends: a poll at once, and then one
@@ -27,7 +28,7 @@ func (w *Worker) follow() {
 	if w.cfg.GetProxy() != nil {
 		go w.syncProxy(service)
 	}
-	seen := ""
+	var seen gitrepo.Hash
 	for {
 		polled := make(chan struct{})
 		go func() {

@@ -69,7 +69,7 @@ var readers = map[string]func(call) error{
 	"git hash": func(c call) error {
 		hash, err := c.service.Hash()
 		if err == nil {
-			_, err = io.WriteString(c.out.Stdout, hash+"\n")
+			_, err = io.WriteString(c.out.Stdout, hash.String()+"\n")
 		}
 		return err
 	},

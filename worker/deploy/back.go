@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/internal/printable"
 	"pgo/worker/gitrepo"
 	"pgo/worker/policy"
@@ -47,7 +45,7 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 		return errors.Join(cause, err)
 	}
 	say(o.out, "%s", printable.Line(cause.Error()))
-	went, unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
+	went, unwell, err := s.goBack(ctx, to, c.commit.Short()+" failed", o)
 	switch {
 	case errors.As(err, new(*lostError)):
 		return s.leave(c, &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)})
@@ -120,7 +118,7 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 		return "", unwell, err
 	}
 	c.record.Duration = time.Since(c.record.At)
-	return short(plumbing.NewHash(c.record.Commit)), unwell, s.update(func(st *State) {
+	return c.record.Commit.Short(), unwell, s.update(func(st *State) {
 		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(boot, containers, st.Containers.Stopped, c.done)
 		if c.freeze != nil {
 			st.Frozen = c.freeze
@@ -131,8 +129,8 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 // recallGood recalls that deploy or, if it is lost, the one before, and so on.
 func (s *Service) recallGood(ctx context.Context, to *Record, o order) (*candidate, error) {
 	for {
-		commit := short(plumbing.NewHash(to.Commit))
-		s.enter(StepBack, plumbing.NewHash(to.tree()))
+		commit := to.Commit.Short()
+		s.enter(StepBack, to.tree())
 		say(o.out, "going back to %s", commit)
 		c, err := s.recall(ctx, to)
 		if !errors.As(err, new(*lostError)) {
@@ -166,9 +164,9 @@ func gone(err error) error { return &lostError{&goneError{err}} }
 
 // recall makes a candidate of an earlier deploy. It needs no network.
 func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
-	commit := plumbing.NewHash(to.tree())
+	commit := to.tree()
 	if _, err := s.repo.Commit(commit); err != nil {
-		commit = plumbing.NewHash(to.Commit)
+		commit = to.Commit
 	}
 	model, err := s.history.model(to.Number)
 	if err != nil {

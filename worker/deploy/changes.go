@@ -26,7 +26,7 @@ func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out.Stdout, "%s %s\n", short(head), info.Subject)
+	_, _ = fmt.Fprintf(out.Stdout, "%s %s\n", head.Short(), info.Subject)
 	return nil
 }
 
@@ -67,7 +67,7 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if err == nil && !switched {
 		err = s.startMissing(ctx, out)
 	} else if err == nil {
-		say(out, "deployed %s", short(commit))
+		say(out, "deployed %s", commit.Short())
 	}
 	s.ended(outcome, err)
 	return err
@@ -269,7 +269,7 @@ func (s *Service) pullHead(ctx context.Context, by string, args target.Args, out
 	if err != nil {
 		return err
 	}
-	say(out, "fetched %s", short(head))
+	say(out, "fetched %s", head.Short())
 	before, err := s.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
@@ -285,10 +285,10 @@ func (s *Service) pullHead(ctx context.Context, by string, args target.Args, out
 		return err
 	}
 	until := time.Now().Add(pinTime)
-	if err := s.update(func(st *State) { st.Pin = &Pin{Commit: head.String(), By: by, Until: until} }); err != nil {
+	if err := s.update(func(st *State) { st.Pin = &Pin{Commit: head, By: by, Until: until} }); err != nil {
 		return err
 	}
-	say(out, "build and up act on %s until %s", short(head), until.UTC().Format("15:04 UTC"))
+	say(out, "build and up act on %s until %s", head.Short(), until.UTC().Format("15:04 UTC"))
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 		c.changes = append(c.changes, "forced")
 	}
 	if c.differs() {
-		say(o.out, "deploying %s: %s", short(commit), c.reason())
+		say(o.out, "deploying %s: %s", commit.Short(), c.reason())
 	}
 	if err := s.pullAndBuild(ctx, c, o); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 		// Nothing is different but the way to what is mounted.
 		led, err := s.existingMovedMounts(ctx, commit)
 		if err != nil {
-			return nil, &stepError{"compare", short(commit), err}
+			return nil, &stepError{"compare", commit.Short(), err}
 		}
 		for _, m := range firstOfEach(led) {
 			c.changes = append(c.changes, "what "+m.Name+" mounts at "+brief(m.Target)+" leads elsewhere")
@@ -82,7 +82,7 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 func (s *Service) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
 	// Its objects stay here also when the branch moves on meanwhile.
 	if err := s.keep(commit); err != nil {
-		return nil, &stepError{"keep", short(commit), err}
+		return nil, &stepError{"keep", commit.Short(), err}
 	}
 	c, err := s.stageAndResolve(ctx, commit, r)
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *Service) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (
 // replace makes the candidate what runs. When that fails, what ran before does
 // so again, if there is such a thing and nobody wants it otherwise.
 func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) error {
-	s.log.Info("deploying", "commit", short(c.commit), "trigger", c.record.Trigger, "reason", c.record.Reason)
+	s.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
 	ctx, cancel := s.unhurried(worker, ctx)
 	defer cancel()
 	err := s.switchTo(ctx, c, o)
@@ -112,9 +112,9 @@ func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) er
 		return s.retreat(worker, c, o, err)
 	}
 	if err := s.finish(ctx, c); err != nil {
-		return &stepError{"record the deploy of", short(c.commit), err}
+		return &stepError{"record the deploy of", c.commit.Short(), err}
 	}
-	s.log.Info("deployed", "commit", short(c.commit))
+	s.log.Info("deployed", "commit", c.commit.Short())
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (s *Service) unhurried(worker, ctx context.Context) (context.Context, conte
 // attempt deploys the commit, and remembers what came of it: for people in the
 // history, and for the next poll when it failed by the commit's own fault.
 func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
-	s.journal.begin(title(o.trigger + ": " + short(commit)))
+	s.journal.begin(title(o.trigger + ": " + commit.Short()))
 	o.out = s.recorded(o.out)
 	r := s.newRecord(commit, o.trigger)
 	switched, err = s.deploy(ctx, commit, o, r)

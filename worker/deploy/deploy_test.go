@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,13 +28,13 @@ func TestStateOutlivesTheWorker(t *testing.T) {
 	}
 	s = State{
 		Wanted:    Down,
-		Switching: &Switching{Commit: "b", Back: 3, Freeze: &Frozen{By: "miek"}},
-		Checkout:  []string{"a", "b"},
+		Switching: &Switching{Commit: named("b"), Back: 3, Freeze: &Frozen{By: "miek"}},
+		Checkout:  []gitrepo.Hash{named("a"), named("b")},
 		Deployed: &Record{
-			Number: 4, Basis: Basis{Commit: "a", Settings: "s", Limits: "l"}, At: time.Now().UTC().Round(0), Trigger: "poll", Reason: "first deploy", Outcome: Deployed,
+			Number: 4, Basis: Basis{Commit: named("a"), Settings: "s", Limits: "l"}, At: time.Now().UTC().Round(0), Trigger: "poll", Reason: "first deploy", Outcome: Deployed,
 			Inputs: map[string]string{"conf": "x"}, Images: map[string]string{"web": "sha256:1"},
 		},
-		Verdict: &Verdict{Basis: Basis{Commit: "c"}, Outcome: Refused, Error: "no", Details: []string{"why"}},
+		Verdict: &Verdict{Basis: Basis{Commit: named("c")}, Outcome: Refused, Error: "no", Details: []string{"why"}},
 	}
 	if err := s.save(dir); err != nil {
 		t.Fatal(err)
@@ -217,7 +219,7 @@ func TestVerdictOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	if err := s.update(func(st *State) {
-		st.Verdict = &Verdict{Basis: Basis{Commit: "c"}, Outcome: Failed, At: time.Now(), Error: "does not build"}
+		st.Verdict = &Verdict{Basis: Basis{Commit: named("c")}, Outcome: Failed, At: time.Now(), Error: "does not build"}
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,5 +270,43 @@ func TestNoVerdictWithoutCompose(t *testing.T) {
 	_, err := s.project.Resolve(t.Context(), s.stage(), "")
 	if err == nil || errors.Is(err, compose.ErrNoModel) || errors.Is(err, compose.ErrNoFile) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// named is a commit of which only the name counts.
+func named(name string) (commit gitrepo.Hash) {
+	copy(commit[:], name)
+	return commit
+}
+
+// A state of before commits were a type of their own, and one with none.
+func TestStateOfEarlierVersions(t *testing.T) {
+	const digits = "1234567890abcdef1234567890abcdef12345678"
+	const text = `{"wanted":"up","deployed":{"number":1,"commit":"` + digits + `","settings":"s","limits":"l","at":"2026-01-02T03:04:05Z",` +
+		`"duration":1,"trigger":"poll","reason":"first deploy","outcome":"deployed","tree":"` + digits + `"},"switching":{"commit":"` + digits + `"},` +
+		`"checkout":["` + digits + `"],"verdict":{"commit":"","settings":"","limits":"","outcome":"failed","at":"2026-01-02T03:04:05Z","error":"no"},` +
+		`"pin":{"commit":"` + digits + `","by":"miek","until":"2026-01-02T03:04:05Z"},"deploys":1,"containers":{}}`
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := loadState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range append(s.Checkout, s.Deployed.Commit, s.Deployed.Tree, s.Switching.Commit, s.Pin.Commit) {
+		if got.String() != digits {
+			t.Errorf("loaded %q", got)
+		}
+	}
+	if !s.Verdict.Commit.IsZero() {
+		t.Errorf("the verdict is on %s", s.Verdict.Commit)
+	}
+	if err := s.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if saved, err := os.ReadFile(filepath.Join(dir, "state.json")); err != nil || json.Compact(&again, saved) != nil || again.String() != text {
+		t.Errorf("saved %s, %v, want %s", again.String(), err, text)
 	}
 }

@@ -91,7 +91,7 @@ func (s *Service) healthy(gated, ctx context.Context, c *candidate, overdue erro
 		}
 		containers, err := s.engine.Containers(ctx, s.cfg.Name)
 		if err != nil {
-			return &stepError{"watch", short(c.commit), err}
+			return &stepError{"watch", c.commit.Short(), err}
 		}
 		waiting, failed := watch.judge(containers, time.Now())
 		switch {
@@ -138,7 +138,7 @@ func (s *Service) startFailed(ctx, gated context.Context, c *candidate, err, ove
 		return s.startOverdue(ctx, c)
 	}
 	if blameless(err) || s.engine.Away(ctx) != nil {
-		return &stepError{"start", short(c.commit), err}
+		return &stepError{"start", c.commit.Short(), err}
 	}
 	// Which container it was shows in the containers, and why in its words.
 	problem, id := "", ""
@@ -158,7 +158,7 @@ func (s *Service) startFailed(ctx, gated context.Context, c *candidate, err, ove
 func (s *Service) startOverdue(ctx context.Context, c *candidate) error {
 	containers, err := s.engine.Containers(ctx, s.cfg.Name)
 	if err != nil {
-		return &stepError{"watch", short(c.commit), err}
+		return &stepError{"watch", c.commit.Short(), err}
 	}
 	waiting, failed := newHealthWatch(s.expected(c)).judge(containers, time.Now())
 	switch {
@@ -171,7 +171,7 @@ func (s *Service) startOverdue(ctx context.Context, c *candidate) error {
 }
 
 func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
-	e := &unhealthyError{commit: short(c.commit), problem: s.project.Redact(problem), err: err}
+	e := &unhealthyError{commit: c.commit.Short(), problem: s.project.Redact(problem), err: err}
 	if id != "" {
 		last, cannot := s.engine.LastLines(ctx, id, lastLines)
 		if cannot != nil {

@@ -106,7 +106,7 @@ func (s *Service) pull(ctx context.Context, c *candidate, out compose.Output, fl
 	s.enter(StepPull, c.commit)
 	args := append([]string{"pull", "--ignore-buildable"}, flags...)
 	if err := s.onStaged(ctx, out, args...); err != nil {
-		return &stepError{"pull the images of", short(c.commit), err}
+		return &stepError{"pull the images of", c.commit.Short(), err}
 	}
 	return nil
 }
@@ -117,13 +117,13 @@ func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, f
 	}
 	s.enter(StepBuild, c.commit)
 	if err := s.mayBuild(ctx, c); err != nil {
-		return &stepError{"build", short(c.commit), err}
+		return &stepError{"build", c.commit.Short(), err}
 	}
 	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
 		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && s.engine.Away(ctx) == nil {
 			err = verdict{err}
 		}
-		return &stepError{"build", short(c.commit), err}
+		return &stepError{"build", c.commit.Short(), err}
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (s *Service) pinnedRepository() string { return "pgo/" + s.cfg.Name }
 func (s *Service) pin(r *Record, service, id string) string {
 	const most = 90 // of 128 that a tag may have
 	_, digest, _ := strings.Cut(id, ":")
-	return s.pinnedRepository() + ":" + r.Commit[:7] + "-" + service[:min(len(service), most)] + "-" + digest[:min(len(digest), 12)]
+	return s.pinnedRepository() + ":" + r.Commit.Short() + "-" + service[:min(len(service), most)] + "-" + digest[:min(len(digest), 12)]
 }
 
 // pinImages keeps the images that the deploy runs.

@@ -22,26 +22,26 @@ import (
 func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
 	led, err := s.existingMovedMounts(ctx, to)
 	if err != nil {
-		return &stepError{"bring the checkout to", short(to), err}
+		return &stepError{"bring the checkout to", to.Short(), err}
 	}
 	for _, m := range firstOfEach(led) {
 		s.log.Warn("ending a container before the checkout moves: its mount would lead elsewhere",
-			"container", m.Name, "mount", printable.Line(m.Target), "commit", short(to))
+			"container", m.Name, "mount", printable.Line(m.Target), "commit", to.Short())
 		if err := s.engine.End(ctx, m.Container); err != nil {
-			return &stepError{"bring the checkout to", short(to), err}
+			return &stepError{"bring the checkout to", to.Short(), err}
 		}
 	}
 	from := s.snapshot().Checkout
-	if len(from) > 0 && !slices.Contains(from, to.String()) {
-		from = append(slices.Clone(from), to.String())
+	if len(from) > 0 && !slices.Contains(from, to) {
+		from = append(slices.Clone(from), to)
 		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
 			return err
 		}
 	}
-	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
-		return &stepError{"bring the checkout to", short(to), err}
+	if err := s.repo.Switch(ctx, from, to, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", to.Short(), err}
 	}
-	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
+	return s.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
 }
 
 // firstOfEach returns one mount of each container.
@@ -57,7 +57,7 @@ func firstOfEach(mounts []compose.Mount) []compose.Mount {
 
 // forecast is what will be in the checkout once it is at the commit. Close it.
 func (s *Service) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
-	return s.repo.Forecast(hashes(s.snapshot().Checkout), to, s.checkout(), policy.Disk{})
+	return s.repo.Forecast(s.snapshot().Checkout, to, s.checkout(), policy.Disk{})
 }
 
 // existingMovedMounts returns the mounts of existing containers that would lead elsewhere,

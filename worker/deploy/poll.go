@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
@@ -130,11 +128,11 @@ func (s *Service) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
 func (s *Service) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
 	state := s.snapshot()
 	begun := state.Switching
-	commit := plumbing.NewHash(begun.Commit)
+	commit := begun.Commit
 	if cannot == nil && s.hold(state) == "" && !state.condemns(s.basis(head)) {
 		commit = head
 	}
-	if wait := s.faults.wait(commit.String(), s.cfg.settings()); wait != nil {
+	if wait := s.faults.wait(commit, s.cfg.settings()); wait != nil {
 		return Failed, wait
 	}
 	_, outcome, err := s.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
@@ -152,7 +150,7 @@ func (s *Service) goOnBack(ctx context.Context, begun *Switching) (Outcome, erro
 	to := s.history.find(begun.Back)
 	err := error(&lostError{errors.New("the deploy that was gone back to is not kept any more")})
 	if to != nil {
-		s.journal.begin(title("going back to " + short(plumbing.NewHash(to.Commit))))
+		s.journal.begin(title("going back to " + to.Commit.Short()))
 		o := order{out: s.recorded(compose.Output{})}
 		_, unwell, err = s.goBack(ctx, to, "an earlier deploy did not end", o)
 		s.conclude(errors.Join(err, unwell))
@@ -208,16 +206,16 @@ func (s *Service) rebuild(reason error) error {
 func (s *Service) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
 	remote, err := s.repo.Look(ctx)
 	if err != nil {
-		return plumbing.ZeroHash, err
+		return gitrepo.Hash{}, err
 	}
 	if head, ok := s.repo.Head(); ok && head == remote {
 		return head, nil
 	}
 	s.enter(StepFetch, remote)
 	if err := s.repo.Fetch(ctx, remote); err != nil {
-		return plumbing.ZeroHash, err
+		return gitrepo.Hash{}, err
 	}
-	s.log.Info("fetched", "commit", short(remote))
+	s.log.Info("fetched", "commit", remote.Short())
 	s.changed()
 	return remote, nil
 }
@@ -233,7 +231,7 @@ func (s *Service) Refresh(ctx context.Context) {
 		s.log.Debug("cannot fetch during a change", "error", err)
 		return
 	}
-	s.log.Info("fetched", "commit", short(remote))
+	s.log.Info("fetched", "commit", remote.Short())
 	s.changed()
 }
 
@@ -241,7 +239,7 @@ func (s *Service) Refresh(ctx context.Context) {
 // or the head.
 func (s *Service) fetched() (gitrepo.Hash, error) {
 	if pin := s.snapshot().pinned(time.Now()); pin != nil {
-		return plumbing.NewHash(pin.Commit), nil
+		return pin.Commit, nil
 	}
 	head, ok := s.repo.Head()
 	if !ok {

@@ -141,7 +141,7 @@ func (s *Service) writeSnippet() error {
 	if s.cfg.Proxy == nil || len(content) == 0 { // even without any URL it has a comment
 		return nil
 	}
-	for _, commit := range hashes(s.snapshot().Checkout) {
+	for _, commit := range s.snapshot().Checkout {
 		if err := s.placeForSnippet(commit); err != nil {
 			return err
 		}
@@ -168,7 +168,7 @@ func (s *Service) writeSnippet() error {
 // trySnippet writes the snippet into the checkout as it is: what a container has put in
 // its way is better found out before the switch than in it.
 func (s *Service) trySnippet() error {
-	commits := hashes(s.snapshot().Checkout)
+	commits := s.snapshot().Checkout
 	if len(commits) == 0 {
 		return nil
 	}
@@ -188,7 +188,7 @@ func (s *Service) placeForSnippet(commit gitrepo.Hash) error {
 	name := s.cfg.Proxy.Import
 	switch occupant, isDir, err := s.repo.Occupant(commit, name); {
 	case err != nil:
-		return &stepError{"read", short(commit), err}
+		return &stepError{"read", commit.Short(), err}
 	case isDir:
 		return fmt.Errorf("%s is a directory in the repository: `import` takes the path of a file, such as %s", occupant, path.Join(occupant, "Caddyfile-import"))
 	case occupant == name:

@@ -103,7 +103,7 @@ func TestAnotherImport(t *testing.T) {
 func TestPlaceForSnippet(t *testing.T) {
 	remote := gittest.NewRepo(t, filepath.Join(t.TempDir(), "app"))
 	remote.Write("caddy/Caddyfile", "import import")
-	head := remote.Commit("a commit")
+	remote.Commit("a commit")
 	s, err := Open(Config{
 		Name: "unit", Dir: t.TempDir(), Branch: "main", Timeout: time.Minute, Proxy: &Proxy{},
 		Remote: gitrepo.Remote{URL: "file://" + remote.Dir},
@@ -116,7 +116,7 @@ func TestPlaceForSnippet(t *testing.T) {
 		err = s.repo.Fetch(t.Context(), commit)
 	}
 	if err == nil {
-		err = s.update(func(st *State) { st.Checkout = []string{head} })
+		err = s.update(func(st *State) { st.Checkout = []gitrepo.Hash{commit} })
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestProxyTrouble(t *testing.T) {
 // another one, and not for anything else about the proxy.
 func TestAnotherPlaceForTheSnippet(t *testing.T) {
 	here := Config{Proxy: &Proxy{Import: "caddy/import"}}
-	state := State{Verdict: &Verdict{Basis: Basis{Commit: "c", Settings: here.settings()}, Outcome: Failed}}
+	state := State{Verdict: &Verdict{Basis: Basis{Commit: named("c"), Settings: here.settings()}, Outcome: Failed}}
 	for name, test := range map[string]struct {
 		proxy     *Proxy
 		condemned bool
@@ -200,7 +200,7 @@ func TestAnotherPlaceForTheSnippet(t *testing.T) {
 		"another place": {&Proxy{Import: "caddy/other"}, false},
 		"no proxy":      {nil, false},
 	} {
-		if got := state.condemns(Basis{Commit: "c", Settings: Config{Proxy: test.proxy}.settings()}); got != test.condemned {
+		if got := state.condemns(Basis{Commit: named("c"), Settings: Config{Proxy: test.proxy}.settings()}); got != test.condemned {
 			t.Errorf("%s: condemned: %v", name, got)
 		}
 	}

@@ -61,9 +61,6 @@ func (c *candidate) reason() string {
 	return text
 }
 
-// short is a commit as people write it.
-func short(commit gitrepo.Hash) string { return commit.String()[:7] }
-
 // stageAndResolve lays out the commit's tree beside the checkout and has
 // compose read it there.
 func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
@@ -83,7 +80,7 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *R
 			// Compose only says that there is no such file, or no YAML in it.
 			err = errors.Join(err, s.provided(ctx, commit, []string{"."}))
 		}
-		return nil, &stepError{"deploy", short(commit), err}
+		return nil, &stepError{"deploy", commit.Short(), err}
 	}
 	model.Activate()
 	c, err := s.candidate(ctx, commit, model, r)
@@ -114,15 +111,15 @@ func (s *Service) resolveAll(ctx context.Context) func() (*compose.Model, error)
 func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
 	s.enter(StepStage, commit)
 	if err := s.repo.FetchSubmodules(ctx, commit); errors.Is(err, gitrepo.ErrDamaged) || ctx.Err() != nil {
-		return &stepError{"stage", short(commit), err}
+		return &stepError{"stage", commit.Short(), err}
 	} else if err != nil {
-		s.log.Warn("a submodule is missing", "commit", short(commit), "error", err) // it may not be needed
+		s.log.Warn("a submodule is missing", "commit", commit.Short(), "error", err) // it may not be needed
 	}
 	if err := s.repo.Stage(ctx, commit, s.stage()); err != nil {
 		if errors.Is(err, gitrepo.ErrBadCommit) {
 			err = verdict{err}
 		}
-		return &stepError{"stage", short(commit), err}
+		return &stepError{"stage", commit.Short(), err}
 	}
 	return nil
 }
@@ -130,19 +127,19 @@ func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
 // candidate is a model of a commit, its paths in the stage.
 func (s *Service) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
 	if err := s.placeForSnippet(commit); err != nil {
-		return nil, &stepError{"deploy", short(commit), verdict{err}}
+		return nil, &stepError{"deploy", commit.Short(), verdict{err}}
 	}
 	c := &candidate{commit: commit, record: r, resolved: model, images: model.Images(s.cfg.Name), built: model.Built()}
 	mounted, contexts := model.Uses(s.stage(), compose.Mounted), model.Uses(s.stage(), compose.Context)
 	if err := s.provided(ctx, commit, slices.Concat(mounted, contexts)); err != nil {
-		return nil, &stepError{"deploy", short(commit), err}
+		return nil, &stepError{"deploy", commit.Short(), err}
 	}
 	var err error
 	if r.Inputs, err = s.repo.Entries(commit, mounted); err == nil {
 		r.Contexts, err = s.repo.Entries(commit, contexts)
 	}
 	if err != nil {
-		return nil, &stepError{"compare", short(commit), err}
+		return nil, &stepError{"compare", commit.Short(), err}
 	}
 	return c, nil
 }
@@ -219,11 +216,11 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 	limits := s.limits()
 	judged, err := s.asMade(ctx, c.resolved)
 	if err != nil {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
 	then, err := s.forecast(c.commit)
 	if err != nil {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
 	defer then.Close()
 	refusals := policy.Check(limits, judged.Document(), then)
@@ -238,7 +235,7 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 			}
 		}
 	} else if !errors.Is(err, compose.ErrNoModel) {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
 	return s.refused(c, refusals)
 }
@@ -264,7 +261,7 @@ func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {
 			first[i].Allow = ""
 		}
 	}
-	return verdict{&RefusedError{Commit: short(c.commit), Refusals: first, All: len(refusals)}}
+	return verdict{&RefusedError{Commit: c.commit.Short(), Refusals: first, All: len(refusals)}}
 }
 
 // compare finds what is different from what is deployed.

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/worker/compose"
 )
 
@@ -58,7 +56,7 @@ func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.O
 	if err != nil {
 		return err
 	}
-	s.journal.begin(title("rollback by " + by + " to " + short(plumbing.NewHash(to.Commit))))
+	s.journal.begin(title("rollback by " + by + " to " + to.Commit.Short()))
 	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
 	r, err := s.rollBack(ctx, by, to, o)
 	s.conclude(err)
@@ -69,7 +67,7 @@ func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.O
 		return err
 	}
 	s.ended(Deployed, nil)
-	say(out, "deployed %s again, and frozen: unfreeze follows the branch again", short(plumbing.NewHash(to.Commit)))
+	say(out, "deployed %s again, and frozen: unfreeze follows the branch again", to.Commit.Short())
 	return nil
 }
 
@@ -102,7 +100,7 @@ func (s *Service) rollBack(worker context.Context, by string, to *Record, o orde
 		return &failed, err
 	}
 	c.record.Trigger, c.record.Reason = o.trigger, "deployed again"
-	c.freeze = &Frozen{By: by, Reason: "rollback to " + short(plumbing.NewHash(to.Commit)), At: time.Now()}
+	c.freeze = &Frozen{By: by, Reason: "rollback to " + to.Commit.Short(), At: time.Now()}
 	if err := s.prepare(ctx, c); err != nil {
 		return c.record, err
 	}

@@ -84,7 +84,7 @@ func (s *Service) unseenSnippet(model *compose.Model) []string {
 		return nil
 	}
 	name := s.cfg.Proxy.Import
-	for _, commit := range hashes(s.snapshot().Checkout) {
+	for _, commit := range s.snapshot().Checkout {
 		if occupant, _, err := s.repo.Occupant(commit, name); err == nil && occupant != "" {
 			return nil // it cannot be there, whatever is mounted
 		}

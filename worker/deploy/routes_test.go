@@ -152,7 +152,7 @@ func TestJudgeAgain(t *testing.T) {
 	if err := os.WriteFile(s.deployedModel(), []byte(model), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.update(func(st *State) { st.Checkout = []string{strings.Repeat("0", 40)} }); err != nil {
+	if err := s.update(func(st *State) { st.Checkout = []gitrepo.Hash{named("a")} }); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {

@@ -98,8 +98,8 @@ type Service struct {
 // Status is what a Service says of itself.
 type Status struct {
 	Wanted     Wanted
-	Head       string // the fetched commit
-	Deployed   string
+	Head       gitrepo.Hash // the fetched commit
+	Deployed   gitrepo.Hash
 	DeployedAt time.Time
 	Trigger    string // who or what asked for what runs
 	Reason     string // why what runs was deployed
@@ -161,7 +161,7 @@ func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
 	if state.Deployed != nil {
 		s.status.Outcome = Deployed
 	}
-	if head, _ := s.repo.Head(); state.Verdict != nil && (state.Verdict.Commit == head.String() || head.IsZero()) {
+	if head, _ := s.repo.Head(); state.Verdict != nil && (state.Verdict.Commit == head || head.IsZero()) {
 		v := state.Verdict
 		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
 	}
@@ -224,7 +224,7 @@ func (s *Service) basis(commit gitrepo.Hash) Basis {
 	h := sha256.New()
 	l := s.limits()
 	_ = json.NewEncoder(h).Encode(l)
-	return Basis{Commit: commit.String(), Settings: s.cfg.settings(), Limits: hex.EncodeToString(h.Sum(nil))}
+	return Basis{Commit: commit, Settings: s.cfg.settings(), Limits: hex.EncodeToString(h.Sum(nil))}
 }
 
 func (s *Service) stage() string    { return filepath.Join(s.cfg.Dir, "stage") }
@@ -254,9 +254,7 @@ func (s *Service) Status() Status {
 	if s.cfg.Proxy != nil {
 		status.Snippet = s.state.snippetAt(s.cfg.Proxy.Import)
 	}
-	if head, ok := s.repo.Head(); ok {
-		status.Head = head.String()
-	}
+	status.Head, _ = s.repo.Head()
 	return status
 }
 
@@ -278,12 +276,12 @@ func (s *Service) Keys() (keys []gitrepo.Key, known bool) {
 }
 
 // Hash returns the fetched commit.
-func (s *Service) Hash() (string, error) {
+func (s *Service) Hash() (gitrepo.Hash, error) {
 	head, ok := s.repo.Head()
 	if !ok {
-		return "", ErrNothingFetched
+		return head, ErrNothingFetched
 	}
-	return head.String(), nil
+	return head, nil
 }
 
 // Show runs a compose command that changes nothing, on what is deployed.

@@ -11,12 +11,12 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/rogpeppe/go-internal/diff"
 
 	"pgo/internal/printable"
 	"pgo/internal/target"
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 // Check holds the fetched commit against the policy and lists every refusal. It
@@ -25,7 +25,7 @@ func (s *Service) Check(ctx context.Context, out compose.Output) error {
 	c, err := s.proposed(ctx, "check")
 	s.idle()
 	if err == nil {
-		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", c.commit.Short())
 		return nil
 	}
 	list := Details(err)
@@ -70,10 +70,10 @@ func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 		if before, err = s.loadDeployed(); err != nil {
 			return err
 		}
-		from = short(plumbing.NewHash(state.Deployed.Commit))
+		from = state.Deployed.Commit.Short()
 	}
 	if !c.differs() {
-		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing that is used differs from %s\n", short(c.commit), from)
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing that is used differs from %s\n", c.commit.Short(), from)
 		return nil
 	}
 	for _, path := range c.contexts {
@@ -82,7 +82,7 @@ func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 	for _, change := range c.changes {
 		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(change))
 	}
-	text := diff.Diff("deployed "+from, s.masked(before), "fetched "+short(c.commit), s.masked(c.resolved))
+	text := diff.Diff("deployed "+from, s.masked(before), "fetched "+c.commit.Short(), s.masked(c.resolved))
 	_, err = out.Stdout.Write(text)
 	return err
 }
@@ -136,7 +136,7 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 		if r.Error != "" {
 			why = r.Error
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.UTC().Format("2006-01-02 15:04:05Z"), r.Commit[:min(7, len(r.Commit))],
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.UTC().Format("2006-01-02 15:04:05Z"), r.Commit.Short(),
 			outcome, r.Duration.Round(100*time.Millisecond), printable.Line(r.Trigger), printable.Line(r.Author), printable.Line(r.Subject), printable.Line(why))
 	}
 	if err := table.Flush(); err != nil {
@@ -150,18 +150,18 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 
 // shownRecord is a record as `history --json` shows it.
 type shownRecord struct {
-	Time    time.Time `json:"time"`
-	Commit  string    `json:"commit"`
-	Author  string    `json:"author"`
-	Subject string    `json:"subject"`
-	Trigger string    `json:"trigger"`
-	Reason  string    `json:"reason"`
-	Outcome Outcome   `json:"outcome"`
-	Seconds float64   `json:"seconds"` // how long it took
-	Error   string    `json:"error,omitempty"`
-	Details []string  `json:"details,omitempty"`
-	Tries   int       `json:"tries"`
-	CanGoTo bool      `json:"can_roll_back_to"`
+	Time    time.Time    `json:"time"`
+	Commit  gitrepo.Hash `json:"commit"`
+	Author  string       `json:"author"`
+	Subject string       `json:"subject"`
+	Trigger string       `json:"trigger"`
+	Reason  string       `json:"reason"`
+	Outcome Outcome      `json:"outcome"`
+	Seconds float64      `json:"seconds"` // how long it took
+	Error   string       `json:"error,omitempty"`
+	Details []string     `json:"details,omitempty"`
+	Tries   int          `json:"tries"`
+	CanGoTo bool         `json:"can_roll_back_to"`
 }
 
 func historyJSON(w io.Writer, records []*Record, kept map[int]bool) error {

@@ -118,10 +118,10 @@ func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 	}
 	for _, r := range refusals {
 		s.log.Error("attack: the engine made something else than was checked; it is removed and not started",
-			"commit", short(c.commit), "refusal", s.project.Redact(r.String()))
+			"commit", c.commit.Short(), "refusal", s.project.Redact(r.String()))
 	}
 	s.unmake(ctx, made, made.Strange(s.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.cfg.Name))
-	return &madeError{short(c.commit), s.refused(c, refusals)}
+	return &madeError{c.commit.Short(), s.refused(c, refusals)}
 }
 
 // madeOf is what the engine has made of these compose services. Containers of others
@@ -184,7 +184,7 @@ func (e *madeError) Unwrap() error { return e.error }
 // deployedCandidate is what is deployed, to be started again.
 func (s *Service) deployedCandidate(model *compose.Model) *candidate {
 	deployed := s.snapshot().Deployed
-	return &candidate{commit: hashes([]string{deployed.Commit})[0], record: deployed, resolved: model}
+	return &candidate{commit: deployed.Commit, record: deployed, resolved: model}
 }
 
 // mayRestart tells whether containers may be started again: what they mount may lead

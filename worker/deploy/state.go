@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"pgo/worker/gitrepo"
 )
 
 // Wanted is what somebody asked for last.
@@ -35,7 +37,7 @@ type State struct {
 	// Checkout lists the commits whose files the checkout may hold: one, and
 	// while it is brought to another commit that one too. None: it was never
 	// wholly brought to any.
-	Checkout []string `json:"checkout,omitempty"`
+	Checkout []gitrepo.Hash `json:"checkout,omitempty"`
 
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody says up.
@@ -65,14 +67,14 @@ type State struct {
 // Basis is what a model is made of and judged by. Where it is the same there is
 // nothing new.
 type Basis struct {
-	Commit   string `json:"commit"`
-	Settings string `json:"settings"` // see Config.settings
-	Limits   string `json:"limits"`   // see Service.limits
+	Commit   gitrepo.Hash `json:"commit"`
+	Settings string       `json:"settings"` // see Config.settings
+	Limits   string       `json:"limits"`   // see Service.limits
 }
 
 // Switching is a switch on its way.
 type Switching struct {
-	Commit string `json:"commit"`
+	Commit gitrepo.Hash `json:"commit"`
 	// Back is the good deploy that is gone back to; 0: it goes forward.
 	Back int `json:"back,omitempty"`
 	// Freeze is why the branch is no longer followed once it has worked; nil:
@@ -108,9 +110,9 @@ func (f *Frozen) String() string {
 
 // Pin is a commit that operations act on until a time, whatever the branch does.
 type Pin struct {
-	Commit string    `json:"commit"`
-	By     string    `json:"by"`
-	Until  time.Time `json:"until"`
+	Commit gitrepo.Hash `json:"commit"`
+	By     string       `json:"by"`
+	Until  time.Time    `json:"until"`
 }
 
 // Containers is what was last known of a service's containers.

@@ -37,7 +37,7 @@ var Steps = []Step{
 
 // enter says that a step begins: to whoever looks at the status, and to a test.
 func (s *Service) enter(step Step, commit gitrepo.Hash) {
-	s.setActivity(string(step) + " " + short(commit))
+	s.setActivity(string(step) + " " + commit.Short())
 	if s.cfg.OnStep != nil {
 		s.cfg.OnStep(step)
 	}

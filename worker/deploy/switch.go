@@ -9,9 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -52,12 +51,12 @@ func (s *Service) holdBack(c *candidate) error {
 
 // prepare finds what would be in the way of a switch, before it begins.
 func (s *Service) prepare(ctx context.Context, c *candidate) error {
-	if err := s.repo.CanSwitch(ctx, hashes(s.snapshot().Checkout), c.commit, s.checkout()); err != nil {
-		return &stepError{"bring the checkout to", short(c.commit), err}
+	if err := s.repo.CanSwitch(ctx, s.snapshot().Checkout, c.commit, s.checkout()); err != nil {
+		return &stepError{"bring the checkout to", c.commit.Short(), err}
 	}
 	for _, service := range c.resolved.Services() {
 		if c.record.Images[service] == "" {
-			return &stepError{"start", short(c.commit), fmt.Errorf("there is no image %s for %s, and it is neither pulled nor built: "+
+			return &stepError{"start", c.commit.Short(), fmt.Errorf("there is no image %s for %s, and it is neither pulled nor built: "+
 				"see to it that it can be, or docker load it", c.images[service], service)}
 		}
 	}
@@ -66,13 +65,13 @@ func (s *Service) prepare(ctx context.Context, c *candidate) error {
 		return err
 	}
 	if len(missing) > 0 {
-		return &stepError{"start", short(c.commit), &missingError{missing}}
+		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
 	if err := s.portsFree(ctx, c); err != nil {
-		return &stepError{"start", short(c.commit), err}
+		return &stepError{"start", c.commit.Short(), err}
 	}
 	if err := s.trySnippet(); err != nil {
-		return &stepError{"start", short(c.commit), err}
+		return &stepError{"start", c.commit.Short(), err}
 	}
 	return nil
 }
@@ -105,7 +104,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 		}
 	}
 	if err := s.update(func(st *State) {
-		st.Switching = &Switching{Commit: c.commit.String(), Back: c.back, Freeze: c.freeze}
+		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
 		st.Deploys = max(st.Deploys, c.record.Number)
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
 	}); err != nil {
@@ -114,7 +113,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 	if !inPlace {
 		s.enter(StepDown, c.commit)
 		if err := s.clear(ctx, o); err != nil {
-			return &stepError{"take down what runs to deploy", short(c.commit), err}
+			return &stepError{"take down what runs to deploy", c.commit.Short(), err}
 		}
 	}
 	s.enter(StepCheckout, c.commit)
@@ -122,7 +121,7 @@ func (s *Service) switchTo(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	if err := s.writeSnippet(); err != nil {
-		return &stepError{"start", short(c.commit), err}
+		return &stepError{"start", c.commit.Short(), err}
 	}
 	if !inPlace {
 		if err := s.startsKnowing(); err != nil {
@@ -170,25 +169,17 @@ func (s *Service) compareRunning(c *candidate) {
 // checkout, those that can be gone back to, the pinned one, and more.
 func (s *Service) keep(more ...gitrepo.Hash) error {
 	state := s.snapshot()
-	commits := append(hashes(state.Checkout), more...)
+	commits := slices.Concat(state.Checkout, more)
 	if state.Pin != nil {
-		commits = append(commits, hashes([]string{state.Pin.Commit})...)
+		commits = append(commits, state.Pin.Commit)
 	}
 	if state.Switching != nil {
-		commits = append(commits, hashes([]string{state.Switching.Commit})...)
+		commits = append(commits, state.Switching.Commit)
 	}
 	for _, good := range s.history.kept() {
-		commits = append(commits, hashes([]string{good.Commit, good.tree()})...)
+		commits = append(commits, good.Commit, good.tree())
 	}
 	return s.repo.Keep(commits...)
-}
-
-func hashes(commits []string) []gitrepo.Hash {
-	var all []gitrepo.Hash
-	for _, commit := range commits {
-		all = append(all, plumbing.NewHash(commit))
-	}
-	return all
 }
 
 // inputs identifies what a compose service uses beside its model. Compose
@@ -214,7 +205,7 @@ func (s *Service) finish(ctx context.Context, c *candidate) error {
 	if err != nil {
 		s.log.Warn("cannot see what runs", "error", err)
 	}
-	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit.String()
+	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit
 	err = s.update(func(st *State) {
 		st.Deployed, st.Switching = r, nil
 		st.Containers = seen(boot, containers, st.Containers.Stopped, c.done)
@@ -241,7 +232,7 @@ func (s *Service) finish(ctx context.Context, c *candidate) error {
 // go of what it took for older deploys. It may be done again at any time.
 func (s *Service) secure(ctx context.Context) error {
 	r := s.snapshot().Deployed
-	commit := hashes([]string{r.Commit})[0]
+	commit := r.Commit
 	s.enter(StepPin, commit)
 	if err := s.pinImages(ctx, r); err != nil {
 		return fmt.Errorf("cannot keep its images: %w", err)

@@ -60,7 +60,7 @@ func (r *Repo) setFailures(failed map[Hash]failure) {
 func (r *Repo) failure(commit Hash) failure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range []Hash{commit, allOthers} {
+	for _, c := range []Hash{commit, Hash(allOthers)} {
 		if f, ok := r.failures[c]; ok {
 			return f
 		}
@@ -69,7 +69,7 @@ func (r *Repo) failure(commit Hash) failure {
 }
 
 // allOthers stands for the submodules that were not come to.
-var allOthers = plumbing.ZeroHash
+var allOthers Hash
 
 // moduleFetch is one FetchSubmodules.
 type moduleFetch struct {
@@ -90,7 +90,7 @@ func (f *moduleFetch) all(commit Hash, from *address, dir string, depth int) err
 	}
 	for _, l := range links {
 		if f.count++; f.count > maxModules {
-			f.note(path.Join(dir, l.path), allOthers, failure{
+			f.note(path.Join(dir, l.path), Hash(allOthers), failure{
 				why: fmt.Sprintf("comes after %d others, and pgo fetches no more; use fewer", maxModules), verdict: true})
 			return nil
 		}
