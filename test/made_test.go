@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -82,11 +83,16 @@ func openService(t *testing.T, r *rig.Rig, s *rig.Service, log io.Writer, cfg de
 	if err := os.Mkdir(cfg.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	service, err := deploy.Open(cfg, hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log}), func() {})
+	service, err := deploy.Open(cfg, deploy.NewQueue(), hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log}), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return service
+}
+
+// change has the service's turn, as an operation would.
+func change(service *deploy.Service, do func(*deploy.Turn) error) error {
+	return service.Do(context.Background(), "a test", func(string) {}, do)
 }
 
 // Whatever comes between the check and the engine, be it a compose that reads the
@@ -126,9 +132,11 @@ secrets: {secret: {file: ./secret}}
 	service := openService(t, r, web, &log, deploy.Config{Project: compose.Project{Plugin: m.plugin}, OnStep: m.step})
 	up := func() error {
 		anew := target.Args{Given: []target.Given{{Flag: "--force-recreate"}}}
-		return service.Up(t.Context(), "test", anew, compose.Output{Stdout: &log, Stderr: &log})
+		return change(service, func(turn *deploy.Turn) error {
+			return turn.Up(t.Context(), "test", anew, compose.Output{Stdout: &log, Stderr: &log})
+		})
 	}
-	if err := service.Poll(t.Context()); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	wantHealthy := func(when string) {
@@ -309,7 +317,7 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 			"nested-bind", "name:host.example.org",
 		}},
 	})
-	if err := service.Poll(t.Context()); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, strings.Join(deploy.Details(err), "\n"), &log)
 	}
 	if got := service.Status(); got.Deployed.String() != commit {
@@ -320,7 +328,9 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 		{Given: []target.Given{{Flag: "--force-recreate"}}},
 		{Given: []target.Given{{Flag: "--force-recreate"}}, Services: []string{"mate", "devices"}},
 	} {
-		if err := service.Up(t.Context(), "test", args, compose.Output{Stdout: &log, Stderr: &log}); err != nil {
+		if err := change(service, func(turn *deploy.Turn) error {
+			return turn.Up(t.Context(), "test", args, compose.Output{Stdout: &log, Stderr: &log})
+		}); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, strings.Join(deploy.Details(err), "\n"), &log)
 		}
 	}

@@ -55,19 +55,19 @@ func carryOut(text string) int {
 			}
 			back = back || step == deploy.StepBack
 		},
-	}, hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stdout}), func() {})
+	}, deploy.NewQueue(), hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stdout}), func() {})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	ctx := context.Background()
-	if err := service.Resume(ctx); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Resume(ctx) }); err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	// Quiet is what a poll leaves as it found it.
 	for last := ""; ; {
-		err := service.Poll(ctx)
+		err := change(service, func(turn *deploy.Turn) error { return turn.Poll(ctx) })
 		state, cannot := os.ReadFile(filepath.Join(m.Dir, "state.json"))
 		now := fmt.Sprint(string(state), err, cannot)
 		if now == last && !strings.Contains(now, `"switching"`) {

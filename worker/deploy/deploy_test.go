@@ -70,10 +70,10 @@ func TestDamagedStateStopsChanges(t *testing.T) {
 	}
 	s := open(t, dir)
 	for name, change := range map[string]func() error{
-		"poll": func() error { return s.Poll(t.Context()) },
-		"down": func() error { return s.Down(t.Context(), target.Args{}, compose.Output{}) },
+		"poll": func() error { return turn(s).Poll(t.Context()) },
+		"down": func() error { return turn(s).Down(t.Context(), target.Args{}, compose.Output{}) },
 		"up web": func() error {
-			return s.Up(t.Context(), "miek", target.Args{Services: []string{"web"}}, compose.Output{})
+			return turn(s).Up(t.Context(), "miek", target.Args{Services: []string{"web"}}, compose.Output{})
 		},
 	} {
 		if err := change(); err == nil || !strings.Contains(err.Error(), "state.json is damaged") {
@@ -89,7 +89,7 @@ func TestDamagedStateStopsChanges(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "state.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.usable(); err != nil || s.Status().Wanted != Up {
+	if err := s.store.usable(); err != nil || s.Status().Wanted != Up {
 		t.Errorf("once it is mended: %v, %+v", err, s.Status())
 	}
 }
@@ -134,27 +134,27 @@ func TestSubmoduleFromElsewhere(t *testing.T) {
 		{[]string{"http://127.0.0.1:1"}, false}, // where nobody is, which is no fault of the commit
 	} {
 		cfg.Remote.Submodules = test.listed
-		s, err := Open(cfg, hclog.NewNullLogger(), func() {})
+		s, err := Open(cfg, NewQueue(), hclog.NewNullLogger(), func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit, err := s.fetch(t.Context())
+		commit, err := s.branch.fetch(t.Context())
 		if err == nil {
-			err = s.stageCommit(t.Context(), commit)
+			err = s.work.prover.stageCommit(t.Context(), commit)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.snapshot().condemns(s.basis(commit)) {
+		if s.store.snapshot().condemns(s.around.basis(commit)) {
 			t.Errorf("with %q listed it is not tried again", test.listed)
 		}
-		err = s.provided(t.Context(), commit, []string{"lib/conf"})
+		err = s.work.prover.provided(t.Context(), commit, []string{"lib/conf"})
 		if err == nil || isVerdict(err) != test.condemned || strings.Contains(err.Error(), "word") ||
 			test.condemned != strings.HasSuffix(err.Error(), `an operator can allow = ["submodule:http://127.0.0.1:1"]`) {
 			t.Errorf("with %q listed the error is %v", test.listed, err)
 		}
-		_ = s.remember(s.newRecord(commit, "poll"), err, true)
-		if got := s.snapshot().condemns(s.basis(commit)); got != test.condemned {
+		_ = s.work.remember(s.work.prover.newRecord(commit, "poll"), err, true)
+		if got := s.store.snapshot().condemns(s.around.basis(commit)); got != test.condemned {
 			t.Errorf("with %q listed it is condemned: %v", test.listed, got)
 		}
 	}
@@ -169,7 +169,7 @@ func open(t *testing.T, dir string) *Service {
 	s, err := Open(Config{
 		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute,
 		Remote: gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
-	}, hclog.NewNullLogger(), func() {})
+	}, NewQueue(), hclog.NewNullLogger(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,18 +198,18 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 // An error lasts in the status, with the time when it began, until all is well.
 func TestStatusKeepsErrors(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Poll(t.Context()); err == nil {
+	if err := turn(s).Poll(t.Context()); err == nil {
 		t.Fatal("a repository that does not exist was polled")
 	}
 	first := s.Status()
 	if first.Error == "" || first.ErrorSince.IsZero() || first.Activity != Idle {
 		t.Errorf("status %+v", first)
 	}
-	_ = s.Poll(t.Context())
+	_ = turn(s).Poll(t.Context())
 	if again := s.Status(); again.ErrorSince != first.ErrorSince {
 		t.Errorf("the same error began at %v, then at %v", first.ErrorSince, again.ErrorSince)
 	}
-	s.ended("", nil)
+	s.board.ended("", nil)
 	if got := s.Status(); got.Error != "" || !got.ErrorSince.IsZero() {
 		t.Errorf("status %+v", got)
 	}
@@ -218,7 +218,7 @@ func TestStatusKeepsErrors(t *testing.T) {
 func TestVerdictOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if err := s.update(func(st *State) {
+	if err := s.store.update(func(st *State) {
 		st.Verdict = &Verdict{Basis: Basis{Commit: named("c")}, Outcome: Failed, At: time.Now(), Error: "does not build"}
 	}); err != nil {
 		t.Fatal(err)
@@ -234,16 +234,16 @@ func TestDownIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	broken, calls := filepath.Join(dir, "broken"), filepath.Join(dir, "calls")
-	s.project.Plugin = filepath.Join(dir, "plugin")
+	s.files.project.Plugin = filepath.Join(dir, "plugin")
 	script := "#!/bin/sh\necho >>" + calls + "\n! test -e " + broken + "\n"
-	if err := errors.Join(os.WriteFile(s.project.Plugin, []byte(script), 0o755), os.WriteFile(broken, nil, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(s.files.project.Plugin, []byte(script), 0o755), os.WriteFile(broken, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Down(t.Context(), target.Args{}, compose.Output{}); err == nil {
+	if err := turn(s).Down(t.Context(), target.Args{}, compose.Output{}); err == nil {
 		t.Fatal("down worked")
 	}
 	for range 2 {
-		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot take down") || s.Status().Outcome != Failed {
+		if err := turn(s).Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot take down") || s.Status().Outcome != Failed {
 			t.Errorf("poll: %v, %+v", err, s.Status())
 		}
 	}
@@ -251,7 +251,7 @@ func TestDownIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "unit.git") {
+		if err := turn(s).Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "unit.git") {
 			t.Errorf("poll: %v", err)
 		}
 	}
@@ -263,11 +263,11 @@ func TestDownIsTriedAgain(t *testing.T) {
 // That there is no compose on this host says nothing about the commit.
 func TestNoVerdictWithoutCompose(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.project.Plugin = "/nonexistent/docker-compose"
-	if err := os.WriteFile(filepath.Join(s.stage(), "compose.yaml"), nil, 0o600); err != nil {
+	s.files.project.Plugin = "/nonexistent/docker-compose"
+	if err := os.WriteFile(filepath.Join(s.files.stage(), "compose.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.project.Resolve(t.Context(), s.stage(), "")
+	_, err := s.files.project.Resolve(t.Context(), s.files.stage(), "")
 	if err == nil || errors.Is(err, compose.ErrNoModel) || errors.Is(err, compose.ErrNoFile) {
 		t.Errorf("error %v", err)
 	}
@@ -310,3 +310,6 @@ func TestStateOfEarlierVersions(t *testing.T) {
 		t.Errorf("saved %s, %v, want %s", again.String(), err, text)
 	}
 }
+
+// turn is what the queue would give to a change.
+func turn(s *Service) *Turn { return &Turn{s.work} }

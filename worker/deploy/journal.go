@@ -111,12 +111,12 @@ func (j *journal) load(dir string) {
 }
 
 // recorded is an output that the journal gets as well.
-func (s *Service) recorded(out compose.Output) compose.Output {
+func (j *journal) recorded(out compose.Output) compose.Output {
 	both := func(w io.Writer) io.Writer {
 		if w == nil {
-			return &s.journal
+			return j
 		}
-		return io.MultiWriter(&s.journal, w)
+		return io.MultiWriter(j, w)
 	}
 	return compose.Output{Stdout: both(out.Stdout), Stderr: both(out.Stderr)}
 }
@@ -136,5 +136,5 @@ func title(what string) string {
 // Watch writes what the present or the last deploy has said, and then what is
 // being said, until ctx ends.
 func (s *Service) Watch(ctx context.Context, out compose.Output) error {
-	return s.journal.follow(ctx, out.Stdout)
+	return s.store.journal.follow(ctx, out.Stdout)
 }

@@ -19,11 +19,10 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Check holds the fetched commit against the policy and lists every refusal. It
-// is a change: it needs the stage.
-func (s *Service) Check(ctx context.Context, out compose.Output) error {
-	c, err := s.proposed(ctx, "check")
-	s.idle()
+// Check holds the fetched commit against the policy and lists every refusal.
+func (t *Turn) Check(ctx context.Context, out compose.Output) error {
+	c, err := t.proposed(ctx, "check")
+	t.board.idle()
 	if err == nil {
 		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", c.commit.Short())
 		return nil
@@ -46,28 +45,28 @@ func (e *listedError) Unwrap() error     { return e.error }
 
 // proposed is the fetched commit, proven as far as that is possible without
 // pulling or building anything.
-func (s *Service) proposed(ctx context.Context, trigger string) (*candidate, error) {
-	ctx, cancel := s.deadline(ctx)
+func (t *Turn) proposed(ctx context.Context, trigger string) (*candidate, error) {
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	commit, err := s.fetched()
+	commit, err := t.branch.fetched()
 	if err != nil {
 		return nil, err
 	}
-	return s.propose(ctx, commit, s.newRecord(commit, trigger))
+	return t.prover.propose(ctx, commit, t.prover.newRecord(commit, trigger))
 }
 
 // Diff shows what Up would change: the keys, the files, and both models side by
-// side. It is a change: it needs the stage.
-func (s *Service) Diff(ctx context.Context, out compose.Output) error {
-	c, err := s.proposed(ctx, "diff")
-	s.idle()
+// side.
+func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
+	c, err := t.proposed(ctx, "diff")
+	t.board.idle()
 	if err != nil {
 		return err
 	}
-	state := s.snapshot()
+	state := t.store.snapshot()
 	before, from := &compose.Model{}, "nothing"
 	if state.Deployed != nil {
-		if before, err = s.loadDeployed(); err != nil {
+		if before, err = t.files.loadDeployed(); err != nil {
 			return err
 		}
 		from = state.Deployed.Commit.Short()
@@ -82,15 +81,15 @@ func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 	for _, change := range c.changes {
 		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(change))
 	}
-	text := diff.Diff("deployed "+from, s.masked(before), "fetched "+c.commit.Short(), s.masked(c.resolved))
+	text := diff.Diff("deployed "+from, masked(t.cfg.Project.Env, before), "fetched "+c.commit.Short(), masked(t.cfg.Project.Env, c.resolved))
 	_, err = out.Stdout.Write(text)
 	return err
 }
 
 // masked is a model for people: without secrets, as far as they can be told.
-func (s *Service) masked(m *compose.Model) []byte {
+func masked(env []string, m *compose.Model) []byte {
 	var secrets []string
-	for _, variable := range s.cfg.Project.Env {
+	for _, variable := range env {
 		_, value, _ := strings.Cut(variable, "=")
 		secrets = append(secrets, value)
 	}
@@ -111,8 +110,8 @@ func (s *Service) masked(m *compose.Model) []byte {
 
 // History shows the deploys, the newest first.
 func (s *Service) History(args target.Args, out compose.Output) error {
-	records, kept := s.history.list(), map[int]bool{}
-	for _, g := range s.history.kept() {
+	records, kept := s.store.history.list(), map[int]bool{}
+	for _, g := range s.store.history.kept() {
 		kept[g.Number] = true
 	}
 	if args.Has("--json") {

@@ -1,15 +1,8 @@
 package deploy
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"pgo/worker/gitrepo"
 )
@@ -69,7 +62,7 @@ type State struct {
 type Basis struct {
 	Commit   gitrepo.Hash `json:"commit"`
 	Settings string       `json:"settings"` // see Config.settings
-	Limits   string       `json:"limits"`   // see Service.limits
+	Limits   string       `json:"limits"`   // see neighbourhood.limits
 }
 
 // Switching is a switch on its way.
@@ -128,6 +121,11 @@ type Containers struct {
 	Stopped []string `json:"stopped,omitempty"`
 }
 
+// same reports whether both say the same. A set that is empty may be nil.
+func (c Containers) same(as Containers) bool {
+	return c.Boot == as.Boot && slices.Equal(c.Running, as.Running) && slices.Equal(c.Finished, as.Finished) && slices.Equal(c.Stopped, as.Stopped)
+}
+
 // condemns tells whether there is a verdict on the commit that still counts:
 // other limits may have a refusal go away, and say nothing about a build.
 func (s State) condemns(b Basis) bool {
@@ -144,39 +142,4 @@ func (s State) pinned(now time.Time) *Pin {
 		return s.Pin
 	}
 	return nil
-}
-
-// loadState reads the state in dir; a service that has none yet is wanted up.
-func loadState(dir string) (State, error) {
-	path := filepath.Join(dir, "state.json")
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{Wanted: Up}, nil
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("cannot read the service's state: %w", err)
-	}
-	var s State
-	if err := json.Unmarshal(raw, &s); err != nil || (s.Wanted != Up && s.Wanted != Down) {
-		// Guessing could start what somebody has stopped.
-		return State{}, &DamagedStateError{path}
-	}
-	return s, nil
-}
-
-func (s State) save(dir string) error {
-	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(dir, "state.json", append(raw, '\n')); err != nil {
-		return fmt.Errorf("cannot save the service's state: %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes a file for its owner alone, so that a crash leaves the
-// old content or the new one.
-func replaceFile(dir, name string, content []byte) error {
-	return renameio.WriteFile(filepath.Join(dir, name), content, 0o600, renameio.WithTempDir(dir))
 }
