@@ -55,7 +55,7 @@ func (w *Worker) heal(service *deploy.Service) {
 			w.log.Debug("cannot see which host ports are in use", "error", err)
 		}
 		again, err := w.healNow(service)
-		if text := fmt.Sprint(err); err != nil && text != last && w.ctx.Err() == nil && !errors.Is(err, deploy.ErrDraining) {
+		if said := fmt.Sprint(err); err != nil && said != last && w.ctx.Err() == nil && !errors.Is(err, deploy.ErrDraining) {
 			w.log.Error("cannot look after the containers", "error", err)
 		}
 		last = fmt.Sprint(err)

@@ -93,7 +93,7 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	}
 	// What an earlier worker started and could not end with itself must not
 	// run beside what this one starts.
-	if err := killMarked(marker(r)); err != nil {
+	if err := killMarked(markerOf(r)); err != nil {
 		return err
 	}
 	w.cfg, w.neighbours = r, r.GetNeighbours()
@@ -139,8 +139,8 @@ func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.Adjus
 	return &proto.AdjustReply{}, nil
 }
 
-// marker is in the environment of all that this service's workers start.
-func marker(r *proto.ConfigureRequest) string {
+// markerOf is in the environment of all that this service's workers start.
+func markerOf(r *proto.ConfigureRequest) string {
 	return "PGO_SERVICE_DIR=" + filepath.Clean(r.GetDir())
 }
 

@@ -13,11 +13,11 @@ import (
 
 // retreat is what follows a switch that went wrong: back to the last good
 // deploy. It returns why, and what it came to.
-func (d *deployer) retreat(worker context.Context, c *candidate, o order, cause error) error {
-	if worker.Err() != nil {
+func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause error) error {
+	if outer.Err() != nil {
 		return cause // the worker ends: the next one goes on
 	}
-	ctx, cancel := deadline(worker, d.cfg.Timeout)
+	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
 	if away := d.engine.Away(ctx); away != nil {
 		return errors.Join(cause, away) // it is begun again when the engine is back
@@ -119,7 +119,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	}
 	c.record.Duration = time.Since(c.record.At)
 	return c.record.Commit.Short(), unwell, d.store.update(func(st *State) {
-		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(boot, containers, st.Containers.Stopped, c.done)
+		st.Deployed, st.Switching, st.Containers = c.record, nil, toRemember(boot, containers, st.Containers.Stopped, c.done)
 		if c.freeze != nil {
 			st.Frozen = c.freeze
 		}
@@ -200,24 +200,10 @@ func (d *deployer) recall(ctx context.Context, to *Record) (*candidate, error) {
 		return nil, err
 	}
 	defer then.Close()
-	if err := refused(d.files.project.Redact, c, policy.Check(d.around.limits(), judged.WithoutBuild().Document(), then)); err != nil {
+	if err := refuse(d.files.project.Redact, c, policy.Check(d.around.limits(), judged.WithoutBuild().Document(), then)); err != nil {
 		return nil, &lostError{err}
 	}
 	model.Reroot(d.files.stage(), d.files.checkout())
 	c.model = model.Encode()
 	return c, nil
-}
-
-// imagesHere returns an error if an image that an earlier deploy ran is gone.
-func (i *images) areHere(ctx context.Context, r *Record) error {
-	ids, err := i.engine.ImageIDs(ctx, r.Images)
-	if err != nil {
-		return err
-	}
-	for service, id := range ids {
-		if id == "" {
-			return gone(fmt.Errorf("the image that %s ran then is gone: somebody removed it", service))
-		}
-	}
-	return nil
 }

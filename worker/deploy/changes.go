@@ -97,7 +97,7 @@ func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output)
 	if err != nil {
 		return err
 	}
-	if err := known(model, args.Services); err != nil {
+	if err := checkNames(model, args.Services); err != nil {
 		return err
 	}
 	needed := slices.Concat(args.Services, model.Needs(args.Services))
@@ -122,8 +122,8 @@ func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output)
 	return err
 }
 
-// known returns an error if one of these is no compose service of the model.
-func known(model *compose.Model, services []string) error {
+// checkNames returns an error if one of these is no compose service of the model.
+func checkNames(model *compose.Model, services []string) error {
 	for _, name := range services {
 		if slices.Contains(model.Services(), name) {
 			continue
@@ -162,21 +162,6 @@ func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) e
 	t.board.setActivity("down")
 	err := t.takeDown(ctx, out, args.Words()...)
 	t.board.ended(TakenDown, err)
-	return err
-}
-
-func (d *deployer) takeDown(ctx context.Context, out compose.Output, flags ...string) error {
-	if err := d.files.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
-		return &stepError{"take down", d.cfg.Name, err}
-	}
-	err := d.store.update(func(st *State) {
-		st.Containers = Containers{}
-		if st.Switching != nil {
-			// Nothing runs now, and what was half done is not deployed.
-			st.Switching, st.Deployed = nil, nil
-		}
-	})
-	d.isDown = err == nil
 	return err
 }
 
@@ -240,7 +225,7 @@ func (t *Turn) onServices(ctx context.Context, activity string, args target.Args
 		return err
 	}
 	services := args.Services
-	if err := known(model, services); err != nil {
+	if err := checkNames(model, services); err != nil {
 		return err
 	}
 	if len(services) == 0 {
@@ -302,15 +287,6 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	}
 	say(out, "build and up act on %s until %s", head.Short(), until.UTC().Format("15:04 UTC"))
 	return nil
-}
-
-// came remembers the images that were not here before.
-func (i *images) came(ctx context.Context, c *candidate, before map[string]string) error {
-	now, err := i.engine.ImageIDs(ctx, c.images)
-	if err != nil {
-		return err
-	}
-	return i.bring(c, before, now)
 }
 
 // Build builds the images of the fetched commit. What runs stays.

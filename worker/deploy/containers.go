@@ -12,9 +12,9 @@ import (
 	"pgo/worker/compose"
 )
 
-// seen is what is to be remembered of containers: what they are, what somebody has
+// toRemember is what is to be remembered of containers: what they are, what somebody has
 // stopped, and the jobs that were done before.
-func seen(boot string, containers []compose.Container, stopped, done []string) Containers {
+func toRemember(boot string, containers []compose.Container, stopped, done []string) Containers {
 	known := Containers{Boot: boot, Stopped: stopped, Finished: done}
 	for _, c := range containers {
 		switch {
@@ -181,7 +181,7 @@ func (cs *containers) look(ctx context.Context, settled bool) error {
 		return fmt.Errorf("cannot see what runs: %w", err)
 	}
 	old := cs.store.snapshot().Containers
-	known := seen(boot, containers, old.Stopped, old.Finished)
+	known := toRemember(boot, containers, old.Stopped, old.Finished)
 	if old.Boot != "" && old.Boot != boot && !settled {
 		known.Boot = old.Boot
 		for _, name := range old.Running {

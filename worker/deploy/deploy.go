@@ -76,15 +76,15 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 // deploy is the path from a fetched commit to running containers. Until it
 // replaces what runs, nothing that runs and no file that a container can see has
 // changed. It returns whether something was replaced.
-func (d *deployer) deploy(worker context.Context, commit gitrepo.Hash, o order, r *Record) (switched bool, err error) {
-	ctx, cancel := deadline(worker, d.cfg.Timeout)
+func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r *Record) (switched bool, err error) {
+	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
 
 	c, err := d.prove(ctx, commit, o, r)
 	switch {
 	case err != nil && d.store.snapshot().Switching != nil:
 		// An earlier deploy was broken off, so it is not as if nothing was changed.
-		return true, d.retreat(worker, &candidate{commit: commit, record: r}, o, err)
+		return true, d.retreat(outer, &candidate{commit: commit, record: r}, o, err)
 	case err != nil:
 		return false, err
 	case o.hold:
@@ -92,7 +92,7 @@ func (d *deployer) deploy(worker context.Context, commit gitrepo.Hash, o order, 
 	case len(c.changes) == 0:
 		return false, d.note(ctx, c)
 	}
-	return true, d.replace(worker, ctx, c, o)
+	return true, d.replace(outer, ctx, c, o)
 }
 
 // prove does all that can be done to find out whether a commit works without
@@ -128,39 +128,18 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	return c, d.prepare(ctx, c)
 }
 
-// propose lays out a commit beside the checkout, has compose resolve it there,
-// holds the model against the policy and compares it with what is deployed.
-func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
-	// Its objects stay here also when the branch moves on meanwhile.
-	if err := p.tree.keep(commit); err != nil {
-		return nil, &stepError{"keep", commit.Short(), err}
-	}
-	c, err := p.stageAndResolve(ctx, commit, r)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.check(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := p.settle(c); err != nil {
-		return nil, err
-	}
-	p.board.enter(StepCompare, commit)
-	return c, p.compare(c)
-}
-
 // replace makes the candidate what runs. When that fails, what ran before does
 // so again, if there is such a thing and nobody wants it otherwise.
-func (d *deployer) replace(worker, ctx context.Context, c *candidate, o order) error {
+func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) error {
 	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
-	ctx, cancel := d.unhurried(worker, ctx)
+	ctx, cancel := d.unhurried(outer, ctx)
 	defer cancel()
 	err := d.switchTo(ctx, c, o)
 	if err == nil {
 		err = d.gate.pass(ctx, c, o)
 	}
 	if err != nil {
-		return d.retreat(worker, c, o, err)
+		return d.retreat(outer, c, o, err)
 	}
 	if err := d.finish(ctx, c); err != nil {
 		return &stepError{"record the deploy of", c.commit.Short(), err}
@@ -180,18 +159,18 @@ const switchTime = 2 * time.Minute
 
 // unhurried is ctx with a deadline that leaves time for the gate: what pulling and
 // building took is no reason to break off between down and up.
-func (d *deployer) unhurried(worker, ctx context.Context) (context.Context, context.CancelFunc) {
+func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, context.CancelFunc) {
 	least := time.Now().Add(d.cfg.Gate + switchTime)
-	if deadline, ok := ctx.Deadline(); !ok || deadline.After(least) {
+	if end, ok := ctx.Deadline(); !ok || end.After(least) {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadlineCause(worker, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
+	return context.WithDeadlineCause(outer, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
 }
 
 // attempt deploys the commit, and remembers what came of it: for people in the
 // history, and for the next poll when it failed by the commit's own fault.
 func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
-	d.store.journal.begin(title(o.trigger + ": " + commit.Short()))
+	d.store.journal.begin(heading(o.trigger + ": " + commit.Short()))
 	o.out = d.store.journal.recorded(o.out)
 	r := d.prover.newRecord(commit, o.trigger)
 	switched, err = d.deploy(ctx, commit, o, r)
@@ -213,15 +192,6 @@ func (d *deployer) syncProxy(ctx context.Context) {
 	if d.proxy.sync(ctx) {
 		d.advice.judge()
 	}
-}
-
-// newRecord begins the record of a deploy.
-func (p *prover) newRecord(commit gitrepo.Hash, trigger string) *Record {
-	r := &Record{Number: p.store.snapshot().Deploys + 1, Basis: p.around.basis(commit), At: time.Now(), Trigger: trigger, Engine: p.engine.Host}
-	if info, err := p.repo.Commit(commit); err == nil {
-		r.Author, r.Subject = info.Author, info.Subject
-	}
-	return r
 }
 
 // conclude tells those who watch how a deploy ended. Who asked for it is told

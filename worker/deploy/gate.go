@@ -278,7 +278,7 @@ func (w *healthWatch) running(c compose.Container, now time.Time) (text string, 
 	switch {
 	case c.Health == "unhealthy":
 		text = "is unhealthy"
-		if said := lines(strings.TrimSpace(c.Checked)); len(said) > 0 {
+		if said := splitLines(strings.TrimSpace(c.Checked)); len(said) > 0 {
 			text += ": " + said[len(said)-1]
 		}
 		return text, true

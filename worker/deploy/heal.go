@@ -88,7 +88,7 @@ func (cs *containers) heal(ctx context.Context) (again time.Duration, err error)
 	}
 	lost := cs.lost(model, boot, containers, state.Containers)
 	if len(lost) == 0 {
-		cs.setUnwell(unwell(containers, state.Containers))
+		cs.setUnwell(ailing(containers, state.Containers))
 		return 0, cs.look(ctx, true)
 	}
 	if wait := cs.healing.wait(time.Now()); wait > 0 {
@@ -96,7 +96,7 @@ func (cs *containers) heal(ctx context.Context) (again time.Duration, err error)
 	}
 	if err := cs.bringBack(ctx, lost); err != nil {
 		err = fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
-		cs.setUnwell(append(unwell(containers, state.Containers), err.Error()))
+		cs.setUnwell(append(ailing(containers, state.Containers), err.Error()))
 		return cs.healing.delay, err
 	}
 	return healFirst, cs.look(ctx, true) // and again, to see that it did
@@ -167,8 +167,8 @@ func (h *healing) wait(now time.Time) time.Duration {
 	return 0
 }
 
-// unwell says which containers are not as they should be.
-func unwell(containers []compose.Container, known Containers) []string {
+// ailing says which containers are not as they should be.
+func ailing(containers []compose.Container, known Containers) []string {
 	var all []string
 	watch := newHealthWatch(nil)
 	for _, c := range containers {
@@ -198,10 +198,4 @@ func (cs *containers) setUnwell(unwell []string) {
 		unwell[i] = cs.redact(text)
 	}
 	cs.board.setUnwell(unwell)
-}
-
-// FollowEngine has the engine tell of the service's containers until ctx ends or
-// the engine does.
-func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
-	return s.engine.Events(ctx, s.files.project.Name, began, happened)
 }

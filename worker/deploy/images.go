@@ -101,6 +101,29 @@ func (i *images) bring(c *candidate, before, now map[string]string) error {
 	return i.store.update(func(st *State) { st.Brought = brought })
 }
 
+// came remembers the images that were not here before.
+func (i *images) came(ctx context.Context, c *candidate, before map[string]string) error {
+	now, err := i.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	return i.bring(c, before, now)
+}
+
+// imagesHere returns an error if an image that an earlier deploy ran is gone.
+func (i *images) areHere(ctx context.Context, r *Record) error {
+	ids, err := i.engine.ImageIDs(ctx, r.Images)
+	if err != nil {
+		return err
+	}
+	for service, id := range ids {
+		if id == "" {
+			return gone(fmt.Errorf("the image that %s ran then is gone: somebody removed it", service))
+		}
+	}
+	return nil
+}
+
 // pullFor pulls as much as the order wants.
 func (i *images) pullFor(ctx context.Context, c *candidate, o order, ids map[string]string) error {
 	switch o.pull {

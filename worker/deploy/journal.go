@@ -128,13 +128,7 @@ func say(out compose.Output, format string, args ...any) {
 	}
 }
 
-// title heads a deploy in the journal.
-func title(what string) string {
+// heading heads a deploy in the journal.
+func heading(what string) string {
 	return fmt.Sprintf("== %s, %s", what, time.Now().UTC().Format(time.RFC3339))
-}
-
-// Watch writes what the present or the last deploy has said, and then what is
-// being said, until ctx ends.
-func (s *Service) Watch(ctx context.Context, out compose.Output) error {
-	return s.store.journal.follow(ctx, out.Stdout)
 }

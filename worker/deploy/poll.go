@@ -3,11 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -111,20 +107,6 @@ func (t *Turn) hold(state State) Outcome {
 	return ""
 }
 
-// soon is how long a git server may take to answer while what runs is in between.
-const soon = 20 * time.Second
-
-// fetchSoon fetches the branch. While a switch is to be finished it does not wait
-// for long.
-func (b *branch) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
-	if b.store.snapshot().Switching != nil {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, soon, fmt.Errorf("%w: the git server did not answer within %s", context.DeadlineExceeded, soon))
-		defer cancel()
-	}
-	return b.fetch(ctx)
-}
-
 // goOn finishes a switch that was broken off: to the head, unless that cannot be
 // had, nobody has asked for it, or it does not work.
 func (t *Turn) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
@@ -152,7 +134,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 	to := t.store.history.find(begun.Back)
 	err := error(&lostError{errors.New("the deploy that was gone back to is not kept any more")})
 	if to != nil {
-		t.store.journal.begin(title("going back to " + to.Commit.Short()))
+		t.store.journal.begin(heading("going back to " + to.Commit.Short()))
 		o := order{out: t.store.journal.recorded(compose.Output{})}
 		_, unwell, err = t.goBack(ctx, to, "an earlier deploy did not end", o)
 		t.conclude(errors.Join(err, unwell))
@@ -173,88 +155,3 @@ type condemnedError struct{ *Verdict }
 
 func (e *condemnedError) Error() string     { return e.Verdict.Error }
 func (e *condemnedError) Details() []string { return e.Verdict.Details }
-
-// branch is the one that is followed, in the service's own repository.
-type branch struct {
-	repo    *gitrepo.Repo
-	store   *store
-	board   *board
-	log     hclog.Logger
-	timeout time.Duration
-}
-
-// fetchTries bounds how often a fetch is begun anew.
-const fetchTries = 3
-
-// fetch brings the branch's head here, if it moved. That a remote sends
-// something now and then is not enough: no other change runs meanwhile.
-func (b *branch) fetch(ctx context.Context) (gitrepo.Hash, error) {
-	ctx, cancel := deadline(ctx, b.timeout)
-	defer cancel()
-	for try := 1; ; try++ {
-		head, err := b.fetchOnce(ctx)
-		switch {
-		case err == nil || ctx.Err() != nil || try == fetchTries:
-			return head, err
-		case errors.Is(err, gitrepo.ErrMoved):
-			// Somebody pushed since the look.
-		case errors.Is(err, gitrepo.ErrDamaged), errors.Is(err, fs.ErrNotExist):
-			if err := b.rebuild(err); err != nil {
-				return head, err
-			}
-		default:
-			return head, err
-		}
-	}
-}
-
-// rebuild begins the repository anew: it is damaged, or somebody removed it.
-func (b *branch) rebuild(reason error) error {
-	b.log.Warn("rebuilding the git repository", "reason", reason)
-	return b.repo.Rebuild()
-}
-
-func (b *branch) fetchOnce(ctx context.Context) (gitrepo.Hash, error) {
-	remote, err := b.repo.Look(ctx)
-	if err != nil {
-		return gitrepo.Hash{}, err
-	}
-	if head, ok := b.repo.Head(); ok && head == remote {
-		return head, nil
-	}
-	b.board.enter(StepFetch, remote)
-	if err := b.repo.Fetch(ctx, remote); err != nil {
-		return gitrepo.Hash{}, err
-	}
-	b.log.Info("fetched", "commit", remote.Short())
-	b.board.changed()
-	return remote, nil
-}
-
-// Refresh fetches the branch for the keys in it, while a change runs and Poll has to
-// wait. What is wrong with that is for the next Poll to tell.
-func (b *branch) refresh(ctx context.Context) {
-	remote, err := b.repo.Look(ctx)
-	if head, ok := b.repo.Head(); err != nil || ok && head == remote {
-		return
-	}
-	if err := b.repo.Fetch(ctx, remote); err != nil {
-		b.log.Debug("cannot fetch during a change", "error", err)
-		return
-	}
-	b.log.Info("fetched", "commit", remote.Short())
-	b.board.changed()
-}
-
-// fetched is the commit that operations work on: the one that a pull has chosen,
-// or the head.
-func (b *branch) fetched() (gitrepo.Hash, error) {
-	if pin := b.store.snapshot().pinned(time.Now()); pin != nil {
-		return pin.Commit, nil
-	}
-	head, ok := b.repo.Head()
-	if !ok {
-		return head, ErrNothingFetched
-	}
-	return head, nil
-}

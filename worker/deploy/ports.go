@@ -138,10 +138,6 @@ func (p *ports) onThisHost() bool {
 // maxUsed bounds how many host ports are told of, and how many containers that have some.
 const maxUsed = 1000
 
-// LookAtPorts finds out which host ports the service's running containers have, and
-// which of them may have others.
-func (s *Service) LookAtPorts(ctx context.Context) error { return s.ports.look(ctx) }
-
 func (p *ports) look(ctx context.Context) error {
 	if !p.onThisHost() {
 		return nil
@@ -154,9 +150,4 @@ func (p *ports) look(ctx context.Context) error {
 	}
 	p.board.setPorts(published[:min(len(published), maxUsed)], onHost[:min(len(onHost), maxUsed)])
 	return nil
-}
-
-// Usage measures the service's containers. It only reads.
-func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
-	return s.engine.Usage(ctx, s.files.project.Name)
 }

@@ -285,7 +285,7 @@ func (p *proxy) reload(ctx context.Context) (Reload, error) {
 	defer cancel()
 	model, err := p.files.loadDeployed()
 	if err == nil {
-		err = known(model, []string{p.entry.Service})
+		err = checkNames(model, []string{p.entry.Service})
 	}
 	if err != nil {
 		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
@@ -329,7 +329,7 @@ func (p *proxy) reloadIn(ctx context.Context, number int) error {
 		return nil
 	}
 	failed := &reloadError{text: fmt.Sprintf("cannot reload the proxy: %s ended with status %d", what, status)}
-	if all := lines(said.String()); len(all) > 0 {
+	if all := splitLines(said.String()); len(all) > 0 {
 		failed.said = printable.Line(all[len(all)-1])
 	}
 	return failed

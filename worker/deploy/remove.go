@@ -52,6 +52,21 @@ func (d *deployer) remove(ctx context.Context, configured string) error {
 	})
 }
 
+func (d *deployer) takeDown(ctx context.Context, out compose.Output, flags ...string) error {
+	if err := d.files.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
+		return &stepError{"take down", d.cfg.Name, err}
+	}
+	err := d.store.update(func(st *State) {
+		st.Containers = Containers{}
+		if st.Switching != nil {
+			// Nothing runs now, and what was half done is not deployed.
+			st.Switching, st.Deployed = nil, nil
+		}
+	})
+	d.isDown = d.isDown || err == nil
+	return err
+}
+
 // elsewhere tells what to do where the containers are not on the engine that was
 // configured last: what it takes to use theirs, this worker may not have.
 func elsewhere(err error, theirs, configured string) error {

@@ -55,7 +55,7 @@ func (t *Turn) Rollback(ctx context.Context, by, commit string, out compose.Outp
 	if err != nil {
 		return err
 	}
-	t.store.journal.begin(title("rollback by " + by + " to " + to.Commit.Short()))
+	t.store.journal.begin(heading("rollback by " + by + " to " + to.Commit.Short()))
 	o := order{trigger: "rollback by " + by, told: true, out: t.store.journal.recorded(out)}
 	r, err := t.rollBack(ctx, by, to, o)
 	t.conclude(err)
@@ -89,8 +89,8 @@ func (t *Turn) earlier(commit string) (*Record, error) {
 	return nil, &NoCommitError{"there is no earlier good deploy to go back to; " + t.store.history.offer()}
 }
 
-func (t *Turn) rollBack(worker context.Context, by string, to *Record, o order) (*Record, error) {
-	ctx, cancel := deadline(worker, t.cfg.Timeout)
+func (t *Turn) rollBack(outer context.Context, by string, to *Record, o order) (*Record, error) {
+	ctx, cancel := deadline(outer, t.cfg.Timeout)
 	defer cancel()
 	failed := *to
 	failed.At, failed.Trigger = time.Now(), o.trigger
@@ -107,5 +107,5 @@ func (t *Turn) rollBack(worker context.Context, by string, to *Record, o order) 
 		return c.record, err
 	}
 	t.isDown = false
-	return c.record, t.replace(worker, ctx, c, o)
+	return c.record, t.replace(outer, ctx, c, o)
 }

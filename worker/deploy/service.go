@@ -175,3 +175,24 @@ func (s *Service) Hash() (gitrepo.Hash, error) {
 func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) error {
 	return s.files.onDeployed(ctx, out, args...)
 }
+
+// FollowEngine has the engine tell of the service's containers until ctx ends or
+// the engine does.
+func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
+	return s.engine.Events(ctx, s.files.project.Name, began, happened)
+}
+
+// Watch writes what the present or the last deploy has said, and then what is
+// being said, until ctx ends.
+func (s *Service) Watch(ctx context.Context, out compose.Output) error {
+	return s.store.journal.follow(ctx, out.Stdout)
+}
+
+// LookAtPorts finds out which host ports the service's running containers have, and
+// which of them may have others.
+func (s *Service) LookAtPorts(ctx context.Context) error { return s.ports.look(ctx) }
+
+// Usage measures the service's containers. It only reads.
+func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
+	return s.engine.Usage(ctx, s.files.project.Name)
+}

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"pgo/worker/compose"
-	"pgo/worker/gitrepo"
 )
 
 // note records a commit that brings nothing new: the checkout follows, what
@@ -162,23 +160,6 @@ func (d *deployer) compareRunning(c *candidate) {
 	}
 }
 
-// keep has git hold on to what may still be needed: the commits in the
-// checkout, those that can be gone back to, the pinned one, and more.
-func (t *checkout) keep(more ...gitrepo.Hash) error {
-	state := t.store.snapshot()
-	commits := slices.Concat(state.Checkout, more)
-	if state.Pin != nil {
-		commits = append(commits, state.Pin.Commit)
-	}
-	if state.Switching != nil {
-		commits = append(commits, state.Switching.Commit)
-	}
-	for _, good := range t.store.history.kept() {
-		commits = append(commits, good.Commit, good.tree())
-	}
-	return t.repo.Keep(commits...)
-}
-
 // finish records the deploy as the one that runs. Only that can fail: what else
 // there is to do can be done later, and is no reason to touch what is healthy.
 func (d *deployer) finish(ctx context.Context, c *candidate) error {
@@ -191,7 +172,7 @@ func (d *deployer) finish(ctx context.Context, c *candidate) error {
 	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit
 	err = d.store.update(func(st *State) {
 		st.Deployed, st.Switching = r, nil
-		st.Containers = seen(boot, containers, st.Containers.Stopped, c.done)
+		st.Containers = toRemember(boot, containers, st.Containers.Stopped, c.done)
 		if c.back == 0 {
 			st.Verdict = nil
 		}

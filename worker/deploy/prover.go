@@ -253,7 +253,7 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	} else if !errors.Is(err, compose.ErrNoModel) {
 		return &stepError{"check", c.commit.Short(), err}
 	}
-	return refused(p.files.project.Redact, c, refusals)
+	return refuse(p.files.project.Redact, c, refusals)
 }
 
 // asMade is a model with its volumes as the engine has made them: an earlier commit
@@ -266,8 +266,8 @@ func (p *prover) asMade(ctx context.Context, model *compose.Model) (*compose.Mod
 	return model.WithVolumes(made), nil
 }
 
-// refused is the verdict on a candidate with these refusals; nil without any.
-func refused(redact func(string) string, c *candidate, refusals []policy.Refusal) error {
+// refuse returns the verdict on a candidate with these refusals; nil without any.
+func refuse(redact func(string) string, c *candidate, refusals []policy.Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
@@ -352,4 +352,34 @@ func different(a, b map[string]string) []string {
 	}
 	slices.Sort(paths)
 	return paths
+}
+
+// propose lays out a commit beside the checkout, has compose resolve it there,
+// holds the model against the policy and compares it with what is deployed.
+func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
+	// Its objects stay here also when the branch moves on meanwhile.
+	if err := p.tree.keep(commit); err != nil {
+		return nil, &stepError{"keep", commit.Short(), err}
+	}
+	c, err := p.stageAndResolve(ctx, commit, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := p.settle(c); err != nil {
+		return nil, err
+	}
+	p.board.enter(StepCompare, commit)
+	return c, p.compare(c)
+}
+
+// newRecord begins the record of a deploy.
+func (p *prover) newRecord(commit gitrepo.Hash, trigger string) *Record {
+	r := &Record{Number: p.store.snapshot().Deploys + 1, Basis: p.around.basis(commit), At: time.Now(), Trigger: trigger, Engine: p.engine.Host}
+	if info, err := p.repo.Commit(commit); err == nil {
+		r.Author, r.Subject = info.Author, info.Subject
+	}
+	return r
 }

@@ -90,7 +90,7 @@ func (s *starter) checkSources(ctx context.Context, c *candidate) (map[string]co
 	if err != nil {
 		return nil, err
 	}
-	return volumes, refused(s.redact, c, s.refusalsNow(c.resolved, volumes))
+	return volumes, refuse(s.redact, c, s.refusalsNow(c.resolved, volumes))
 }
 
 // refusalsNow is what the policy says of a model in the checkout with these volumes.
@@ -132,7 +132,7 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 			"commit", c.commit.Short(), "refusal", s.redact(r.String()))
 	}
 	s.unmake(ctx, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
-	return &madeError{c.commit.Short(), refused(s.redact, c, refusals)}
+	return &madeError{c.commit.Short(), refuse(s.redact, c, refusals)}
 }
 
 // madeOf is what the engine has made of these compose services. Containers of others

@@ -115,7 +115,7 @@ func (a *advice) deafProxy(model *compose.Model) []string {
 	if a.proxy.entry == nil || a.proxy.entry.Service == "" {
 		return nil
 	}
-	if err := known(model, []string{a.proxy.entry.Service}); err != nil {
+	if err := checkNames(model, []string{a.proxy.entry.Service}); err != nil {
 		return []string{"reload: " + err.Error()}
 	}
 	return nil

@@ -57,6 +57,23 @@ func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
 	return t.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
 }
 
+// keep has git hold on to what may still be needed: the commits in the
+// checkout, those that can be gone back to, the pinned one, and more.
+func (t *checkout) keep(more ...gitrepo.Hash) error {
+	state := t.store.snapshot()
+	commits := slices.Concat(state.Checkout, more)
+	if state.Pin != nil {
+		commits = append(commits, state.Pin.Commit)
+	}
+	if state.Switching != nil {
+		commits = append(commits, state.Switching.Commit)
+	}
+	for _, good := range t.store.history.kept() {
+		commits = append(commits, good.Commit, good.tree())
+	}
+	return t.repo.Keep(commits...)
+}
+
 // firstOfEach returns one mount of each container.
 func firstOfEach(mounts []compose.Mount) []compose.Mount {
 	var firsts []compose.Mount
