@@ -34,8 +34,7 @@ type healing struct {
 	last  time.Time
 }
 
-// happened takes an event of the engine, and reports whether it is a
-// reason to heal.
+// happened takes an event of the engine, and reports whether it is a reason to heal.
 func (cs *containers) happened(e compose.Event) bool {
 	h := &cs.healing
 	h.mu.Lock()
@@ -68,8 +67,9 @@ func (cs *containers) happened(e compose.Event) bool {
 
 // heal looks at the containers, and brings back those that somebody removed or
 // stopped behind pgo's back, or that ended with the host. One that ended by
-// itself is its restart policy's business. It returns when to look again; 0: when something happens. What did not become healthy is left as it
-// is, for somebody to look at.
+// itself is its restart policy's business. It returns when to look again; 0: when
+// something happens. What did not become healthy is left as it is, for somebody to look
+// at.
 func (cs *containers) heal(ctx context.Context) (again time.Duration, err error) {
 	state := cs.store.snapshot()
 	if cs.store.usable() != nil || state.Wanted != Up || !state.Deployed.good() || state.Switching != nil {

@@ -110,7 +110,7 @@ func (i *images) came(ctx context.Context, c *candidate, before map[string]strin
 	return i.bring(c, before, now)
 }
 
-// imagesHere returns an error if an image that an earlier deploy ran is gone.
+// areHere returns an error if an image that an earlier deploy ran is gone.
 func (i *images) areHere(ctx context.Context, r *Record) error {
 	ids, err := i.engine.ImageIDs(ctx, r.Images)
 	if err != nil {
