@@ -1,11 +1,16 @@
-// Package pgo_test holds the rules of the house: which package may import which.
+// Package pgo_test holds the rules of the house: which package may import which, and how
+// wide a type may be.
 package pgo_test
 
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,10 +32,23 @@ var layers = map[string][]string{
 // directly or not: it never opens a repository and never talks to Docker.
 var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/compose-spec"}
 
+// keepers is who alone may import the packages of a library: what it knows of git or of
+// the engine, the others learn in types of this module.
+var keepers = map[string]string{
+	"github.com/go-git": "pgo/worker/gitrepo",
+	"github.com/docker": "pgo/worker/compose",
+}
+
 var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}
 
+// mostMethods is as many as a type may have, so that it is one thing.
+const mostMethods = 40
+
+// tooWide are types that are still to be divided.
+var tooWide = []string{"pgo/supervisor.Supervisor"}
+
 type goPackage struct {
-	ImportPath, Name, Doc              string
+	Dir, ImportPath, Name, Doc         string
 	Imports, TestImports, XTestImports []string
 	Deps, GoFiles                      []string
 }
@@ -76,6 +94,74 @@ func TestRootLinksNeitherGitNorDocker(t *testing.T) {
 	}
 }
 
+func TestLibrariesHaveOneKeeper(t *testing.T) {
+	imported := map[string]bool{}
+	for _, p := range listPackages(t) {
+		for _, path := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			for library, keeper := range keepers {
+				if path != library && !strings.HasPrefix(path, library+"/") {
+					continue
+				}
+				imported[keeper] = true
+				if p.ImportPath != keeper && part(p.ImportPath) != "test" {
+					t.Errorf("%s imports %s: only %s may", p.ImportPath, path, keeper)
+				}
+			}
+		}
+	}
+	for _, keeper := range keepers {
+		if !imported[keeper] {
+			t.Errorf("%s imports nothing of what it keeps: this rule protects nothing", keeper)
+		}
+	}
+}
+
+func TestNoTypeIsEverything(t *testing.T) {
+	for _, p := range listPackages(t) {
+		for name, n := range methods(t, p) {
+			if n > mostMethods && !slices.Contains(tooWide, p.ImportPath+"."+name) {
+				t.Errorf("%s.%s has %d methods: more than %d are several things in one type", p.ImportPath, name, n, mostMethods)
+			}
+		}
+	}
+}
+
+// methods counts the methods of each type of a package, but those of generated code.
+func methods(t *testing.T, p goPackage) map[string]int {
+	t.Helper()
+	counts := map[string]int{}
+	for _, name := range p.GoFiles {
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ast.IsGenerated(file) {
+			continue
+		}
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil {
+				counts[receiver(f.Recv.List[0].Type)]++
+			}
+		}
+	}
+	return counts
+}
+
+// receiver names the type of a receiver, whether it is a pointer or has parameters.
+func receiver(of ast.Expr) string {
+	switch e := of.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
+
 // part names the part of the house that a package of this module belongs to; "" is for
 // other modules' packages.
 func part(importPath string) string {
@@ -93,7 +179,7 @@ func part(importPath string) string {
 
 func listPackages(t *testing.T) []goPackage {
 	t.Helper()
-	command := exec.Command("go", "list", "-json=ImportPath,Name,Doc,GoFiles,Imports,TestImports,XTestImports,Deps", "./...")
+	command := exec.Command("go", "list", "-json=Dir,ImportPath,Name,Doc,GoFiles,Imports,TestImports,XTestImports,Deps", "./...")
 	output, err := command.Output()
 	if err != nil {
 		var exit *exec.ExitError

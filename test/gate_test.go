@@ -235,7 +235,8 @@ func TestSlowEngineIsNotTheCommitsFault(t *testing.T) {
 			}
 		},
 	})
-	if err := service.Poll(t.Context()); err != nil || service.Status().Deployed != commit {
+	poll := func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }
+	if err := change(service, poll); err != nil || service.Status().Deployed.String() != commit {
 		t.Errorf("%v\n%s", err, &log)
 	}
 }

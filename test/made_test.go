@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -83,11 +84,16 @@ func openService(t *testing.T, r *rig.Rig, s *rig.Service, log io.Writer, cfg de
 	if err := os.Mkdir(cfg.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	service, err := deploy.Open(cfg, hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log}), func() {})
+	service, err := deploy.Open(cfg, deploy.NewQueue(), hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: log}), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return service
+}
+
+// change has the service's turn, as an operation would.
+func change(service *deploy.Service, do func(*deploy.Turn) error) error {
+	return service.Do(context.Background(), "a test", func(string) {}, do)
 }
 
 // Whatever comes between the check and the engine, be it a compose that reads the
@@ -127,9 +133,11 @@ secrets: {secret: {file: ./secret}}
 	service := openService(t, r, web, &log, deploy.Config{Project: compose.Project{Plugin: m.plugin}, OnStep: m.step})
 	up := func() error {
 		anew := target.Args{Given: []target.Given{{Flag: "--force-recreate"}}}
-		return service.Up(t.Context(), "test", anew, compose.Output{Stdout: &log, Stderr: &log})
+		return change(service, func(turn *deploy.Turn) error {
+			return turn.Up(t.Context(), "test", anew, compose.Output{Stdout: &log, Stderr: &log})
+		})
 	}
-	if err := service.Poll(t.Context()); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	wantHealthy := func(when string) {
@@ -139,7 +147,7 @@ secrets: {secret: {file: ./secret}}
 				t.Errorf("%s: %s does not run: %+v", when, c.Name, c.State)
 			}
 		}
-		if got := service.Status(); got.Deployed != commit {
+		if got := service.Status(); got.Deployed.String() != commit {
 			t.Errorf("%s: deployed is %s, %s", when, got.Deployed, got.Error)
 		}
 	}
@@ -310,10 +318,10 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 			"nested-bind", "name:host.example.org",
 		}},
 	})
-	if err := service.Poll(t.Context()); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, strings.Join(deploy.Details(err), "\n"), &log)
 	}
-	if got := service.Status(); got.Deployed != commit {
+	if got := service.Status(); got.Deployed.String() != commit {
 		t.Fatalf("deployed is %s: %s", got.Deployed, got.Error)
 	}
 	// The same in every way in which it is started anew.
@@ -321,7 +329,9 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 		{Given: []target.Given{{Flag: "--force-recreate"}}},
 		{Given: []target.Given{{Flag: "--force-recreate"}}, Services: []string{"mate", "devices"}},
 	} {
-		if err := service.Up(t.Context(), "test", args, compose.Output{Stdout: &log, Stderr: &log}); err != nil {
+		if err := change(service, func(turn *deploy.Turn) error {
+			return turn.Up(t.Context(), "test", args, compose.Output{Stdout: &log, Stderr: &log})
+		}); err != nil {
 			t.Fatalf("%v\n%s\n%s", err, strings.Join(deploy.Details(err), "\n"), &log)
 		}
 	}

@@ -81,7 +81,7 @@ func TestSecondCheckAsksLittle(t *testing.T) {
 		},
 	})
 	for _, seconds := range []string{"8640", ""} { // the first time it asks for the engine's defaults, too
-		if err := service.Poll(t.Context()); err != nil || service.Status().Deployed != commit {
+		if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil || service.Status().Deployed.String() != commit {
 			t.Fatalf("%v\n%s", err, &log)
 		}
 		if seconds != "" {

@@ -24,7 +24,7 @@ func TestRefusedBeforeTheSwitch(t *testing.T) {
 	service := openService(t, r, web, &log, deploy.Config{Limits: policy.Limits{
 		Others: []string{"victim", "b"}, Reserved: map[string]string{"api": "victim", strings.ToLower(web.Name) + "-api-web-1": "victim"},
 	}})
-	if err := service.Poll(t.Context()); err != nil || service.Status().Deployed != commit {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil || service.Status().Deployed.String() != commit {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	before := startedAt(t, web)
@@ -52,7 +52,7 @@ func TestRefusedBeforeTheSwitch(t *testing.T) {
 		{"password", app("    volumes: [\"vol:/x\"]\n") + "volumes: {vol: {driver_opts: {type: cifs, o: \"username=a,password=hunter2hunter2\", device: //nas/x}}}\n", "password=***"},
 	} {
 		web.Push(test.name, rig.Files{"compose.yaml": test.file})
-		err := service.Poll(t.Context())
+		err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) })
 		if err == nil {
 			t.Errorf("%s: it is deployed", test.name)
 			continue
@@ -67,7 +67,7 @@ func TestRefusedBeforeTheSwitch(t *testing.T) {
 		t.Errorf("a password is in the log:\n%s", &log)
 	}
 	web.Push("the good one again", rig.Files{"compose.yaml": app("")})
-	if err := service.Poll(t.Context()); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }); err != nil {
 		t.Error(err)
 	}
 	stays(t, web, before, "what was there already")

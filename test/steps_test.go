@@ -55,19 +55,19 @@ func carryOut(text string) int {
 			}
 			back = back || step == deploy.StepBack
 		},
-	}, hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stdout}), func() {})
+	}, deploy.NewQueue(), hclog.New(&hclog.LoggerOptions{Level: hclog.Info, Output: os.Stdout}), func() {})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	ctx := context.Background()
-	if err := service.Resume(ctx); err != nil {
+	if err := change(service, func(turn *deploy.Turn) error { return turn.Resume(ctx) }); err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	// Quiet is what a poll leaves as it found it.
 	for last := ""; ; {
-		err := service.Poll(ctx)
+		err := change(service, func(turn *deploy.Turn) error { return turn.Poll(ctx) })
 		state, cannot := os.ReadFile(filepath.Join(m.Dir, "state.json"))
 		now := fmt.Sprint(string(state), err, cannot)
 		if now == last && !strings.Contains(now, `"switching"`) {
@@ -218,7 +218,7 @@ func (l *lane) breakOff(cuts ...cut) {
 	said := l.settle(url)
 	if !at.bad {
 		l.good = commit
-	} else if state := l.state(); state.Verdict == nil || state.Verdict.Commit != commit || state.Verdict.Outcome != deploy.Degraded {
+	} else if state := l.state(); state.Verdict == nil || state.Verdict.Commit.String() != commit || state.Verdict.Outcome != deploy.Degraded {
 		l.t.Errorf("%s: the verdict is %+v", at, state.Verdict)
 	}
 	l.whole(at.String())
@@ -250,7 +250,7 @@ func (l *lane) whole(after string) {
 	t.Helper()
 	state := l.state()
 	d := state.Deployed
-	if d == nil || d.Commit != l.good || d.Outcome != deploy.Deployed || state.Switching != nil || !slices.Equal(state.Checkout, []string{l.good}) {
+	if d == nil || d.Commit.String() != l.good || d.Outcome != deploy.Deployed || state.Switching != nil || len(state.Checkout) != 1 || state.Checkout[0].String() != l.good {
 		t.Fatalf("after %s, with %s to be deployed, the state is %+v; deployed is %+v", after, l.good, state, d)
 	}
 	n := strings.TrimPrefix(l.service.Repo.Git("show", "--no-patch", "--format=%s", l.good), "commit ")
@@ -284,10 +284,10 @@ func (l *lane) kept(after string, deployed *deploy.Record) {
 	var records, good []*deploy.Record
 	l.read("history/records.json", &records)
 	l.read("history/good.json", &good)
-	if !slices.ContainsFunc(records, func(r *deploy.Record) bool { return r.Commit == l.good && r.Outcome == deploy.Deployed }) {
+	if !slices.ContainsFunc(records, func(r *deploy.Record) bool { return r.Commit.String() == l.good && r.Outcome == deploy.Deployed }) {
 		t.Errorf("after %s the history has no deploy of %s: %+v", after, l.good, records)
 	}
-	if !slices.ContainsFunc(good, func(r *deploy.Record) bool { return r.Number == deployed.Number && r.Commit == l.good }) {
+	if !slices.ContainsFunc(good, func(r *deploy.Record) bool { return r.Number == deployed.Number && r.Commit.String() == l.good }) {
 		t.Errorf("after %s deploy %d cannot be gone back to: %+v", after, deployed.Number, good)
 	}
 	pins := l.pins()
@@ -310,7 +310,7 @@ func (l *lane) pins() []string {
 
 // pinOf is the name that an image of a good deploy is kept under.
 func pinOf(s *rig.Service, r *deploy.Record, service, id string) string {
-	return "pgo/" + s.Name + ":" + r.Commit[:7] + "-" + service + "-" + strings.TrimPrefix(id, "sha256:")[:12]
+	return "pgo/" + s.Name + ":" + r.Commit.Short() + "-" + service + "-" + strings.TrimPrefix(id, "sha256:")[:12]
 }
 
 // tidy reports images and models that nothing needs any more, after a deploy

@@ -25,7 +25,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		Project: compose.Project{
 			Profiles: r.GetProfiles(),
 			Env:      r.GetEnv(),
-			Marker:   marker(r),
+			Marker:   markerOf(r),
 			Host:     r.GetDockerHost(),
 		},
 		InPlace:  r.GetInPlace(),

@@ -65,12 +65,19 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 		}
 		c.repo = repo
 	}
-	head, err := c.head(ctx)
+	head, moved, err := gitrepo.Follower{Repo: c.repo}.Update(ctx)
 	if errors.Is(err, gitrepo.ErrNoBranch) {
 		err = fmt.Errorf("%w (the branch is that of [upstream], or ?ref= in --config)", err)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if moved {
+		if err := c.repo.Compact(ctx); errors.Is(err, gitrepo.ErrDamaged) {
+			return nil, errors.Join(err, c.repo.Rebuild()) // the next fetch brings it again
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	info, err := c.repo.Commit(head)
 	if err != nil {
@@ -81,31 +88,6 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 		return nil, err
 	}
 	return &proto.FetchReply{Commit: head.String(), Author: text(info.Author), Subject: text(info.Subject), Files: files}, nil
-}
-
-// head brings the branch's head here, if it moved.
-func (c *configuration) head(ctx context.Context) (gitrepo.Hash, error) {
-	const tries = 3
-	for try := 1; ; try++ {
-		remote, err := c.repo.Look(ctx)
-		if head, ok := c.repo.Head(); err == nil && (!ok || head != remote) {
-			err = c.repo.Fetch(ctx, remote)
-			if err == nil {
-				err = c.repo.Compact(ctx)
-			}
-		}
-		switch {
-		case err == nil || ctx.Err() != nil || try == tries:
-			return remote, err
-		case errors.Is(err, gitrepo.ErrMoved): // somebody pushed since the look
-		case errors.Is(err, gitrepo.ErrDamaged):
-			if err := c.repo.Rebuild(); err != nil {
-				return remote, err
-			}
-		default:
-			return remote, err
-		}
-	}
 }
 
 // files are the main file and those in its directory of more.

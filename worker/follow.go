@@ -10,6 +10,7 @@ import (
 
 	"pgo/internal/wait"
 	"pgo/worker/deploy"
+	"pgo/worker/gitrepo"
 )
 
 // follow follows the branch until the worker ends: a poll at once, and then one
@@ -22,17 +23,17 @@ func (w *Worker) follow() {
 		w.open()
 	}
 	service := w.service.Load()
-	w.change("the start", func() error { return service.Resume(w.ctx) })
+	w.change("the start", func(t *deploy.Turn) error { return t.Resume(w.ctx) })
 	go w.heal(service) // it does not wait for a git server
 	if w.cfg.GetProxy() != nil {
 		go w.syncProxy(service)
 	}
-	seen := ""
+	var seen gitrepo.Hash
 	for {
 		polled := make(chan struct{})
 		go func() {
 			defer close(polled)
-			w.change("a poll", func() error { return service.Poll(w.ctx) })
+			w.change("a poll", func(t *deploy.Turn) error { return t.Poll(w.ctx) })
 			if head := service.Status().Head; head != seen {
 				// Starting, fetching and staging needs much more than looking. What is in
 				// pools goes with the second collection only.
@@ -63,11 +64,11 @@ func (w *Worker) syncProxy(service *deploy.Service) {
 		case <-w.renewed:
 		case <-w.ctx.Done():
 			return
-		case <-w.queue.closed:
+		case <-w.queue.Draining():
 			return
 		}
-		_ = w.queue.do(w.ctx, "telling the proxy", func(string) {}, func() error {
-			service.SyncProxy(w.ctx)
+		_ = service.Do(w.ctx, "telling the proxy", unannounced, func(t *deploy.Turn) error {
+			t.SyncProxy(w.ctx)
 			return nil
 		})
 	}
@@ -75,13 +76,17 @@ func (w *Worker) syncProxy(service *deploy.Service) {
 
 // change runs one of the worker's own changes. Its error is in the service's
 // status for as long as it lasts, and once in the log.
-func (w *Worker) change(name string, change func() error) {
-	before := w.service.Load().Status().Error
-	err := w.queue.do(w.ctx, name, func(string) {}, change)
+func (w *Worker) change(name string, change func(*deploy.Turn) error) {
+	service := w.service.Load()
+	before := service.Status().Error
+	err := service.Do(w.ctx, name, unannounced, change)
 	if err != nil && w.ctx.Err() == nil && err.Error() != before {
 		w.log.Error("cannot bring the service up to date", append([]any{"during", name, "error", err}, details(err)...)...)
 	}
 }
+
+// unannounced waits for its turn without telling anybody what for.
+func unannounced(string) {}
 
 // maxLogged is how many refusals one log line has.
 const maxLogged = 20
@@ -115,7 +120,7 @@ func (w *Worker) wait() bool {
 		return true
 	case <-w.ctx.Done():
 		return false
-	case <-w.queue.closed:
+	case <-w.queue.Draining():
 		return false
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"pgo/internal/wait"
 	"pgo/worker/compose"
 	"pgo/worker/deploy"
 )
@@ -46,7 +47,7 @@ func (w *Worker) heal(service *deploy.Service) {
 			since = time.Time{}
 		case <-w.ctx.Done():
 			return
-		case <-w.queue.closed:
+		case <-w.queue.Draining():
 			return
 		}
 		// Nothing is changed by that: it need not wait for its turn.
@@ -54,7 +55,7 @@ func (w *Worker) heal(service *deploy.Service) {
 			w.log.Debug("cannot see which host ports are in use", "error", err)
 		}
 		again, err := w.healNow(service)
-		if text := fmt.Sprint(err); err != nil && text != last && w.ctx.Err() == nil && !errors.Is(err, errDraining) {
+		if said := fmt.Sprint(err); err != nil && said != last && w.ctx.Err() == nil && !errors.Is(err, deploy.ErrDraining) {
 			w.log.Error("cannot look after the containers", "error", err)
 		}
 		last = fmt.Sprint(err)
@@ -66,11 +67,11 @@ func (w *Worker) heal(service *deploy.Service) {
 
 // healNow waits for its turn and looks at the containers.
 func (w *Worker) healNow(service *deploy.Service) (again time.Duration, err error) {
-	wait := w.queue.do(w.ctx, "a look at the containers", func(string) {}, func() error {
-		again, err = service.Heal(w.ctx)
+	noTurn := service.Do(w.ctx, "a look at the containers", unannounced, func(t *deploy.Turn) error {
+		again, err = t.Heal(w.ctx)
 		return nil
 	})
-	return again, errors.Join(wait, err)
+	return again, errors.Join(noTurn, err)
 }
 
 // followEngine listens to the engine, again and again when it was away.
@@ -85,11 +86,6 @@ func (w *Worker) followEngine(service *deploy.Service, nudge func()) {
 			return
 		}
 		w.log.Debug("the engine's events ended", "error", err)
-		timer := time.NewTimer(engineWait)
-		select {
-		case <-timer.C:
-		case <-w.ctx.Done():
-			timer.Stop()
-		}
+		_ = wait.For(w.ctx, engineWait)
 	}
 }

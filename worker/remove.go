@@ -25,10 +25,7 @@ func (w *Worker) Remove(ctx context.Context, _ *proto.RemoveRequest) (*proto.Rem
 		return nil, err
 	}
 	defer done()
-	err = w.queue.do(ctx, "the removal", func(string) {}, func() error {
-		return deploy.Remove(ctx, serviceConfig(w.cfg), w.log)
-	})
-	if err != nil {
+	if err := deploy.Remove(ctx, serviceConfig(w.cfg), w.queue, w.log); err != nil {
 		return nil, status.Error(codes.Unknown, text(err.Error()))
 	}
 	return &proto.RemoveReply{}, nil

@@ -70,7 +70,7 @@ func (w *Worker) report() {
 	}
 	w.board.edit(func(r *proto.ReportReply) {
 		status := service.Status() // in here, so that an older one never replaces it
-		if !r.KeysKnown || r.State.Head != status.Head {
+		if !r.KeysKnown || r.State.Head != status.Head.String() {
 			var keys []gitrepo.Key
 			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
 				r.Keys = protoKeys(keys)
@@ -82,8 +82,8 @@ func (w *Worker) report() {
 			Trigger:    text(status.Trigger),
 			Unwell:     texts(status.Unwell),
 			Wanted:     string(status.Wanted),
-			Head:       status.Head,
-			Deployed:   status.Deployed,
+			Head:       status.Head.String(),
+			Deployed:   status.Deployed.String(),
 			Activity:   status.Activity,
 			Outcome:    string(status.Outcome),
 			Reason:     text(status.Reason),
@@ -103,7 +103,7 @@ func (w *Worker) report() {
 			r.State.FrozenSince = seconds(status.Frozen.At)
 		}
 		if status.Pin != nil {
-			r.State.Pinned, r.State.PinnedUntil = status.Pin.Commit, seconds(status.Pin.Until)
+			r.State.Pinned, r.State.PinnedUntil = status.Pin.Commit.String(), seconds(status.Pin.Until)
 		}
 	})
 }

@@ -69,7 +69,7 @@ var readers = map[string]func(call) error{
 	"git hash": func(c call) error {
 		hash, err := c.service.Hash()
 		if err == nil {
-			_, err = io.WriteString(c.out.Stdout, hash+"\n")
+			_, err = io.WriteString(c.out.Stdout, hash.String()+"\n")
 		}
 		return err
 	},
@@ -77,21 +77,23 @@ var readers = map[string]func(call) error{
 
 // changes are the operations that wait for their turn. Once begun they run to
 // their end, also when the client leaves: half a deploy helps nobody.
-var changes = map[string]func(context.Context, call) error{
-	"up":       func(ctx context.Context, c call) error { return c.service.Up(ctx, c.by, c.args, c.out) },
-	"down":     func(ctx context.Context, c call) error { return c.service.Down(ctx, c.args, c.out) },
-	"pull":     func(ctx context.Context, c call) error { return c.service.Pull(ctx, c.by, c.args, c.out) },
-	"stop":     func(ctx context.Context, c call) error { return c.service.Stop(ctx, c.args, c.out) },
-	"start":    func(ctx context.Context, c call) error { return c.service.Start(ctx, c.args, c.out) },
-	"restart":  func(ctx context.Context, c call) error { return c.service.Restart(ctx, c.args, c.out) },
-	"check":    func(ctx context.Context, c call) error { return c.service.Check(ctx, c.out) },
-	"load":     func(ctx context.Context, c call) error { return c.service.Check(ctx, c.out) },
-	"diff":     func(ctx context.Context, c call) error { return c.service.Diff(ctx, c.out) },
-	"rollback": func(ctx context.Context, c call) error { return c.service.Rollback(ctx, c.by, c.args.Text, c.out) },
-	"freeze":   func(_ context.Context, c call) error { return c.service.Freeze(c.by, c.args.Text, c.out) },
-	"unfreeze": func(_ context.Context, c call) error { return c.service.Unfreeze(c.out) },
-	"build":    func(ctx context.Context, c call) error { return c.service.Build(ctx, c.args, c.out) },
-	"git pull": func(ctx context.Context, c call) error { return c.service.GitPull(ctx, c.out) },
+var changes = map[string]func(context.Context, *deploy.Turn, call) error{
+	"up":      func(ctx context.Context, t *deploy.Turn, c call) error { return t.Up(ctx, c.by, c.args, c.out) },
+	"down":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Down(ctx, c.args, c.out) },
+	"pull":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Pull(ctx, c.by, c.args, c.out) },
+	"stop":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Stop(ctx, c.args, c.out) },
+	"start":   func(ctx context.Context, t *deploy.Turn, c call) error { return t.Start(ctx, c.args, c.out) },
+	"restart": func(ctx context.Context, t *deploy.Turn, c call) error { return t.Restart(ctx, c.args, c.out) },
+	"check":   func(ctx context.Context, t *deploy.Turn, c call) error { return t.Check(ctx, c.out) },
+	"load":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Check(ctx, c.out) },
+	"diff":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Diff(ctx, c.out) },
+	"rollback": func(ctx context.Context, t *deploy.Turn, c call) error {
+		return t.Rollback(ctx, c.by, c.args.Text, c.out)
+	},
+	"freeze":   func(_ context.Context, t *deploy.Turn, c call) error { return t.Freeze(c.by, c.args.Text, c.out) },
+	"unfreeze": func(_ context.Context, t *deploy.Turn, c call) error { return t.Unfreeze(c.out) },
+	"build":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Build(ctx, c.args, c.out) },
+	"git pull": func(ctx context.Context, t *deploy.Turn, c call) error { return t.GitPull(ctx, c.out) },
 }
 
 // errUnknown cannot happen while both ends come from one build: pgod has looked
@@ -187,7 +189,7 @@ func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 
 // carryOutChange has the client wait for the change, and the change not for the
 // client.
-func (w *Worker) carryOutChange(name string, change func(context.Context, call) error, replies *replies, c call) error {
+func (w *Worker) carryOutChange(name string, change func(context.Context, *deploy.Turn, call) error, replies *replies, c call) error {
 	relay := newRelay(replies.send, relayPatience)
 	var mu sync.Mutex // standard output and error come from two goroutines
 	c.out = output(func(piece *proto.RunReply) error {
@@ -199,7 +201,7 @@ func (w *Worker) carryOutChange(name string, change func(context.Context, call) 
 	waiting := func(running string) {
 		_, _ = io.WriteString(c.out.Stderr, "waiting for "+running+" to end\n")
 	}
-	err := w.queue.do(c.ctx, name+" by "+c.by, waiting, func() error { return change(w.ctx, c) })
+	err := c.service.Do(c.ctx, name+" by "+c.by, waiting, func(t *deploy.Turn) error { return change(w.ctx, t, c) })
 	if relay.close() {
 		_ = replies.send(toStderr([]byte("pgo: some of the output was dropped, since nobody read it\n")))
 	}
@@ -228,7 +230,7 @@ func exitOf(err error) *proto.Exit {
 		exit.Status = target.StatusNotFound
 	case errors.As(err, new(*deploy.DamagedStateError)):
 		exit.Status = target.StatusFault
-	case errors.Is(err, errDraining), errors.Is(err, deploy.ErrIsDown), errors.Is(err, deploy.ErrNothingDeployed),
+	case errors.Is(err, deploy.ErrDraining), errors.Is(err, deploy.ErrIsDown), errors.Is(err, deploy.ErrNothingDeployed),
 		errors.Is(err, deploy.ErrNothingFetched), errors.As(err, new(*deploy.FrozenError)):
 		exit.Status = target.StatusConflict
 	case errors.As(err, &program):

@@ -26,7 +26,7 @@ type Worker struct {
 	ctx    context.Context // ends with the worker
 	cancel context.CancelFunc
 	log    hclog.Logger
-	queue  *queue
+	queue  *deploy.Queue
 	board  *board
 	meter  *meter
 
@@ -53,7 +53,7 @@ func New(log hclog.Logger) *Worker {
 		ctx:        ctx,
 		cancel:     cancel,
 		log:        log,
-		queue:      newQueue(),
+		queue:      deploy.NewQueue(),
 		board:      newBoard(),
 		meter:      newMeter(),
 		configured: make(chan struct{}),
@@ -93,7 +93,7 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	}
 	// What an earlier worker started and could not end with itself must not
 	// run beside what this one starts.
-	if err := killMarked(marker(r)); err != nil {
+	if err := killMarked(markerOf(r)); err != nil {
 		return err
 	}
 	w.cfg, w.neighbours = r, r.GetNeighbours()
@@ -108,7 +108,7 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 
 // open opens the service, or reports why it cannot.
 func (w *Worker) open() bool {
-	service, err := deploy.Open(serviceConfig(w.cfg), w.log, w.report)
+	service, err := deploy.Open(serviceConfig(w.cfg), w.queue, w.log, w.report)
 	if err != nil {
 		if w.board.broken(err) {
 			w.log.Error("cannot open the service", "error", err)
@@ -139,8 +139,8 @@ func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.Adjus
 	return &proto.AdjustReply{}, nil
 }
 
-// marker is in the environment of all that this service's workers start.
-func marker(r *proto.ConfigureRequest) string {
+// markerOf is in the environment of all that this service's workers start.
+func markerOf(r *proto.ConfigureRequest) string {
 	return "PGO_SERVICE_DIR=" + filepath.Clean(r.GetDir())
 }
 
@@ -151,7 +151,7 @@ func (w *Worker) Ping(context.Context, *proto.PingRequest) (*proto.PingReply, er
 
 // Drain refuses further changes and returns when the running one has ended.
 func (w *Worker) Drain(ctx context.Context, _ *proto.DrainRequest) (*proto.DrainReply, error) {
-	return &proto.DrainReply{}, w.queue.drain(ctx)
+	return &proto.DrainReply{}, w.queue.Drain(ctx)
 }
 
 // Close breaks off what runs and waits for it, no longer than ctx. Containers
@@ -165,7 +165,7 @@ func (w *Worker) Close(ctx context.Context) {
 		w.operations.Wait()
 		close(ended)
 	}()
-	_ = w.queue.drain(ctx)
+	_ = w.queue.Drain(ctx)
 	select {
 	case <-ended:
 	case <-ctx.Done():

@@ -35,14 +35,17 @@ func BenchmarkSecondCheck(b *testing.B) {
 `, r.Busybox(), containers)})
 			at := map[deploy.Step]time.Time{}
 			service := opened(b, r, web, func(step deploy.Step) { at[step] = time.Now() })
-			if err := service.Poll(b.Context()); err != nil {
+			change := func(do func(*deploy.Turn) error) error {
+				return service.Do(b.Context(), "a benchmark", func(string) {}, do)
+			}
+			if err := change(func(t *deploy.Turn) error { return t.Poll(b.Context()) }); err != nil {
 				b.Fatal(err)
 			}
 			anew := target.Args{Given: []target.Given{{Flag: "--force-recreate"}}}
 			for b.Loop() {
 				var pgo, check, bare sample
 				for range 5 {
-					if err := service.Up(b.Context(), "bench", anew, compose.Output{}); err != nil {
+					if err := change(func(t *deploy.Turn) error { return t.Up(b.Context(), "bench", anew, compose.Output{}) }); err != nil {
 						b.Fatal(err)
 					}
 					pgo = append(pgo, milliseconds(at[deploy.StepGate].Sub(at[deploy.StepCreate])))
@@ -71,7 +74,7 @@ func opened(b *testing.B, r *rig.Rig, s *rig.Service, onStep func(deploy.Step)) 
 	service, err := deploy.Open(deploy.Config{
 		Name: s.Name, Dir: dir, Branch: "main", Remote: gitrepo.Remote{URL: s.Setting("repository").(string)},
 		Timeout: 5 * time.Minute, Gate: 5 * time.Minute, Project: compose.Project{Marker: "PGO_SERVICE_DIR=" + dir}, OnStep: onStep,
-	}, hclog.NewNullLogger(), func() {})
+	}, deploy.NewQueue(), hclog.NewNullLogger(), func() {})
 	if err != nil {
 		b.Fatal(err)
 	}

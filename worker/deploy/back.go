@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/gitrepo"
@@ -15,21 +13,21 @@ import (
 
 // retreat is what follows a switch that went wrong: back to the last good
 // deploy. It returns why, and what it came to.
-func (s *Service) retreat(worker context.Context, c *candidate, o order, cause error) error {
-	if worker.Err() != nil {
+func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause error) error {
+	if outer.Err() != nil {
 		return cause // the worker ends: the next one goes on
 	}
-	ctx, cancel := s.deadline(worker)
+	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
-	if away := s.engine.Away(ctx); away != nil {
+	if away := d.engine.Away(ctx); away != nil {
 		return errors.Join(cause, away) // it is begun again when the engine is back
 	}
-	if !isVerdict(cause) && s.faults.outage(c.record.Basis) >= maxOutages {
+	if !isVerdict(cause) && d.faults.outage(c.record.Basis) >= maxOutages {
 		cause = verdict{fmt.Errorf("%w; that was so %d times", cause, maxOutages)}
 	}
-	to := s.lastGood(c)
-	if to == nil || !s.cfg.Rollback {
-		return s.leave(c, cause)
+	to := d.lastGood(c)
+	if to == nil || !d.cfg.Rollback {
+		return d.leave(c, cause)
 	}
 	var v *Verdict
 	if isVerdict(cause) && c.back == 0 {
@@ -37,7 +35,7 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 		r.fail(cause)
 		v = r.verdict()
 	}
-	err := s.update(func(st *State) {
+	err := d.store.update(func(st *State) {
 		st.Switching = &Switching{Commit: to.tree(), Back: to.Number}
 		if v != nil {
 			st.Verdict = v
@@ -47,10 +45,10 @@ func (s *Service) retreat(worker context.Context, c *candidate, o order, cause e
 		return errors.Join(cause, err)
 	}
 	say(o.out, "%s", printable.Line(cause.Error()))
-	went, unwell, err := s.goBack(ctx, to, short(c.commit)+" failed", o)
+	went, unwell, err := d.goBack(ctx, to, c.commit.Short()+" failed", o)
 	switch {
 	case errors.As(err, new(*lostError)):
-		return s.leave(c, &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)})
+		return d.leave(c, &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)})
 	case err != nil:
 		return &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)}
 	case unwell != nil:
@@ -71,7 +69,7 @@ func (e *retreatError) Unwrap() error { return e.error }
 // leave lets what failed stay as it is, for somebody to look at: nobody wants it
 // otherwise, or there is nothing to go back to. What failed by a fault of the
 // surroundings is begun again.
-func (s *Service) leave(c *candidate, cause error) error {
+func (d *deployer) leave(c *candidate, cause error) error {
 	if !isVerdict(cause) {
 		return cause
 	}
@@ -81,47 +79,47 @@ func (s *Service) leave(c *candidate, cause error) error {
 	if r.Outcome != Degraded {
 		runs = nil // it was never started
 	}
-	return errors.Join(cause, s.update(func(st *State) {
+	return errors.Join(cause, d.store.update(func(st *State) {
 		st.Deployed, st.Switching, st.Verdict = runs, nil, r.verdict()
 	}))
 }
 
 // lastGood is the deploy to go back to from a candidate, or nil.
-func (s *Service) lastGood(c *candidate) *Record {
-	state := s.snapshot()
-	if d := state.Deployed; d.good() && d.Number != c.record.Number {
-		if kept := s.history.find(d.Number); kept != nil {
+func (d *deployer) lastGood(c *candidate) *Record {
+	state := d.store.snapshot()
+	if runs := state.Deployed; runs.good() && runs.Number != c.record.Number {
+		if kept := d.store.history.find(runs.Number); kept != nil {
 			return kept
 		}
 	}
-	return s.history.before(c.record.Number)
+	return d.store.history.before(c.record.Number)
 }
 
 // goBack runs an earlier deploy again, from what is kept here: that one or, if
 // it is lost, the one before. It returns which. That it is not well this time is
 // told, and changes nothing: there is none better.
-func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
-	c, err := s.recallGood(ctx, to, o)
+func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
+	c, err := d.recallGood(ctx, to, o)
 	if err != nil {
 		return "", nil, err
 	}
 	c.record.Trigger, c.record.Reason = "went back", reason
-	if begun := s.snapshot().Switching; begun != nil {
+	if begun := d.store.snapshot().Switching; begun != nil {
 		c.freeze = begun.Freeze // a rollback that was broken off
 	}
-	if err := s.switchTo(ctx, c, o); err != nil {
+	if err := d.switchTo(ctx, c, o); err != nil {
 		return "", nil, err
 	}
-	if unwell = s.gate(ctx, c, o); unwell != nil && !isVerdict(unwell) {
+	if unwell = d.gate.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
 		return "", nil, unwell
 	}
-	boot, containers, err := s.whatRuns(ctx)
+	boot, containers, err := d.containers.whatRuns(ctx)
 	if err != nil {
 		return "", unwell, err
 	}
 	c.record.Duration = time.Since(c.record.At)
-	return short(plumbing.NewHash(c.record.Commit)), unwell, s.update(func(st *State) {
-		st.Deployed, st.Switching, st.Containers = c.record, nil, seen(boot, containers, st.Containers.Stopped, c.done)
+	return c.record.Commit.Short(), unwell, d.store.update(func(st *State) {
+		st.Deployed, st.Switching, st.Containers = c.record, nil, toRemember(boot, containers, st.Containers.Stopped, c.done)
 		if c.freeze != nil {
 			st.Frozen = c.freeze
 		}
@@ -129,19 +127,19 @@ func (s *Service) goBack(ctx context.Context, to *Record, reason string, o order
 }
 
 // recallGood recalls that deploy or, if it is lost, the one before, and so on.
-func (s *Service) recallGood(ctx context.Context, to *Record, o order) (*candidate, error) {
+func (d *deployer) recallGood(ctx context.Context, to *Record, o order) (*candidate, error) {
 	for {
-		commit := short(plumbing.NewHash(to.Commit))
-		s.enter(StepBack, plumbing.NewHash(to.tree()))
+		commit := to.Commit.Short()
+		d.board.enter(StepBack, to.tree())
 		say(o.out, "going back to %s", commit)
-		c, err := s.recall(ctx, to)
+		c, err := d.recall(ctx, to)
 		if !errors.As(err, new(*lostError)) {
 			return c, err
 		}
-		s.log.Warn("cannot go back", "commit", commit, "error", err)
-		before := s.history.before(to.Number)
+		d.log.Warn("cannot go back", "commit", commit, "error", err)
+		before := d.store.history.before(to.Number)
 		if errors.As(err, new(*goneError)) {
-			if err := s.history.forget(to.Number); err != nil {
+			if err := d.store.history.forget(to.Number); err != nil {
 				return nil, err
 			}
 		}
@@ -165,22 +163,22 @@ func (e *goneError) Unwrap() error { return e.error }
 func gone(err error) error { return &lostError{&goneError{err}} }
 
 // recall makes a candidate of an earlier deploy. It needs no network.
-func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
-	commit := plumbing.NewHash(to.tree())
-	if _, err := s.repo.Commit(commit); err != nil {
-		commit = plumbing.NewHash(to.Commit)
+func (d *deployer) recall(ctx context.Context, to *Record) (*candidate, error) {
+	commit := to.tree()
+	if _, err := d.repo.Commit(commit); err != nil {
+		commit = to.Commit
 	}
-	model, err := s.history.model(to.Number)
+	model, err := d.store.history.model(to.Number)
 	if err != nil {
 		return nil, gone(err)
 	}
-	if err := s.placeForSnippet(commit); err != nil {
+	if err := d.proxy.placeIn(commit); err != nil {
 		return nil, &lostError{err}
 	}
-	if err := s.imagesHere(ctx, to); err != nil {
+	if err := d.images.areHere(ctx, to); err != nil {
 		return nil, err
 	}
-	if err := s.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) {
+	if err := d.prover.stageCommit(ctx, commit); errors.Is(err, gitrepo.ErrNoCommit) {
 		return nil, gone(err)
 	} else if errors.Is(err, gitrepo.ErrDamaged) {
 		return nil, &lostError{err}
@@ -189,37 +187,23 @@ func (s *Service) recall(ctx context.Context, to *Record) (*candidate, error) {
 	}
 	r := *to
 	r.At, r.Duration = time.Now(), 0
-	c := &candidate{commit: commit, record: &r, resolved: model, images: model.Images(s.cfg.Name), back: to.Number}
-	s.enter(StepCheck, commit)
-	model.Reroot(s.checkout(), s.stage())
+	c := &candidate{commit: commit, record: &r, resolved: model, images: model.Images(d.cfg.Name), back: to.Number}
+	d.board.enter(StepCheck, commit)
+	model.Reroot(d.files.checkout(), d.files.stage())
 	// The operator may have other things in mind by now.
-	judged, err := s.asMade(ctx, model)
+	judged, err := d.prover.asMade(ctx, model)
 	if err != nil {
 		return nil, err
 	}
-	then, err := s.forecast(commit)
+	then, err := d.tree.forecast(commit)
 	if err != nil {
 		return nil, err
 	}
 	defer then.Close()
-	if err := s.refused(c, policy.Check(s.limits(), judged.WithoutBuild().Document(), then)); err != nil {
+	if err := refuse(d.files.project.Redact, c, policy.Check(d.around.limits(), judged.WithoutBuild().Document(), then)); err != nil {
 		return nil, &lostError{err}
 	}
-	model.Reroot(s.stage(), s.checkout())
+	model.Reroot(d.files.stage(), d.files.checkout())
 	c.model = model.Encode()
 	return c, nil
-}
-
-// imagesHere returns an error if an image that an earlier deploy ran is gone.
-func (s *Service) imagesHere(ctx context.Context, r *Record) error {
-	ids, err := s.engine.ImageIDs(ctx, r.Images)
-	if err != nil {
-		return err
-	}
-	for service, id := range ids {
-		if id == "" {
-			return gone(fmt.Errorf("the image that %s ran then is gone: somebody removed it", service))
-		}
-	}
-	return nil
 }

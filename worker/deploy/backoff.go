@@ -1,6 +1,10 @@
 package deploy
 
-import "time"
+import (
+	"time"
+
+	"pgo/worker/gitrepo"
+)
 
 // How long a poll leaves a commit alone that failed by a fault of the
 // surroundings.
@@ -13,14 +17,16 @@ const (
 // surroundings, so that it is tried again less and less often. Each try may
 // take down what runs.
 type faults struct {
-	commit, settings string
-	err              error
-	delay            time.Duration
-	until            time.Time
+	commit   gitrepo.Hash
+	settings string
+	err      error
+	delay    time.Duration
+	until    time.Time
 
 	outages struct { // switches that such a fault has undone
-		commit, settings string
-		count            int
+		commit   gitrepo.Hash
+		settings string
+		count    int
 	}
 }
 
@@ -39,7 +45,7 @@ func (f *faults) outage(b Basis) int {
 }
 
 // wait returns the last error while it is too early for another try.
-func (f *faults) wait(commit, settings string) error {
+func (f *faults) wait(commit gitrepo.Hash, settings string) error {
 	if f.commit == commit && f.settings == settings && time.Now().Before(f.until) {
 		return f.err
 	}
@@ -47,7 +53,7 @@ func (f *faults) wait(commit, settings string) error {
 }
 
 // note takes what a try came to.
-func (f *faults) note(commit, settings string, err error) {
+func (f *faults) note(commit gitrepo.Hash, settings string, err error) {
 	if err == nil || isVerdict(err) {
 		*f = faults{outages: f.outages}
 		return

@@ -9,29 +9,29 @@ import (
 func TestFaultsAreTriedLessAndLess(t *testing.T) {
 	var f faults
 	fault := errors.New("the port is taken")
-	if f.wait("a", "s") != nil {
+	if f.wait(named("a"), "s") != nil {
 		t.Error("waits before any fault")
 	}
 	last := time.Duration(0)
 	for range 20 {
-		f.note("a", "s", fault)
-		if f.delay < last || f.delay > lastWait || f.wait("a", "s") != fault {
-			t.Fatalf("after %s: delay %s, error %v", last, f.delay, f.wait("a", "s"))
+		f.note(named("a"), "s", fault)
+		if f.delay < last || f.delay > lastWait || f.wait(named("a"), "s") != fault {
+			t.Fatalf("after %s: delay %s, error %v", last, f.delay, f.wait(named("a"), "s"))
 		}
 		last = f.delay
 	}
 	if last != lastWait {
 		t.Errorf("the last delay is %s", last)
 	}
-	if f.wait("b", "s") != nil || f.wait("a", "other") != nil {
+	if f.wait(named("b"), "s") != nil || f.wait(named("a"), "other") != nil {
 		t.Error("another commit, or another entry, waits too")
 	}
-	f.note("b", "s", fault)
+	f.note(named("b"), "s", fault)
 	if f.delay != firstWait {
 		t.Errorf("another commit begins with %s", f.delay)
 	}
-	f.note("b", "s", verdict{fault})
-	if f.wait("b", "s") != nil {
+	f.note(named("b"), "s", verdict{fault})
+	if f.wait(named("b"), "s") != nil {
 		t.Error("a verdict waits as a fault does")
 	}
 }

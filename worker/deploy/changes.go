@@ -15,43 +15,54 @@ import (
 // pinTime is how long a pull has its commit stay the one to act on.
 const pinTime = 30 * time.Minute
 
-// GitPull fetches the branch. It is a change.
-func (s *Service) GitPull(ctx context.Context, out compose.Output) error {
-	head, err := s.fetch(ctx)
-	s.idle()
+// SyncProxy writes the proxy's snippet, if it is another one or somebody changed it, and
+// tells the proxy. What is wrong is in the status.
+func (t *Turn) SyncProxy(ctx context.Context) { t.syncProxy(ctx) }
+
+// Heal brings back what somebody took away, and returns when to look again; 0: when
+// something happens.
+func (t *Turn) Heal(ctx context.Context) (again time.Duration, err error) {
+	return t.containers.heal(ctx)
+}
+
+// GitPull fetches the branch.
+func (t *Turn) GitPull(ctx context.Context, out compose.Output) error {
+	head, err := t.branch.fetch(ctx)
+	t.board.idle()
 	if err != nil {
 		return err
 	}
-	info, err := s.repo.Commit(head)
+	info, err := t.repo.Commit(head)
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out.Stdout, "%s %s\n", short(head), info.Subject)
+	_, _ = fmt.Fprintf(out.Stdout, "%s %s\n", head.Short(), info.Subject)
 	return nil
 }
 
 // Up deploys the fetched commit and ends a Down. Where there is nothing new it
 // starts what is missing or stopped. Named compose services alone are started
-// as they are deployed. It is a change.
-func (s *Service) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
-	if err := s.usable(); err != nil {
+// as they are deployed.
+func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
 	if len(args.Services) > 0 {
-		return s.upSome(ctx, args, out)
+		return t.upSome(ctx, args, out)
 	}
-	if frozen := s.snapshot().Frozen; frozen != nil {
+	if frozen := t.store.snapshot().Frozen; frozen != nil {
 		return &FrozenError{frozen}
 	}
-	commit, err := s.fetched()
+	commit, err := t.branch.fetched()
 	if err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) {
-		st.Wanted, st.Pin, st.Containers.Stopped, s.isDown = Up, nil, nil, false
+	if err := t.store.update(func(st *State) {
+		st.Wanted, st.Pin, st.Containers.Stopped = Up, nil, nil
 	}); err != nil {
 		return err
 	}
+	t.isDown = false
 	o := order{
 		trigger: "up by " + by,
 		told:    true,
@@ -63,34 +74,34 @@ func (s *Service) Up(ctx context.Context, by string, args target.Args, out compo
 	if o.pull == "" {
 		o.pull = "missing"
 	}
-	switched, outcome, err := s.attempt(ctx, commit, o)
+	switched, outcome, err := t.attempt(ctx, commit, o)
 	if err == nil && !switched {
-		err = s.startMissing(ctx, out)
+		err = t.containers.startMissing(ctx, out)
 	} else if err == nil {
-		say(out, "deployed %s", short(commit))
+		say(out, "deployed %s", commit.Short())
 	}
-	s.ended(outcome, err)
+	t.board.ended(outcome, err)
 	return err
 }
 
 // upSome starts some compose services of what is deployed, with what they need.
-func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Output) error {
+func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output) error {
 	if args.Has("--build") || args.Has("--pull") {
 		return target.Usagef("up with names of services starts them as they are deployed, and takes --force-recreate only; up alone builds and pulls")
 	}
-	state := s.snapshot()
+	state := t.store.snapshot()
 	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
 	}
-	model, err := s.loadDeployed()
+	model, err := t.files.loadDeployed()
 	if err != nil {
 		return err
 	}
-	if err := known(model, args.Services); err != nil {
+	if err := checkNames(model, args.Services); err != nil {
 		return err
 	}
 	needed := slices.Concat(args.Services, model.Needs(args.Services))
-	if err := s.update(func(st *State) {
+	if err := t.store.update(func(st *State) {
 		stopped := st.Containers.Stopped
 		if st.Wanted == Down {
 			stopped = model.Services() // nobody has asked for the others
@@ -98,20 +109,21 @@ func (s *Service) upSome(ctx context.Context, args target.Args, out compose.Outp
 		for _, name := range needed {
 			stopped = remove(stopped, name)
 		}
-		st.Wanted, st.Containers.Stopped, s.isDown = Up, stopped, false
+		st.Wanted, st.Containers.Stopped = Up, stopped
 	}); err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
+	t.isDown = false
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	s.setActivity("up")
-	err = s.startSome(ctx, model, args, out)
-	s.idle()
+	t.board.setActivity("up")
+	err = t.containers.startSome(ctx, model, args, out)
+	t.board.idle()
 	return err
 }
 
-// known returns an error if one of these is no compose service of the model.
-func known(model *compose.Model, services []string) error {
+// checkNames returns an error if one of these is no compose service of the model.
+func checkNames(model *compose.Model, services []string) error {
 	for _, name := range services {
 		if slices.Contains(model.Services(), name) {
 			continue
@@ -136,69 +148,55 @@ func thereAre(names []string) string {
 	return "there are " + strings.Join(names, ", ")
 }
 
-// Down takes the service down and keeps it down. It is a change.
-func (s *Service) Down(ctx context.Context, args target.Args, out compose.Output) error {
-	if err := s.usable(); err != nil {
+// Down takes the service down and keeps it down.
+func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	if err := s.update(func(st *State) { st.Wanted, st.Containers.Stopped, s.isDown = Down, nil, false }); err != nil {
+	if err := t.store.update(func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }); err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
+	t.isDown = false
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	s.setActivity("down")
-	err := s.takeDown(ctx, out, args.Words()...)
-	s.ended(TakenDown, err)
+	t.board.setActivity("down")
+	err := t.takeDown(ctx, out, args.Words()...)
+	t.board.ended(TakenDown, err)
 	return err
 }
 
-func (s *Service) takeDown(ctx context.Context, out compose.Output, flags ...string) error {
-	if err := s.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
-		return &stepError{"take down", s.cfg.Name, err}
-	}
-	s.isDown = true
-	return s.update(func(st *State) {
-		st.Containers = Containers{}
-		if st.Switching != nil {
-			// Nothing runs now, and what was half done is not deployed.
-			st.Switching, st.Deployed = nil, nil
-		}
-	})
-}
-
 // Stop stops containers, all or those of some compose services, until somebody
-// starts them again. It is a change.
-func (s *Service) Stop(ctx context.Context, args target.Args, out compose.Output) error {
+// starts them again.
+func (t *Turn) Stop(ctx context.Context, args target.Args, out compose.Output) error {
 	stopped := func(st *State, services []string) {
 		for _, name := range services {
 			st.Containers.Stopped = add(st.Containers.Stopped, name)
 			st.Containers.Running = remove(st.Containers.Running, name)
 		}
 	}
-	return s.onServices(ctx, "stop", args, out, stopped, func(ctx context.Context, _ *compose.Model) error {
-		return s.onDeployed(ctx, out, append([]string{"stop"}, args.Words()...)...)
+	return t.onServices(ctx, "stop", args, out, stopped, func(ctx context.Context, _ *compose.Model) error {
+		return t.files.onDeployed(ctx, out, append([]string{"stop"}, args.Words()...)...)
 	})
 }
 
 // Start starts what is stopped, all or some compose services. A job that is done
-// is not run again, unless it is named. It is a change.
-func (s *Service) Start(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "start", args, out, started, func(ctx context.Context, model *compose.Model) error {
+// is not run again, unless it is named.
+func (t *Turn) Start(ctx context.Context, args target.Args, out compose.Output) error {
+	return t.onServices(ctx, "start", args, out, started, func(ctx context.Context, model *compose.Model) error {
 		if len(args.Services) == 0 {
-			return s.startMissing(ctx, out)
+			return t.containers.startMissing(ctx, out)
 		}
-		return s.startSome(ctx, model, args, out)
+		return t.containers.startSome(ctx, model, args, out)
 	})
 }
 
-// Restart stops and starts containers, all or those of some compose services. It
-// is a change.
-func (s *Service) Restart(ctx context.Context, args target.Args, out compose.Output) error {
-	return s.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
-		if err := s.mayRestart(ctx, model, args.Services); err != nil {
+// Restart stops and starts containers, all or those of some compose services.
+func (t *Turn) Restart(ctx context.Context, args target.Args, out compose.Output) error {
+	return t.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
+		if err := t.starter.mayRestart(ctx, model, args.Services); err != nil {
 			return err
 		}
-		return s.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)
+		return t.files.onDeployed(ctx, out, append([]string{"restart"}, args.Words()...)...)
 	})
 }
 
@@ -210,125 +208,114 @@ func started(st *State, services []string) {
 
 // onServices does something to some or all compose services of what is deployed.
 // What is to be remembered of it is so before it begins.
-func (s *Service) onServices(ctx context.Context, activity string, args target.Args, out compose.Output,
+func (t *Turn) onServices(ctx context.Context, activity string, args target.Args, out compose.Output,
 	remember func(*State, []string), do func(context.Context, *compose.Model) error) error {
-	if err := s.usable(); err != nil {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	state := s.snapshot()
+	state := t.store.snapshot()
 	if state.Deployed == nil || state.Switching != nil {
 		return ErrNothingDeployed
 	}
 	if state.Wanted == Down {
 		return ErrIsDown
 	}
-	model, err := s.loadDeployed()
+	model, err := t.files.loadDeployed()
 	if err != nil {
 		return err
 	}
 	services := args.Services
-	if err := known(model, services); err != nil {
+	if err := checkNames(model, services); err != nil {
 		return err
 	}
 	if len(services) == 0 {
 		services = model.Services()
 	}
-	if err := s.update(func(st *State) { remember(st, services) }); err != nil {
+	if err := t.store.update(func(st *State) { remember(st, services) }); err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	s.setActivity(activity)
+	t.board.setActivity(activity)
 	if err = do(ctx, model); err == nil {
-		err = s.look(ctx, false)
+		err = t.containers.look(ctx, false)
 	}
-	s.idle()
+	t.board.idle()
 	return err
 }
 
 // Pull fetches the branch, checks its head and pulls the images. What runs
-// stays. Build and Up act on that commit from then on, for a while. It is a
-// change.
-func (s *Service) Pull(ctx context.Context, by string, args target.Args, out compose.Output) error {
-	if err := s.usable(); err != nil {
+// stays. Build and Up act on that commit from then on, for a while.
+func (t *Turn) Pull(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	err := s.pullHead(ctx, by, args, out)
-	s.idle()
+	err := t.pullHead(ctx, by, args, out)
+	t.board.idle()
 	return err
 }
 
-func (s *Service) pullHead(ctx context.Context, by string, args target.Args, out compose.Output) error {
-	head, err := s.fetch(ctx)
+func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out compose.Output) error {
+	head, err := t.branch.fetch(ctx)
 	if err != nil {
 		return err
 	}
-	c, err := s.propose(ctx, head, s.newRecord(head, "pull by "+by))
+	c, err := t.prover.propose(ctx, head, t.prover.newRecord(head, "pull by "+by))
 	if err != nil {
 		return err
 	}
-	say(out, "fetched %s", short(head))
-	before, err := s.engine.ImageIDs(ctx, c.images)
+	say(out, "fetched %s", head.Short())
+	before, err := t.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
-	if err := s.pull(ctx, c, out, args.Words()...); err != nil {
+	if err := t.images.pull(ctx, c, out, args.Words()...); err != nil {
 		return err
 	}
-	if err := s.came(ctx, c, before); err != nil {
+	if err := t.images.came(ctx, c, before); err != nil {
 		return err
 	}
 	// First the objects, then the promise.
-	if err := s.keep(head); err != nil {
+	if err := t.tree.keep(head); err != nil {
 		return err
 	}
 	until := time.Now().Add(pinTime)
-	if err := s.update(func(st *State) { st.Pin = &Pin{Commit: head.String(), By: by, Until: until} }); err != nil {
+	if err := t.store.update(func(st *State) { st.Pin = &Pin{Commit: head, By: by, Until: until} }); err != nil {
 		return err
 	}
-	say(out, "build and up act on %s until %s", short(head), until.UTC().Format("15:04 UTC"))
+	say(out, "build and up act on %s until %s", head.Short(), until.UTC().Format("15:04 UTC"))
 	return nil
 }
 
-// came remembers the images that were not here before.
-func (s *Service) came(ctx context.Context, c *candidate, before map[string]string) error {
-	now, err := s.engine.ImageIDs(ctx, c.images)
-	if err != nil {
+// Build builds the images of the fetched commit. What runs stays.
+func (t *Turn) Build(ctx context.Context, args target.Args, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	return s.bring(c, before, now)
-}
-
-// Build builds the images of the fetched commit. What runs stays. It is a
-// change.
-func (s *Service) Build(ctx context.Context, args target.Args, out compose.Output) error {
-	if err := s.usable(); err != nil {
-		return err
-	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	err := s.buildHead(ctx, args, out)
-	s.idle()
+	err := t.buildHead(ctx, args, out)
+	t.board.idle()
 	return err
 }
 
-func (s *Service) buildHead(ctx context.Context, args target.Args, out compose.Output) error {
-	commit, err := s.fetched()
+func (t *Turn) buildHead(ctx context.Context, args target.Args, out compose.Output) error {
+	commit, err := t.branch.fetched()
 	if err != nil {
 		return err
 	}
-	c, err := s.propose(ctx, commit, s.newRecord(commit, "build"))
+	c, err := t.prover.propose(ctx, commit, t.prover.newRecord(commit, "build"))
 	if err != nil {
 		return err
 	}
-	before, err := s.engine.ImageIDs(ctx, c.images)
+	before, err := t.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
-	if err := s.build(ctx, c, out, args.Words()...); err != nil {
+	if err := t.images.build(ctx, c, out, args.Words()...); err != nil {
 		return err
 	}
-	return s.came(ctx, c, before)
+	return t.images.came(ctx, c, before)
 }

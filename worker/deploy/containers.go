@@ -3,16 +3,18 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/target"
 	"pgo/worker/compose"
 )
 
-// seen is what is to be remembered of containers: what they are, what somebody has
+// toRemember is what is to be remembered of containers: what they are, what somebody has
 // stopped, and the jobs that were done before.
-func seen(boot string, containers []compose.Container, stopped, done []string) Containers {
+func toRemember(boot string, containers []compose.Container, stopped, done []string) Containers {
 	known := Containers{Boot: boot, Stopped: stopped, Finished: done}
 	for _, c := range containers {
 		switch {
@@ -28,10 +30,25 @@ func seen(boot string, containers []compose.Container, stopped, done []string) C
 	return known
 }
 
+// containers are those that run what is deployed.
+type containers struct {
+	name    string
+	timeout time.Duration
+	engine  *compose.Engine
+	store   *store
+	board   *board
+	files   *workspace
+	starter *starter
+	redact  func(string) string
+	log     hclog.Logger
+
+	healing healing
+}
+
 // whatRuns asks the engine for its boot and the containers.
-func (s *Service) whatRuns(ctx context.Context) (boot string, containers []compose.Container, err error) {
-	if boot, err = s.engine.Boot(ctx); err == nil {
-		containers, err = s.engine.Containers(ctx, s.cfg.Name)
+func (cs *containers) whatRuns(ctx context.Context) (boot string, containers []compose.Container, err error) {
+	if boot, err = cs.engine.Boot(ctx); err == nil {
+		containers, err = cs.engine.Containers(ctx, cs.name)
 	}
 	return boot, containers, err
 }
@@ -69,8 +86,8 @@ func unfinished(model *compose.Model, containers []compose.Container) []string {
 
 // withNeeds returns the compose services and those unfinished ones that they
 // depend on. Compose itself would run a job again that one of them waited for.
-func (s *Service) withNeeds(ctx context.Context, model *compose.Model, services []string) ([]string, error) {
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+func (cs *containers) withNeeds(ctx context.Context, model *compose.Model, services []string) ([]string, error) {
+	containers, err := cs.engine.Containers(ctx, cs.name)
 	if err != nil {
 		return nil, err
 	}
@@ -86,32 +103,32 @@ func (s *Service) withNeeds(ctx context.Context, model *compose.Model, services 
 
 // startSome starts some compose services of what is deployed, with what they
 // need.
-func (s *Service) startSome(ctx context.Context, model *compose.Model, args target.Args, out compose.Output) (err error) {
-	if args.Services, err = s.withNeeds(ctx, model, args.Services); err != nil {
+func (cs *containers) startSome(ctx context.Context, model *compose.Model, args target.Args, out compose.Output) (err error) {
+	if args.Services, err = cs.withNeeds(ctx, model, args.Services); err != nil {
 		return err
 	}
 	var flags []string
 	if args.Has("--force-recreate") {
 		flags = append(flags, "--force-recreate")
 	}
-	return s.startDeployed(ctx, out, args.Services, flags...)
+	return cs.startDeployed(ctx, out, args.Services, flags...)
 }
 
 // startMissing starts what does not run and has not done its work either: a
 // job that ended with 0 is not run again.
-func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
-	ctx, cancel := s.deadline(ctx)
+func (cs *containers) startMissing(ctx context.Context, out compose.Output) error {
+	ctx, cancel := deadline(ctx, cs.timeout)
 	defer cancel()
-	model, err := s.loadDeployed()
+	model, err := cs.files.loadDeployed()
 	if err != nil {
 		return err
 	}
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+	containers, err := cs.engine.Containers(ctx, cs.name)
 	if err != nil {
 		return err
 	}
 	services := slices.DeleteFunc(unfinished(model, containers), func(name string) bool {
-		return slices.Contains(s.snapshot().Containers.Finished, name) // a job of which only the container is gone
+		return slices.Contains(cs.store.snapshot().Containers.Finished, name) // a job of which only the container is gone
 	})
 	if len(containers) == 0 {
 		services = model.Services() // its jobs too: they belong to the containers that are gone
@@ -120,7 +137,7 @@ func (s *Service) startMissing(ctx context.Context, out compose.Output) error {
 		say(out, "up to date: there is nothing to start")
 		return nil
 	}
-	return s.startDeployed(ctx, out, some(services, model))
+	return cs.startDeployed(ctx, out, some(services, model))
 }
 
 // some is a choice of a model's compose services; nil: all of them.
@@ -133,46 +150,46 @@ func some(services []string, model *compose.Model) []string {
 
 // startDeployed starts these compose services of what is deployed, all for nil, if
 // the policy still lets its sources pass, and remembers what runs then.
-func (s *Service) startDeployed(ctx context.Context, out compose.Output, services []string, flags ...string) error {
-	state := s.snapshot()
+func (cs *containers) startDeployed(ctx context.Context, out compose.Output, services []string, flags ...string) error {
+	state := cs.store.snapshot()
 	if state.Deployed == nil {
 		return ErrNothingDeployed
 	}
-	model, err := s.loadDeployed()
+	model, err := cs.files.loadDeployed()
 	if err != nil {
 		return err
 	}
-	c := s.deployedCandidate(model)
-	if err := s.start(ctx, out, c, services, flags...); err != nil {
+	c := cs.starter.deployed(model)
+	if err := cs.starter.start(ctx, out, c, services, flags...); err != nil {
 		if !networkGone.MatchString(err.Error()) {
 			return err
 		}
 		// A container keeps the network that it was made with, also one that is gone.
 		say(out, "its network was made anew: so are the containers that do not run")
-		if err := s.start(ctx, out, c, services, "--force-recreate"); err != nil {
+		if err := cs.starter.start(ctx, out, c, services, "--force-recreate"); err != nil {
 			return err
 		}
 	}
-	return s.look(ctx, false)
+	return cs.look(ctx, false)
 }
 
 // look remembers which containers run. After the engine was away that is not yet
 // what should run: Heal finds that out, and then says that it is settled.
-func (s *Service) look(ctx context.Context, settled bool) error {
-	boot, containers, err := s.whatRuns(ctx)
+func (cs *containers) look(ctx context.Context, settled bool) error {
+	boot, containers, err := cs.whatRuns(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot see what runs: %w", err)
 	}
-	old := s.snapshot().Containers
-	known := seen(boot, containers, old.Stopped, old.Finished)
+	old := cs.store.snapshot().Containers
+	known := toRemember(boot, containers, old.Stopped, old.Finished)
 	if old.Boot != "" && old.Boot != boot && !settled {
 		known.Boot = old.Boot
 		for _, name := range old.Running {
 			known.Running = add(known.Running, name)
 		}
 	}
-	if reflect.DeepEqual(known, old) {
+	if known.same(old) {
 		return nil
 	}
-	return s.update(func(st *State) { st.Containers = known })
+	return cs.store.update(func(st *State) { st.Containers = known })
 }

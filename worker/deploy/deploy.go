@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -22,32 +24,81 @@ type order struct {
 	out     compose.Output
 }
 
+// deployer takes a commit the whole way, and back: it is what leads the owners. It is for
+// the change that has the turn alone.
+type deployer struct {
+	cfg    Config
+	log    hclog.Logger
+	repo   *gitrepo.Repo
+	engine *compose.Engine
+
+	store      *store
+	board      *board
+	around     *neighbourhood
+	files      *workspace
+	branch     *branch
+	tree       *checkout
+	images     *images
+	proxy      *proxy
+	advice     *advice
+	ports      *hostPorts
+	prover     *prover
+	starter    *starter
+	gate       *gate
+	containers *containers
+
+	isDown bool // nothing runs since somebody said down
+	faults faults
+	held   Basis // what was proven and is held
+}
+
+// newDeployer brings the owners together: each gets those that it needs. repo is nil for
+// a removal, which only takes down.
+func newDeployer(cfg Config, files *workspace, store *store, board *board, repo *gitrepo.Repo, log hclog.Logger) *deployer {
+	engine := &compose.Engine{Host: cfg.Project.Host}
+	name, redact, around := cfg.Name, files.project.Redact, newNeighbourhood(cfg, files)
+	d := &deployer{cfg: cfg, log: log, repo: repo, engine: engine, store: store, board: board, around: around, files: files}
+	d.branch = &branch{repo: repo, store: store, board: board, log: log, timeout: cfg.Timeout}
+	d.tree = &checkout{name: name, repo: repo, engine: engine, store: store, around: around, files: files, log: log}
+	d.images = &images{name: name, engine: engine, store: store, board: board, around: around, files: files, log: log}
+	d.proxy = &proxy{entry: cfg.Proxy, name: name, repo: repo, engine: engine, store: store, around: around, files: files, redact: redact, log: log}
+	d.advice = &advice{name: name, allow: cfg.Limits.Allow, routes: cfg.Routes, repo: repo, store: store, board: board, around: around, files: files,
+		proxy: d.proxy, redact: redact, log: log}
+	d.ports = newHostPorts(cfg, files, board, engine)
+	d.prover = &prover{name: name, repo: repo, engine: engine, store: store, board: board, around: around, files: files, tree: d.tree, proxy: d.proxy, log: log}
+	d.starter = &starter{name: name, engine: engine, store: store, board: board, around: around, files: files, redact: redact, log: log}
+	d.gate = &gate{name: name, time: cfg.Gate, engine: engine, store: store, board: board, starter: d.starter, redact: redact, log: log}
+	d.containers = &containers{name: name, timeout: cfg.Timeout, engine: engine, store: store, board: board, files: files, starter: d.starter,
+		redact: redact, log: log}
+	return d
+}
+
 // deploy is the path from a fetched commit to running containers. Until it
 // replaces what runs, nothing that runs and no file that a container can see has
 // changed. It returns whether something was replaced.
-func (s *Service) deploy(worker context.Context, commit gitrepo.Hash, o order, r *Record) (switched bool, err error) {
-	ctx, cancel := s.deadline(worker)
+func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r *Record) (switched bool, err error) {
+	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
 
-	c, err := s.prove(ctx, commit, o, r)
+	c, err := d.prove(ctx, commit, o, r)
 	switch {
-	case err != nil && s.snapshot().Switching != nil:
+	case err != nil && d.store.snapshot().Switching != nil:
 		// An earlier deploy was broken off, so it is not as if nothing was changed.
-		return true, s.retreat(worker, &candidate{commit: commit, record: r}, o, err)
+		return true, d.retreat(outer, &candidate{commit: commit, record: r}, o, err)
 	case err != nil:
 		return false, err
 	case o.hold:
-		return false, s.holdBack(c)
+		return false, d.holdBack(c)
 	case len(c.changes) == 0:
-		return false, s.note(ctx, c)
+		return false, d.note(ctx, c)
 	}
-	return true, s.replace(worker, ctx, c, o)
+	return true, d.replace(outer, ctx, c, o)
 }
 
 // prove does all that can be done to find out whether a commit works without
 // touching what runs.
-func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Record) (*candidate, error) {
-	c, err := s.propose(ctx, commit, r)
+func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Record) (*candidate, error) {
+	c, err := d.prover.propose(ctx, commit, r)
 	if err != nil || o.hold {
 		return c, err
 	}
@@ -55,16 +106,16 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 		c.changes = append(c.changes, "forced")
 	}
 	if c.differs() {
-		say(o.out, "deploying %s: %s", short(commit), c.reason())
+		say(o.out, "deploying %s: %s", commit.Short(), c.reason())
 	}
-	if err := s.pullAndBuild(ctx, c, o); err != nil {
+	if err := d.images.pullAndBuild(ctx, c, o); err != nil {
 		return nil, err
 	}
 	if len(c.changes) == 0 {
 		// Nothing is different but the way to what is mounted.
-		led, err := s.existingMovedMounts(ctx, commit)
+		led, err := d.tree.existingMovedMounts(ctx, commit)
 		if err != nil {
-			return nil, &stepError{"compare", short(commit), err}
+			return nil, &stepError{"compare", commit.Short(), err}
 		}
 		for _, m := range firstOfEach(led) {
 			c.changes = append(c.changes, "what "+m.Name+" mounts at "+brief(m.Target)+" leads elsewhere")
@@ -74,54 +125,33 @@ func (s *Service) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Re
 		return c, nil
 	}
 	r.Reason = c.reason()
-	return c, s.prepare(ctx, c)
-}
-
-// propose lays out a commit beside the checkout, has compose resolve it there,
-// holds the model against the policy and compares it with what is deployed.
-func (s *Service) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
-	// Its objects stay here also when the branch moves on meanwhile.
-	if err := s.keep(commit); err != nil {
-		return nil, &stepError{"keep", short(commit), err}
-	}
-	c, err := s.stageAndResolve(ctx, commit, r)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.check(ctx, c); err != nil {
-		return nil, err
-	}
-	if err := s.settle(c); err != nil {
-		return nil, err
-	}
-	s.enter(StepCompare, commit)
-	return c, s.compare(c)
+	return c, d.prepare(ctx, c)
 }
 
 // replace makes the candidate what runs. When that fails, what ran before does
 // so again, if there is such a thing and nobody wants it otherwise.
-func (s *Service) replace(worker, ctx context.Context, c *candidate, o order) error {
-	s.log.Info("deploying", "commit", short(c.commit), "trigger", c.record.Trigger, "reason", c.record.Reason)
-	ctx, cancel := s.unhurried(worker, ctx)
+func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) error {
+	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
+	ctx, cancel := d.unhurried(outer, ctx)
 	defer cancel()
-	err := s.switchTo(ctx, c, o)
+	err := d.switchTo(ctx, c, o)
 	if err == nil {
-		err = s.gate(ctx, c, o)
+		err = d.gate.pass(ctx, c, o)
 	}
 	if err != nil {
-		return s.retreat(worker, c, o, err)
+		return d.retreat(outer, c, o, err)
 	}
-	if err := s.finish(ctx, c); err != nil {
-		return &stepError{"record the deploy of", short(c.commit), err}
+	if err := d.finish(ctx, c); err != nil {
+		return &stepError{"record the deploy of", c.commit.Short(), err}
 	}
-	s.log.Info("deployed", "commit", short(c.commit))
+	d.log.Info("deployed", "commit", c.commit.Short())
 	return nil
 }
 
-// deadline bounds a change.
-func (s *Service) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, s.cfg.Timeout,
-		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, s.cfg.Timeout))
+// deadline bounds a change by the service's timeout.
+func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout,
+		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, timeout))
 }
 
 // switchTime is what a switch may take at least, in addition to its gate and to
@@ -130,82 +160,80 @@ const switchTime = 2 * time.Minute
 
 // unhurried is ctx with a deadline that leaves time for the gate: what pulling and
 // building took is no reason to break off between down and up.
-func (s *Service) unhurried(worker, ctx context.Context) (context.Context, context.CancelFunc) {
-	least := time.Now().Add(s.cfg.Gate + switchTime)
-	if deployed, err := s.loadDeployed(); err == nil {
+func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, context.CancelFunc) {
+	least := time.Now().Add(d.cfg.Gate + switchTime)
+	if deployed, err := d.files.loadDeployed(); err == nil {
 		least = least.Add(deployed.StopGrace())
 	}
-	if deadline, ok := ctx.Deadline(); !ok || deadline.After(least) {
+	if end, ok := ctx.Deadline(); !ok || end.After(least) {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadlineCause(worker, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
+	return context.WithDeadlineCause(outer, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
 }
 
 // attempt deploys the commit, and remembers what came of it: for people in the
 // history, and for the next poll when it failed by the commit's own fault.
-func (s *Service) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
-	s.journal.begin(title(o.trigger + ": " + short(commit)))
-	o.out = s.recorded(o.out)
-	r := s.newRecord(commit, o.trigger)
-	switched, err = s.deploy(ctx, commit, o, r)
+func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
+	d.store.journal.begin(heading(o.trigger + ": " + commit.Short()))
+	o.out = d.store.journal.recorded(o.out)
+	r := d.prover.newRecord(commit, o.trigger)
+	switched, err = d.deploy(ctx, commit, o, r)
 	if switched || err != nil {
-		s.conclude(err)
+		d.conclude(err)
 	}
 	if switched {
-		s.SyncProxy(ctx)
-		s.judge()
+		d.proxy.sync(ctx)
+		d.advice.judge()
 	}
 	if outcome = outcomeOf(err); err == nil && o.hold {
 		outcome = Held
 	}
-	return switched, outcome, s.remember(r, err, true)
+	return switched, outcome, d.remember(r, err, true)
 }
 
-// newRecord begins the record of a deploy.
-func (s *Service) newRecord(commit gitrepo.Hash, trigger string) *Record {
-	r := &Record{Number: s.snapshot().Deploys + 1, Basis: s.basis(commit), At: time.Now(), Trigger: trigger, Engine: s.project.Host}
-	if info, err := s.repo.Commit(commit); err == nil {
-		r.Author, r.Subject = info.Author, info.Subject
+// syncProxy brings the proxy up to date. The urls of others may be new.
+func (d *deployer) syncProxy(ctx context.Context) {
+	if d.proxy.sync(ctx) {
+		d.advice.judge()
 	}
-	return r
 }
 
 // conclude tells those who watch how a deploy ended. Who asked for it is told
 // anyway.
-func (s *Service) conclude(err error) {
+func (d *deployer) conclude(err error) {
 	if err == nil {
-		_, _ = fmt.Fprintf(&s.journal, "== %s\n", Deployed)
+		_, _ = fmt.Fprintf(&d.store.journal, "== %s\n", Deployed)
 	} else {
-		_, _ = fmt.Fprintf(&s.journal, "== %s: %s\n", outcomeOf(err), printable.Line(err.Error()))
+		_, _ = fmt.Fprintf(&d.store.journal, "== %s: %s\n", outcomeOf(err), printable.Line(err.Error()))
 		for _, line := range Details(err) {
-			_, _ = fmt.Fprintf(&s.journal, "   %s\n", printable.Line(line)) // perhaps a container's words
+			_, _ = fmt.Fprintf(&d.store.journal, "   %s\n", printable.Line(line)) // perhaps a container's words
 		}
 	}
-	if err := s.journal.save(s.history.dir); err != nil {
-		s.log.Warn("cannot save the deploy's output", "error", err)
+	if err := d.store.journal.save(d.store.history.dir); err != nil {
+		d.log.Warn("cannot save the deploy's output", "error", err)
 	}
 }
 
 // remember keeps what a failed deploy came to, and returns its error. condemn
 // says that a verdict keeps the commit from being tried again.
-func (s *Service) remember(r *Record, err error, condemn bool) error {
-	s.faults.note(r.Commit, r.Settings, err)
+func (d *deployer) remember(r *Record, err error, condemn bool) error {
+	d.faults.note(r.Commit, r.Settings, err)
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	if errors.Is(err, gitrepo.ErrDamaged) {
-		return errors.Join(err, s.rebuild(err)) // the next poll fetches
+		return errors.Join(err, d.branch.rebuild(err)) // the next poll fetches
 	}
 	failed := *r
 	failed.Duration = time.Since(r.At)
 	failed.fail(err)
-	if err := s.history.add(failed); err != nil {
-		s.log.Warn("a deploy is missing in the history", "error", err)
+	if err := d.store.history.add(failed); err != nil {
+		d.log.Warn("a deploy is missing in the history", "error", err)
 	}
 	if !condemn || !isVerdict(err) {
 		return err
 	}
-	return errors.Join(err, s.update(func(st *State) { st.Verdict = failed.verdict() }))
+	return errors.Join(err, d.store.update(func(st *State) { st.Verdict = failed.verdict() }))
 }
 
 // verdict is the record of a failed deploy as what keeps it from being tried

@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -26,13 +28,13 @@ func TestStateOutlivesTheWorker(t *testing.T) {
 	}
 	s = State{
 		Wanted:    Down,
-		Switching: &Switching{Commit: "b", Back: 3, Freeze: &Frozen{By: "miek"}},
-		Checkout:  []string{"a", "b"},
+		Switching: &Switching{Commit: named("b"), Back: 3, Freeze: &Frozen{By: "miek"}},
+		Checkout:  []gitrepo.Hash{named("a"), named("b")},
 		Deployed: &Record{
-			Number: 4, Basis: Basis{Commit: "a", Settings: "s", Limits: "l"}, At: time.Now().UTC().Round(0), Trigger: "poll", Reason: "first deploy", Outcome: Deployed,
+			Number: 4, Basis: Basis{Commit: named("a"), Settings: "s", Limits: "l"}, At: time.Now().UTC().Round(0), Trigger: "poll", Reason: "first deploy", Outcome: Deployed,
 			Inputs: map[string]string{"conf": "x"}, Images: map[string]string{"web": "sha256:1"},
 		},
-		Verdict: &Verdict{Basis: Basis{Commit: "c"}, Outcome: Refused, Error: "no", Details: []string{"why"}},
+		Verdict: &Verdict{Basis: Basis{Commit: named("c")}, Outcome: Refused, Error: "no", Details: []string{"why"}},
 	}
 	if err := s.save(dir); err != nil {
 		t.Fatal(err)
@@ -68,10 +70,10 @@ func TestDamagedStateStopsChanges(t *testing.T) {
 	}
 	s := open(t, dir)
 	for name, change := range map[string]func() error{
-		"poll": func() error { return s.Poll(t.Context()) },
-		"down": func() error { return s.Down(t.Context(), target.Args{}, compose.Output{}) },
+		"poll": func() error { return turn(s).Poll(t.Context()) },
+		"down": func() error { return turn(s).Down(t.Context(), target.Args{}, compose.Output{}) },
 		"up web": func() error {
-			return s.Up(t.Context(), "miek", target.Args{Services: []string{"web"}}, compose.Output{})
+			return turn(s).Up(t.Context(), "miek", target.Args{Services: []string{"web"}}, compose.Output{})
 		},
 	} {
 		if err := change(); err == nil || !strings.Contains(err.Error(), "state.json is damaged") {
@@ -87,7 +89,7 @@ func TestDamagedStateStopsChanges(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "state.json")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.usable(); err != nil || s.Status().Wanted != Up {
+	if err := s.store.usable(); err != nil || s.Status().Wanted != Up {
 		t.Errorf("once it is mended: %v, %+v", err, s.Status())
 	}
 }
@@ -132,27 +134,27 @@ func TestSubmoduleFromElsewhere(t *testing.T) {
 		{[]string{"http://127.0.0.1:1"}, false}, // where nobody is, which is no fault of the commit
 	} {
 		cfg.Remote.Submodules = test.listed
-		s, err := Open(cfg, hclog.NewNullLogger(), func() {})
+		s, err := Open(cfg, NewQueue(), hclog.NewNullLogger(), func() {})
 		if err != nil {
 			t.Fatal(err)
 		}
-		commit, err := s.fetch(t.Context())
+		commit, err := s.branch.fetch(t.Context())
 		if err == nil {
-			err = s.stageCommit(t.Context(), commit)
+			err = s.work.prover.stageCommit(t.Context(), commit)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.snapshot().condemns(s.basis(commit)) {
+		if s.store.snapshot().condemns(s.around.basis(commit)) {
 			t.Errorf("with %q listed it is not tried again", test.listed)
 		}
-		err = s.provided(t.Context(), commit, []string{"lib/conf"})
+		err = s.work.prover.provided(t.Context(), commit, []string{"lib/conf"})
 		if err == nil || isVerdict(err) != test.condemned || strings.Contains(err.Error(), "word") ||
 			test.condemned != strings.HasSuffix(err.Error(), `an operator can allow = ["submodule:http://127.0.0.1:1"]`) {
 			t.Errorf("with %q listed the error is %v", test.listed, err)
 		}
-		_ = s.remember(s.newRecord(commit, "poll"), err, true)
-		if got := s.snapshot().condemns(s.basis(commit)); got != test.condemned {
+		_ = s.work.remember(s.work.prover.newRecord(commit, "poll"), err, true)
+		if got := s.store.snapshot().condemns(s.around.basis(commit)); got != test.condemned {
 			t.Errorf("with %q listed it is condemned: %v", test.listed, got)
 		}
 	}
@@ -167,7 +169,7 @@ func open(t *testing.T, dir string) *Service {
 	s, err := Open(Config{
 		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute,
 		Remote: gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
-	}, hclog.NewNullLogger(), func() {})
+	}, NewQueue(), hclog.NewNullLogger(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,18 +198,18 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 // An error lasts in the status, with the time when it began, until all is well.
 func TestStatusKeepsErrors(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Poll(t.Context()); err == nil {
+	if err := turn(s).Poll(t.Context()); err == nil {
 		t.Fatal("a repository that does not exist was polled")
 	}
 	first := s.Status()
 	if first.Error == "" || first.ErrorSince.IsZero() || first.Activity != Idle {
 		t.Errorf("status %+v", first)
 	}
-	_ = s.Poll(t.Context())
+	_ = turn(s).Poll(t.Context())
 	if again := s.Status(); again.ErrorSince != first.ErrorSince {
 		t.Errorf("the same error began at %v, then at %v", first.ErrorSince, again.ErrorSince)
 	}
-	s.ended("", nil)
+	s.board.ended("", nil)
 	if got := s.Status(); got.Error != "" || !got.ErrorSince.IsZero() {
 		t.Errorf("status %+v", got)
 	}
@@ -216,8 +218,8 @@ func TestStatusKeepsErrors(t *testing.T) {
 func TestVerdictOutlivesTheWorker(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
-	if err := s.update(func(st *State) {
-		st.Verdict = &Verdict{Basis: Basis{Commit: "c"}, Outcome: Failed, At: time.Now(), Error: "does not build"}
+	if err := s.store.update(func(st *State) {
+		st.Verdict = &Verdict{Basis: Basis{Commit: named("c")}, Outcome: Failed, At: time.Now(), Error: "does not build"}
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -232,16 +234,16 @@ func TestDownIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	broken, calls := filepath.Join(dir, "broken"), filepath.Join(dir, "calls")
-	s.project.Plugin = filepath.Join(dir, "plugin")
+	s.files.project.Plugin = filepath.Join(dir, "plugin")
 	script := "#!/bin/sh\necho >>" + calls + "\n! test -e " + broken + "\n"
-	if err := errors.Join(os.WriteFile(s.project.Plugin, []byte(script), 0o755), os.WriteFile(broken, nil, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(s.files.project.Plugin, []byte(script), 0o755), os.WriteFile(broken, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Down(t.Context(), target.Args{}, compose.Output{}); err == nil {
+	if err := turn(s).Down(t.Context(), target.Args{}, compose.Output{}); err == nil {
 		t.Fatal("down worked")
 	}
 	for range 2 {
-		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot take down") || s.Status().Outcome != Failed {
+		if err := turn(s).Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "cannot take down") || s.Status().Outcome != Failed {
 			t.Errorf("poll: %v, %+v", err, s.Status())
 		}
 	}
@@ -249,7 +251,7 @@ func TestDownIsTriedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := s.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "unit.git") {
+		if err := turn(s).Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "unit.git") {
 			t.Errorf("poll: %v", err)
 		}
 	}
@@ -261,12 +263,53 @@ func TestDownIsTriedAgain(t *testing.T) {
 // That there is no compose on this host says nothing about the commit.
 func TestNoVerdictWithoutCompose(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.project.Plugin = "/nonexistent/docker-compose"
-	if err := os.WriteFile(filepath.Join(s.stage(), "compose.yaml"), nil, 0o600); err != nil {
+	s.files.project.Plugin = "/nonexistent/docker-compose"
+	if err := os.WriteFile(filepath.Join(s.files.stage(), "compose.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.project.Resolve(t.Context(), s.stage(), "")
+	_, err := s.files.project.Resolve(t.Context(), s.files.stage(), "")
 	if err == nil || errors.Is(err, compose.ErrNoModel) || errors.Is(err, compose.ErrNoFile) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// named is a commit of which only the name counts.
+func named(name string) (commit gitrepo.Hash) {
+	copy(commit[:], name)
+	return commit
+}
+
+// A state of before commits were a type of their own, and one with none.
+func TestStateOfEarlierVersions(t *testing.T) {
+	const digits = "1234567890abcdef1234567890abcdef12345678"
+	const text = `{"wanted":"up","deployed":{"number":1,"commit":"` + digits + `","settings":"s","limits":"l","at":"2026-01-02T03:04:05Z",` +
+		`"duration":1,"trigger":"poll","reason":"first deploy","outcome":"deployed","tree":"` + digits + `"},"switching":{"commit":"` + digits + `"},` +
+		`"checkout":["` + digits + `"],"verdict":{"commit":"","settings":"","limits":"","outcome":"failed","at":"2026-01-02T03:04:05Z","error":"no"},` +
+		`"pin":{"commit":"` + digits + `","by":"miek","until":"2026-01-02T03:04:05Z"},"deploys":1,"containers":{}}`
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := loadState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range append(s.Checkout, s.Deployed.Commit, s.Deployed.Tree, s.Switching.Commit, s.Pin.Commit) {
+		if got.String() != digits {
+			t.Errorf("loaded %q", got)
+		}
+	}
+	if !s.Verdict.Commit.IsZero() {
+		t.Errorf("the verdict is on %s", s.Verdict.Commit)
+	}
+	if err := s.save(dir); err != nil {
+		t.Fatal(err)
+	}
+	var again bytes.Buffer
+	if saved, err := os.ReadFile(filepath.Join(dir, "state.json")); err != nil || json.Compact(&again, saved) != nil || again.String() != text {
+		t.Errorf("saved %s, %v, want %s", again.String(), err, text)
+	}
+}
+
+// turn is what the queue would give to a change.
+func turn(s *Service) *Turn { return &Turn{s.work} }

@@ -135,8 +135,8 @@ func outcomeOf(err error) Outcome {
 	}
 }
 
-// lines splits text into its lines, without empty ones at the end.
-func lines(text string) []string {
+// splitLines splits text into its lines, without empty ones at the end.
+func splitLines(text string) []string {
 	text = strings.TrimRight(text, "\n")
 	if text == "" {
 		return nil

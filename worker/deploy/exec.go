@@ -29,9 +29,9 @@ func (s *Service) Exec(ctx context.Context, args target.Args, terminal *compose.
 	var err error
 	status := 0
 	if args.Has("--detach") {
-		err = s.engine.ExecDetached(ctx, s.cfg.Name, command)
+		err = s.engine.ExecDetached(ctx, s.files.project.Name, command)
 	} else {
-		status, err = s.engine.Exec(ctx, s.cfg.Name, command, in, out)
+		status, err = s.engine.Exec(ctx, s.files.project.Name, command, in, out)
 	}
 	if nowhere := new(compose.NoContainerError); errors.As(err, &nowhere) {
 		_, _ = io.WriteString(out.Stderr, nowhere.Error()+"\n")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/worker/compose"
 )
 
@@ -36,40 +38,52 @@ func (e *unhealthyError) Error() string {
 func (e *unhealthyError) Details() []string { return e.last }
 func (e *unhealthyError) Unwrap() error     { return e.err }
 
-// gate starts the candidate and waits until all of its containers are as they
+// gate is what a deploy has to pass.
+type gate struct {
+	name    string
+	time    time.Duration // how long it may take to become healthy
+	engine  *compose.Engine
+	store   *store
+	board   *board
+	starter *starter
+	redact  func(string) string
+	log     hclog.Logger
+}
+
+// pass starts the candidate and waits until all of its containers are as they
 // should be: running and not restarted for a while, healthy where there is a
 // health check, or ended with 0 where they are meant to end. That is the only
 // proof that a commit works.
-func (s *Service) gate(ctx context.Context, c *candidate, o order) error {
+func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	overdue := errors.New("the gate is over")
-	services, told := s.notStopped(c), &toldOnce{}
+	services, told := g.notStopped(c), &toldOnce{}
 	// How long the engine takes to create containers, and to stop those that they
 	// replace, says nothing about the commit: the gate begins when they start.
-	if err := s.create(ctx, told.first(o.out), c, services); err != nil {
-		return s.startFailed(ctx, ctx, c, err, overdue)
+	if err := g.starter.create(ctx, told.first(o.out), c, services); err != nil {
+		return g.startFailed(ctx, ctx, c, err, overdue)
 	}
-	gated, cancel := context.WithTimeoutCause(ctx, s.cfg.Gate, overdue)
+	gated, cancel := context.WithTimeoutCause(ctx, g.time, overdue)
 	defer cancel()
-	if err := s.startCreated(gated, told.second(o.out), c, services); err != nil {
-		return s.startFailed(ctx, gated, c, err, overdue)
+	if err := g.starter.startCreated(gated, told.second(o.out), c, services); err != nil {
+		return g.startFailed(ctx, gated, c, err, overdue)
 	}
-	s.enter(StepGate, c.commit)
-	return s.healthy(gated, ctx, c, overdue)
+	g.board.enter(StepGate, c.commit)
+	return g.healthy(gated, ctx, c, overdue)
 }
 
 // notStopped are the compose services to start: all but those that somebody has
 // stopped, and jobs that are done.
-func (s *Service) notStopped(c *candidate) []string {
-	leave := slices.Concat(s.snapshot().Containers.Stopped, c.done)
+func (g *gate) notStopped(c *candidate) []string {
+	leave := slices.Concat(g.store.snapshot().Containers.Stopped, c.done)
 	services := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(leave, name) })
 	return some(services, c.resolved)
 }
 
 // expected is how many containers each compose service is to have, but those
 // that are left alone.
-func (s *Service) expected(c *candidate) map[string]int {
+func (g *gate) expected(c *candidate) map[string]int {
 	wanted := c.resolved.Wanted()
-	for _, name := range slices.Concat(s.snapshot().Containers.Stopped, c.done) {
+	for _, name := range slices.Concat(g.store.snapshot().Containers.Stopped, c.done) {
 		delete(wanted, name)
 	}
 	return wanted
@@ -77,10 +91,10 @@ func (s *Service) expected(c *candidate) map[string]int {
 
 // healthy looks at the containers until there is a verdict. gated ends with the
 // gate, ctx with the whole deploy.
-func (s *Service) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
+func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
 	look := time.NewTicker(gateLook)
 	defer look.Stop()
-	watch := newHealthWatch(s.expected(c))
+	watch := newHealthWatch(g.expected(c))
 	late := time.Time{} // when the gate was found to be over
 	for {
 		select {
@@ -94,32 +108,32 @@ func (s *Service) healthy(gated, ctx context.Context, c *candidate, overdue erro
 			}
 			late = time.Now()
 		}
-		containers, err := s.engine.Containers(ctx, s.cfg.Name)
+		containers, err := g.engine.Containers(ctx, g.name)
 		if err != nil {
-			return &stepError{"watch", short(c.commit), err}
+			return &stepError{"watch", c.commit.Short(), err}
 		}
 		waiting, failed := watch.judge(containers, time.Now())
 		switch {
 		case failed != nil:
-			return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+			return g.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
 		case len(waiting) == 0:
 			return nil
 		case late.IsZero():
 		case time.Since(late) < steady && !slices.ContainsFunc(waiting, func(h health) bool { return !h.young }):
 			// All that is missing is that they have run for a while.
 		default:
-			return s.stillWaiting(ctx, c, waiting)
+			return g.stillWaiting(ctx, c, waiting)
 		}
 	}
 }
 
 // stillWaiting is the end of a gate at which something is not as it should be.
-func (s *Service) stillWaiting(ctx context.Context, c *candidate, waiting []health) error {
+func (g *gate) stillWaiting(ctx context.Context, c *candidate, waiting []health) error {
 	var problems []string
 	for _, w := range waiting {
 		problems = append(problems, w.Name+" "+w.problem)
 	}
-	return s.unhealthy(ctx, c, fmt.Sprintf("after %s %s", s.cfg.Gate, strings.Join(problems, ", ")), waiting[0].ID, nil)
+	return g.unhealthy(ctx, c, fmt.Sprintf("after %s %s", g.time, strings.Join(problems, ", ")), waiting[0].ID, nil)
 }
 
 // surroundings is what compose says when it is not the commit's fault.
@@ -138,16 +152,16 @@ func blameless(err error) bool {
 
 // startFailed is a compose that could not start everything, or an engine that could not
 // be asked before the gate was over.
-func (s *Service) startFailed(ctx, gated context.Context, c *candidate, err, overdue error) error {
+func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdue error) error {
 	if errors.Is(err, overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), overdue) {
-		return s.startOverdue(ctx, c)
+		return g.startOverdue(ctx, c)
 	}
-	if blameless(err) || s.engine.Away(ctx) != nil {
-		return &stepError{"start", short(c.commit), err}
+	if blameless(err) || g.engine.Away(ctx) != nil {
+		return &stepError{"start", c.commit.Short(), err}
 	}
 	// Which container it was shows in the containers, and why in its words.
 	problem, id := "", ""
-	if containers, cannot := s.engine.Containers(ctx, s.cfg.Name); cannot == nil {
+	if containers, cannot := g.engine.Containers(ctx, g.name); cannot == nil {
 		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil {
 			problem, id = failed.Name+" "+failed.problem, failed.ID
 		}
@@ -155,35 +169,35 @@ func (s *Service) startFailed(ctx, gated context.Context, c *candidate, err, ove
 	if problem == "" {
 		problem = err.Error()
 	}
-	return s.unhealthy(ctx, c, problem, id, err)
+	return g.unhealthy(ctx, c, problem, id, err)
 }
 
 // startOverdue is a compose that was still at it when the gate was over. What runs
 // may be what ran before, so that this is no success in any case.
-func (s *Service) startOverdue(ctx context.Context, c *candidate) error {
-	containers, err := s.engine.Containers(ctx, s.cfg.Name)
+func (g *gate) startOverdue(ctx context.Context, c *candidate) error {
+	containers, err := g.engine.Containers(ctx, g.name)
 	if err != nil {
-		return &stepError{"watch", short(c.commit), err}
+		return &stepError{"watch", c.commit.Short(), err}
 	}
-	waiting, failed := newHealthWatch(s.expected(c)).judge(containers, time.Now())
+	waiting, failed := newHealthWatch(g.expected(c)).judge(containers, time.Now())
 	switch {
 	case failed != nil:
-		return s.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
+		return g.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
 	case len(waiting) > 0:
-		return s.stillWaiting(ctx, c, waiting)
+		return g.stillWaiting(ctx, c, waiting)
 	}
-	return s.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", s.cfg.Gate), "", nil)
+	return g.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", g.time), "", nil)
 }
 
-func (s *Service) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
-	e := &unhealthyError{commit: short(c.commit), problem: s.project.Redact(problem), err: err}
+func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
+	e := &unhealthyError{commit: c.commit.Short(), problem: g.redact(problem), err: err}
 	if id != "" {
-		last, cannot := s.engine.LastLines(ctx, id, lastLines)
+		last, cannot := g.engine.LastLines(ctx, id, lastLines)
 		if cannot != nil {
-			s.log.Warn("cannot read what a container said", "container", id, "error", cannot)
+			g.log.Warn("cannot read what a container said", "container", id, "error", cannot)
 		}
 		for _, line := range last {
-			e.last = append(e.last, s.project.Redact(line))
+			e.last = append(e.last, g.redact(line))
 		}
 	}
 	return verdict{e}
@@ -269,7 +283,7 @@ func (w *healthWatch) running(c compose.Container, now time.Time) (text string, 
 	switch {
 	case c.Health == "unhealthy":
 		text = "is unhealthy"
-		if said := lines(strings.TrimSpace(c.Checked)); len(said) > 0 {
+		if said := splitLines(strings.TrimSpace(c.Checked)); len(said) > 0 {
 			text += ": " + said[len(said)-1]
 		}
 		return text, true

@@ -34,10 +34,9 @@ type healing struct {
 	last  time.Time
 }
 
-// Happened takes an event of the engine, and tells whether it is a reason to
-// Heal.
-func (s *Service) Happened(e compose.Event) bool {
-	h := &s.healing
+// happened takes an event of the engine, and reports whether it is a reason to heal.
+func (cs *containers) happened(e compose.Event) bool {
+	h := &cs.healing
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.killed == nil {
@@ -66,47 +65,47 @@ func (s *Service) Happened(e compose.Event) bool {
 	return true
 }
 
-// Heal looks at the containers, and brings back those that somebody removed or
+// heal looks at the containers, and brings back those that somebody removed or
 // stopped behind pgo's back, or that ended with the host. One that ended by
-// itself is its restart policy's business. It is a change, and returns when to
-// look again; 0: when something happens. What did not become healthy is left as it
-// is, for somebody to look at.
-func (s *Service) Heal(ctx context.Context) (again time.Duration, err error) {
-	state := s.snapshot()
-	if s.usable() != nil || state.Wanted != Up || !state.Deployed.good() || state.Switching != nil {
-		s.setUnwell(nil)
+// itself is its restart policy's business. It returns when to look again; 0: when
+// something happens. What did not become healthy is left as it is, for somebody to look
+// at.
+func (cs *containers) heal(ctx context.Context) (again time.Duration, err error) {
+	state := cs.store.snapshot()
+	if cs.store.usable() != nil || state.Wanted != Up || !state.Deployed.good() || state.Switching != nil {
+		cs.setUnwell(nil)
 		return 0, nil
 	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := deadline(ctx, cs.timeout)
 	defer cancel()
-	model, err := s.loadDeployed()
+	model, err := cs.files.loadDeployed()
 	if err != nil {
 		return 0, err
 	}
-	boot, containers, err := s.whatRuns(ctx)
+	boot, containers, err := cs.whatRuns(ctx)
 	if err != nil {
 		return healFirst, err
 	}
-	lost := s.lost(model, boot, containers, state.Containers)
+	lost := cs.lost(model, boot, containers, state.Containers)
 	if len(lost) == 0 {
-		s.setUnwell(unwell(containers, state.Containers))
-		return 0, s.look(ctx, true)
+		cs.setUnwell(ailing(containers, state.Containers))
+		return 0, cs.look(ctx, true)
 	}
-	if wait := s.healing.wait(time.Now()); wait > 0 {
+	if wait := cs.healing.wait(time.Now()); wait > 0 {
 		return wait, nil
 	}
-	if err := s.bringBack(ctx, lost); err != nil {
+	if err := cs.bringBack(ctx, lost); err != nil {
 		err = fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
-		s.setUnwell(append(unwell(containers, state.Containers), err.Error()))
-		return s.healing.delay, err
+		cs.setUnwell(append(ailing(containers, state.Containers), err.Error()))
+		return cs.healing.delay, err
 	}
-	return healFirst, s.look(ctx, true) // and again, to see that it did
+	return healFirst, cs.look(ctx, true) // and again, to see that it did
 }
 
 // lost returns the compose services that have a container to be brought back.
-func (s *Service) lost(model *compose.Model, boot string, containers []compose.Container, known Containers) []string {
-	s.healing.mu.Lock()
-	defer s.healing.mu.Unlock()
+func (cs *containers) lost(model *compose.Model, boot string, containers []compose.Container, known Containers) []string {
+	cs.healing.mu.Lock()
+	defer cs.healing.mu.Unlock()
 	ended := known.Boot != "" && known.Boot != boot
 	var lost []string
 	for _, name := range model.Services() {
@@ -119,7 +118,7 @@ func (s *Service) lost(model *compose.Model, boot string, containers []compose.C
 				continue
 			}
 			there++
-			if s.isLost(c, slices.Contains(known.Running, name), ended) {
+			if cs.isLost(c, slices.Contains(known.Running, name), ended) {
 				lost = add(lost, name)
 			}
 		}
@@ -133,25 +132,25 @@ func (s *Service) lost(model *compose.Model, boot string, containers []compose.C
 // isLost tells whether a container is to be brought back. ran says that its compose
 // service ran when it was last looked at, ended that the host or the engine ended
 // since.
-func (s *Service) isLost(c compose.Container, ran, ended bool) bool {
+func (cs *containers) isLost(c compose.Container, ran, ended bool) bool {
 	switch c.State {
 	case "exited", "dead":
-		return s.healing.stopped[c.ID] || ran && ended
+		return cs.healing.stopped[c.ID] || ran && ended
 	case "created":
 		return ran && c.Error == "" // not one that waits for what another one could not do
 	}
 	return false
 }
 
-func (s *Service) bringBack(ctx context.Context, services []string) error {
-	s.setActivity("bring back " + strings.Join(services, ", "))
-	s.log.Warn("bringing back what somebody took away", "containers_of", strings.Join(services, ", "))
-	model, err := s.loadDeployed()
+func (cs *containers) bringBack(ctx context.Context, services []string) error {
+	cs.board.setActivity("bring back " + strings.Join(services, ", "))
+	cs.log.Warn("bringing back what somebody took away", "containers_of", strings.Join(services, ", "))
+	model, err := cs.files.loadDeployed()
 	if err != nil {
 		return err
 	}
-	err = s.startDeployed(ctx, compose.Output{}, some(services, model))
-	s.setActivity(Idle)
+	err = cs.startDeployed(ctx, compose.Output{}, some(services, model))
+	cs.board.setActivity(Idle)
 	return err
 }
 
@@ -168,8 +167,8 @@ func (h *healing) wait(now time.Time) time.Duration {
 	return 0
 }
 
-// unwell says which containers are not as they should be.
-func unwell(containers []compose.Container, known Containers) []string {
+// ailing says which containers are not as they should be.
+func ailing(containers []compose.Container, known Containers) []string {
 	var all []string
 	watch := newHealthWatch(nil)
 	for _, c := range containers {
@@ -193,21 +192,10 @@ func unwell(containers []compose.Container, known Containers) []string {
 // maxUnwell bounds how many containers are told of.
 const maxUnwell = 50
 
-func (s *Service) setUnwell(unwell []string) {
+// setUnwell puts that on the board, without secrets.
+func (cs *containers) setUnwell(unwell []string) {
 	for i, text := range unwell {
-		unwell[i] = s.project.Redact(text)
+		unwell[i] = cs.redact(text)
 	}
-	s.mu.Lock()
-	same := slices.Equal(s.status.Unwell, unwell)
-	s.status.Unwell = unwell
-	s.mu.Unlock()
-	if !same {
-		s.changed()
-	}
-}
-
-// FollowEngine has the engine tell of the service's containers until ctx ends or
-// the engine does.
-func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
-	return s.engine.Events(ctx, s.cfg.Name, began, happened)
+	cs.board.setUnwell(unwell)
 }

@@ -48,11 +48,11 @@ func TestWhatIsLost(t *testing.T) {
 		{name: "nothing is left", known: running, want: []string{"pair", "web"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := &Service{}
+			cs := &containers{}
 			for _, e := range test.events {
-				s.Happened(e)
+				cs.happened(e)
 			}
-			if got := s.lost(model, "this", test.containers, test.known); !slices.Equal(got, test.want) {
+			if got := cs.lost(model, "this", test.containers, test.known); !slices.Equal(got, test.want) {
 				t.Errorf("lost %v, want %v", got, test.want)
 			}
 		})
@@ -60,12 +60,12 @@ func TestWhatIsLost(t *testing.T) {
 }
 
 func TestHappened(t *testing.T) {
-	s := &Service{}
+	cs := &containers{}
 	for action, want := range map[string]bool{
 		"die": true, "stop": true, "start": true, "destroy": true, "health_status: unhealthy": true, "oom": true,
 		"kill": false, "exec_create: sh": false, "exec_die": false, "top": false, "attach": false, "resize": false,
 	} {
-		if got := s.Happened(compose.Event{Action: action, Container: "c"}); got != want {
+		if got := cs.happened(compose.Event{Action: action, Container: "c"}); got != want {
 			t.Errorf("%s: %v", action, got)
 		}
 	}

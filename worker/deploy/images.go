@@ -8,13 +8,27 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/worker/compose"
 )
 
+// images are those that the service's deploys run: pulled, built, kept, and removed when
+// nothing uses them any more.
+type images struct {
+	name   string
+	engine *compose.Engine
+	store  *store
+	board  *board
+	around *neighbourhood
+	files  *workspace
+	log    hclog.Logger
+}
+
 // pullAndBuild gets the images, from the stage. A context that is different is
 // a change only if the image built from it is.
-func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error {
-	before, err := s.engine.ImageIDs(ctx, c.images)
+func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error {
+	before, err := i.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
@@ -27,38 +41,38 @@ func (s *Service) pullAndBuild(ctx context.Context, c *candidate, o order) error
 		}
 	}
 	if len(c.changes) > 0 || o.pull == "always" {
-		if err := s.pullFor(ctx, c, o, before); err != nil {
+		if err := i.pullFor(ctx, c, o, before); err != nil {
 			return err
 		}
 	}
-	if c.differs() || o.build || o.told && s.builtElse(c, before) {
-		if err := s.build(ctx, c, o.out); err != nil {
+	if c.differs() || o.build || o.told && i.builtElse(c, before) {
+		if err := i.build(ctx, c, o.out); err != nil {
 			return err
 		}
 	}
-	return s.compareImages(ctx, c, o, before)
+	return i.compareImages(ctx, c, o, before)
 }
 
 // builtElse tells whether the name of a built image means another one than what
 // runs: what was built last may have been another commit.
-func (s *Service) builtElse(c *candidate, now map[string]string) bool {
-	d := s.snapshot().Deployed
+func (i *images) builtElse(c *candidate, now map[string]string) bool {
+	d := i.store.snapshot().Deployed
 	return d != nil && slices.ContainsFunc(c.built, func(name string) bool { return now[name] != d.Images[name] })
 }
 
 // compareImages finds the images that are others than those that run. That the
 // tag of an image was moved, by `pull` or by somebody else, is a change only
 // when somebody says up: a poll asks what the commit brings.
-func (s *Service) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
-	now, err := s.engine.ImageIDs(ctx, c.images)
+func (i *images) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
+	now, err := i.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
 	c.record.Images = now
-	if err := s.bring(c, before, now); err != nil {
+	if err := i.bring(c, before, now); err != nil {
 		return err
 	}
-	deployed := s.snapshot().Deployed
+	deployed := i.store.snapshot().Deployed
 	if deployed == nil {
 		return nil
 	}
@@ -73,8 +87,8 @@ func (s *Service) compareImages(ctx context.Context, c *candidate, o order, befo
 
 // bring remembers the names of images that came to this host for this service:
 // those may be removed one day, and none that somebody else put here.
-func (s *Service) bring(c *candidate, before, now map[string]string) error {
-	state := s.snapshot()
+func (i *images) bring(c *candidate, before, now map[string]string) error {
+	state := i.store.snapshot()
 	brought := slices.Clone(state.Brought)
 	for service, id := range now {
 		if id != before[service] && (before[service] == "" || slices.Contains(c.built, service)) {
@@ -84,63 +98,86 @@ func (s *Service) bring(c *candidate, before, now map[string]string) error {
 	if len(brought) == len(state.Brought) {
 		return nil
 	}
-	return s.update(func(st *State) { st.Brought = brought })
+	return i.store.update(func(st *State) { st.Brought = brought })
+}
+
+// came remembers the images that were not here before.
+func (i *images) came(ctx context.Context, c *candidate, before map[string]string) error {
+	now, err := i.engine.ImageIDs(ctx, c.images)
+	if err != nil {
+		return err
+	}
+	return i.bring(c, before, now)
+}
+
+// areHere returns an error if an image that an earlier deploy ran is gone.
+func (i *images) areHere(ctx context.Context, r *Record) error {
+	ids, err := i.engine.ImageIDs(ctx, r.Images)
+	if err != nil {
+		return err
+	}
+	for service, id := range ids {
+		if id == "" {
+			return gone(fmt.Errorf("the image that %s ran then is gone: somebody removed it", service))
+		}
+	}
+	return nil
 }
 
 // pullFor pulls as much as the order wants.
-func (s *Service) pullFor(ctx context.Context, c *candidate, o order, ids map[string]string) error {
+func (i *images) pullFor(ctx context.Context, c *candidate, o order, ids map[string]string) error {
 	switch o.pull {
 	case "never":
 		return nil
 	case "always":
-		return s.pull(ctx, c, o.out)
+		return i.pull(ctx, c, o.out)
 	}
 	services := c.resolved.Pulled(ids)
 	if len(services) == 0 {
 		return nil
 	}
-	return s.pull(ctx, c, o.out, services...)
+	return i.pull(ctx, c, o.out, services...)
 }
 
-func (s *Service) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
-	s.enter(StepPull, c.commit)
+func (i *images) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
+	i.board.enter(StepPull, c.commit)
 	args := append([]string{"pull", "--ignore-buildable"}, flags...)
-	if err := s.onStaged(ctx, out, args...); err != nil {
-		return &stepError{"pull the images of", short(c.commit), err}
+	if err := i.files.onStaged(ctx, out, args...); err != nil {
+		return &stepError{"pull the images of", c.commit.Short(), err}
 	}
 	return nil
 }
 
-func (s *Service) build(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
+func (i *images) build(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
 	if len(c.built) == 0 {
 		return nil
 	}
-	s.enter(StepBuild, c.commit)
-	if err := s.mayBuild(ctx, c); err != nil {
-		return &stepError{"build", short(c.commit), err}
+	i.board.enter(StepBuild, c.commit)
+	if err := i.mayBuild(ctx, c); err != nil {
+		return &stepError{"build", c.commit.Short(), err}
 	}
-	if err := s.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
-		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && s.engine.Away(ctx) == nil {
+	if err := i.files.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
+		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && i.engine.Away(ctx) == nil {
 			err = verdict{err}
 		}
-		return &stepError{"build", short(c.commit), err}
+		return &stepError{"build", c.commit.Short(), err}
 	}
 	return nil
 }
 
 // mayBuild refuses to build over an image that this service has not built: others may
 // run it, whatever it is called.
-func (s *Service) mayBuild(ctx context.Context, c *candidate) error {
-	allow := s.limits().Allow
+func (i *images) mayBuild(ctx context.Context, c *candidate) error {
+	allow := i.around.limits().Allow
 	for _, service := range c.built {
-		for _, name := range c.resolved.BuiltNames(s.cfg.Name, service) {
-			project, exists, err := s.engine.BuiltFor(ctx, name)
+		for _, name := range c.resolved.BuiltNames(i.name, service) {
+			project, exists, err := i.engine.BuiltFor(ctx, name)
 			if err != nil {
 				return err
 			}
-			if exists && project != s.cfg.Name && !slices.Contains(allow, "image:"+name) {
+			if exists && project != i.name && !slices.Contains(allow, "image:"+name) {
 				return verdict{fmt.Errorf("there is an image %s on this host that %s has not built: give the one of %s another name, or have an operator allow %q",
-					name, s.cfg.Name, service, "image:"+name)}
+					name, i.name, service, "image:"+name)}
 			}
 		}
 	}
@@ -149,23 +186,25 @@ func (s *Service) mayBuild(ctx context.Context, c *candidate) error {
 
 // pinnedRepository is where the images of a service's good deploys are kept by
 // a name of pgo's own, which no build and no pull takes away.
-func (s *Service) pinnedRepository() string { return "pgo/" + s.cfg.Name }
+func (i *images) pinnedRepository() string {
+	return "pgo/" + i.name
+}
 
 // pin is the name that an image of a deploy is kept under. It names the image's
 // ID as well: one commit may be built more than once.
-func (s *Service) pin(r *Record, service, id string) string {
+func (i *images) pin(r *Record, service, id string) string {
 	const most = 90 // of 128 that a tag may have
 	_, digest, _ := strings.Cut(id, ":")
-	return s.pinnedRepository() + ":" + r.Commit[:7] + "-" + service[:min(len(service), most)] + "-" + digest[:min(len(digest), 12)]
+	return i.pinnedRepository() + ":" + r.Commit.Short() + "-" + service[:min(len(service), most)] + "-" + digest[:min(len(digest), 12)]
 }
 
-// pinImages keeps the images that the deploy runs.
-func (s *Service) pinImages(ctx context.Context, r *Record) error {
+// keep keeps the images that the deploy runs.
+func (i *images) keep(ctx context.Context, r *Record) error {
 	for service, id := range r.Images {
 		if id == "" {
 			continue
 		}
-		if err := s.engine.Tag(ctx, id, s.pin(r, service, id)); err != nil {
+		if err := i.engine.Tag(ctx, id, i.pin(r, service, id)); err != nil {
 			return err
 		}
 	}
@@ -174,46 +213,46 @@ func (s *Service) pinImages(ctx context.Context, r *Record) error {
 
 // prune lets go of the images that no deploy uses which is kept. That it cannot is
 // no reason to fail a deploy that works.
-func (s *Service) prune(ctx context.Context) {
-	if err := s.pruneImages(ctx); err != nil {
-		s.log.Warn("cannot remove old images", "error", err)
+func (i *images) prune(ctx context.Context) {
+	if err := i.pruneImages(ctx); err != nil {
+		i.log.Warn("cannot remove old images", "error", err)
 	}
 }
 
-func (s *Service) pruneImages(ctx context.Context) error {
+func (i *images) pruneImages(ctx context.Context) error {
 	wanted, used := map[string]bool{}, map[string]bool{}
-	for _, g := range s.history.kept() {
+	for _, g := range i.store.history.kept() {
 		for service, id := range g.Images {
 			if id != "" {
-				wanted[s.pin(g, service, id)], used[id] = true, true
+				wanted[i.pin(g, service, id)], used[id] = true, true
 			}
 		}
 	}
-	pins, err := s.engine.TagsOf(ctx, s.pinnedRepository())
+	pins, err := i.engine.TagsOf(ctx, i.pinnedRepository())
 	if err != nil {
 		return err
 	}
 	for _, pin := range pins {
 		if !wanted[pin] {
-			if err := s.engine.RemoveImage(ctx, pin); err != nil {
+			if err := i.engine.RemoveImage(ctx, pin); err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.engine.RemoveNameless(ctx, s.cfg.Name); err != nil {
+	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
-	return s.removeBrought(ctx, used)
+	return i.removeBrought(ctx, used)
 }
 
 // removeBrought removes the names of images that this service brought here and no
 // longer uses, unless another service keeps the image.
-func (s *Service) removeBrought(ctx context.Context, used map[string]bool) error {
+func (i *images) removeBrought(ctx context.Context, used map[string]bool) error {
 	names := map[string]string{}
-	for _, name := range s.snapshot().Brought {
+	for _, name := range i.store.snapshot().Brought {
 		names[name] = name
 	}
-	ids, err := s.engine.ImageIDs(ctx, names)
+	ids, err := i.engine.ImageIDs(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -223,18 +262,18 @@ func (s *Service) removeBrought(ctx context.Context, used map[string]bool) error
 		if id == "" {
 			continue
 		}
-		tags, err := s.engine.Tags(ctx, id)
+		tags, err := i.engine.Tags(ctx, id)
 		if err != nil {
 			return err
 		}
 		if used[id] || slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "pgo/") }) {
 			left = append(left, name)
-		} else if err := s.engine.RemoveImage(ctx, name); err != nil {
+		} else if err := i.engine.RemoveImage(ctx, name); err != nil {
 			return err
 		}
 	}
 	if len(left) == len(names) {
 		return nil
 	}
-	return s.update(func(st *State) { st.Brought = left })
+	return i.store.update(func(st *State) { st.Brought = left })
 }

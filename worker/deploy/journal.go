@@ -111,12 +111,12 @@ func (j *journal) load(dir string) {
 }
 
 // recorded is an output that the journal gets as well.
-func (s *Service) recorded(out compose.Output) compose.Output {
+func (j *journal) recorded(out compose.Output) compose.Output {
 	both := func(w io.Writer) io.Writer {
 		if w == nil {
-			return &s.journal
+			return j
 		}
-		return io.MultiWriter(&s.journal, w)
+		return io.MultiWriter(j, w)
 	}
 	return compose.Output{Stdout: both(out.Stdout), Stderr: both(out.Stderr)}
 }
@@ -128,13 +128,7 @@ func say(out compose.Output, format string, args ...any) {
 	}
 }
 
-// title heads a deploy in the journal.
-func title(what string) string {
+// heading heads a deploy in the journal.
+func heading(what string) string {
 	return fmt.Sprintf("== %s, %s", what, time.Now().UTC().Format(time.RFC3339))
-}
-
-// Watch writes what the present or the last deploy has said, and then what is
-// being said, until ctx ends.
-func (s *Service) Watch(ctx context.Context, out compose.Output) error {
-	return s.journal.follow(ctx, out.Stdout)
 }

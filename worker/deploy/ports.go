@@ -3,17 +3,30 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 
 	"pgo/internal/printable"
 	"pgo/internal/sockets"
 	"pgo/worker/compose"
 )
 
-// portsFree returns an error if a host port that the candidate asks for is
+// hostPorts are the ports of the host: which a model asks for, and which are in use.
+type hostPorts struct {
+	name    string
+	timeout time.Duration
+	engine  *compose.Engine
+	board   *board
+	files   *workspace
+}
+
+func newHostPorts(cfg Config, files *workspace, board *board, engine *compose.Engine) *hostPorts {
+	return &hostPorts{name: cfg.Name, timeout: cfg.Timeout, engine: engine, board: board, files: files}
+}
+
+// free returns an error if a host port that the candidate asks for is
 // taken by somebody else: to find out by taking down what runs would be late.
-func (s *Service) portsFree(ctx context.Context, c *candidate) error {
+func (p *hostPorts) free(ctx context.Context, c *candidate) error {
 	asked := c.resolved.HostPorts()
 	if len(asked) == 0 {
 		return nil
@@ -24,16 +37,16 @@ func (s *Service) portsFree(ctx context.Context, c *candidate) error {
 	if err := collision(asked, c.resolved.Wanted()); err != nil {
 		return verdict{err}
 	}
-	published, err := s.engine.PublishedPorts(ctx)
+	published, err := p.engine.PublishedPorts(ctx)
 	if err != nil {
 		return err
 	}
-	listeners := s.listeners()
-	named := func(id string) string { return s.engine.NameOf(ctx, id) }
+	listeners := p.listeners()
+	named := func(id string) string { return p.engine.NameOf(ctx, id) }
 	for _, port := range asked {
 		var why error
 		for n := port.First; n <= port.Last; n++ {
-			if why = taken(s.cfg.Name, port, n, published, listeners, named); why == nil {
+			if why = taken(p.name, port, n, published, listeners, named); why == nil {
 				break // one of a range is enough
 			}
 		}
@@ -107,48 +120,34 @@ func whose(p sockets.Program, named func(id string) string) string {
 
 // listeners are the sockets that programs of this host listen at. What cannot be found
 // out counts as free: the engine will tell.
-func (s *Service) listeners() []sockets.Socket {
-	if !s.onThisHost() {
+func (p *hostPorts) listeners() []sockets.Socket {
+	if !p.onThisHost() {
 		return nil
 	}
-	if deployed, err := s.loadDeployed(); err == nil && deployed.OnHostNetwork() {
+	if deployed, err := p.files.loadDeployed(); err == nil && deployed.OnHostNetwork() {
 		return nil // they may well be its own
 	}
 	return sockets.Listening()
 }
 
 // onThisHost tells whether the ports of the service's engine are those of this host.
-func (s *Service) onThisHost() bool {
-	return s.project.Host == "" || strings.HasPrefix(s.project.Host, "unix:")
+func (p *hostPorts) onThisHost() bool {
+	return p.engine.Host == "" || strings.HasPrefix(p.engine.Host, "unix:")
 }
 
 // maxUsed bounds how many host ports are told of, and how many containers that have some.
 const maxUsed = 1000
 
-// LookAtPorts finds out which host ports the service's running containers have, and
-// which of them may have others. It only reads, and needs no turn among the changes.
-func (s *Service) LookAtPorts(ctx context.Context) error {
-	if !s.onThisHost() {
+func (p *hostPorts) look(ctx context.Context) error {
+	if !p.onThisHost() {
 		return nil
 	}
-	ctx, cancel := s.deadline(ctx)
+	ctx, cancel := deadline(ctx, p.timeout)
 	defer cancel()
-	ports, onHost, err := s.engine.PortsOf(ctx, s.cfg.Name)
+	published, onHost, err := p.engine.PortsOf(ctx, p.name)
 	if err != nil {
 		return err
 	}
-	ports, onHost = ports[:min(len(ports), maxUsed)], onHost[:min(len(onHost), maxUsed)]
-	s.mu.Lock()
-	same := slices.Equal(s.status.Ports, ports) && slices.Equal(s.status.OnHost, onHost)
-	s.status.Ports, s.status.OnHost = ports, onHost
-	s.mu.Unlock()
-	if !same {
-		s.changed()
-	}
+	p.board.setPorts(published[:min(len(published), maxUsed)], onHost[:min(len(onHost), maxUsed)])
 	return nil
-}
-
-// Usage measures the service's containers. It only reads.
-func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
-	return s.engine.Usage(ctx, s.cfg.Name)
 }

@@ -47,7 +47,8 @@ func TestTaken(t *testing.T) {
 	}
 	defer func() { _ = listener.Close() }()
 	busy := listener.Addr().(*net.TCPAddr).Port
-	s := &Service{cfg: Config{Name: "web", Dir: t.TempDir()}, project: &compose.Project{}}
+	cfg := Config{Name: "web", Dir: t.TempDir()}
+	s := newHostPorts(cfg, newWorkspace(cfg), nil, &compose.Engine{})
 	nobody := func(string) string { return "" }
 	loopback := compose.HostPort{IP: "127.0.0.1", Protocol: "tcp"}
 	if err := taken("web", loopback, busy, nil, s.listeners(), nobody); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("taken by the program deploy.test of this host (pid %d)", os.Getpid())) {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
@@ -44,29 +46,48 @@ type Snippet struct {
 	Error     string    `json:"error,omitempty"`     // why it is not written, or the proxy not told
 }
 
+// proxy is the reverse proxy's side of a service: the snippet in its checkout, and what
+// its containers know of that.
+type proxy struct {
+	entry  *Proxy // nil: the service is no reverse proxy
+	name   string
+	repo   *gitrepo.Repo
+	engine *compose.Engine
+	store  *store
+	around *neighbourhood
+	files  *workspace
+	redact func(string) string
+	log    hclog.Logger
+
+	backoff        reloadBackoff
+	saidNobodyTold bool   // that nobody tells the proxy
+	trouble        string // what was logged last of that; empty: all is well
+}
+
 // reloadTimeout is how long the proxy may take to be told.
 const reloadTimeout = 30 * time.Second
 
-// SyncProxy writes the snippet, if it is another one or somebody changed it, and tells
-// the proxy. It is a change. What is wrong is in the status.
-func (s *Service) SyncProxy(ctx context.Context) {
-	state := s.snapshot()
-	if s.cfg.Proxy == nil || len(state.Checkout) == 0 || s.usable() != nil {
-		return // a deploy writes it before anything is started
+// sync writes the snippet, if it is another one or somebody changed it, and tells the
+// proxy. What is wrong is in the status. It returns whether it came to an end.
+func (p *proxy) sync(ctx context.Context) bool {
+	state := p.store.snapshot()
+	if p.entry == nil || len(state.Checkout) == 0 || p.store.usable() != nil {
+		return false // a deploy writes it before anything is started
 	}
-	err := s.writeSnippet()
+	err := p.write()
 	if err == nil && state.Switching == nil {
-		err = s.tellProxy(ctx)
+		err = p.tell(ctx)
 	}
-	if ctx.Err() == nil {
-		s.noteProxy(err)
-		s.judge() // the urls of others may be new
+	if ctx.Err() != nil {
+		return false
 	}
+	p.note(err)
+	return true
 }
 
-// noteProxy keeps what is wrong with the proxy, and logs what is news. What its container
+// note keeps what is wrong with the proxy, and logs what is news. What its container
 // says is not for the log of the host: it is in the status alone.
-func (s *Service) noteProxy(err error) {
+func (p *proxy) note(err error) {
 	text, said := "", ""
 	if err != nil {
 		text = err.Error()
@@ -74,19 +95,19 @@ func (s *Service) noteProxy(err error) {
 			text, said = failed.text, failed.said
 		}
 	}
-	if text != "" && text != s.proxyTrouble {
-		s.log.Error("the proxy does not know all URLs", "error", s.project.Redact(text))
+	if text != "" && text != p.trouble {
+		p.log.Error("the proxy does not know all URLs", "error", p.redact(text))
 	}
-	s.proxyTrouble = text
+	p.trouble = text
 	if said != "" {
 		text += ": " + said
 	}
-	text = printable.Cut(s.project.Redact(text), maxError)
-	if s.snapshot().snippet().Error == text {
+	text = printable.Cut(p.redact(text), maxError)
+	if p.store.snapshot().snippet().Error == text {
 		return
 	}
-	if err := s.updateSnippet(func(n *Snippet) { n.Error = text }); err != nil {
-		s.log.Warn("cannot remember how the proxy is", "error", err)
+	if err := p.update(func(n *Snippet) { n.Error = text }); err != nil {
+		p.log.Warn("cannot remember how the proxy is", "error", err)
 	}
 }
 
@@ -112,83 +133,79 @@ func (s State) snippetAt(name string) *Snippet {
 	return s.snippet()
 }
 
-func (s *Service) updateSnippet(change func(*Snippet)) error {
-	return s.update(func(st *State) {
+func (p *proxy) update(change func(*Snippet)) error {
+	return p.store.update(func(st *State) {
 		next := *st.snippet()
 		change(&next)
 		st.Snippet = &next
 	})
 }
 
-// snippetNow is what the proxy is to know.
-func (s *Service) snippetNow() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return []byte(s.snippetText)
-}
-
 // identify tells one snippet from another; where it lies and who is told is part of it.
-func (s *Service) identify(content []byte) string {
+func (p *proxy) identify(content []byte) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %q\n", s.cfg.Proxy.Import, s.cfg.Proxy.Service)
+	fmt.Fprintf(h, "%q %q\n", p.entry.Import, p.entry.Service)
 	h.Write(content)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// writeSnippet writes the snippet into the checkout, if there is something to write.
-func (s *Service) writeSnippet() error {
-	content := s.snippetNow()
-	if s.cfg.Proxy == nil || len(content) == 0 { // even without any URL it has a comment
+// write writes the snippet into the checkout, if there is something to write.
+func (p *proxy) write() error {
+	content := p.around.snippet()
+	if p.entry == nil || len(content) == 0 { // even without any URL it has a comment
 		return nil
 	}
-	for _, commit := range hashes(s.snapshot().Checkout) {
-		if err := s.placeForSnippet(commit); err != nil {
+	for _, commit := range p.store.snapshot().Checkout {
+		if err := p.placeIn(commit); err != nil {
 			return err
 		}
 	}
-	changed, err := snippet.Write(s.checkout(), s.cfg.Proxy.Import, s.cfg.Dir, content)
+	changed, err := snippet.Write(p.files.checkout(), p.entry.Import, p.files.dir, content)
 	// One that lies there from a time when this was its place counts as written, too.
-	if err != nil || !changed && s.snapshot().snippet().Import == s.cfg.Proxy.Import {
+	if err != nil || !changed && p.store.snapshot().snippet().Import == p.entry.Import {
 		return err
 	}
 	if changed {
-		s.log.Info("wrote the proxy's snippet", "file", s.cfg.Proxy.Import)
+		p.log.Info("wrote the proxy's snippet", "file", p.entry.Import)
 	}
 	// Where somebody else had written it the proxy may have read that, though what it is
 	// to know is not new.
-	s.reloadBackoff = reloadBackoff{}
-	return s.updateSnippet(func(n *Snippet) {
-		n.Import, n.WrittenAt, n.Known, n.Reload, n.At = s.cfg.Proxy.Import, time.Now(), "", "", time.Time{}
-		if s.cfg.Proxy.Service != "" {
+	if err := p.update(func(n *Snippet) {
+		n.Import, n.WrittenAt, n.Known, n.Reload, n.At = p.entry.Import, time.Now(), "", "", time.Time{}
+		if p.entry.Service != "" {
 			n.Reload = Pending
 		}
-	})
+	}); err != nil {
+		return err
+	}
+	p.backoff = reloadBackoff{}
+	return nil
 }
 
-// trySnippet writes the snippet into the checkout as it is: what a container has put in
+// try writes the snippet into the checkout as it is: what a container has put in
 // its way is better found out before the switch than in it.
-func (s *Service) trySnippet() error {
-	commits := hashes(s.snapshot().Checkout)
+func (p *proxy) try() error {
+	commits := p.store.snapshot().Checkout
 	if len(commits) == 0 {
 		return nil
 	}
 	for _, commit := range commits {
-		if s.placeForSnippet(commit) != nil {
+		if p.placeIn(commit) != nil {
 			return nil // the candidate may well have mended that
 		}
 	}
-	return s.writeSnippet()
+	return p.write()
 }
 
-// placeForSnippet returns an error if the commit has something where the snippet is to be.
-func (s *Service) placeForSnippet(commit gitrepo.Hash) error {
-	if s.cfg.Proxy == nil {
+// placeIn returns an error if the commit has something where the snippet is to be.
+func (p *proxy) placeIn(commit gitrepo.Hash) error {
+	if p.entry == nil {
 		return nil
 	}
-	name := s.cfg.Proxy.Import
-	switch occupant, isDir, err := s.repo.Occupant(commit, name); {
+	name := p.entry.Import
+	switch occupant, isDir, err := p.repo.Occupant(commit, name); {
 	case err != nil:
-		return &stepError{"read", short(commit), err}
+		return &stepError{"read", commit.Short(), err}
 	case isDir:
 		return fmt.Errorf("%s is a directory in the repository: `import` takes the path of a file, such as %s", occupant, path.Join(occupant, "Caddyfile-import"))
 	case occupant == name:
@@ -201,37 +218,37 @@ func (s *Service) placeForSnippet(commit gitrepo.Hash) error {
 
 // startsKnowing notes that containers which are about to be started will read the snippet
 // as it is.
-func (s *Service) startsKnowing() error {
-	if s.cfg.Proxy == nil {
+func (p *proxy) startsKnowing() error {
+	if p.entry == nil {
 		return nil
 	}
-	identity := s.identify(s.snippetNow())
-	return s.updateSnippet(func(n *Snippet) { *n = Snippet{Import: n.Import, WrittenAt: n.WrittenAt, Known: identity} })
+	identity := p.identify(p.around.snippet())
+	return p.update(func(n *Snippet) { *n = Snippet{Import: n.Import, WrittenAt: n.WrittenAt, Known: identity} })
 }
 
-// tellProxy has the proxy read its snippet again, if it has not yet.
-func (s *Service) tellProxy(ctx context.Context) error {
-	identity := s.identify(s.snippetNow())
-	state := s.snapshot()
+// tell has the proxy read its snippet again, if it has not yet.
+func (p *proxy) tell(ctx context.Context) error {
+	identity := p.identify(p.around.snippet())
+	state := p.store.snapshot()
 	if state.snippet().Known == identity || state.Deployed == nil {
 		return nil
 	}
 	outcome, err := Reload(""), error(nil)
-	if s.cfg.Proxy.Service != "" {
-		if time.Now().Before(s.reloadBackoff.until) {
-			return s.reloadBackoff.why
+	if p.entry.Service != "" {
+		if time.Now().Before(p.backoff.until) {
+			return p.backoff.why
 		}
-		outcome, err = s.reload(ctx)
-		s.reloadBackoff.note(err)
-	} else if !s.saidNobodyTold {
-		s.saidNobodyTold = true
-		s.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator to reload it",
-			"file", s.cfg.Proxy.Import)
+		outcome, err = p.reload(ctx)
+		p.backoff.note(err)
+	} else if !p.saidNobodyTold {
+		p.saidNobodyTold = true
+		p.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator to reload it",
+			"file", p.entry.Import)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return errors.Join(err, s.updateSnippet(func(n *Snippet) {
+	return errors.Join(err, p.update(func(n *Snippet) {
 		n.Reload, n.At = outcome, time.Now()
 		if err == nil {
 			n.Known = identity
@@ -263,24 +280,24 @@ func (b *reloadBackoff) note(err error) {
 
 // reload runs the command in each of the proxy's containers, at once: one that does not
 // answer must not keep what is new from the others.
-func (s *Service) reload(ctx context.Context) (Reload, error) {
+func (p *proxy) reload(ctx context.Context) (Reload, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadTimeout, fmt.Errorf("it did not end within %s", reloadTimeout))
 	defer cancel()
-	model, err := s.loadDeployed()
+	model, err := p.files.loadDeployed()
 	if err == nil {
-		err = known(model, []string{s.cfg.Proxy.Service})
+		err = checkNames(model, []string{p.entry.Service})
 	}
 	if err != nil {
 		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
 	}
-	numbers, err := s.engine.Running(ctx, s.cfg.Name, s.cfg.Proxy.Service)
+	numbers, err := p.engine.Running(ctx, p.name, p.entry.Service)
 	if err != nil {
 		return ReloadFailed, fmt.Errorf("cannot reload the proxy: %w", err)
 	}
 	failures := make([]error, len(numbers))
 	var all sync.WaitGroup
 	for i, number := range numbers {
-		all.Go(func() { failures[i] = s.reloadIn(ctx, number) })
+		all.Go(func() { failures[i] = p.reloadIn(ctx, number) })
 	}
 	all.Wait()
 	for _, err := range failures { // the first says enough
@@ -291,16 +308,16 @@ func (s *Service) reload(ctx context.Context) (Reload, error) {
 	if len(numbers) == 0 {
 		return NotRunning, nil
 	}
-	s.log.Info("reloaded the proxy", "containers", len(numbers))
+	p.log.Info("reloaded the proxy", "containers", len(numbers))
 	return Reloaded, nil
 }
 
 // reloadIn runs the command in one container.
-func (s *Service) reloadIn(ctx context.Context, number int) error {
+func (p *proxy) reloadIn(ctx context.Context, number int) error {
 	said := compose.NewTail(2 << 10)
-	command := compose.Command{Service: s.cfg.Proxy.Service, Index: number, Words: s.cfg.Proxy.Command, Kill: true}
-	status, err := s.engine.Exec(ctx, s.cfg.Name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
-	what := fmt.Sprintf("%s in %s", strings.Join(s.cfg.Proxy.Command, " "), s.cfg.Proxy.Service)
+	command := compose.Command{Service: p.entry.Service, Index: number, Words: p.entry.Command, Kill: true}
+	status, err := p.engine.Exec(ctx, p.name, command, compose.Input{Stdin: strings.NewReader("")}, compose.Output{Stdout: said, Stderr: said})
+	what := fmt.Sprintf("%s in %s", strings.Join(p.entry.Command, " "), p.entry.Service)
 	switch {
 	case ctx.Err() != nil && errors.As(err, new(*compose.LeftRunningError)):
 		return fmt.Errorf("cannot reload the proxy: %s: %w, and may run on in the container, where neither kill nor sh could end it", what, context.Cause(ctx))
@@ -312,7 +329,7 @@ func (s *Service) reloadIn(ctx context.Context, number int) error {
 		return nil
 	}
 	failed := &reloadError{text: fmt.Sprintf("cannot reload the proxy: %s ended with status %d", what, status)}
-	if all := lines(said.String()); len(all) > 0 {
+	if all := splitLines(said.String()); len(all) > 0 {
 		failed.said = printable.Line(all[len(all)-1])
 	}
 	return failed

@@ -23,47 +23,47 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	s, err := Open(Config{
 		Name: "unit", Dir: dir, Branch: "main", Timeout: time.Minute, Proxy: &Proxy{Import: "caddy/import"},
 		Remote: gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
-	}, hclog.NewNullLogger(), func() {})
+	}, NewQueue(), hclog.NewNullLogger(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.writeSnippet(); err != nil {
+	if err := s.proxy.write(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(s.checkout(), "caddy/import")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.files.checkout(), "caddy/import")); err == nil {
 		t.Error("nobody has said what it is to hold, and it is written")
 	}
 	s.Adjust(Neighbours{Snippet: "one"})
 	// knows writes the snippet and returns whether the proxy knows it.
 	knows := func() bool {
 		t.Helper()
-		if err := s.writeSnippet(); err != nil {
+		if err := s.proxy.write(); err != nil {
 			t.Fatal(err)
 		}
-		return s.snapshot().snippet().Known == s.identify(s.snippetNow())
+		return s.store.snapshot().snippet().Known == s.proxy.identify(s.around.snippet())
 	}
 	if knows() {
 		t.Error("it knows what was never written")
 	}
-	if err := s.startsKnowing(); err != nil {
+	if err := s.proxy.startsKnowing(); err != nil {
 		t.Fatal(err)
 	}
 	if !knows() {
 		t.Error("it does not know what it has read at its start")
 	}
-	if err := os.WriteFile(filepath.Join(s.checkout(), "caddy/import"), []byte("two"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.files.checkout(), "caddy/import"), []byte("two"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if knows() {
 		t.Error("it knows what was written in the place of something else")
 	}
-	if err := s.tellProxy(t.Context()); err != nil || knows() {
+	if err := s.proxy.tell(t.Context()); err != nil || knows() {
 		t.Errorf("what never ran was told: %v", err)
 	}
-	if err := s.update(func(st *State) { st.Deployed = &Record{} }); err != nil {
+	if err := s.store.update(func(st *State) { st.Deployed = &Record{} }); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.tellProxy(t.Context()); err != nil || !knows() {
+	if err := s.proxy.tell(t.Context()); err != nil || !knows() {
 		t.Errorf("it was told, and does not know: %v", err)
 	}
 	s.Adjust(Neighbours{Snippet: "two"})
@@ -78,18 +78,18 @@ func TestAnotherImport(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.Adjust(Neighbours{Snippet: "one"})
 	for _, name := range []string{"caddy/one", "caddy/two", "caddy/one"} {
-		s.cfg.Proxy = &Proxy{Import: name, Service: "caddy"}
-		s.noteProxy(errors.New("it cannot be written"))
+		s.proxy.entry = &Proxy{Import: name, Service: "caddy"}
+		s.proxy.note(errors.New("it cannot be written"))
 		if got, want := *s.Status().Snippet, (Snippet{Error: "it cannot be written"}); got != want {
 			t.Errorf("before %s is written the status has %+v", name, got)
 		}
-		if err := s.writeSnippet(); err != nil {
+		if err := s.proxy.write(); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Status().Snippet; got.Import != name || got.WrittenAt.IsZero() || got.Reload != Pending {
 			t.Errorf("when %s is written the status has %+v", name, got)
 		}
-		if err := s.startsKnowing(); err != nil {
+		if err := s.proxy.startsKnowing(); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Status().Snippet; got.WrittenAt.IsZero() {
@@ -103,11 +103,11 @@ func TestAnotherImport(t *testing.T) {
 func TestPlaceForSnippet(t *testing.T) {
 	remote := gittest.NewRepo(t, filepath.Join(t.TempDir(), "app"))
 	remote.Write("caddy/Caddyfile", "import import")
-	head := remote.Commit("a commit")
+	remote.Commit("a commit")
 	s, err := Open(Config{
 		Name: "unit", Dir: t.TempDir(), Branch: "main", Timeout: time.Minute, Proxy: &Proxy{},
 		Remote: gitrepo.Remote{URL: "file://" + remote.Dir},
-	}, hclog.NewNullLogger(), func() {})
+	}, NewQueue(), hclog.NewNullLogger(), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,12 +116,12 @@ func TestPlaceForSnippet(t *testing.T) {
 		err = s.repo.Fetch(t.Context(), commit)
 	}
 	if err == nil {
-		err = s.update(func(st *State) { st.Checkout = []string{head} })
+		err = s.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{commit} })
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	model, err := compose.Decode([]byte(strings.Replace(routesModel, "/checkout/caddy", filepath.Join(s.checkout(), "caddy"), 1)))
+	model, err := compose.Decode([]byte(strings.Replace(routesModel, "/checkout/caddy", filepath.Join(s.files.checkout(), "caddy"), 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,15 +131,15 @@ func TestPlaceForSnippet(t *testing.T) {
 		"caddy/Caddyfile":        "the repository has caddy/Caddyfile, which pgo writes (`import`): git rm --cached it, and add it to .gitignore",
 		"caddy/Caddyfile/import": "the repository has caddy/Caddyfile, which is no directory: pgo cannot write caddy/Caddyfile/import (`import`) in there",
 	} {
-		s.cfg.Proxy = &Proxy{Import: name}
+		s.proxy.entry = &Proxy{Import: name}
 		got := ""
-		if err := s.placeForSnippet(commit); err != nil {
+		if err := s.proxy.placeIn(commit); err != nil {
 			got = err.Error()
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
-		if warnings := s.unseenSnippet(model); warnings != nil {
+		if warnings := s.work.advice.unseenSnippet(model); warnings != nil {
 			t.Errorf("%s: %q", name, warnings)
 		}
 	}
@@ -149,10 +149,10 @@ func TestPlaceForSnippet(t *testing.T) {
 // is no news.
 func TestReloadTakesTooLong(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.cfg.Proxy = &Proxy{Service: "caddy", Command: []string{"caddy", "reload"}}
+	s.proxy.entry = &Proxy{Service: "caddy", Command: []string{"caddy", "reload"}}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("it did not end"))
-	err := s.reloadIn(ctx, 1)
+	err := s.proxy.reloadIn(ctx, 1)
 	if want := "cannot reload the proxy: caddy reload in caddy: it did not end"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -162,9 +162,9 @@ func TestReloadTakesTooLong(t *testing.T) {
 // is wrong, and none of its words.
 func TestProxyTrouble(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.cfg.Proxy = &Proxy{}
+	s.proxy.entry = &Proxy{}
 	var log strings.Builder
-	s.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	s.proxy.log = hclog.New(&hclog.LoggerOptions{Output: &log})
 	for _, step := range []struct {
 		err  error
 		want string
@@ -177,7 +177,7 @@ func TestProxyTrouble(t *testing.T) {
 		{nil, "", 2},
 		{&reloadError{"status 2", "line 7"}, "status 2: line 7", 3},
 	} {
-		s.noteProxy(step.err)
+		s.proxy.note(step.err)
 		if got := s.Status().Snippet.Error; got != step.want {
 			t.Errorf("the status has %q, want %q", got, step.want)
 		}
@@ -191,7 +191,7 @@ func TestProxyTrouble(t *testing.T) {
 // another one, and not for anything else about the proxy.
 func TestAnotherPlaceForTheSnippet(t *testing.T) {
 	here := Config{Proxy: &Proxy{Import: "caddy/import"}}
-	state := State{Verdict: &Verdict{Basis: Basis{Commit: "c", Settings: here.settings()}, Outcome: Failed}}
+	state := State{Verdict: &Verdict{Basis: Basis{Commit: named("c"), Settings: here.settings()}, Outcome: Failed}}
 	for name, test := range map[string]struct {
 		proxy     *Proxy
 		condemned bool
@@ -200,7 +200,7 @@ func TestAnotherPlaceForTheSnippet(t *testing.T) {
 		"another place": {&Proxy{Import: "caddy/other"}, false},
 		"no proxy":      {nil, false},
 	} {
-		if got := state.condemns(Basis{Commit: "c", Settings: Config{Proxy: test.proxy}.settings()}); got != test.condemned {
+		if got := state.condemns(Basis{Commit: named("c"), Settings: Config{Proxy: test.proxy}.settings()}); got != test.condemned {
 			t.Errorf("%s: condemned: %v", name, got)
 		}
 	}

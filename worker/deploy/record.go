@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 // Record is one deploy: what was deployed, and what came of it.
@@ -38,7 +39,7 @@ type Record struct {
 
 	// Tree is the commit that the checkout has for it: Commit, or a later one
 	// that differs in nothing that is used.
-	Tree string `json:"tree,omitempty"`
+	Tree gitrepo.Hash `json:"tree,omitzero"`
 
 	// Engine is the address of the engine that runs it; empty: the usual one.
 	Engine string `json:"engine,omitempty"`
@@ -56,8 +57,8 @@ type Record struct {
 func (r *Record) good() bool { return r != nil && r.Outcome == Deployed }
 
 // tree is the commit whose files it runs with.
-func (r *Record) tree() string {
-	if r.Tree != "" {
+func (r *Record) tree() gitrepo.Hash {
+	if !r.Tree.IsZero() {
 		return r.Tree
 	}
 	return r.Commit
@@ -271,7 +272,7 @@ func (h *history) before(number int) *Record {
 // ofCommit returns the newest good deploy of a commit, which may be abbreviated.
 func (h *history) ofCommit(commit string) *Record {
 	for _, g := range h.kept() {
-		if strings.HasPrefix(g.Commit, commit) || strings.HasPrefix(g.tree(), commit) {
+		if strings.HasPrefix(g.Commit.String(), commit) || strings.HasPrefix(g.tree().String(), commit) {
 			return g
 		}
 	}
@@ -282,7 +283,7 @@ func (h *history) ofCommit(commit string) *Record {
 func (h *history) offer() string {
 	var all []string
 	for _, g := range h.kept() {
-		all = append(all, g.Commit[:min(7, len(g.Commit))])
+		all = append(all, g.Commit.Short())
 	}
 	if len(all) == 0 {
 		return "none is kept"

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"pgo/worker/gitrepo"
 )
 
 func history3(t *testing.T, dir string) *history {
@@ -18,7 +20,10 @@ func history3(t *testing.T, dir string) *history {
 }
 
 func goodRecord(n int) Record {
-	commit := fmt.Sprintf("%07d000000000000000000000000000000000", n)
+	commit, err := gitrepo.ParseHash(fmt.Sprintf("%07d000000000000000000000000000000000", n))
+	if err != nil {
+		panic(err)
+	}
 	return Record{Number: n, Basis: Basis{Commit: commit}, Outcome: Deployed, Images: map[string]string{"web": fmt.Sprint("sha256:", n)}}
 }
 

@@ -8,38 +8,63 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 // Remove takes down the containers of a service that is not configured any more. What
 // is wanted of it stays as it is, and so do its volumes: when its entry comes back, it
-// does so as it was. No git server is needed, and nothing else may change the service
-// meanwhile.
-func Remove(ctx context.Context, cfg Config, log hclog.Logger) error {
+// does so as it was. No git server is needed. It takes its turn in the queue.
+func Remove(ctx context.Context, cfg Config, queue *Queue, log hclog.Logger) error {
 	configured := cfg.Project.Host
-	if d, damage := loadState(cfg.Dir); damage == nil && d.Deployed != nil && d.Switching == nil {
-		cfg.Project.Host = d.Deployed.Engine // where its containers are
+	store, err := openStore(cfg.Dir, func() {})
+	if err != nil {
+		log.Warn("the history is not complete", "error", err)
 	}
-	s := newService(cfg, log, func() {})
-	if s.damage != nil {
-		return s.damage
+	state := store.snapshot()
+	if state.Deployed != nil && state.Switching == nil {
+		cfg.Project.Host = state.Deployed.Engine // where its containers are
 	}
-	if err := s.makeDirs(); err != nil {
+	d := newDeployer(cfg, newWorkspace(cfg), store, newBoard(state, gitrepo.Hash{}, nil, func() {}), nil, log)
+	return queue.do(ctx, d, "the removal", func(string) {}, func(t *Turn) error { return t.remove(ctx, configured) })
+}
+
+// remove takes the service down, on the engine where it is.
+func (d *deployer) remove(ctx context.Context, configured string) error {
+	if err := d.store.usable(); err != nil {
 		return err
 	}
-	ctx, cancel := s.deadline(ctx)
+	if err := d.files.makeDirs(); err != nil {
+		return err
+	}
+	ctx, cancel := deadline(ctx, d.cfg.Timeout)
 	defer cancel()
-	err := s.takeDown(ctx, compose.Output{})
+	err := d.takeDown(ctx, compose.Output{})
 	if err == nil {
-		err = s.allGone(ctx)
+		err = d.allGone(ctx)
 	}
 	if err != nil {
-		return elsewhere(err, s.engine.Host, configured)
+		return elsewhere(err, d.engine.Host, configured)
 	}
-	return s.update(func(st *State) {
+	return d.store.update(func(st *State) {
 		if !st.Deployed.good() {
 			st.Verdict = nil // what was not well, and ran, would not be started again
 		}
 	})
+}
+
+func (d *deployer) takeDown(ctx context.Context, out compose.Output, flags ...string) error {
+	if err := d.files.onDeployed(ctx, out, append([]string{"down", "--remove-orphans"}, flags...)...); err != nil {
+		return &stepError{"take down", d.cfg.Name, err}
+	}
+	err := d.store.update(func(st *State) {
+		st.Containers = Containers{}
+		if st.Switching != nil {
+			// Nothing runs now, and what was half done is not deployed.
+			st.Switching, st.Deployed = nil, nil
+		}
+	})
+	d.isDown = d.isDown || err == nil
+	return err
 }
 
 // elsewhere tells what to do where the containers are not on the engine that was
@@ -57,8 +82,8 @@ func elsewhere(err error, theirs, configured string) error {
 
 // allGone returns an error if there are containers left: the engine may have made one
 // for a deploy that was broken off after compose had looked for them.
-func (s *Service) allGone(ctx context.Context) error {
-	left, err := s.engine.Containers(ctx, s.cfg.Name)
+func (d *deployer) allGone(ctx context.Context) error {
+	left, err := d.engine.Containers(ctx, d.cfg.Name)
 	if err != nil || len(left) == 0 {
 		return err
 	}
@@ -66,5 +91,5 @@ func (s *Service) allGone(ctx context.Context) error {
 	for _, c := range left {
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("cannot take down %s: there still is %s", s.cfg.Name, strings.Join(names, ", "))
+	return fmt.Errorf("cannot take down %s: there still is %s", d.cfg.Name, strings.Join(names, ", "))
 }

@@ -26,7 +26,7 @@ func TestRemovalFromAnotherEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 		cfg := Config{Name: "web", Dir: dir, Timeout: time.Minute, Project: compose.Project{Host: configured}}
-		err := Remove(t.Context(), cfg, hclog.NewNullLogger())
+		err := Remove(t.Context(), cfg, NewQueue(), hclog.NewNullLogger())
 		if err == nil || !strings.Contains(err.Error(), "cannot take down web") {
 			t.Fatalf("configured for %s: %v", configured, err)
 		}

@@ -5,22 +5,20 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/worker/compose"
 )
 
-// Freeze stops following the branch. It is a change.
-func (s *Service) Freeze(by, reason string, out compose.Output) error {
-	if err := s.usable(); err != nil {
+// Freeze stops following the branch.
+func (t *Turn) Freeze(by, reason string, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	before := s.snapshot().Frozen
+	before := t.store.snapshot().Frozen
 	frozen := &Frozen{By: by, Reason: reason, At: time.Now()}
-	if err := s.update(func(st *State) { st.Frozen = frozen }); err != nil {
+	if err := t.store.update(func(st *State) { st.Frozen = frozen }); err != nil {
 		return err
 	}
-	s.idle()
+	t.board.idle()
 	if before != nil {
 		say(out, "was frozen %s", before)
 	}
@@ -28,86 +26,86 @@ func (s *Service) Freeze(by, reason string, out compose.Output) error {
 	return nil
 }
 
-// Unfreeze follows the branch again. It is a change.
-func (s *Service) Unfreeze(out compose.Output) error {
-	if err := s.usable(); err != nil {
+// Unfreeze follows the branch again.
+func (t *Turn) Unfreeze(out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	frozen := s.snapshot().Frozen
+	frozen := t.store.snapshot().Frozen
 	if frozen == nil {
 		say(out, "not frozen: there is nothing to do")
 		return nil
 	}
-	s.held = Basis{}
-	if err := s.update(func(st *State) { st.Frozen = nil }); err != nil {
+	if err := t.store.update(func(st *State) { st.Frozen = nil }); err != nil {
 		return err
 	}
-	s.idle()
+	t.held = Basis{}
+	t.board.idle()
 	say(out, "the branch is followed again, with the next poll")
 	return nil
 }
 
 // Rollback deploys an earlier good deploy again, from what is kept here, and
-// freezes. commit may be abbreviated; empty: the one before what runs. It is a
-// change.
-func (s *Service) Rollback(ctx context.Context, by, commit string, out compose.Output) error {
-	if err := s.usable(); err != nil {
+// freezes. commit may be abbreviated; empty: the one before what runs.
+func (t *Turn) Rollback(ctx context.Context, by, commit string, out compose.Output) error {
+	if err := t.store.usable(); err != nil {
 		return err
 	}
-	to, err := s.earlier(commit)
+	to, err := t.earlier(commit)
 	if err != nil {
 		return err
 	}
-	s.journal.begin(title("rollback by " + by + " to " + short(plumbing.NewHash(to.Commit))))
-	o := order{trigger: "rollback by " + by, told: true, out: s.recorded(out)}
-	r, err := s.rollBack(ctx, by, to, o)
-	s.conclude(err)
-	s.SyncProxy(ctx)
-	s.judge()
-	if err = s.remember(r, err, false); err != nil {
-		s.ended(outcomeOf(err), err)
+	t.store.journal.begin(heading("rollback by " + by + " to " + to.Commit.Short()))
+	o := order{trigger: "rollback by " + by, told: true, out: t.store.journal.recorded(out)}
+	r, err := t.rollBack(ctx, by, to, o)
+	t.conclude(err)
+	t.proxy.sync(ctx)
+	t.advice.judge()
+	if err = t.remember(r, err, false); err != nil {
+		t.board.ended(outcomeOf(err), err)
 		return err
 	}
-	s.ended(Deployed, nil)
-	say(out, "deployed %s again, and frozen: unfreeze follows the branch again", short(plumbing.NewHash(to.Commit)))
+	t.board.ended(Deployed, nil)
+	say(out, "deployed %s again, and frozen: unfreeze follows the branch again", to.Commit.Short())
 	return nil
 }
 
 // earlier finds the deploy to go back to.
-func (s *Service) earlier(commit string) (*Record, error) {
+func (t *Turn) earlier(commit string) (*Record, error) {
 	if commit != "" {
-		if to := s.history.ofCommit(commit); to != nil {
+		if to := t.store.history.ofCommit(commit); to != nil {
 			return to, nil
 		}
-		return nil, &NoCommitError{fmt.Sprintf("there is no good deploy of %s to go back to; %s", commit, s.history.offer())}
+		return nil, &NoCommitError{fmt.Sprintf("there is no good deploy of %s to go back to; %s", commit, t.store.history.offer())}
 	}
 	number := 1 << 62
-	state := s.snapshot()
+	state := t.store.snapshot()
 	if d := state.Deployed; d != nil && state.Switching == nil {
 		number = d.Number
 	}
-	if to := s.history.before(number); to != nil {
+	if to := t.store.history.before(number); to != nil {
 		return to, nil
 	}
-	return nil, &NoCommitError{"there is no earlier good deploy to go back to; " + s.history.offer()}
+	return nil, &NoCommitError{"there is no earlier good deploy to go back to; " + t.store.history.offer()}
 }
 
-func (s *Service) rollBack(worker context.Context, by string, to *Record, o order) (*Record, error) {
-	ctx, cancel := s.deadline(worker)
+func (t *Turn) rollBack(outer context.Context, by string, to *Record, o order) (*Record, error) {
+	ctx, cancel := deadline(outer, t.cfg.Timeout)
 	defer cancel()
 	failed := *to
 	failed.At, failed.Trigger = time.Now(), o.trigger
-	c, err := s.recall(ctx, to)
+	c, err := t.recall(ctx, to)
 	if err != nil {
 		return &failed, err
 	}
 	c.record.Trigger, c.record.Reason = o.trigger, "deployed again"
-	c.freeze = &Frozen{By: by, Reason: "rollback to " + short(plumbing.NewHash(to.Commit)), At: time.Now()}
-	if err := s.prepare(ctx, c); err != nil {
+	c.freeze = &Frozen{By: by, Reason: "rollback to " + to.Commit.Short(), At: time.Now()}
+	if err := t.prepare(ctx, c); err != nil {
 		return c.record, err
 	}
-	if err := s.update(func(st *State) { st.Wanted, st.Pin, st.Containers.Stopped, s.isDown = Up, nil, nil, false }); err != nil {
+	if err := t.store.update(func(st *State) { st.Wanted, st.Pin, st.Containers.Stopped = Up, nil, nil }); err != nil {
 		return c.record, err
 	}
-	return c.record, s.replace(worker, ctx, c, o)
+	t.isDown = false
+	return c.record, t.replace(outer, ctx, c, o)
 }

@@ -1,24 +1,24 @@
 // Package deploy brings one service from its branch to running containers, and
 // keeps what it did in state.json. Its one path is the same for the poll, for
 // `up` and for the first start.
+//
+// Whoever looks has a Service. Whoever changes something has a Turn, which the Queue
+// gives to one change at a time. Behind both, each matter has an owner with state of
+// its own: the store, the images, the proxy, the containers and so on. An owner knows
+// those that it needs and never the whole. Nothing here knows of gRPC or of clients.
 package deploy
 
 import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/policy"
-	"pgo/internal/ports"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
@@ -63,201 +63,85 @@ func (c Config) settings() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Service is one service. Its changing methods must not run at the same time as
-// another of them; they say so. All others may be called at any time.
+// Service is one service, for those who look at it: all of its methods may be called at
+// any time. What changes it is in Turn.
 type Service struct {
-	cfg     Config
-	repo    *gitrepo.Repo
-	project *compose.Project
-	engine  compose.Engine
-	history *history
-	journal journal
-	log     hclog.Logger
-	changed func()
+	log  hclog.Logger
+	repo *gitrepo.Repo
 
-	// For changes only.
-	isDown       bool // nothing runs since somebody said down
-	versionsFine bool // compose and engine are new enough
-	faults       faults
-	healing      healing
-	held         Basis // what was proven and is held
+	queue *Queue
+	work  *deployer // for Do alone
 
-	reloadBackoff  reloadBackoff
-	saidNobodyTold bool   // that nobody tells the proxy
-	proxyTrouble   string // what was logged last of that; empty: all is well
-
-	mu     sync.Mutex // guards what follows, which changes write and everybody reads
-	policy policy.Limits
-	state  State
-	damage error // of the state that was saved: then nothing is changed, and all can be seen
-	status Status
-
-	snippetText string            // the newest snippet, for a proxy
-	urlPorts    map[string]uint32 // see Neighbours.Ports; never changed, only replaced
+	store      *store
+	board      *board
+	around     *neighbourhood
+	files      *workspace
+	engine     *compose.Engine
+	branch     *branch
+	proxy      *proxy
+	ports      *hostPorts
+	containers *containers
 }
-
-// Status is what a Service says of itself.
-type Status struct {
-	Wanted     Wanted
-	Head       string // the fetched commit
-	Deployed   string
-	DeployedAt time.Time
-	Trigger    string // who or what asked for what runs
-	Reason     string // why what runs was deployed
-	Activity   string // the step that is being worked at, or Idle
-	Outcome    Outcome
-	Error      string   // of the last look, fetch or deploy; empty: all is well
-	Details    []string // of the error
-	ErrorSince time.Time
-	Frozen     *Frozen
-	Pin        *Pin
-	Unwell     []string                // containers that are not as they should be, and how
-	Ports      []compose.Published     // host ports that its running containers have
-	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
-	Warnings   []string                // what works, or could, and should be changed
-	Snippet    *Snippet                // nil: the service is no reverse proxy
-}
-
-// Idle is the activity between two changes.
-const Idle = "idle"
-
-// Outcome is what a deploy or poll came to.
-type Outcome string
-
-const (
-	Deployed  Outcome = "deployed"
-	Held      Outcome = "held"     // there is something new, and nobody has said up
-	Halted    Outcome = "frozen"   // the branch is not followed
-	TakenDown Outcome = "down"     // somebody said down
-	Refused   Outcome = "refused"  // by the policy: what ran runs on
-	Failed    Outcome = "failed"   // before the switch, or by a fault of the surroundings
-	Degraded  Outcome = "degraded" // it did not become healthy
-)
 
 // Open opens the service in its directory, which exists and is this process's
-// own. Nothing is started and no network is used. changed is called after each
-// change of Status or of the keys.
-func Open(cfg Config, log hclog.Logger, changed func()) (*Service, error) {
-	s := newService(cfg, log, changed)
-	if err := s.makeDirs(); err != nil {
+// own. Nothing is started and no network is used. Its changes take their turns in the
+// queue. changed is called after each change of Status or of the keys.
+func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service, error) {
+	files := newWorkspace(cfg)
+	if err := files.makeDirs(); err != nil {
 		return nil, err
 	}
-	if err := s.project.LogIn(cfg.Registries); err != nil {
+	if err := files.project.LogIn(cfg.Registries); err != nil {
 		return nil, err
 	}
-	var err error
-	if s.history, err = openHistory(filepath.Join(cfg.Dir, "history")); err != nil {
+	store, err := openStore(cfg.Dir, changed)
+	if err != nil {
 		log.Warn("the history is not complete", "error", err)
 	}
-	s.repo, err = gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
+	repo, err := gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
 	if err != nil {
 		return nil, err
 	}
-	if why := s.repo.Rebuilt(); why != nil {
+	if why := repo.Rebuilt(); why != nil {
 		log.Warn("the git repository was damaged and is fetched again", "reason", why)
 	}
-	s.journal.load(s.history.dir)
-	s.status = Status{Activity: Idle}
-	state := s.state
-	if state.Deployed != nil {
-		s.status.Outcome = Deployed
-	}
-	if head, _ := s.repo.Head(); state.Verdict != nil && (state.Verdict.Commit == head.String() || head.IsZero()) {
-		v := state.Verdict
-		s.status.Outcome, s.status.Error, s.status.Details, s.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
-	}
-	s.judge()
-	return s, nil
+	head, _ := repo.Head()
+	board := newBoard(store.snapshot(), head, cfg.OnStep, changed)
+	d := newDeployer(cfg, files, store, board, repo, log)
+	d.advice.judge()
+	return &Service{
+		log: log, repo: repo, queue: queue, work: d, store: store, board: board, around: d.around, files: files, engine: d.engine,
+		branch: d.branch, proxy: d.proxy, ports: d.ports, containers: d.containers,
+	}, nil
 }
 
-// newService is a service as its directory has it, without a repository.
-func newService(cfg Config, log hclog.Logger, changed func()) *Service {
-	state, damage := loadState(cfg.Dir)
-	s := &Service{cfg: cfg, project: &cfg.Project, log: log, changed: changed, state: state, damage: damage, policy: cfg.Limits}
-	s.engine.Host = cfg.Project.Host
-	s.project.Name = cfg.Name
-	s.project.Home = filepath.Join(cfg.Dir, "docker")
-	s.project.Checkout = filepath.Join(cfg.Dir, "checkout")
-	return s
+// Do runs a change when its turn comes; see Queue.
+func (s *Service) Do(ctx context.Context, name string, waiting func(running string), change func(*Turn) error) error {
+	return s.queue.do(ctx, s.work, name, waiting, change)
 }
 
-func (s *Service) makeDirs() error {
-	for dir, mode := range map[string]os.FileMode{s.project.Home: 0o700, s.stage(): 0o700, s.checkout(): 0o755} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return fmt.Errorf("cannot make the service's directory: %w", err)
-		}
-		// Whatever the umask says: containers of any user read the checkout.
-		if err := os.Chmod(dir, mode); err != nil {
-			return fmt.Errorf("cannot make the service's directory: %w", err)
-		}
-	}
-	return nil
-}
+// Adjust takes what the service has for neighbours from now on.
+func (s *Service) Adjust(n Neighbours) { s.around.adjust(n) }
 
-// Neighbours is what a host has beside a service, for the policy.
-type Neighbours struct {
-	Services []string          // their names
-	Granted  []ports.Range     // host ports of theirs, and pgod's own
-	Reserved map[string]string // the host part of each target in urls, and whose it is
-	Snippet  string            // for a reverse proxy: what its snippet is to hold
-	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports but 80 and 443
-}
+// Refresh fetches the branch for the keys in it, while a change runs and Poll has to
+// wait. What is wrong with that is for the next Poll to tell.
+func (s *Service) Refresh(ctx context.Context) { s.branch.refresh(ctx) }
 
-// Adjust tells what the service has for neighbours from now on.
-func (s *Service) Adjust(n Neighbours) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.policy.Others, s.policy.Granted, s.policy.Reserved = n.Services, n.Granted, n.Reserved
-	s.snippetText, s.urlPorts = n.Snippet, n.Ports
-}
-
-// limits is what a model is held against now.
-func (s *Service) limits() policy.Limits {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.policy
-	l.Service, l.Checkout, l.Stage = s.cfg.Name, s.checkout(), s.stage()
-	return l
-}
-
-// basis is what there is to know of a commit's deploy before it is begun.
-func (s *Service) basis(commit gitrepo.Hash) Basis {
-	h := sha256.New()
-	l := s.limits()
-	_ = json.NewEncoder(h).Encode(l)
-	return Basis{Commit: commit.String(), Settings: s.cfg.settings(), Limits: hex.EncodeToString(h.Sum(nil))}
-}
-
-func (s *Service) stage() string    { return filepath.Join(s.cfg.Dir, "stage") }
-func (s *Service) checkout() string { return s.project.Checkout }
-
-// The models of the stage, of what is deployed, and as that is started: with
-// the images that it is to have, whatever their names mean by now.
-func (s *Service) stagedModel() string   { return filepath.Join(s.cfg.Dir, "staged.json") }
-func (s *Service) deployedModel() string { return filepath.Join(s.cfg.Dir, "deployed.json") }
-func (s *Service) startModel() string    { return filepath.Join(s.cfg.Dir, "start.json") }
-
-// projectDir is the directory in tree that the compose file's paths are about.
-func (s *Service) projectDir(tree string) string {
-	return filepath.Join(tree, filepath.Dir(s.cfg.Compose))
-}
+// Happened takes an event of the engine, and reports whether it is a reason to Heal.
+func (s *Service) Happened(e compose.Event) bool { return s.containers.happened(e) }
 
 // Status returns the present status.
 func (s *Service) Status() Status {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	status := s.status
-	status.Wanted = s.state.Wanted
-	if d := s.state.Deployed; d != nil {
+	status, state := s.board.get(), s.store.snapshot()
+	status.Wanted = state.Wanted
+	if d := state.Deployed; d != nil {
 		status.Deployed, status.DeployedAt, status.Trigger, status.Reason = d.Commit, d.At.Add(d.Duration), d.Trigger, d.Reason
 	}
-	status.Frozen, status.Pin = s.state.Frozen, s.state.pinned(time.Now())
-	if s.cfg.Proxy != nil {
-		status.Snippet = s.state.snippetAt(s.cfg.Proxy.Import)
+	status.Frozen, status.Pin = state.Frozen, state.pinned(time.Now())
+	if s.proxy.entry != nil {
+		status.Snippet = state.snippetAt(s.proxy.entry.Import)
 	}
-	if head, ok := s.repo.Head(); ok {
-		status.Head = head.String()
-	}
+	status.Head, _ = s.repo.Head()
 	return status
 }
 
@@ -279,106 +163,36 @@ func (s *Service) Keys() (keys []gitrepo.Key, known bool) {
 }
 
 // Hash returns the fetched commit.
-func (s *Service) Hash() (string, error) {
+func (s *Service) Hash() (gitrepo.Hash, error) {
 	head, ok := s.repo.Head()
 	if !ok {
-		return "", ErrNothingFetched
+		return head, ErrNothingFetched
 	}
-	return head.String(), nil
+	return head, nil
 }
 
 // Show runs a compose command that changes nothing, on what is deployed.
 func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) error {
-	return s.onDeployed(ctx, out, args...)
+	return s.files.onDeployed(ctx, out, args...)
 }
 
-// onDeployed runs compose on the deployed model. Where there is none, compose
-// acts on what bears the project's name: nothing, or what an earlier life of
-// this service left.
-func (s *Service) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
-	model := s.deployedModel()
-	if _, err := os.Stat(model); err != nil {
-		model = ""
-	}
-	return s.inCheckout(ctx, model, out, args...)
+// FollowEngine has the engine tell of the service's containers until ctx ends or
+// the engine does.
+func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
+	return s.engine.Events(ctx, s.files.project.Name, began, happened)
 }
 
-// inCheckout runs compose on a model whose paths are in the checkout.
-func (s *Service) inCheckout(ctx context.Context, model string, out compose.Output, args ...string) error {
-	dir := s.projectDir(s.checkout())
-	if _, err := os.Stat(dir); err != nil {
-		dir = s.checkout()
-	}
-	return s.project.Run(ctx, model, dir, out, args...)
+// Watch writes what the present or the last deploy has said, and then what is
+// being said, until ctx ends.
+func (s *Service) Watch(ctx context.Context, out compose.Output) error {
+	return s.store.journal.follow(ctx, out.Stdout)
 }
 
-// update changes the state and saves it before anybody acts on it.
-func (s *Service) update(change func(*State)) error {
-	s.mu.Lock()
-	err := s.damage
-	if err == nil {
-		next := s.state
-		change(&next)
-		if err = next.save(s.cfg.Dir); err == nil {
-			s.state = next
-		}
-	}
-	s.mu.Unlock()
-	s.changed()
-	return err
-}
+// LookAtPorts finds out which host ports the service's running containers have, and
+// which of them may have others.
+func (s *Service) LookAtPorts(ctx context.Context) error { return s.ports.look(ctx) }
 
-// usable returns why nothing can be changed. Somebody may have mended it.
-func (s *Service) usable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.damage != nil {
-		s.state, s.damage = loadState(s.cfg.Dir)
-	}
-	return s.damage
-}
-
-// snapshot returns the state as it is.
-func (s *Service) snapshot() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state
-}
-
-func (s *Service) setActivity(activity string) {
-	s.mu.Lock()
-	s.status.Activity = activity
-	s.mu.Unlock()
-	s.changed()
-}
-
-// idle notes that a change has ended which says nothing of what runs: who asked
-// for it was told how.
-func (s *Service) idle() { s.setActivity(Idle) }
-
-// ended notes how a poll or a change ended; outcome is empty when it was not
-// about what runs. What was broken off, since the worker ends, says nothing of
-// the service.
-func (s *Service) ended(outcome Outcome, err error) {
-	s.mu.Lock()
-	s.status.Activity = Idle
-	broken := errors.Is(err, context.Canceled)
-	if outcome != "" && err != nil && outcome != Refused && outcome != Degraded {
-		outcome = Failed // though part of it may have worked
-	}
-	if outcome != "" && !broken {
-		s.status.Outcome = outcome
-	}
-	switch {
-	case broken:
-	case err == nil:
-		s.status.Error, s.status.Details, s.status.ErrorSince = "", nil, time.Time{}
-	default:
-		var told Record
-		if told.fail(err); s.status.Error != told.Error {
-			s.status.Error, s.status.Details, s.status.ErrorSince = told.Error, told.Details, time.Now()
-		}
-	}
-	s.mu.Unlock()
-	s.changed()
+// Usage measures the service's containers. It only reads.
+func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
+	return s.engine.Usage(ctx, s.files.project.Name)
 }

@@ -11,21 +11,20 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/rogpeppe/go-internal/diff"
 
 	"pgo/internal/printable"
 	"pgo/internal/target"
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
-// Check holds the fetched commit against the policy and lists every refusal. It
-// is a change: it needs the stage.
-func (s *Service) Check(ctx context.Context, out compose.Output) error {
-	c, err := s.proposed(ctx, "check")
-	s.idle()
+// Check holds the fetched commit against the policy and lists every refusal.
+func (t *Turn) Check(ctx context.Context, out compose.Output) error {
+	c, err := t.proposed(ctx, "check")
+	t.board.idle()
 	if err == nil {
-		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", short(c.commit))
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", c.commit.Short())
 		return nil
 	}
 	list := Details(err)
@@ -46,34 +45,34 @@ func (e *listedError) Unwrap() error     { return e.error }
 
 // proposed is the fetched commit, proven as far as that is possible without
 // pulling or building anything.
-func (s *Service) proposed(ctx context.Context, trigger string) (*candidate, error) {
-	ctx, cancel := s.deadline(ctx)
+func (t *Turn) proposed(ctx context.Context, trigger string) (*candidate, error) {
+	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	commit, err := s.fetched()
+	commit, err := t.branch.fetched()
 	if err != nil {
 		return nil, err
 	}
-	return s.propose(ctx, commit, s.newRecord(commit, trigger))
+	return t.prover.propose(ctx, commit, t.prover.newRecord(commit, trigger))
 }
 
 // Diff shows what Up would change: the keys, the files, and both models side by
-// side. It is a change: it needs the stage.
-func (s *Service) Diff(ctx context.Context, out compose.Output) error {
-	c, err := s.proposed(ctx, "diff")
-	s.idle()
+// side.
+func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
+	c, err := t.proposed(ctx, "diff")
+	t.board.idle()
 	if err != nil {
 		return err
 	}
-	state := s.snapshot()
+	state := t.store.snapshot()
 	before, from := &compose.Model{}, "nothing"
 	if state.Deployed != nil {
-		if before, err = s.loadDeployed(); err != nil {
+		if before, err = t.files.loadDeployed(); err != nil {
 			return err
 		}
-		from = short(plumbing.NewHash(state.Deployed.Commit))
+		from = state.Deployed.Commit.Short()
 	}
 	if !c.differs() {
-		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing that is used differs from %s\n", short(c.commit), from)
+		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing that is used differs from %s\n", c.commit.Short(), from)
 		return nil
 	}
 	for _, path := range c.contexts {
@@ -82,15 +81,15 @@ func (s *Service) Diff(ctx context.Context, out compose.Output) error {
 	for _, change := range c.changes {
 		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(change))
 	}
-	text := diff.Diff("deployed "+from, s.masked(before), "fetched "+short(c.commit), s.masked(c.resolved))
+	text := diff.Diff("deployed "+from, masked(t.cfg.Project.Env, before), "fetched "+c.commit.Short(), masked(t.cfg.Project.Env, c.resolved))
 	_, err = out.Stdout.Write(text)
 	return err
 }
 
 // masked is a model for people: without secrets, as far as they can be told.
-func (s *Service) masked(m *compose.Model) []byte {
+func masked(env []string, m *compose.Model) []byte {
 	var secrets []string
-	for _, variable := range s.cfg.Project.Env {
+	for _, variable := range env {
 		_, value, _ := strings.Cut(variable, "=")
 		secrets = append(secrets, value)
 	}
@@ -111,8 +110,8 @@ func (s *Service) masked(m *compose.Model) []byte {
 
 // History shows the deploys, the newest first.
 func (s *Service) History(args target.Args, out compose.Output) error {
-	records, kept := s.history.list(), map[int]bool{}
-	for _, g := range s.history.kept() {
+	records, kept := s.store.history.list(), map[int]bool{}
+	for _, g := range s.store.history.kept() {
 		kept[g.Number] = true
 	}
 	if args.Has("--json") {
@@ -136,7 +135,7 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 		if r.Error != "" {
 			why = r.Error
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.UTC().Format("2006-01-02 15:04:05Z"), r.Commit[:min(7, len(r.Commit))],
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.At.UTC().Format("2006-01-02 15:04:05Z"), r.Commit.Short(),
 			outcome, r.Duration.Round(100*time.Millisecond), printable.Line(r.Trigger), printable.Line(r.Author), printable.Line(r.Subject), printable.Line(why))
 	}
 	if err := table.Flush(); err != nil {
@@ -150,18 +149,18 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 
 // shownRecord is a record as `history --json` shows it.
 type shownRecord struct {
-	Time    time.Time `json:"time"`
-	Commit  string    `json:"commit"`
-	Author  string    `json:"author"`
-	Subject string    `json:"subject"`
-	Trigger string    `json:"trigger"`
-	Reason  string    `json:"reason"`
-	Outcome Outcome   `json:"outcome"`
-	Seconds float64   `json:"seconds"` // how long it took
-	Error   string    `json:"error,omitempty"`
-	Details []string  `json:"details,omitempty"`
-	Tries   int       `json:"tries"`
-	CanGoTo bool      `json:"can_roll_back_to"`
+	Time    time.Time    `json:"time"`
+	Commit  gitrepo.Hash `json:"commit"`
+	Author  string       `json:"author"`
+	Subject string       `json:"subject"`
+	Trigger string       `json:"trigger"`
+	Reason  string       `json:"reason"`
+	Outcome Outcome      `json:"outcome"`
+	Seconds float64      `json:"seconds"` // how long it took
+	Error   string       `json:"error,omitempty"`
+	Details []string     `json:"details,omitempty"`
+	Tries   int          `json:"tries"`
+	CanGoTo bool         `json:"can_roll_back_to"`
 }
 
 func historyJSON(w io.Writer, records []*Record, kept map[int]bool) error {

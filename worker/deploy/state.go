@@ -1,15 +1,10 @@
 package deploy
 
 import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"pgo/worker/gitrepo"
 )
 
 // Wanted is what somebody asked for last.
@@ -35,7 +30,7 @@ type State struct {
 	// Checkout lists the commits whose files the checkout may hold: one, and
 	// while it is brought to another commit that one too. None: it was never
 	// wholly brought to any.
-	Checkout []string `json:"checkout,omitempty"`
+	Checkout []gitrepo.Hash `json:"checkout,omitempty"`
 
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody says up.
@@ -65,14 +60,14 @@ type State struct {
 // Basis is what a model is made of and judged by. Where it is the same there is
 // nothing new.
 type Basis struct {
-	Commit   string `json:"commit"`
-	Settings string `json:"settings"` // see Config.settings
-	Limits   string `json:"limits"`   // see Service.limits
+	Commit   gitrepo.Hash `json:"commit"`
+	Settings string       `json:"settings"` // see Config.settings
+	Limits   string       `json:"limits"`   // see neighbourhood.limits
 }
 
 // Switching is a switch on its way.
 type Switching struct {
-	Commit string `json:"commit"`
+	Commit gitrepo.Hash `json:"commit"`
 	// Back is the good deploy that is gone back to; 0: it goes forward.
 	Back int `json:"back,omitempty"`
 	// Freeze is why the branch is no longer followed once it has worked; nil:
@@ -108,9 +103,9 @@ func (f *Frozen) String() string {
 
 // Pin is a commit that operations act on until a time, whatever the branch does.
 type Pin struct {
-	Commit string    `json:"commit"`
-	By     string    `json:"by"`
-	Until  time.Time `json:"until"`
+	Commit gitrepo.Hash `json:"commit"`
+	By     string       `json:"by"`
+	Until  time.Time    `json:"until"`
 }
 
 // Containers is what was last known of a service's containers.
@@ -124,6 +119,11 @@ type Containers struct {
 	// Stopped has the containers that somebody stopped by an operation, until
 	// they are started again.
 	Stopped []string `json:"stopped,omitempty"`
+}
+
+// same reports whether both say the same. A set that is empty may be nil.
+func (c Containers) same(as Containers) bool {
+	return c.Boot == as.Boot && slices.Equal(c.Running, as.Running) && slices.Equal(c.Finished, as.Finished) && slices.Equal(c.Stopped, as.Stopped)
 }
 
 // condemns tells whether there is a verdict on the commit that still counts:
@@ -142,39 +142,4 @@ func (s State) pinned(now time.Time) *Pin {
 		return s.Pin
 	}
 	return nil
-}
-
-// loadState reads the state in dir; a service that has none yet is wanted up.
-func loadState(dir string) (State, error) {
-	path := filepath.Join(dir, "state.json")
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return State{Wanted: Up}, nil
-	}
-	if err != nil {
-		return State{}, fmt.Errorf("cannot read the service's state: %w", err)
-	}
-	var s State
-	if err := json.Unmarshal(raw, &s); err != nil || (s.Wanted != Up && s.Wanted != Down) {
-		// Guessing could start what somebody has stopped.
-		return State{}, &DamagedStateError{path}
-	}
-	return s, nil
-}
-
-func (s State) save(dir string) error {
-	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := replaceFile(dir, "state.json", append(raw, '\n')); err != nil {
-		return fmt.Errorf("cannot save the service's state: %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes a file for its owner alone, so that a crash leaves the
-// old content or the new one.
-func replaceFile(dir, name string, content []byte) error {
-	return renameio.WriteFile(filepath.Join(dir, name), content, 0o600, renameio.WithTempDir(dir))
 }

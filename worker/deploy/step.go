@@ -1,7 +1,5 @@
 package deploy
 
-import "pgo/worker/gitrepo"
-
 // Step is one step of the path from a branch to running containers.
 type Step string
 
@@ -33,12 +31,4 @@ const (
 var Steps = []Step{
 	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
 	StepCheckout, StepModel, StepSources, StepCreate, StepMade, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,
-}
-
-// enter says that a step begins: to whoever looks at the status, and to a test.
-func (s *Service) enter(step Step, commit gitrepo.Hash) {
-	s.setActivity(string(step) + " " + short(commit))
-	if s.cfg.OnStep != nil {
-		s.cfg.OnStep(step)
-	}
 }

@@ -63,7 +63,7 @@ func (c *checkout) close() {
 // write makes the path name a file or symbolic link as the entry says. What is
 // there must be nothing, a file or a link; the directory above must be there.
 func (c *checkout) write(name string, e entry) error {
-	blob, err := c.store.EncodedObject(plumbing.AnyObject, e.hash)
+	blob, err := c.store.EncodedObject(plumbing.AnyObject, plumbing.Hash(e.hash))
 	if err != nil {
 		return unreadable(c.commit, err)
 	}
@@ -108,7 +108,7 @@ func (c *checkout) writeFile(e entry, content io.Reader, size int64) (err error)
 	if err != nil {
 		return err
 	}
-	if hash.Sum() != e.hash {
+	if Hash(hash.Sum()) != e.hash {
 		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
 	}
 	return file.Chmod(permissions(e.mode)) // whatever the umask is
@@ -123,7 +123,7 @@ func (c *checkout) writeLink(e entry, name string, content io.Reader, size int64
 	if err != nil {
 		return err
 	}
-	if plumbing.ComputeHash(plumbing.BlobObject, target) != e.hash {
+	if Hash(plumbing.ComputeHash(plumbing.BlobObject, target)) != e.hash {
 		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
 	}
 	if strings.ContainsRune(string(target), 0) {
@@ -166,13 +166,13 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 			return false, nil
 		}
 		target, err := c.root.Readlink(name)
-		return plumbing.ComputeHash(plumbing.BlobObject, []byte(target)) == e.hash, err
+		return Hash(plumbing.ComputeHash(plumbing.BlobObject, []byte(target))) == e.hash, err
 	}
 	if !info.Mode().IsRegular() {
 		return false, nil
 	}
 	// A file may be of any size, and something else by the time it is opened.
-	if size, err := c.store.EncodedObjectSize(e.hash); err != nil {
+	if size, err := c.store.EncodedObjectSize(plumbing.Hash(e.hash)); err != nil {
 		return false, unreadable(c.commit, err)
 	} else if size != info.Size() {
 		return false, nil
@@ -187,7 +187,7 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 	defer file.Close()
 	hash := plumbing.NewHasher(plumbing.BlobObject, info.Size())
 	_, err = io.Copy(hash, io.LimitReader(file, info.Size()))
-	return hash.Sum() == e.hash, err
+	return Hash(hash.Sum()) == e.hash, err
 }
 
 // lstat returns what is at a path, or nil if nothing is, or if one of the

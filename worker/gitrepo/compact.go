@@ -212,7 +212,7 @@ func addPackedSizes(sizes map[Hash]int64, pack string) error {
 			next = int64(e.Offset)
 		}
 		if last != nil {
-			sizes[last.Hash] = next - int64(last.Offset)
+			sizes[Hash(last.Hash)] = next - int64(last.Offset)
 		}
 		if err != nil {
 			return ignore(err, io.EOF)
@@ -262,7 +262,7 @@ func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string
 	store := r.openStore(filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1})
 	defer store.close()
 	buffered := bufio.NewWriterSize(interruptible{file, ctx}, 1<<20)
-	if _, err := packfile.NewEncoder(buffered, store, false).Encode(objects, 0); err != nil {
+	if _, err := packfile.NewEncoder(buffered, store, false).Encode(plain(objects), 0); err != nil {
 		return "", unwritten(ctx, err)
 	}
 	if err := buffered.Flush(); err != nil {
@@ -277,7 +277,7 @@ func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string
 		return "", err
 	}
 	for _, h := range objects {
-		if there, err := index.Contains(h); err != nil || !there {
+		if there, err := index.Contains(plumbing.Hash(h)); err != nil || !there {
 			return "", damaged(fmt.Errorf("object %s has another content", h))
 		}
 	}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // used returns what the repository takes on disk, and how many files it has.
@@ -66,7 +64,7 @@ func (s *setup) history(commits, files int) []Hash {
 		if _, err := fmt.Sscanf(line, ":%d %s", &mark, &hash); err != nil {
 			s.t.Fatal(err)
 		}
-		hashes[mark-1] = plumbing.NewHash(hash)
+		hashes[mark-1] = hashOf(hash)
 	}
 	return hashes
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/config"
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 	"golang.org/x/sys/unix"
 )
@@ -73,12 +72,12 @@ func (r *Repo) inspect() error {
 		return err
 	}
 	hash := strings.TrimSpace(string(text))
-	if !plumbing.IsHash(hash) {
+	head, err := ParseHash(hash)
+	if err != nil {
 		return fmt.Errorf("%s holds %q and no commit's hash", headRef, oneLine(hash))
 	}
 	store := r.store()
 	defer store.close()
-	head := plumbing.NewHash(hash)
 	if err := check(store, head, map[Hash]bool{}); err != nil {
 		return fmt.Errorf("its head, commit %s, cannot be read: %w", head, err)
 	}
@@ -130,7 +129,7 @@ func (r *Repo) create() error {
 	if err := writeFile(filepath.Join(fresh, "HEAD"), []byte("ref: "+headRef+"\n")); err != nil {
 		return err
 	}
-	r.setHead(plumbing.ZeroHash)
+	r.setHead(Hash{})
 	return r.exchange(fresh)
 }
 
@@ -190,7 +189,7 @@ func (r *Repo) follow() error {
 	if err := os.Remove(filepath.Join(r.dir, headRef)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	r.setHead(plumbing.ZeroHash)
+	r.setHead(Hash{})
 	return writeFile(name, text)
 }
 

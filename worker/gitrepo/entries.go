@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
@@ -23,7 +24,7 @@ func (r reader) Entries(hash Hash, paths []string) (map[string]string, error) {
 	}
 	identities := make(map[string]string, len(paths))
 	for _, p := range paths {
-		if identities[p], err = identity(store, c.TreeHash, path.Clean(p)); err != nil {
+		if identities[p], err = identity(store, Hash(c.TreeHash), path.Clean(p)); err != nil {
 			return nil, unreadable(hash, err)
 		}
 	}
@@ -46,7 +47,7 @@ func identity(store objectStore, root Hash, name string) (string, error) {
 		if e == nil || e.Mode != filemode.Symlink {
 			break
 		}
-		target, err := readLink(store, e.Hash)
+		target, err := readLink(store, Hash(e.Hash))
 		if err != nil {
 			return "", err
 		}
@@ -81,7 +82,7 @@ func findLink(store objectStore, root Hash, name string) (e *object.TreeEntry, a
 const maxLinkLength = 4096
 
 func readLink(store objectStore, hash Hash) (string, error) {
-	blob, err := object.GetBlob(store, hash)
+	blob, err := object.GetBlob(store, plumbing.Hash(hash))
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +98,7 @@ func readLink(store objectStore, hash Hash) (string, error) {
 // find returns the entry at a clean path below a tree, or nil. It does not use
 // go-git's FindEntry, which does not find names that are unsafe on Windows.
 func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) {
-	at := &object.TreeEntry{Mode: filemode.Dir, Hash: root}
+	at := &object.TreeEntry{Mode: filemode.Dir, Hash: plumbing.Hash(root)}
 	if name == "." {
 		return at, nil
 	}
@@ -106,7 +107,7 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 		if err != nil || !isDir {
 			return nil, err
 		}
-		listing, err := object.GetTree(store, hash)
+		listing, err := object.GetTree(store, plumbing.Hash(hash))
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +136,7 @@ func (r reader) Occupant(hash Hash, name string) (occupant string, isDir bool, e
 		if !whole && name[i] != '/' {
 			continue
 		}
-		e, err := find(store, c.TreeHash, name[:i])
+		e, err := find(store, Hash(c.TreeHash), name[:i])
 		if err != nil {
 			return "", false, unreadable(hash, err)
 		}

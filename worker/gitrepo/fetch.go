@@ -155,7 +155,7 @@ func check(store objectStore, commit Hash, seen map[Hash]bool) error {
 		if t != plumbing.BlobObject {
 			return nil
 		}
-		_, err := store.EncodedObjectSize(h)
+		_, err := store.EncodedObjectSize(plumbing.Hash(h))
 		return err
 	})
 }

@@ -17,7 +17,7 @@ func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := find(store, c.TreeHash, path.Clean(name))
+	e, err := find(store, Hash(c.TreeHash), path.Clean(name))
 	switch {
 	case err != nil:
 		return nil, unreadable(hash, err)
@@ -33,7 +33,7 @@ func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	if size > max {
 		return nil, problem(ErrTooLarge, "%q of commit %s is larger than %d KiB", name, hash, max>>10)
 	}
-	content, err := readBlob(store, e.Hash)
+	content, err := readBlob(store, Hash(e.Hash))
 	if err != nil {
 		return nil, unreadable(hash, err)
 	}
@@ -49,7 +49,7 @@ func (r reader) Names(hash Hash, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := find(store, c.TreeHash, path.Clean(dir))
+	e, err := find(store, Hash(c.TreeHash), path.Clean(dir))
 	if err != nil {
 		return nil, unreadable(hash, err)
 	}

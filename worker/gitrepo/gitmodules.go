@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 
 	"pgo/internal/gitserver"
@@ -57,7 +58,7 @@ func readModules(store objectStore, file entry) (urls map[string]string, why str
 	if file.mode != filemode.Regular && file.mode != filemode.Executable {
 		return nil, "is in a .gitmodules that is no regular file", nil
 	}
-	size, err := store.EncodedObjectSize(file.hash)
+	size, err := store.EncodedObjectSize(plumbing.Hash(file.hash))
 	if err != nil {
 		return nil, "", err
 	}

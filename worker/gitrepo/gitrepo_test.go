@@ -55,11 +55,11 @@ func (s *setup) commit(files ...string) Hash {
 	for i := 0; i < len(files); i += 2 {
 		s.remote.Write(files[i], files[i+1])
 	}
-	return plumbing.NewHash(s.remote.Commit("a commit"))
+	return hashOf(s.remote.Commit("a commit"))
 }
 
 // tip returns the remote's head.
-func (s *setup) tip() Hash { return plumbing.NewHash(s.remote.Git("rev-parse", "HEAD")) }
+func (s *setup) tip() Hash { return hashOf(s.remote.Git("rev-parse", "HEAD")) }
 
 // sync looks and fetches, and returns the head.
 func (s *setup) sync() Hash {
@@ -115,3 +115,5 @@ func soon(t testing.TB) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func hashOf(text string) Hash { return Hash(plumbing.NewHash(text)) }

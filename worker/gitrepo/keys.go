@@ -34,7 +34,7 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := find(store, c.TreeHash, "ssh")
+	dir, err := find(store, Hash(c.TreeHash), "ssh")
 	if err != nil {
 		return nil, nil, unreadable(hash, err)
 	}
@@ -67,7 +67,7 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 			found.ignore("%q is larger than 64 KiB", file)
 			continue
 		}
-		content, err := readBlob(store, e.Hash)
+		content, err := readBlob(store, Hash(e.Hash))
 		if err != nil {
 			return nil, nil, unreadable(hash, err)
 		}

@@ -29,7 +29,7 @@ func (l localRemote) heads(context.Context, string) (map[string]Hash, error) {
 	heads := map[string]Hash{}
 	return heads, refs.ForEach(func(ref *plumbing.Reference) error {
 		if branch, ok := strings.CutPrefix(ref.Name().String(), branchPrefix); ok {
-			heads[branch] = ref.Hash()
+			heads[branch] = Hash(ref.Hash())
 		}
 		return nil
 	})
@@ -50,7 +50,7 @@ func (l localRemote) pack(ctx context.Context, alive func(), q query) (io.ReadCl
 	go func() {
 		defer stop()
 		defer store.close()
-		_, err := packfile.NewEncoder(in, store, false).Encode(missing, 0)
+		_, err := packfile.NewEncoder(in, store, false).Encode(plain(missing), 0)
 		in.CloseWithError(err)
 	}()
 	return readCloser{watched{out, alive}, out}, nil

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
@@ -168,7 +169,7 @@ const (
 )
 
 func (s *search) isPointer(hash Hash) (bool, error) {
-	size, err := s.store.EncodedObjectSize(hash)
+	size, err := s.store.EncodedObjectSize(plumbing.Hash(hash))
 	if err != nil || size < minPointer || size > maxPointer {
 		return false, err
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/go-git/go-git/v5/plumbing"
 )
 
 const pointer = "version https://git-lfs.github.com/spec/v1\n" +
@@ -59,7 +57,7 @@ func TestMissingInWhatIsUsed(t *testing.T) {
 	lib, _ := s.module("lib", "in/pointer", pointer, "text", "text")
 	addModule(lib, "nested", "../gone", someHash)
 	commit := lib.Commit("nested")
-	addModule(s.remote, "lib", "../lib", plumbing.NewHash(commit))
+	addModule(s.remote, "lib", "../lib", hashOf(commit))
 	for link, target := range map[string]string{
 		"link": "data", "data/up": "../lib/in", "chain": "link/up", "loop": "loop", "out": "../lib", "away": "/lib", "module": "lib/nested",
 		"dangling": "nothing",

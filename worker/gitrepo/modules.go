@@ -23,7 +23,7 @@ func (m modules) commits() []Hash {
 	for c := range m {
 		commits = append(commits, c)
 	}
-	plumbing.HashesSort(commits)
+	sortHashes(commits)
 	return commits
 }
 
@@ -93,8 +93,8 @@ func (r *refs) loadModules() error {
 		}
 		for _, ref := range refs {
 			commit := plumbing.NewHash(ref.Name())
-			if plumbing.IsHash(ref.Name()) && r.complete(commit) {
-				m[commit] = place.Name()
+			if plumbing.IsHash(ref.Name()) && r.complete(Hash(commit)) {
+				m[Hash(commit)] = place.Name()
 			} else if err := os.RemoveAll(filepath.Join(top, place.Name(), ref.Name())); err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ func (r *refs) forgetModules(objects []Hash) ([]Hash, error) {
 	r.setModules(m)
 	top := filepath.Join(r.dir, moduleRefs)
 	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || m.have(plumbing.NewHash(d.Name())) {
+		if err != nil || d.IsDir() || m.have(Hash(plumbing.NewHash(d.Name()))) {
 			return err
 		}
 		return errors.Join(os.Remove(name), ignore(os.Remove(filepath.Dir(name)), syscall.ENOTEMPTY))

@@ -81,11 +81,12 @@ func readObjects(pack io.ReadSeeker) (checksum Hash, index *idxfile.MemoryIndex,
 	if err != nil {
 		return Hash{}, nil, err
 	}
-	if checksum, err = parser.Parse(); err != nil {
+	sum, err := parser.Parse()
+	if err != nil {
 		return Hash{}, nil, err
 	}
 	index, err = writer.Index()
-	return checksum, index, err
+	return Hash(sum), index, err
 }
 
 func (r *objects) addPack(name string, checksum Hash, index *idxfile.MemoryIndex) error {

@@ -37,9 +37,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Hash names a commit or another object of git.
-type Hash = plumbing.Hash
-
 // Info is what a person wants to know of a commit. Its texts are one line each,
 // printable and short.
 type Info struct {
@@ -213,9 +210,9 @@ func (r *refs) wanted() ([]Hash, error) {
 	}
 	for _, ref := range refs {
 		if plumbing.IsHash(ref.Name()) {
-			commits = append(commits, plumbing.NewHash(ref.Name()))
+			commits = append(commits, Hash(plumbing.NewHash(ref.Name())))
 		}
 	}
-	plumbing.HashesSort(commits)
+	sortHashes(commits)
 	return slices.Compact(commits), nil
 }

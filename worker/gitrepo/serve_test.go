@@ -14,12 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/internal/gittest"
 )
 
-var someHash = plumbing.NewHash("1234567890123456789012345678901234567890")
+var someHash = hashOf("1234567890123456789012345678901234567890")
 
 // ways are all the ways to reach the remote repository of a setup.
 var ways = map[string]func(testing.TB, *setup) (Remote, []Option){

@@ -263,7 +263,7 @@ func (s *setup) object(kind plumbing.ObjectType, content string) Hash {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return hash
+	return Hash(hash)
 }
 
 // tree stores a tree with entries as "mode name", each with the hash after it.

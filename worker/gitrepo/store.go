@@ -73,7 +73,7 @@ func (s objectStore) close() {
 
 // commit reads a commit object.
 func commit(store objectStore, hash Hash) (*object.Commit, error) {
-	c, err := object.GetCommit(store, hash)
+	c, err := object.GetCommit(store, plumbing.Hash(hash))
 	if err == plumbing.ErrObjectNotFound {
 		return nil, problem(ErrNoCommit, "commit %s is not here", hash)
 	}

@@ -76,7 +76,7 @@ func (r *failures) failure(commit Hash) failure {
 }
 
 // allOthers stands for the submodules that were not come to.
-var allOthers = plumbing.ZeroHash
+var allOthers Hash
 
 // moduleFetch is one FetchSubmodules.
 type moduleFetch struct {
@@ -97,7 +97,7 @@ func (f *moduleFetch) all(commit Hash, from *address, dir string, depth int) err
 	}
 	for _, l := range links {
 		if f.count++; f.count > maxModules {
-			f.note(path.Join(dir, l.path), allOthers, failure{
+			f.note(path.Join(dir, l.path), Hash(allOthers), failure{
 				why: fmt.Sprintf("comes after %d others, and pgo fetches no more; use fewer", maxModules), verdict: true})
 			return nil
 		}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/internal/gittest"
 )
 
@@ -197,8 +195,8 @@ func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	addModule(far, "beside", "../beside", beside)
 	addModule(far, "back", own+"/back", back)
 	addModule(far, "third", third+"/leaf", leaf)
-	addModule(s.remote, "near", "../near", plumbing.NewHash(near.Commit("nested")))
-	addModule(s.remote, "far", listed+"/far", plumbing.NewHash(far.Commit("nested")))
+	addModule(s.remote, "near", "../near", hashOf(near.Commit("nested")))
+	addModule(s.remote, "far", listed+"/far", hashOf(far.Commit("nested")))
 	s.commit()
 	remote := Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app", Submodules: []string{listed}}
 	s.open(remote)
@@ -356,7 +354,7 @@ func TestSubmodulesHaveLimits(t *testing.T) {
 	for depth := range maxModuleDepth + 2 {
 		repo, _ := s.module(fmt.Sprint(depth+1), "file", "")
 		addModule(repo, "m", fmt.Sprint("../", depth), commit)
-		commit = plumbing.NewHash(repo.Commit("nested"))
+		commit = hashOf(repo.Commit("nested"))
 	}
 	addModule(s.remote, "deep", fmt.Sprint("../", maxModuleDepth+2), commit)
 	s.commit()

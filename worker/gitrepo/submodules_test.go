@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-git/go-git/v5/plumbing"
-
 	"pgo/internal/gittest"
 )
 
@@ -21,7 +19,7 @@ func (s *setup) module(name string, files ...string) (*gittest.Repo, Hash) {
 		repo.Write(files[i], files[i+1])
 		repo.Commit("a commit")
 	}
-	return repo, plumbing.NewHash(repo.Git("rev-parse", "HEAD"))
+	return repo, hashOf(repo.Git("rev-parse", "HEAD"))
 }
 
 // addModule has a repository have a commit of another one as a submodule, with
@@ -64,9 +62,9 @@ func TestSubmodulesOverEveryWay(t *testing.T) {
 			s := newSetup(t)
 			lib, first := s.module("lib", "conf/lib.conf", "1")
 			lib.Write("conf/lib.conf", "2")
-			second := plumbing.NewHash(lib.Commit("another"))
+			second := hashOf(lib.Commit("another"))
 			lib.Write("newest", "")
-			third := plumbing.NewHash(lib.Commit("newest"))
+			third := hashOf(lib.Commit("newest"))
 			remote, opts := serve(t, s)
 			s.open(remote, opts...)
 
@@ -105,7 +103,7 @@ func TestSubmodulesArePartOfTheTree(t *testing.T) {
 	if err := os.Symlink("../../..", filepath.Join(lib.Dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	first := plumbing.NewHash(lib.Commit("nested"))
+	first := hashOf(lib.Commit("nested"))
 	addModule(c.remote, "lib", "../lib", first)
 	head := c.commit("compose.yaml", "services: {}")
 	c.syncModules()
@@ -133,9 +131,9 @@ func TestSubmodulesArePartOfTheTree(t *testing.T) {
 	c.put("lib/b", "edited by hand")
 	c.put("lib/data/mine", "mine")
 	inner.Write("deep", "2")
-	addModule(lib, "in ner", "../inner", plumbing.NewHash(inner.Commit("2")))
+	addModule(lib, "in ner", "../inner", hashOf(inner.Commit("2")))
 	lib.Write("a", "2")
-	addModule(c.remote, "lib", "../lib", plumbing.NewHash(lib.Commit("2")))
+	addModule(c.remote, "lib", "../lib", hashOf(lib.Commit("2")))
 	head = c.commit()
 	c.syncModules()
 	c.mustSwitch(head)
@@ -282,7 +280,7 @@ func TestSubmodulesAreKept(t *testing.T) {
 	s.keep(kept)
 	lib.Git("rm", "--quiet", "large")
 	lib.Write("small", "1")
-	addModule(s.remote, "lib", "../lib", plumbing.NewHash(lib.Commit("small")))
+	addModule(s.remote, "lib", "../lib", hashOf(lib.Commit("small")))
 	s.commit()
 	head := s.syncModules()
 
@@ -311,7 +309,7 @@ func TestDamagedSubmodule(t *testing.T) {
 	s.commit()
 	s.syncModules()
 	lib.Write("file", "2")
-	addModule(s.remote, "lib", "../lib", plumbing.NewHash(lib.Commit("2")))
+	addModule(s.remote, "lib", "../lib", hashOf(lib.Commit("2")))
 	s.commit()
 	head := s.syncModules() // in loose objects, where the first came as a pack
 	blob := lib.Git("rev-parse", "HEAD:file")

@@ -56,12 +56,12 @@ func readTree(store objectStore, hash Hash) (tree, error) {
 		return nil, err
 	}
 	t := tree{}
-	return t, t.add(store, hash, "", c.TreeHash)
+	return t, t.add(store, hash, "", Hash(c.TreeHash))
 }
 
 // add adds what the tree object with that hash holds, as the directory dir.
 func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
-	listing, err := object.GetTree(store, hash)
+	listing, err := object.GetTree(store, plumbing.Hash(hash))
 	if err != nil {
 		return unreadable(commit, err)
 	}
@@ -75,10 +75,10 @@ func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
 			return unreadable(commit, err)
 		}
 		if !isDir {
-			t[name] = entry{e.Mode, e.Hash}
+			t[name] = entry{e.Mode, Hash(e.Hash)}
 			continue
 		}
-		t[name] = entry{filemode.Dir, e.Hash}
+		t[name] = entry{filemode.Dir, Hash(e.Hash)}
 		if err := t.add(store, commit, name, below); err != nil {
 			return err
 		}
@@ -91,13 +91,13 @@ func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
 func (s objectStore) directory(e object.TreeEntry) (hash Hash, is bool, err error) {
 	switch {
 	case e.Mode == filemode.Dir:
-		return e.Hash, true, nil
-	case e.Mode == filemode.Submodule && s.modules.have(e.Hash):
+		return Hash(e.Hash), true, nil
+	case e.Mode == filemode.Submodule && s.modules.have(Hash(e.Hash)):
 		c, err := object.GetCommit(s, e.Hash)
 		if err != nil {
 			return Hash{}, false, err
 		}
-		return c.TreeHash, true, nil
+		return Hash(c.TreeHash), true, nil
 	}
 	return Hash{}, false, nil
 }
@@ -140,14 +140,14 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 	for len(commits)+len(trees) > 0 {
 		if len(trees) == 0 {
 			h := pop(&commits)
-			c, err := object.GetCommit(store, h)
+			c, err := object.GetCommit(store, plumbing.Hash(h))
 			if err != nil {
 				return err
 			}
 			if err := once(h, plumbing.CommitObject); err != nil {
 				return err
 			}
-			trees = append(trees, c.TreeHash)
+			trees = append(trees, Hash(c.TreeHash))
 		}
 		h := pop(&trees)
 		if seen[h] {
@@ -156,20 +156,20 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 		if err := once(h, plumbing.TreeObject); err != nil {
 			return err
 		}
-		listing, err := object.GetTree(store, h)
+		listing, err := object.GetTree(store, plumbing.Hash(h))
 		if err != nil {
 			return err
 		}
 		for _, e := range listing.Entries {
 			switch {
 			case e.Mode == filemode.Dir:
-				trees = append(trees, e.Hash)
+				trees = append(trees, Hash(e.Hash))
 			case e.Mode != filemode.Submodule:
-				if err := once(e.Hash, plumbing.BlobObject); err != nil {
+				if err := once(Hash(e.Hash), plumbing.BlobObject); err != nil {
 					return err
 				}
-			case store.modules.have(e.Hash) && !seen[e.Hash]:
-				commits = append(commits, e.Hash)
+			case store.modules.have(Hash(e.Hash)) && !seen[Hash(e.Hash)]:
+				commits = append(commits, Hash(e.Hash))
 			}
 		}
 	}
@@ -184,7 +184,7 @@ func pop(list *[]Hash) Hash {
 
 // readBlob returns the content of a file that is known to be small.
 func readBlob(store objectStore, hash Hash) ([]byte, error) {
-	blob, err := object.GetBlob(store, hash)
+	blob, err := object.GetBlob(store, plumbing.Hash(hash))
 	if err != nil {
 		return nil, err
 	}

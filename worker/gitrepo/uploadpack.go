@@ -98,7 +98,7 @@ func branches(advert *packp.AdvRefs) map[string]Hash {
 	heads := map[string]Hash{}
 	for name, hash := range advert.References {
 		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
-			heads[branch] = hash
+			heads[branch] = Hash(hash)
 		}
 	}
 	return heads
@@ -115,7 +115,7 @@ func packRequest(advert *packp.AdvRefs, q query) ([]byte, error) {
 	able := advert.Capabilities.Supports
 	offered := false
 	for _, hash := range advert.References {
-		offered = offered || hash == q.want
+		offered = offered || Hash(hash) == q.want
 	}
 	if !offered && !able(capability.AllowTipSHA1InWant) && !able(capability.AllowReachableSHA1InWant) {
 		return nil, problem(ErrMoved, "the branch moved meanwhile; try again")
@@ -195,7 +195,7 @@ func readList(r io.Reader) (map[string]Hash, error) {
 			return nil, problem(nil, "its answer is not git's protocol, or its object format is not sha1")
 		}
 		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
-			heads[branch] = plumbing.NewHash(hash)
+			heads[branch] = Hash(plumbing.NewHash(hash))
 		}
 	}
 	if err := s.Err(); err != nil {

@@ -2,21 +2,32 @@ package deploy
 
 import (
 	"context"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/policy"
 	"pgo/worker/compose"
 )
 
+// starter makes containers, and nothing else does.
+type starter struct {
+	name   string
+	engine *compose.Engine
+	store  *store
+	board  *board
+	around *neighbourhood
+	files  *workspace
+	redact func(string) string
+	log    hclog.Logger
+}
+
 // start makes and starts these compose services as they are in the checkout, with the
 // images that they are to have; nil: all of them.
-//
-// Nothing else makes containers. Everything is made first, and what the engine says of
+// Everything is made first, and what the engine says of
 // it is held against what was checked, before anything of it runs.
-func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+func (s *starter) start(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	told := &toldOnce{}
 	if err := s.create(ctx, told.first(out), c, services, flags...); err != nil {
 		return err
@@ -25,7 +36,7 @@ func (s *Service) start(ctx context.Context, out compose.Output, c *candidate, s
 }
 
 // create makes the containers and holds them against the policy; none of them runs yet.
-func (s *Service) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if nothing(services) {
 		return nil
 	}
@@ -37,38 +48,38 @@ func (s *Service) create(ctx context.Context, out compose.Output, c *candidate, 
 	if err != nil {
 		return err
 	}
-	s.enter(StepCreate, c.commit)
+	s.board.enter(StepCreate, c.commit)
 	if err := s.upCreated(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
 		return err
 	}
-	s.enter(StepMade, c.commit)
+	s.board.enter(StepMade, c.commit)
 	return s.checkMade(ctx, c, model, services, before)
 }
 
 // startCreated starts what create made.
-func (s *Service) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string) error {
+func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string) error {
 	if nothing(services) {
 		return nil
 	}
-	s.enter(StepUp, c.commit)
+	s.board.enter(StepUp, c.commit)
 	return s.upCreated(ctx, out, services, "--detach", "--no-recreate")
 }
 
-func (s *Service) upCreated(ctx context.Context, out compose.Output, services []string, flags ...string) error {
+func (s *starter) upCreated(ctx context.Context, out compose.Output, services []string, flags ...string) error {
 	args := append([]string{"up", "--no-build", "--pull", "never"}, flags...)
 	if services != nil {
 		args = slices.Concat(args, []string{"--no-deps", "--"}, services)
 	}
-	return s.inCheckout(ctx, s.startModel(), out, args...)
+	return s.files.inCheckout(ctx, s.files.path(startModel), out, args...)
 }
 
 // nothing reports whether these are no compose services at all; nil means all of them.
 func nothing(services []string) bool { return services != nil && len(services) == 0 }
 
 // startable saves the model that compose starts, and returns it.
-func (s *Service) startable(ctx context.Context, c *candidate) (*compose.Model, error) {
+func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, error) {
 	model := c.resolved.Clone()
-	now, err := s.engine.ImageIDs(ctx, model.Images(s.cfg.Name))
+	now, err := s.engine.ImageIDs(ctx, model.Images(s.name))
 	if err != nil {
 		return nil, err
 	}
@@ -80,10 +91,10 @@ func (s *Service) startable(ctx context.Context, c *candidate) (*compose.Model, 
 	}
 	model.RunImages(moved)
 	for _, service := range model.Services() {
-		model.Label(service, compose.InputsLabel, s.inputs(model, service, c.record))
+		model.Label(service, compose.InputsLabel, s.files.inputs(model, service, c.record))
 	}
-	if err := replaceFile(s.cfg.Dir, filepath.Base(s.startModel()), model.Encode()); err != nil {
-		return nil, fmt.Errorf("cannot save the model: %w", err)
+	if err := s.files.save(startModel, model.Encode()); err != nil {
+		return nil, err
 	}
 	return model, nil
 }
@@ -91,18 +102,18 @@ func (s *Service) startable(ctx context.Context, c *candidate) (*compose.Model, 
 // checkSources holds the model against the policy once more, with the files
 // that the containers will mount: symlinks in there may have changed since. It
 // returns the volumes that there are.
-func (s *Service) checkSources(ctx context.Context, c *candidate) (map[string]compose.Volume, error) {
-	s.enter(StepSources, c.commit)
+func (s *starter) checkSources(ctx context.Context, c *candidate) (map[string]compose.Volume, error) {
+	s.board.enter(StepSources, c.commit)
 	volumes, err := s.engine.Volumes(ctx, c.resolved.VolumeNames())
 	if err != nil {
 		return nil, err
 	}
-	return volumes, s.refused(c, s.refusalsNow(c.resolved, volumes))
+	return volumes, refuse(s.redact, c, s.refusalsNow(c.resolved, volumes))
 }
 
 // refusalsNow is what the policy says of a model in the checkout with these volumes.
-func (s *Service) refusalsNow(model *compose.Model, volumes map[string]compose.Volume) []policy.Refusal {
-	return policy.CheckSources(s.limits(), model.WithVolumes(volumes).WithoutBuild().Document(), policy.Disk{})
+func (s *starter) refusalsNow(model *compose.Model, volumes map[string]compose.Volume) []policy.Refusal {
+	return policy.CheckSources(s.around.limits(), model.WithVolumes(volumes).WithoutBuild().Document(), policy.Disk{})
 }
 
 // checkMade holds what the engine has made of these compose services, nil for all,
@@ -110,7 +121,7 @@ func (s *Service) refusalsNow(model *compose.Model, volumes map[string]compose.V
 // has the volumes that there were already. A commit that gets this far with something
 // else than was checked is an attack, a setting of the engine's that is not known
 // here, or a fault of this check.
-func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
+func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
 	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
 		return err
@@ -120,7 +131,7 @@ func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 		return err
 	}
 	judge := func() []policy.Refusal {
-		return policy.CheckMade(s.limits(), model.Document(), made, c.record.Images)
+		return policy.CheckMade(s.around.limits(), model.Document(), made, c.record.Images)
 	}
 	refusals := judge()
 	if len(refusals) > 0 {
@@ -136,16 +147,16 @@ func (s *Service) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 	}
 	for _, r := range refusals {
 		s.log.Error("attack: the engine made something else than was checked; it is removed and not started",
-			"commit", short(c.commit), "refusal", s.project.Redact(r.String()))
+			"commit", c.commit.Short(), "refusal", s.redact(r.String()))
 	}
-	s.unmake(ctx, made, made.Strange(s.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.cfg.Name))
-	return &madeError{short(c.commit), s.refused(c, refusals)}
+	s.unmake(ctx, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
+	return &madeError{c.commit.Short(), refuse(s.redact, c, refusals)}
 }
 
 // madeOf is what the engine has made of these compose services. Containers of others
 // that never ran are not started now, and are of an earlier model perhaps.
-func (s *Service) madeOf(ctx context.Context, model *compose.Model, services []string) (policy.Made, error) {
-	made, err := s.engine.Made(ctx, s.cfg.Name)
+func (s *starter) madeOf(ctx context.Context, model *compose.Model, services []string) (policy.Made, error) {
+	made, err := s.engine.Made(ctx, s.name)
 	if services == nil || err != nil {
 		return policy.Made(made), err
 	}
@@ -174,7 +185,7 @@ func newVolumes(model *compose.Model, now, before map[string]compose.Volume, pro
 const unmakeTime = time.Minute
 
 // unmake removes what must not be started, also when whoever asked has left.
-func (s *Service) unmake(ctx context.Context, made policy.Made, networks, volumes []string) {
+func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volumes []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmakeTime)
 	defer cancel()
 	var containers []string
@@ -199,17 +210,17 @@ func (e *madeError) Error() string {
 
 func (e *madeError) Unwrap() error { return e.error }
 
-// deployedCandidate is what is deployed, to be started again.
-func (s *Service) deployedCandidate(model *compose.Model) *candidate {
-	deployed := s.snapshot().Deployed
-	return &candidate{commit: hashes([]string{deployed.Commit})[0], record: deployed, resolved: model}
+// deployed is what is deployed, to be started again.
+func (s *starter) deployed(model *compose.Model) *candidate {
+	deployed := s.store.snapshot().Deployed
+	return &candidate{commit: deployed.Commit, record: deployed, resolved: model}
 }
 
 // mayRestart tells whether containers may be started again: what they mount may lead
 // elsewhere by now, and one that a worker has made and not checked before it ended
 // would run for the first time.
-func (s *Service) mayRestart(ctx context.Context, model *compose.Model, services []string) error {
-	c := s.deployedCandidate(model)
+func (s *starter) mayRestart(ctx context.Context, model *compose.Model, services []string) error {
+	c := s.deployed(model)
 	before, err := s.checkSources(ctx, c)
 	if err != nil {
 		return err

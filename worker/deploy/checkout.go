@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
@@ -16,32 +18,60 @@ import (
 // then follows the paths that it mounts anew. So the checkout never moves under a
 // container for which they would lead elsewhere, whatever the reason for the move.
 
-// moveCheckout brings the checkout to the commit. Before it begins it records
+// checkout is the files that containers mount, and the commit that they are of.
+type checkout struct {
+	name   string
+	repo   *gitrepo.Repo
+	engine *compose.Engine
+	store  *store
+	around *neighbourhood
+	files  *workspace
+	log    hclog.Logger
+}
+
+// move brings the checkout to the commit. Before it begins it records
 // that files of both commits may be there, and ends the containers whose mounts would
 // lead elsewhere.
-func (s *Service) moveCheckout(ctx context.Context, to gitrepo.Hash) error {
-	led, err := s.existingMovedMounts(ctx, to)
+func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
+	led, err := t.existingMovedMounts(ctx, to)
 	if err != nil {
-		return &stepError{"bring the checkout to", short(to), err}
+		return &stepError{"bring the checkout to", to.Short(), err}
 	}
 	for _, m := range firstOfEach(led) {
-		s.log.Warn("ending a container before the checkout moves: its mount would lead elsewhere",
-			"container", m.Name, "mount", printable.Line(m.Target), "commit", short(to))
-		if err := s.engine.End(ctx, m.Container); err != nil {
-			return &stepError{"bring the checkout to", short(to), err}
+		t.log.Warn("ending a container before the checkout moves: its mount would lead elsewhere",
+			"container", m.Name, "mount", printable.Line(m.Target), "commit", to.Short())
+		if err := t.engine.End(ctx, m.Container); err != nil {
+			return &stepError{"bring the checkout to", to.Short(), err}
 		}
 	}
-	from := s.snapshot().Checkout
-	if len(from) > 0 && !slices.Contains(from, to.String()) {
-		from = append(slices.Clone(from), to.String())
-		if err := s.update(func(st *State) { st.Checkout = from }); err != nil {
+	from := t.store.snapshot().Checkout
+	if len(from) > 0 && !slices.Contains(from, to) {
+		from = append(slices.Clone(from), to)
+		if err := t.store.update(func(st *State) { st.Checkout = from }); err != nil {
 			return err
 		}
 	}
-	if err := s.repo.Switch(ctx, hashes(from), to, s.checkout()); err != nil {
-		return &stepError{"bring the checkout to", short(to), err}
+	if err := t.repo.Switch(ctx, from, to, t.files.checkout()); err != nil {
+		return &stepError{"bring the checkout to", to.Short(), err}
 	}
-	return s.update(func(st *State) { st.Checkout = []string{to.String()} })
+	return t.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
+}
+
+// keep has git hold on to what may still be needed: the commits in the
+// checkout, those that can be gone back to, the pinned one, and more.
+func (t *checkout) keep(more ...gitrepo.Hash) error {
+	state := t.store.snapshot()
+	commits := slices.Concat(state.Checkout, more)
+	if state.Pin != nil {
+		commits = append(commits, state.Pin.Commit)
+	}
+	if state.Switching != nil {
+		commits = append(commits, state.Switching.Commit)
+	}
+	for _, good := range t.store.history.kept() {
+		commits = append(commits, good.Commit, good.tree())
+	}
+	return t.repo.Keep(commits...)
 }
 
 // firstOfEach returns one mount of each container.
@@ -56,22 +86,22 @@ func firstOfEach(mounts []compose.Mount) []compose.Mount {
 }
 
 // forecast is what will be in the checkout once it is at the commit. Close it.
-func (s *Service) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
-	return s.repo.Forecast(hashes(s.snapshot().Checkout), to, s.checkout(), policy.Disk{})
+func (t *checkout) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
+	return t.repo.Forecast(t.store.snapshot().Checkout, to, t.files.checkout(), policy.Disk{})
 }
 
 // existingMovedMounts returns the mounts of existing containers that would lead elsewhere,
 // to something of another kind or to nothing, once the checkout is at the commit.
-func (s *Service) existingMovedMounts(ctx context.Context, to gitrepo.Hash) ([]compose.Mount, error) {
-	mounts, err := s.engine.Mounts(ctx, s.cfg.Name)
+func (t *checkout) existingMovedMounts(ctx context.Context, to gitrepo.Hash) ([]compose.Mount, error) {
+	mounts, err := t.engine.Mounts(ctx, t.name)
 	if err != nil || len(mounts) == 0 {
 		return nil, err
 	}
-	return s.movedMounts(mounts, to)
+	return t.movedMounts(mounts, to)
 }
 
-func (s *Service) movedMounts(mounts []compose.Mount, to gitrepo.Hash) ([]compose.Mount, error) {
-	then, err := s.forecast(to)
+func (t *checkout) movedMounts(mounts []compose.Mount, to gitrepo.Hash) ([]compose.Mount, error) {
+	then, err := t.forecast(to)
 	if err != nil {
 		return nil, err
 	}
@@ -88,25 +118,25 @@ func (s *Service) movedMounts(mounts []compose.Mount, to gitrepo.Hash) ([]compos
 
 // notInPlace returns why the candidate cannot replace what runs in place; "" if it
 // can. Otherwise all that runs has to be gone before.
-func (s *Service) notInPlace(ctx context.Context, c *candidate) (why string, err error) {
-	mounts, err := s.engine.Mounts(ctx, s.cfg.Name)
+func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, err error) {
+	mounts, err := t.engine.Mounts(ctx, t.name)
 	if err != nil || len(mounts) == 0 {
 		return "", err
 	}
-	led, err := s.movedMounts(mounts, c.commit)
+	led, err := t.movedMounts(mounts, c.commit)
 	if err != nil {
 		return "", err
 	}
 	// Else moveCheckout ends those containers alone.
 	if len(led) > 0 && c.resolved.SharesContainers() {
-		return led[0].Name + " mounts " + brief(s.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and others share what that container has", nil
+		return led[0].Name + " mounts " + brief(t.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and others share what that container has", nil
 	}
-	if s.swappable(c, mounts) {
+	if t.swappable(c, mounts) {
 		return "what runs can write to where the new containers mount from", nil
 	}
 	declared := map[string][]string{} // by image
 	for _, m := range mounts {
-		inherits, err := s.inherits(ctx, c, m, declared)
+		inherits, err := t.inherits(ctx, c, m, declared)
 		if err != nil {
 			return "", err
 		}
@@ -118,8 +148,8 @@ func (s *Service) notInPlace(ctx context.Context, c *candidate) (why string, err
 }
 
 // inRepository is a path in the checkout as the repository has it.
-func (s *Service) inRepository(path string) string {
-	if rel, err := filepath.Rel(s.checkout(), path); err == nil && filepath.IsLocal(rel) {
+func (t *checkout) inRepository(path string) string {
+	if rel, err := filepath.Rel(t.files.checkout(), path); err == nil && filepath.IsLocal(rel) {
 		return "./" + rel
 	}
 	return path
@@ -128,8 +158,8 @@ func (s *Service) inRepository(path string) string {
 // swappable tells whether containers that run could lead what the candidate mounts
 // elsewhere, while they are replaced in place: they would do it after the last look
 // at it.
-func (s *Service) swappable(c *candidate, mounts []compose.Mount) bool {
-	limits := s.limits()
+func (t *checkout) swappable(c *candidate, mounts []compose.Mount) bool {
+	limits := t.around.limits()
 	model := c.resolved.WithoutBuild().Document()
 	alone := policy.CheckSources(limits, model, policy.Disk{})
 	for _, m := range mounts {
@@ -144,7 +174,7 @@ func (s *Service) swappable(c *candidate, mounts []compose.Mount) bool {
 // that replaces it, although the new model does not ask for it. Where the new model or
 // its image wants a volume without a name, compose takes whatever is there, a bind
 // mount of the old model included. declared has what images want, as far as known.
-func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount, declared map[string][]string) (bool, error) {
+func (t *checkout) inherits(ctx context.Context, c *candidate, m compose.Mount, declared map[string][]string) (bool, error) {
 	kept, wanted := c.resolved.MountAt(m.Service, m.Target)
 	if kept || policy.Anonymous(m.Volume) {
 		return false, nil
@@ -157,7 +187,7 @@ func (s *Service) inherits(ctx context.Context, c *candidate, m compose.Mount, d
 		return false, nil // there is no such compose service any more
 	}
 	if _, known := declared[image]; !known {
-		paths, err := s.engine.DeclaredVolumes(ctx, image)
+		paths, err := t.engine.DeclaredVolumes(ctx, image)
 		if err != nil {
 			return false, err
 		}

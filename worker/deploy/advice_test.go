@@ -3,7 +3,6 @@ package deploy
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,14 +36,14 @@ func TestLostRoutes(t *testing.T) {
 		"db:80":       "db is on no network that a proxy can be on",
 		"the-db:80":   "db is on no network that a proxy can be on",
 	} {
-		s := &Service{cfg: Config{Name: "web", Routes: []Route{{URL: "web.example.org", Targets: []string{target}}}}}
+		s := &advice{name: "web", proxy: &proxy{}, routes: []Route{{URL: "web.example.org", Targets: []string{target}}}}
 		got := s.lostRoutes(model)
 		if (want == "") != (len(got) == 0) || want != "" && !strings.Contains(got[0], want) {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
 	}
 	// A proxy reaches what is beside it.
-	s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{}, Routes: []Route{{URL: "web.example.org", Targets: []string{"db:80"}}}}}
+	s := &advice{name: "web", proxy: &proxy{entry: &Proxy{}}, routes: []Route{{URL: "web.example.org", Targets: []string{"db:80"}}}}
 	if got := s.lostRoutes(model); got != nil {
 		t.Errorf("a proxy's own: %q", got)
 	}
@@ -60,7 +59,7 @@ func TestIdleAllow(t *testing.T) {
 		Remote:  gitrepo.Remote{URL: "file:///nonexistent/unit.git"},
 		Limits:  policy.Limits{Allow: []string{"privileged", "network_mod:host", "hidden-word"}},
 		Project: compose.Project{Env: []string{"SECRET=hidden-word"}},
-	}, hclog.New(&hclog.LoggerOptions{Output: &log}), func() {})
+	}, NewQueue(), hclog.New(&hclog.LoggerOptions{Output: &log}), func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +84,7 @@ func TestUnseenSnippet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{Import: "caddy/import"}}, project: &compose.Project{Checkout: filepath.Clean("/checkout")}}
+		s := &advice{proxy: &proxy{entry: &Proxy{Import: "caddy/import"}}, store: &store{}, files: &workspace{project: &compose.Project{Checkout: "/checkout"}}}
 		got := s.unseenSnippet(model)
 		if (test.want == "") != (len(got) == 0) || test.want != "" && !strings.Contains(got[0], test.want) {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
@@ -103,7 +102,7 @@ func TestDeafProxy(t *testing.T) {
 		"frontend": "[]",
 		"fronted":  "[reload: no such service: fronted (did you mean frontend?); there are db, frontend]",
 	} {
-		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{Service: service}}}
+		s := &advice{proxy: &proxy{entry: &Proxy{Service: service}}}
 		if got := fmt.Sprint(s.deafProxy(model)); got != want {
 			t.Errorf("%q: %s, want %s", service, got, want)
 		}
@@ -129,12 +128,12 @@ func TestClosedPorts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Service{cfg: Config{Name: "web", Proxy: &Proxy{}}}
-		s.Adjust(Neighbours{Ports: map[string]uint32{"http://x.example.org:8080": 8080}})
+		s := &advice{proxy: &proxy{entry: &Proxy{}}, around: &neighbourhood{}}
+		s.around.adjust(Neighbours{Ports: map[string]uint32{"http://x.example.org:8080": 8080}})
 		if got := strings.Join(s.closedPorts(model), "; "); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
-		s.cfg.Proxy = nil
+		s.proxy.entry = nil
 		if got := s.closedPorts(model); got != nil {
 			t.Errorf("%s, and no proxy: %q", name, got)
 		}
@@ -146,13 +145,13 @@ func TestClosedPorts(t *testing.T) {
 func TestJudgeAgain(t *testing.T) {
 	s := open(t, t.TempDir())
 	var log strings.Builder
-	s.log = hclog.New(&hclog.LoggerOptions{Output: &log})
-	s.cfg.Proxy = &Proxy{Import: "caddy/import"}
+	s.work.advice.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	s.proxy.entry = &Proxy{Import: "caddy/import"}
 	model := `{"name": "unit", "services": {"caddy": {"image": "a", "ports": [{"target": 80, "published": "80"}]}}}`
-	if err := os.WriteFile(s.deployedModel(), []byte(model), 0o600); err != nil {
+	if err := os.WriteFile(s.files.path(deployedModel), []byte(model), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.update(func(st *State) { st.Checkout = []string{strings.Repeat("0", 40)} }); err != nil {
+	if err := s.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{named("a")} }); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {
@@ -165,7 +164,7 @@ func TestJudgeAgain(t *testing.T) {
 		{nil, 1, 2},
 	} {
 		s.Adjust(Neighbours{Ports: step.ports})
-		s.SyncProxy(t.Context())
+		turn(s).SyncProxy(t.Context())
 		if got := s.Status().Warnings; len(got) != step.has {
 			t.Errorf("with the ports %v the warnings are %q", step.ports, got)
 		}
@@ -185,7 +184,7 @@ func TestThereAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Service{cfg: Config{Routes: []Route{{URL: "x.example.org", Targets: []string{"other:80"}}}}}
+	s := &advice{proxy: &proxy{}, routes: []Route{{URL: "x.example.org", Targets: []string{"other:80"}}}}
 	if got, want := strings.Join(s.lostRoutes(model), ""), "no compose service is called other; there is only b"; !strings.HasSuffix(got, want) {
 		t.Errorf("%q, want %s", got, want)
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/policy"
 	"pgo/internal/printable"
@@ -59,32 +60,45 @@ func (c *candidate) reason() string {
 	return text
 }
 
-// short is a commit as people write it.
-func short(commit gitrepo.Hash) string { return commit.String()[:7] }
+// prover finds out what a commit is and whether it may run, in the stage alone.
+type prover struct {
+	name   string
+	repo   *gitrepo.Repo
+	engine *compose.Engine
+	store  *store
+	board  *board
+	around *neighbourhood
+	files  *workspace
+	tree   *checkout
+	proxy  *proxy
+	log    hclog.Logger
+
+	versionsFine bool // compose and engine are new enough
+}
 
 // stageAndResolve lays out the commit's tree beside the checkout and has
 // compose read it there.
-func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
-	if err := s.checkVersions(ctx); err != nil {
+func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
+	if err := p.checkVersions(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.stageCommit(ctx, commit); err != nil {
+	if err := p.stageCommit(ctx, commit); err != nil {
 		return nil, err
 	}
-	s.enter(StepResolve, commit)
-	all := s.resolveAll(ctx)
-	model, err := s.project.Resolve(ctx, s.stage(), s.cfg.Compose)
+	p.board.enter(StepResolve, commit)
+	all := p.resolveAll(ctx)
+	model, err := p.files.project.Resolve(ctx, p.files.stage(), p.files.compose)
 	if err != nil {
 		_, _ = all() // it reads the stage
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
 			// Compose only says that there is no such file, or no YAML in it.
-			err = errors.Join(err, s.provided(ctx, commit, []string{"."}))
+			err = errors.Join(err, p.provided(ctx, commit, []string{"."}))
 		}
-		return nil, &stepError{"deploy", short(commit), err}
+		return nil, &stepError{"deploy", commit.Short(), err}
 	}
 	model.Activate()
-	c, err := s.candidate(ctx, commit, model, r)
+	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
 		_, _ = all()
 		return nil, err
@@ -95,13 +109,13 @@ func (s *Service) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *R
 
 // resolveAll resolves the compose file with all of its profiles, at the same time
 // as others do something else. The result waits for it.
-func (s *Service) resolveAll(ctx context.Context) func() (*compose.Model, error) {
+func (p *prover) resolveAll(ctx context.Context) func() (*compose.Model, error) {
 	var model *compose.Model
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		model, err = s.project.ResolveAll(ctx, s.stage(), s.cfg.Compose)
+		model, err = p.files.project.ResolveAll(ctx, p.files.stage(), p.files.compose)
 	}()
 	return func() (*compose.Model, error) {
 		<-done
@@ -109,46 +123,46 @@ func (s *Service) resolveAll(ctx context.Context) func() (*compose.Model, error)
 	}
 }
 
-func (s *Service) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
-	s.enter(StepStage, commit)
-	if err := s.repo.FetchSubmodules(ctx, commit); errors.Is(err, gitrepo.ErrDamaged) || ctx.Err() != nil {
-		return &stepError{"stage", short(commit), err}
+func (p *prover) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
+	p.board.enter(StepStage, commit)
+	if err := p.repo.FetchSubmodules(ctx, commit); errors.Is(err, gitrepo.ErrDamaged) || ctx.Err() != nil {
+		return &stepError{"stage", commit.Short(), err}
 	} else if err != nil {
-		s.log.Warn("a submodule is missing", "commit", short(commit), "error", err) // it may not be needed
+		p.log.Warn("a submodule is missing", "commit", commit.Short(), "error", err) // it may not be needed
 	}
-	if err := s.repo.Stage(ctx, commit, s.stage()); err != nil {
+	if err := p.repo.Stage(ctx, commit, p.files.stage()); err != nil {
 		if errors.Is(err, gitrepo.ErrBadCommit) {
 			err = verdict{err}
 		}
-		return &stepError{"stage", short(commit), err}
+		return &stepError{"stage", commit.Short(), err}
 	}
 	return nil
 }
 
 // candidate is a model of a commit, its paths in the stage.
-func (s *Service) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
-	if err := s.placeForSnippet(commit); err != nil {
-		return nil, &stepError{"deploy", short(commit), verdict{err}}
+func (p *prover) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
+	if err := p.proxy.placeIn(commit); err != nil {
+		return nil, &stepError{"deploy", commit.Short(), verdict{err}}
 	}
-	c := &candidate{commit: commit, record: r, resolved: model, images: model.Images(s.cfg.Name), built: model.Built()}
-	mounted, contexts := model.Uses(s.stage(), compose.Mounted), model.Uses(s.stage(), compose.Context)
-	if err := s.provided(ctx, commit, slices.Concat(mounted, contexts)); err != nil {
-		return nil, &stepError{"deploy", short(commit), err}
+	c := &candidate{commit: commit, record: r, resolved: model, images: model.Images(p.name), built: model.Built()}
+	mounted, contexts := model.Uses(p.files.stage(), compose.Mounted), model.Uses(p.files.stage(), compose.Context)
+	if err := p.provided(ctx, commit, slices.Concat(mounted, contexts)); err != nil {
+		return nil, &stepError{"deploy", commit.Short(), err}
 	}
 	var err error
-	if r.Inputs, err = s.repo.Entries(commit, mounted); err == nil {
-		r.Contexts, err = s.repo.Entries(commit, contexts)
+	if r.Inputs, err = p.repo.Entries(commit, mounted); err == nil {
+		r.Contexts, err = p.repo.Entries(commit, contexts)
 	}
 	if err != nil {
-		return nil, &stepError{"compare", short(commit), err}
+		return nil, &stepError{"compare", commit.Short(), err}
 	}
 	return c, nil
 }
 
 // provided returns an error if the commit has only a reference in the place of a
 // file that is used: a submodule that cannot be had, a pointer of Git LFS.
-func (s *Service) provided(ctx context.Context, commit gitrepo.Hash, paths []string) error {
-	missing, err := s.repo.Missing(ctx, commit, paths)
+func (p *prover) provided(ctx context.Context, commit gitrepo.Hash, paths []string) error {
+	missing, err := p.repo.Missing(ctx, commit, paths)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -185,43 +199,43 @@ func (e *incompleteError) Details() []string {
 // settle saves the candidate's model, which has passed the policy, for compose
 // to pull and build from the stage, and moves its paths to where containers
 // will have them.
-func (s *Service) settle(c *candidate) error {
-	if err := replaceFile(s.cfg.Dir, filepath.Base(s.stagedModel()), c.resolved.Encode()); err != nil {
-		return fmt.Errorf("cannot save the model: %w", err)
+func (p *prover) settle(c *candidate) error {
+	if err := p.files.save(stagedModel, c.resolved.Encode()); err != nil {
+		return err
 	}
-	c.resolved.Reroot(s.stage(), s.checkout())
+	c.resolved.Reroot(p.files.stage(), p.files.checkout())
 	c.model = c.resolved.Encode()
 	return nil
 }
 
 // checkVersions asks compose and the engine once in a worker's life whether they
 // are new enough.
-func (s *Service) checkVersions(ctx context.Context) error {
-	if s.versionsFine {
+func (p *prover) checkVersions(ctx context.Context) error {
+	if p.versionsFine {
 		return nil
 	}
-	if err := s.project.CheckVersion(ctx); err != nil {
+	if err := p.files.project.CheckVersion(ctx); err != nil {
 		return err
 	}
-	if err := s.engine.CheckVersion(ctx); err != nil {
+	if err := p.engine.CheckVersion(ctx); err != nil {
 		return err
 	}
-	s.versionsFine = true
+	p.versionsFine = true
 	return nil
 }
 
 // check holds the model against the policy, and also what the file would be
 // with all of its profiles: nobody has to wonder what one of them would bring.
-func (s *Service) check(ctx context.Context, c *candidate) error {
-	s.enter(StepCheck, c.commit)
-	limits := s.limits()
-	judged, err := s.asMade(ctx, c.resolved)
+func (p *prover) check(ctx context.Context, c *candidate) error {
+	p.board.enter(StepCheck, c.commit)
+	limits := p.around.limits()
+	judged, err := p.asMade(ctx, c.resolved)
 	if err != nil {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
-	then, err := s.forecast(c.commit)
+	then, err := p.tree.forecast(c.commit)
 	if err != nil {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
 	defer then.Close()
 	refusals := policy.Check(limits, judged.Document(), then)
@@ -236,38 +250,39 @@ func (s *Service) check(ctx context.Context, c *candidate) error {
 			}
 		}
 	} else if !errors.Is(err, compose.ErrNoModel) {
-		return &stepError{"check", short(c.commit), err}
+		return &stepError{"check", c.commit.Short(), err}
 	}
-	return s.refused(c, refusals)
+	return refuse(p.files.project.Redact, c, refusals)
 }
 
 // asMade is a model with its volumes as the engine has made them: an earlier commit
 // may have said something else of them, and that is what is mounted.
-func (s *Service) asMade(ctx context.Context, model *compose.Model) (*compose.Model, error) {
-	made, err := s.engine.Volumes(ctx, model.VolumeNames())
+func (p *prover) asMade(ctx context.Context, model *compose.Model) (*compose.Model, error) {
+	made, err := p.engine.Volumes(ctx, model.VolumeNames())
 	if err != nil {
 		return nil, err
 	}
 	return model.WithVolumes(made), nil
 }
 
-func (s *Service) refused(c *candidate, refusals []policy.Refusal) error {
+// refuse returns the verdict on a candidate with these refusals; nil without any.
+func refuse(redact func(string) string, c *candidate, refusals []policy.Refusal) error {
 	if len(refusals) == 0 {
 		return nil
 	}
 	first := refusals[:min(len(refusals), maxRefusals)]
 	for i, r := range first {
-		first[i].Path, first[i].Found, first[i].Rule = s.project.Redact(r.Path), s.project.Redact(r.Found), s.project.Redact(r.Rule)
-		if s.project.Redact(r.Allow) != r.Allow {
+		first[i].Path, first[i].Found, first[i].Rule = redact(r.Path), redact(r.Found), redact(r.Rule)
+		if redact(r.Allow) != r.Allow {
 			first[i].Allow = ""
 		}
 	}
-	return verdict{&RefusedError{Commit: short(c.commit), Refusals: first, All: len(refusals)}}
+	return verdict{&RefusedError{Commit: c.commit.Short(), Refusals: first, All: len(refusals)}}
 }
 
 // compare finds what is different from what is deployed.
-func (s *Service) compare(c *candidate) error {
-	state := s.snapshot()
+func (p *prover) compare(c *candidate) error {
+	state := p.store.snapshot()
 	switch {
 	case state.Switching != nil:
 		c.changes = []string{"an earlier deploy did not end"}
@@ -276,11 +291,11 @@ func (s *Service) compare(c *candidate) error {
 		c.changes = []string{"first deploy"}
 		return nil
 	}
-	if state.Deployed.Engine != s.project.Host {
+	if state.Deployed.Engine != p.files.project.Host {
 		c.changes = []string{"another Docker engine is configured"}
 		return nil
 	}
-	deployed, err := s.loadDeployed()
+	deployed, err := p.files.loadDeployed()
 	if errors.Is(err, fs.ErrNotExist) {
 		c.changes = []string{"the deployed model is missing"}
 		return nil
@@ -291,7 +306,7 @@ func (s *Service) compare(c *candidate) error {
 	if !state.Deployed.good() {
 		c.changes = append(c.changes, "the last deploy did not become healthy")
 	}
-	c.changes = append(c.changes, s.whatChanged(state.Deployed, compose.Diff(deployed, c.resolved))...)
+	c.changes = append(c.changes, p.whatChanged(state.Deployed, compose.Diff(deployed, c.resolved))...)
 	for _, path := range different(state.Deployed.Inputs, c.record.Inputs) {
 		c.changes = append(c.changes, brief(path)+" changed")
 	}
@@ -306,16 +321,16 @@ const maxReason = 300
 func brief(name string) string { return printable.Cut(printable.Line(name), maxReason) }
 
 // whatChanged is what to call the keys in which two models differ.
-func (s *Service) whatChanged(deployed *Record, keys []string) []string {
+func (p *prover) whatChanged(deployed *Record, keys []string) []string {
 	const most = 20
 	var changes []string
 	for i, key := range keys {
 		if i == most {
 			return append(changes, fmt.Sprintf("%d more keys changed", len(keys)-most))
 		}
-		changes = append(changes, s.project.Redact(brief(key))+" changed")
+		changes = append(changes, p.files.project.Redact(brief(key))+" changed")
 	}
-	if len(changes) > 0 && deployed.Settings != s.cfg.settings() {
+	if len(changes) > 0 && deployed.Settings != p.around.settings {
 		changes[0] += " with the service's configuration"
 	}
 	return changes
@@ -338,15 +353,32 @@ func different(a, b map[string]string) []string {
 	return paths
 }
 
-func (s *Service) loadDeployed() (*compose.Model, error) {
-	raw, err := os.ReadFile(s.deployedModel())
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+// propose lays out a commit beside the checkout, has compose resolve it there,
+// holds the model against the policy and compares it with what is deployed.
+func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
+	// Its objects stay here also when the branch moves on meanwhile.
+	if err := p.tree.keep(commit); err != nil {
+		return nil, &stepError{"keep", commit.Short(), err}
 	}
-	return compose.Load(raw)
+	c, err := p.stageAndResolve(ctx, commit, r)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := p.settle(c); err != nil {
+		return nil, err
+	}
+	p.board.enter(StepCompare, commit)
+	return c, p.compare(c)
 }
 
-// onStaged runs compose on the model of the stage.
-func (s *Service) onStaged(ctx context.Context, out compose.Output, args ...string) error {
-	return s.project.Run(ctx, s.stagedModel(), s.projectDir(s.stage()), out, args...)
+// newRecord begins the record of a deploy.
+func (p *prover) newRecord(commit gitrepo.Hash, trigger string) *Record {
+	r := &Record{Number: p.store.snapshot().Deploys + 1, Basis: p.around.basis(commit), At: time.Now(), Trigger: trigger, Engine: p.engine.Host}
+	if info, err := p.repo.Commit(commit); err == nil {
+		r.Author, r.Subject = info.Author, info.Subject
+	}
+	return r
 }

@@ -1,4 +1,4 @@
-package worker
+package deploy
 
 import (
 	"context"
@@ -11,11 +11,11 @@ func never(string) {}
 
 // One change at a time; who waits is told for what.
 func TestQueueOneAtATime(t *testing.T) {
-	q := newQueue()
+	q := NewQueue()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_ = q.do(context.Background(), "up by miek", never, func() error {
+		_ = q.do(context.Background(), nil, "up by miek", never, func(*Turn) error {
 			close(begun)
 			<-finish
 			return nil
@@ -25,7 +25,7 @@ func TestQueueOneAtATime(t *testing.T) {
 	told := make(chan string, 1)
 	second := errors.New("of the second")
 	wg.Go(func() {
-		err := q.do(context.Background(), "down", func(running string) { told <- running }, func() error {
+		err := q.do(context.Background(), nil, "down", func(running string) { told <- running }, func(*Turn) error {
 			select {
 			case <-finish:
 			default:
@@ -45,10 +45,10 @@ func TestQueueOneAtATime(t *testing.T) {
 }
 
 func TestQueueWaitEndsWithTheClient(t *testing.T) {
-	q := newQueue()
-	err := q.do(context.Background(), "first", never, func() error {
+	q := NewQueue()
+	err := q.do(context.Background(), nil, "first", never, func(*Turn) error {
 		ctx, cancel := context.WithCancel(context.Background())
-		return q.do(ctx, "second", func(string) { cancel() }, func() error {
+		return q.do(ctx, nil, "second", func(string) { cancel() }, func(*Turn) error {
 			t.Error("runs though its client has left")
 			return nil
 		})
@@ -59,10 +59,10 @@ func TestQueueWaitEndsWithTheClient(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	q := newQueue()
+	q := NewQueue()
 	begun, finish := make(chan struct{}), make(chan struct{})
 	go func() {
-		_ = q.do(context.Background(), "up", never, func() error {
+		_ = q.do(context.Background(), nil, "up", never, func(*Turn) error {
 			close(begun)
 			<-finish
 			return nil
@@ -72,22 +72,22 @@ func TestDrain(t *testing.T) {
 	waiting := make(chan struct{})
 	refused := make(chan error)
 	go func() {
-		refused <- q.do(context.Background(), "down", func(string) { close(waiting) }, func() error { return nil })
+		refused <- q.do(context.Background(), nil, "down", func(string) { close(waiting) }, func(*Turn) error { return nil })
 	}()
 	<-waiting
 	short, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := q.drain(short); !errors.Is(err, context.Canceled) {
+	if err := q.Drain(short); !errors.Is(err, context.Canceled) {
 		t.Errorf("drain returned %v while a change runs", err)
 	}
-	if err := <-refused; !errors.Is(err, errDraining) {
+	if err := <-refused; !errors.Is(err, ErrDraining) {
 		t.Errorf("a waiting change got %v", err)
 	}
 	close(finish)
-	if err := q.drain(context.Background()); err != nil {
+	if err := q.Drain(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if err := q.do(context.Background(), "up", never, func() error { return nil }); !errors.Is(err, errDraining) {
+	if err := q.do(context.Background(), nil, "up", never, func(*Turn) error { return nil }); !errors.Is(err, ErrDraining) {
 		t.Errorf("a new change got %v", err)
 	}
 }

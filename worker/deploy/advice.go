@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/go-hclog"
+
 	"pgo/internal/nearest"
 	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 // Route is one of a service's urls.
@@ -19,45 +22,49 @@ type Route struct {
 	Targets []string // host:port
 }
 
+// advice is what to say of a configuration that works, and leads nowhere.
+type advice struct {
+	name   string
+	allow  []string
+	routes []Route
+	repo   *gitrepo.Repo
+	store  *store
+	board  *board
+	around *neighbourhood
+	files  *workspace
+	proxy  *proxy
+	redact func(string) string
+	log    hclog.Logger
+}
+
 // judge finds what of the configuration leads nowhere, by itself or with what is deployed.
 // Nothing is wrong enough to refuse it: the other end may follow with the next commit.
-func (s *Service) judge() {
-	warnings := s.idleAllow()
-	if len(s.cfg.Routes) > 0 || s.cfg.Proxy != nil {
-		if model, err := s.loadDeployed(); err == nil {
-			warnings = slices.Concat(warnings, s.lostRoutes(model), s.unseenSnippet(model), s.deafProxy(model), s.closedPorts(model))
+func (a *advice) judge() {
+	warnings := a.idleAllow()
+	if len(a.routes) > 0 || a.proxy.entry != nil {
+		if model, err := a.files.loadDeployed(); err == nil {
+			warnings = slices.Concat(warnings, a.lostRoutes(model), a.unseenSnippet(model), a.deafProxy(model), a.closedPorts(model))
 		}
 	}
-	s.mu.Lock()
-	before := s.status.Warnings
-	s.status.Warnings = warnings
-	s.mu.Unlock()
-	if slices.Equal(before, warnings) {
-		return
+	for _, warning := range a.board.setWarnings(warnings) {
+		a.log.Warn("something in the service's configuration leads nowhere", "problem", warning)
 	}
-	for _, warning := range warnings {
-		if slices.Contains(before, warning) {
-			continue
-		}
-		s.log.Warn("something in the service's configuration leads nowhere", "problem", warning)
-	}
-	s.changed()
 }
 
 // idleAllow are the entries of `allow` that lift no refusal there can be.
-func (s *Service) idleAllow() []string {
+func (a *advice) idleAllow() []string {
 	var warnings []string
-	for _, complaint := range policy.Complaints(s.cfg.Limits.Allow) {
-		warnings = append(warnings, "allow: "+printable.Line(s.project.Redact(complaint)))
+	for _, complaint := range policy.Complaints(a.allow) {
+		warnings = append(warnings, "allow: "+printable.Line(a.redact(complaint)))
 	}
 	return warnings
 }
 
 // lostRoutes are the targets of urls that a proxy will not find.
-func (s *Service) lostRoutes(model *compose.Model) []string {
+func (a *advice) lostRoutes(model *compose.Model) []string {
 	hosts := model.Hosts()
 	var warnings []string
-	for _, route := range s.cfg.Routes {
+	for _, route := range a.routes {
 		for _, target := range route.Targets {
 			host, _, _ := strings.Cut(target, ":")
 			service, found := hosts[strings.ToLower(host)]
@@ -69,7 +76,7 @@ func (s *Service) lostRoutes(model *compose.Model) []string {
 				}
 				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and no compose service is called %s%s; %s",
 					route.URL, target, host, hint, brief(thereAre(model.Services()))))
-			case s.cfg.Proxy == nil && !model.Shares(service, s.cfg.Name):
+			case a.proxy.entry == nil && !model.Shares(service, a.name):
 				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and %s is on no network that a proxy can be on: have it join the proxy's",
 					route.URL, target, brief(service)))
 			}
@@ -79,17 +86,17 @@ func (s *Service) lostRoutes(model *compose.Model) []string {
 }
 
 // unseenSnippet warns of a snippet that the proxy does not get to see.
-func (s *Service) unseenSnippet(model *compose.Model) []string {
-	if s.cfg.Proxy == nil {
+func (a *advice) unseenSnippet(model *compose.Model) []string {
+	if a.proxy.entry == nil {
 		return nil
 	}
-	name := s.cfg.Proxy.Import
-	for _, commit := range hashes(s.snapshot().Checkout) {
-		if occupant, _, err := s.repo.Occupant(commit, name); err == nil && occupant != "" {
+	name := a.proxy.entry.Import
+	for _, commit := range a.store.snapshot().Checkout {
+		if occupant, _, err := a.repo.Occupant(commit, name); err == nil && occupant != "" {
 			return nil // it cannot be there, whatever is mounted
 		}
 	}
-	mounted := model.Uses(s.checkout(), compose.Mounted)
+	mounted := model.Uses(a.files.checkout(), compose.Mounted)
 	if slices.Contains(mounted, name) {
 		return []string{fmt.Sprintf("import: %s is mounted as a file, and containers do not see it change: mount its directory", name)}
 	}
@@ -104,11 +111,11 @@ func (s *Service) unseenSnippet(model *compose.Model) []string {
 }
 
 // deafProxy warns of a `reload` that names nobody, before there is something to tell.
-func (s *Service) deafProxy(model *compose.Model) []string {
-	if s.cfg.Proxy == nil || s.cfg.Proxy.Service == "" {
+func (a *advice) deafProxy(model *compose.Model) []string {
+	if a.proxy.entry == nil || a.proxy.entry.Service == "" {
 		return nil
 	}
-	if err := known(model, []string{s.cfg.Proxy.Service}); err != nil {
+	if err := checkNames(model, []string{a.proxy.entry.Service}); err != nil {
 		return []string{"reload: " + err.Error()}
 	}
 	return nil
@@ -116,14 +123,12 @@ func (s *Service) deafProxy(model *compose.Model) []string {
 
 // closedPorts are the URLs of any service at whose ports the proxy cannot be reached. Of
 // 80 and 443 nothing is known: a global option of Caddy may have it listen elsewhere.
-func (s *Service) closedPorts(model *compose.Model) []string {
+func (a *advice) closedPorts(model *compose.Model) []string {
 	open, known := model.ContainerPorts()
-	if s.cfg.Proxy == nil || !known {
+	if a.proxy.entry == nil || !known {
 		return nil
 	}
-	s.mu.Lock()
-	ports := s.urlPorts
-	s.mu.Unlock()
+	ports := a.around.urlPorts()
 	var warnings []string
 	for _, url := range slices.Sorted(maps.Keys(ports)) {
 		if port := int(ports[url]); !slices.Contains(open, port) {

@@ -1,0 +1,149 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+// Status is what a Service says of itself.
+type Status struct {
+	Wanted     Wanted
+	Head       gitrepo.Hash // the fetched commit
+	Deployed   gitrepo.Hash
+	DeployedAt time.Time
+	Trigger    string // who or what asked for what runs
+	Reason     string // why what runs was deployed
+	Activity   string // the step that is being worked at, or Idle
+	Outcome    Outcome
+	Error      string   // of the last look, fetch or deploy; empty: all is well
+	Details    []string // of the error
+	ErrorSince time.Time
+	Frozen     *Frozen
+	Pin        *Pin
+	Unwell     []string                // containers that are not as they should be, and how
+	Ports      []compose.Published     // host ports that its running containers have
+	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
+	Warnings   []string                // what works, or could, and should be changed
+	Snippet    *Snippet                // nil: the service is no reverse proxy
+}
+
+// Idle is the activity between two changes.
+const Idle = "idle"
+
+// Outcome is what a deploy or poll came to.
+type Outcome string
+
+const (
+	Deployed   Outcome = "deployed"
+	Held       Outcome = "held"     // there is something new, and nobody has said up
+	KeptFrozen Outcome = "frozen"   // the branch is not followed
+	TakenDown  Outcome = "down"     // somebody said down
+	Refused    Outcome = "refused"  // by the policy: what ran runs on
+	Failed     Outcome = "failed"   // before the switch, or by a fault of the surroundings
+	Degraded   Outcome = "degraded" // it did not become healthy
+)
+
+// board has what of the status is not saved: what goes on, and what went wrong last.
+type board struct {
+	onStep  func(Step) // nil: nobody wants to know
+	changed func()
+
+	mu     sync.Mutex // guards status, which changes write and everybody reads
+	status Status
+}
+
+// newBoard is the board as an earlier worker would have left it.
+func newBoard(state State, head gitrepo.Hash, onStep func(Step), changed func()) *board {
+	b := &board{onStep: onStep, changed: changed, status: Status{Activity: Idle}}
+	if state.Deployed != nil {
+		b.status.Outcome = Deployed
+	}
+	if v := state.Verdict; v != nil && (v.Commit == head || head.IsZero()) {
+		b.status.Outcome, b.status.Error, b.status.Details, b.status.ErrorSince = v.Outcome, v.Error, v.Details, v.At
+	}
+	return b
+}
+
+func (b *board) get() Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.status
+}
+
+// edit changes the status.
+func (b *board) edit(change func(*Status)) {
+	b.mu.Lock()
+	change(&b.status)
+	b.mu.Unlock()
+	b.changed()
+}
+
+func (b *board) setActivity(activity string) { b.edit(func(s *Status) { s.Activity = activity }) }
+
+// idle notes that a change has ended which says nothing of what runs: who asked
+// for it was told how.
+func (b *board) idle() { b.setActivity(Idle) }
+
+// enter says that a step begins: to whoever looks at the status, and to a test.
+func (b *board) enter(step Step, commit gitrepo.Hash) {
+	b.setActivity(string(step) + " " + commit.Short())
+	if b.onStep != nil {
+		b.onStep(step)
+	}
+}
+
+// ended notes how a poll or a change ended; outcome is empty when it was not
+// about what runs. What was broken off, since the worker ends, says nothing of
+// the service.
+func (b *board) ended(outcome Outcome, err error) {
+	broken := errors.Is(err, context.Canceled)
+	if outcome != "" && err != nil && outcome != Refused && outcome != Degraded {
+		outcome = Failed // though part of it may have worked
+	}
+	b.edit(func(s *Status) {
+		s.Activity = Idle
+		if outcome != "" && !broken {
+			s.Outcome = outcome
+		}
+		switch {
+		case broken:
+		case err == nil:
+			s.Error, s.Details, s.ErrorSince = "", nil, time.Time{}
+		default:
+			var told Record
+			if told.fail(err); s.Error != told.Error {
+				s.Error, s.Details, s.ErrorSince = told.Error, told.Details, time.Now()
+			}
+		}
+	})
+}
+
+// setUnwell notes which containers are not as they should be.
+func (b *board) setUnwell(unwell []string) {
+	if !slices.Equal(b.get().Unwell, unwell) {
+		b.edit(func(s *Status) { s.Unwell = unwell })
+	}
+}
+
+// setPorts notes which host ports are in use.
+func (b *board) setPorts(ports []compose.Published, onHost []compose.HostContainer) {
+	if now := b.get(); !slices.Equal(now.Ports, ports) || !slices.Equal(now.OnHost, onHost) {
+		b.edit(func(s *Status) { s.Ports, s.OnHost = ports, onHost })
+	}
+}
+
+// setWarnings notes what should be changed, and returns what of it is news.
+func (b *board) setWarnings(warnings []string) (news []string) {
+	before := b.get().Warnings
+	if slices.Equal(before, warnings) {
+		return nil
+	}
+	b.edit(func(s *Status) { s.Warnings = warnings })
+	return slices.DeleteFunc(slices.Clone(warnings), func(w string) bool { return slices.Contains(before, w) })
+}

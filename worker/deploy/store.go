@@ -1,0 +1,130 @@
+package deploy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/google/renameio/v2"
+)
+
+// store keeps what outlives the worker: the state, the history, and what the last deploy
+// has said. Nothing else writes state.json, and what is in memory is always what was
+// written there.
+type store struct {
+	dir     string
+	changed func()
+	history *history
+	journal journal
+
+	mu     sync.Mutex // guards what follows, which changes write and everybody reads
+	state  State
+	damage error // of the state that was saved: then nothing is changed, and all can be seen
+}
+
+const stateFile = "state.json"
+
+// openStore reads what is kept in dir. The error is about the history alone, which
+// then begins anew.
+func openStore(dir string, changed func()) (*store, error) {
+	s := &store{dir: dir, changed: changed}
+	s.state, s.damage = loadState(dir)
+	var err error
+	s.history, err = openHistory(filepath.Join(dir, "history"))
+	s.journal.load(s.history.dir)
+	return s, err
+}
+
+// snapshot returns the state as it is.
+func (s *store) snapshot() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
+}
+
+// update saves a changed copy of the state, and only then takes it for the state: where
+// it cannot be saved all stays as it was.
+func (s *store) update(change func(*State)) error {
+	err := s.replace(change)
+	s.changed()
+	return err
+}
+
+func (s *store) replace(change func(*State)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage != nil {
+		return s.damage
+	}
+	next, err := s.state.clone()
+	if err != nil {
+		return err
+	}
+	change(&next)
+	if next, err = next.clone(); err != nil { // of what others still hold and may change
+		return err
+	}
+	if err := next.save(s.dir); err != nil {
+		return err
+	}
+	s.state = next
+	return nil
+}
+
+// usable returns why nothing can be changed. Somebody may have mended it.
+func (s *store) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.damage != nil {
+		s.state, s.damage = loadState(s.dir)
+	}
+	return s.damage
+}
+
+// loadState reads the state in dir; a service that has none yet is wanted up.
+func loadState(dir string) (State, error) {
+	path := filepath.Join(dir, stateFile)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return State{Wanted: Up}, nil
+	}
+	if err != nil {
+		return State{}, fmt.Errorf("cannot read the service's state: %w", err)
+	}
+	var s State
+	if err := json.Unmarshal(raw, &s); err != nil || (s.Wanted != Up && s.Wanted != Down) {
+		// Guessing could start what somebody has stopped.
+		return State{}, &DamagedStateError{path}
+	}
+	return s, nil
+}
+
+// clone returns a copy that shares nothing with the state.
+func (s State) clone() (copied State, err error) {
+	raw, err := json.Marshal(s)
+	if err == nil {
+		err = json.Unmarshal(raw, &copied)
+	}
+	return copied, err
+}
+
+func (s State) save(dir string) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(dir, stateFile, append(raw, '\n')); err != nil {
+		return fmt.Errorf("cannot save the service's state: %w", err)
+	}
+	return nil
+}
+
+// replaceFile writes a file for its owner alone, so that a crash leaves the
+// old content or the new one.
+func replaceFile(dir, name string, content []byte) error {
+	return renameio.WriteFile(filepath.Join(dir, name), content, 0o600, renameio.WithTempDir(dir))
+}

@@ -1,0 +1,114 @@
+package deploy
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"pgo/worker/compose"
+)
+
+// workspace is the service's directory: the stage and the checkout, the models that are
+// about them, and compose at work on those.
+type workspace struct {
+	dir     string
+	compose string // the compose file's path in the repository; empty: one of the usual names
+	project *compose.Project
+}
+
+func newWorkspace(cfg Config) *workspace {
+	project := cfg.Project
+	project.Name = cfg.Name
+	project.Home = filepath.Join(cfg.Dir, "docker")
+	project.Checkout = filepath.Join(cfg.Dir, "checkout")
+	return &workspace{dir: cfg.Dir, compose: cfg.Compose, project: &project}
+}
+
+func (w *workspace) makeDirs() error {
+	for dir, mode := range map[string]os.FileMode{w.project.Home: 0o700, w.stage(): 0o700, w.checkout(): 0o755} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+		// Whatever the umask says: containers of any user read the checkout.
+		if err := os.Chmod(dir, mode); err != nil {
+			return fmt.Errorf("cannot make the service's directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func (w *workspace) stage() string    { return filepath.Join(w.dir, "stage") }
+func (w *workspace) checkout() string { return w.project.Checkout }
+
+// The models of the stage, of what is deployed, and as that is started: with
+// the images that it is to have, whatever their names mean by now.
+const (
+	stagedModel   = "staged.json"
+	deployedModel = "deployed.json"
+	startModel    = "start.json"
+)
+
+func (w *workspace) path(model string) string { return filepath.Join(w.dir, model) }
+
+// save replaces one of the models.
+func (w *workspace) save(model string, content []byte) error {
+	if err := replaceFile(w.dir, model, content); err != nil {
+		return fmt.Errorf("cannot save the model: %w", err)
+	}
+	return nil
+}
+
+func (w *workspace) loadDeployed() (*compose.Model, error) {
+	raw, err := os.ReadFile(w.path(deployedModel))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+	}
+	return compose.Load(raw)
+}
+
+// projectDir is the directory in tree that the compose file's paths are about.
+func (w *workspace) projectDir(tree string) string {
+	return filepath.Join(tree, filepath.Dir(w.compose))
+}
+
+// onDeployed runs compose on the deployed model. Where there is none, compose
+// acts on what bears the project's name: nothing, or what an earlier life of
+// this service left.
+func (w *workspace) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
+	model := w.path(deployedModel)
+	if _, err := os.Stat(model); err != nil {
+		model = ""
+	}
+	return w.inCheckout(ctx, model, out, args...)
+}
+
+// inCheckout runs compose on a model whose paths are in the checkout.
+func (w *workspace) inCheckout(ctx context.Context, model string, out compose.Output, args ...string) error {
+	dir := w.projectDir(w.checkout())
+	if _, err := os.Stat(dir); err != nil {
+		dir = w.checkout()
+	}
+	return w.project.Run(ctx, model, dir, out, args...)
+}
+
+// onStaged runs compose on the model of the stage.
+func (w *workspace) onStaged(ctx context.Context, out compose.Output, args ...string) error {
+	return w.project.Run(ctx, w.path(stagedModel), w.projectDir(w.stage()), out, args...)
+}
+
+// inputs identifies what a compose service uses beside its model. Compose
+// compares it as a label: so a changed file has exactly those containers
+// replaced that use it.
+func (w *workspace) inputs(model *compose.Model, service string, r *Record) string {
+	h := sha256.New()
+	for _, path := range model.UsedBy(service, w.checkout()) {
+		fmt.Fprintf(h, "%q %q\n", path, r.Inputs[path])
+	}
+	for _, version := range model.Versions() {
+		fmt.Fprintf(h, "%q\n", version)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
