@@ -33,7 +33,7 @@ func newKey(t *testing.T) ssh.PublicKey {
 func (s *Supervisor) reports(service string, keys ...ssh.PublicKey) {
 	report := &proto.ReportReply{KeysKnown: true}
 	for _, key := range keys {
-		report.Keys = append(report.Keys, &proto.Key{Blob: key.Marshal()})
+		report.Keys = append(report.Keys, key.Marshal())
 	}
 	s.instance(service).view.reported(report)
 }

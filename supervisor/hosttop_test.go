@@ -22,13 +22,13 @@ import (
 func TestTopTable(t *testing.T) {
 	cpu := 12.34
 	snapshot := hoststat.Snapshot{
-		Time: statusNow, Host: hoststat.Host{Name: "web1", Load: 1.5}, ConfigError: "pgo.toml:3: bad",
+		Time: statusNow, Host: hoststat.Host{Name: "web1", Load: 1.5}, ConfigError: &hoststat.Error{Text: "pgo.toml:3: bad"},
 		Services: []hoststat.Service{
 			{
 				Name: "web", State: hoststat.Running, Deployed: "aaaaaaaaaa", DeployedAt: statusNow.Add(-3 * time.Hour), Worker: hoststat.Worker{State: "ready"},
 				Usage: &hoststat.Usage{CPU: &cpu, Memory: 5 << 20, Running: 1, Restarts: 4, Containers: make([]hoststat.Container, 2)},
 			},
-			{Name: "db", State: hoststat.Crashloop, Worker: hoststat.Worker{State: "backoff", Crashloop: true}, Error: strings.Repeat("e", 500)},
+			{Name: "db", State: hoststat.Crashloop, Worker: hoststat.Worker{State: "backoff", Crashloop: true}, Error: &hoststat.Error{Text: strings.Repeat("e", 500)}},
 		},
 	}
 	want := `SERVICE  STATE      COMMIT   AGE    CPU    MEMORY   RUNNING  RESTARTS  WORKER              ERROR

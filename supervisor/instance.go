@@ -9,19 +9,20 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/proto"
 )
 
 // state is where a worker is in its life.
-type state string
+type state = hoststat.WorkerState
 
 const (
-	starting state = "starting" // launched, not ready yet
-	ready    state = "ready"
-	draining state = "draining" // asked to end; a change may run on
-	killing  state = "killing"  // signalled, not gone yet
-	backoff  state = "backoff"  // not there; started again when the timer fires
-	stopped  state = "stopped"  // gone for good
+	starting = hoststat.WorkerStarting
+	ready    = hoststat.WorkerReady
+	draining = hoststat.WorkerDraining
+	killing  = hoststat.WorkerKilling
+	backoff  = hoststat.WorkerBackoff
+	stopped  = hoststat.WorkerStopped
 )
 
 // instance is the supervisor's view of one service's worker. One goroutine, run,
@@ -39,7 +40,7 @@ type instance struct {
 	state    state
 	process  *process           // nil in starting, backoff and stopped
 	cancel   context.CancelFunc // of what was begun for the process
-	timer    *time.Timer        // fires in backoff
+	timer    *time.Timer        // fires in backoff, and starts the worker again
 	restarts restarts
 	stopping context.Context // not nil once stop was called: its end breaks a change off
 	again    bool            // an operator asked for this end: start again at once

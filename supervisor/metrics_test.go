@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 	"pgo/proto"
@@ -25,8 +26,8 @@ func knowing(t *testing.T) *Supervisor {
 	t.Helper()
 	s := newSupervisor(t)
 	for _, known := range append(someServices(),
-		seen{config.Service{Name: "lies"}, snapshot{state: "of a later build", process: &process{since: statusNow}, report: &proto.State{
-			Wanted: "\xff\n", Head: strings.Repeat("\xff", 10_000), Deployed: "\"\n", Outcome: "\xff", ErrorSince: 1 << 62, DeployedAt: -1,
+		seen{config.Service{Name: "lies"}, snapshot{state: "of a later build", process: asleep(t), report: &proto.State{
+			Wanted: 99, Head: strings.Repeat("\xff", 10_000), Deployed: "\"\n", Outcome: -1, ErrorSince: 1 << 62, DeployedAt: -1,
 		}}}) {
 		i := newInstance(s, known.service, nil)
 		i.view.snapshot = known.snapshot
@@ -54,7 +55,7 @@ func TestMetricsAreSound(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := knowing(t)
 	s.Rejected(errors.New("pgo.toml:3: bad"))
-	s.instances["b"].view.deploys.add("refused")
+	s.instances["b"].view.deploys.add(hoststat.OutcomeRefused)
 	want := `
 # HELP pgo_config_last_reload_successful Whether the configuration on disk is the one in force.
 # TYPE pgo_config_last_reload_successful gauge

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -12,7 +11,6 @@ import (
 
 	"pgo/internal/caddyfile"
 	"pgo/internal/config"
-	"pgo/internal/procgroup"
 	"pgo/proto"
 )
 
@@ -145,14 +143,10 @@ func TestWorkerLearnsItsNeighbours(t *testing.T) {
 
 // A worker that cannot be told goes on by what is wrong by now, and so it ends.
 func TestWorkerThatCannotBeToldIsReplaced(t *testing.T) {
-	group, err := procgroup.Start(exec.Command("sleep", "600"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	i := newInstance(newSupervisor(t), config.Service{Name: "web"}, &proto.Neighbours{Services: []string{"b"}})
 	worker := &adjusted{calls: make(chan *proto.Neighbours, 1), err: errors.New("no")}
-	p := &process{rpc: worker, runner: &runner{group: group}}
-	defer p.runner.abort()
+	p := asleep(t)
+	p.rpc = worker
 	go i.adjust(t.Context(), p)
 	if e, is := (<-i.events).(silent); !is || e.process != p {
 		t.Errorf("got %v", e)

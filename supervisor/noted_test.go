@@ -74,7 +74,7 @@ func TestServicesAreNoted(t *testing.T) {
 	}
 	isNoted("when its next user did not get the directory")
 	s.Apply(nil, nil, 0)
-	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
+	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	s.Close(t.Context())
 
 	after, err := loadNotes(s.opts.Dir)

@@ -16,6 +16,7 @@ import (
 	"pgo/internal/sockets"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
+	"pgo/proto"
 )
 
 // ownPort stands for pgod where the owner of a port is a service otherwise: no service
@@ -52,12 +53,12 @@ func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args tar
 	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
 	free := freeOf(all)
 	if args.Has("--json") {
-		return say(session, encode(struct {
+		return say(session, hoststat.Encode(struct {
 			Ports []portJSON  `json:"ports"`
 			Free  []rangeJSON `json:"free"`
 		}{all, free}))
 	}
-	return say(session, portsTable(all).text(session.Color)+freeText(free))
+	return say(session, portsTable(all).Text(session.Color)+freeText(free))
 }
 
 // rangeJSON is the ports from first to last, both included.
@@ -101,7 +102,7 @@ func freeText(free []rangeJSON) string {
 	if more := len(free) - maxFree; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more ranges, which --json has", more))
 	}
-	return "\nfree, since granted to nobody and not in use: " + orNone(strings.Join(texts, ", ")) + "\n"
+	return "\nfree, since granted to nobody and not in use: " + cmp.Or(strings.Join(texts, ", "), "-") + "\n"
 }
 
 func rangeText(first, last int) string {
@@ -210,7 +211,7 @@ func containerUses(services []seen) []portJSON {
 			}
 			uses = append(uses, portJSON{
 				First: int(p.GetPort()), Last: int(p.GetPort()),
-				Protocol: brief(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
+				Protocol: proto.Word(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
 				Service: s.service.Name, Container: brief(p.GetContainer()),
 			})
 		}
@@ -299,11 +300,11 @@ func conflict(use portJSON, services []seen) string {
 }
 
 // portsTable shows the rows. Where something is wrong it is the last column that says so.
-func portsTable(all []portJSON) table {
-	t := table{texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
+func portsTable(all []portJSON) hoststat.Table {
+	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
-		row := texts(rangeText(p.First, p.Last), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
-		t = append(t, append(row, cell{p.Conflict, hoststat.Bad}))
+		row := hoststat.Texts(rangeText(p.First, p.Last), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		t = append(t, append(row, hoststat.Cell{Text: p.Conflict, Level: hoststat.Bad}))
 	}
 	return t
 }

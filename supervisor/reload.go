@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 )
@@ -141,12 +144,12 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Session, _ target
 	for _, warning := range printableLines(reloaded.Warnings) {
 		_, _ = fmt.Fprintln(session.Stderr, "warning: "+warning)
 	}
-	var r rows
-	r.add("added", "%s", orNone(strings.Join(reloaded.Added, ", ")))
-	r.add("changed", "%s", orNone(strings.Join(reloaded.Changed, ", ")))
-	r.add("removed", "%s", orNone(strings.Join(reloaded.Removed, ", ")))
-	r.add("unchanged", "%s", orNone(strings.Join(reloaded.Unchanged, ", ")))
-	r.write(session.Stdout, false)
+	var r hoststat.Rows
+	r.Add("added", "%s", cmp.Or(strings.Join(reloaded.Added, ", "), "-"))
+	r.Add("changed", "%s", cmp.Or(strings.Join(reloaded.Changed, ", "), "-"))
+	r.Add("removed", "%s", cmp.Or(strings.Join(reloaded.Removed, ", "), "-"))
+	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
+	_ = say(session, r.Text(false))
 	if err != nil {
 		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: what is wrong with it is above"}
 	}
@@ -171,4 +174,12 @@ func (s *Supervisor) isEnding() bool {
 	default:
 		return false
 	}
+}
+
+func printableLines(texts []string) []string {
+	var lines []string
+	for _, text := range texts {
+		lines = append(lines, printable.Line(text))
+	}
+	return lines
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/status"
 
+	"pgo/internal/hoststat"
 	"pgo/internal/printable"
 	"pgo/internal/target"
 	"pgo/proto"
@@ -81,7 +83,7 @@ func (r *removal) tryUntilDone() bool {
 	for r.ctx.Err() == nil {
 		to, err := r.try()
 		if err == nil {
-			r.log.Info("the service is removed: its directory and its volumes are kept", "directory", orNone(to))
+			r.log.Info("the service is removed: its directory and its volumes are kept", "directory", cmp.Or(to, "-"))
 			return true
 		}
 		if r.ctx.Err() != nil {
@@ -180,7 +182,7 @@ func (r *removal) errand(dir string, owner uint32, n noted) errand {
 		dir:     func(account) (string, error) { return dir, nil },
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
-				Name: r.name, Purpose: proto.Purpose_REMOVAL, DockerHost: n.DockerHost,
+				Name: r.name, Purpose: proto.ConfigureRequest_PURPOSE_REMOVAL, DockerHost: n.DockerHost,
 				TimeoutMs: removeTimeout.Milliseconds(),
 			}
 		},
@@ -221,23 +223,17 @@ func (s *Supervisor) Sweep(keep []string) {
 	}
 }
 
-// removing is a service that is being removed, as everybody may see it.
-type removing struct {
-	name, trouble string
-	since         time.Time
-}
-
 // removing are the services that are being removed, by name.
-func (s *Supervisor) removing() []removing {
+func (s *Supervisor) removing() []hoststat.Removing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []removing
+	var all []hoststat.Removing
 	for _, r := range s.removals {
 		if s.instances[r.name] == nil { // not one that is to come back
-			all = append(all, removing{r.name, r.trouble(), r.since})
+			all = append(all, hoststat.Removing{Service: r.name, Since: r.since.UTC().Truncate(time.Second), Error: r.trouble()})
 		}
 	}
-	slices.SortFunc(all, func(a, b removing) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b hoststat.Removing) int { return strings.Compare(a.Service, b.Service) })
 	return all
 }
 

@@ -212,7 +212,7 @@ func TestSweepSparesAnotherConfiguration(t *testing.T) {
 	s.Sweep(nil)
 	var names []string
 	for _, r := range s.removing() {
-		names = append(names, r.name)
+		names = append(names, r.Service)
 	}
 	if want := []string{"older", "tried", "unknown"}; !slices.Equal(names, want) {
 		t.Errorf("removed are %v", names)
@@ -243,7 +243,7 @@ func TestSweep(t *testing.T) {
 	s.Apply([]config.Service{{Name: "here", User: "nobody-has-this-name"}}, nil, 0)
 	s.Sweep([]string{"elsewhere"})
 	s.Sweep([]string{"elsewhere"}) // it is being removed already
-	if all := s.removing(); len(all) != 1 || all[0].name != "gone" {
+	if all := s.removing(); len(all) != 1 || all[0].Service != "gone" {
 		t.Errorf("removed are %v", all)
 	}
 	if n := strings.Count(log.String(), "left alone what is no service's directory"); n != 8 {
@@ -260,7 +260,7 @@ func TestBeingRemovedIsShown(t *testing.T) {
 	s := newSupervisor(t)
 	mark(t, s.dirOf("web"), "web")
 	s.Sweep(nil)
-	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
+	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	session := sshd.Session{Command: target.Command{Service: "web", Operation: "ps"}}
 	operation, _ := target.Lookup(target.Service, "ps")
 	if _, exit := s.authorize(session, operation, true); exit.Status != target.StatusConflict || !strings.Contains(exit.Message, "is being removed: cannot ") {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/internal/printable"
 	"pgo/proto"
 )
@@ -120,7 +121,7 @@ func (f *Fetcher) errand() errand {
 		},
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
-				Purpose: proto.Purpose_CONFIGURATION, Name: "(upstream)",
+				Purpose: proto.ConfigureRequest_PURPOSE_CONFIGURATION, Name: "(upstream)",
 				Repository: u.Repository.Reveal(), Branch: u.Branch, GitKey: []byte(u.GitKey.Reveal()),
 				TimeoutMs: fetchTimeout.Milliseconds(),
 			}
@@ -196,7 +197,7 @@ func (u *Upstream) text(now time.Time) string {
 	}
 	commit := "nothing of it is in force yet"
 	if u.Commit != "" {
-		commit = fmt.Sprintf("%s %q by %s", short(u.Commit), u.Subject, u.Author)
+		commit = fmt.Sprintf("%s %q by %s", hoststat.Short(u.Commit), u.Subject, u.Author)
 	}
 	text := fmt.Sprintf("\nConfiguration: %s: %s\n", u.From, commit)
 	if age := now.Sub(u.Looking); !u.Looking.IsZero() && age >= longLook {
@@ -211,28 +212,18 @@ func (u *Upstream) text(now time.Time) string {
 // longLook is how long a look at a branch takes that has become worth telling.
 const longLook = 2 * time.Second
 
-type upstreamJSON struct {
-	From      string     `json:"from"`
-	Commit    string     `json:"commit,omitempty"`
-	Author    string     `json:"author,omitempty"`
-	Subject   string     `json:"subject,omitempty"`
-	AppliedAt time.Time  `json:"applied_at,omitzero"`
-	LookedAt  time.Time  `json:"looked_at,omitzero"`
-	Fetching  time.Time  `json:"fetching_since,omitzero"`
-	Error     *errorJSON `json:"error,omitempty"`
-}
-
-func (u *Upstream) json() *upstreamJSON {
+// status is what --json prints of it.
+func (u *Upstream) status() *hoststat.Upstream {
 	if u == nil {
 		return nil
 	}
-	all := &upstreamJSON{
+	all := &hoststat.Upstream{
 		From: u.From, Commit: u.Commit, Author: u.Author, Subject: u.Subject,
 		AppliedAt: u.Applied.UTC().Truncate(time.Second), LookedAt: u.Looked.UTC().Truncate(time.Second),
 		Fetching: u.Looking.UTC().Truncate(time.Second),
 	}
 	if u.Err != nil {
-		all.Error = &errorJSON{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}
+		all.Error = &hoststat.Error{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}
 	}
 	return all
 }

@@ -135,7 +135,7 @@ func (v *view) reported(r *proto.ReportReply) {
 		v.keysKnown = true
 		v.keys = map[string]bool{}
 		for _, key := range r.GetKeys()[:min(len(r.GetKeys()), maxKeys)] {
-			v.keys[string(key.GetBlob())] = true
+			v.keys[string(key)] = true
 		}
 		close(v.rekeyed)
 		v.rekeyed = make(chan struct{})
