@@ -19,12 +19,12 @@ const maxTrouble = 100
 // maxShown bounds how many mistakes of the configuration stand below a table.
 const maxShown = 10
 
-// hostSnapshot is the host and its services at that moment.
-func (s *Supervisor) hostSnapshot(services []seen, now time.Time) hoststat.Snapshot {
-	_, bad := s.reloads.get()
+// snapshot is the host and its services at that moment.
+func (h *host) snapshot(services []seen, now time.Time) hoststat.Snapshot {
+	_, bad := h.configuration.get()
 	all := hoststat.Snapshot{
 		Time: now.UTC().Truncate(time.Millisecond), Host: thisHost(), Services: []hoststat.Service{},
-		Removing: s.removing(), ConfigError: bad.status(), Upstream: s.reloads.from().status(),
+		Removing: h.supervisor.removing(), ConfigError: bad.status(), Upstream: h.configuration.from().status(),
 	}
 	for _, service := range services {
 		all.Services = append(all.Services, service.status(now))
@@ -32,14 +32,14 @@ func (s *Supervisor) hostSnapshot(services []seen, now time.Time) hoststat.Snaps
 	return all
 }
 
-func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (h *host) showStatus(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
 	now := time.Now()
-	shown := s.hostSnapshot(s.overview(), now)
+	shown := h.snapshot(h.supervisor.overview(), now)
 	if args.Has("--json") {
 		return say(session, hoststat.Encode(shown))
 	}
-	_, bad := s.reloads.get()
-	return say(session, statusTable(shown).Text(session.Color)+s.reloads.from().text(now)+bad.text(now))
+	_, bad := h.configuration.get()
+	return say(session, statusTable(shown).Text(session.Color)+h.configuration.from().text(now)+bad.text(now))
 }
 
 // statusTable has all services in a line each, those that are being removed at the end.

@@ -120,7 +120,7 @@ func TestHostStatusTellsOfABadConfiguration(t *testing.T) {
 	s := newSupervisor(t)
 	show := func(args target.Args) string {
 		var out bytes.Buffer
-		if exit := s.showHostStatus(t.Context(), sshd.Session{Stdout: &out}, args); exit.Status != 0 {
+		if exit := s.host.showStatus(t.Context(), sshd.Session{Stdout: &out}, args); exit.Status != 0 {
 			t.Errorf("exit %+v", exit)
 		}
 		return out.String()
@@ -129,7 +129,7 @@ func TestHostStatusTellsOfABadConfiguration(t *testing.T) {
 	if got := show(asJSON); !strings.Contains(got, `"services":[]`) || strings.Contains(got, "config_error") {
 		t.Errorf("got %s", got)
 	}
-	s.Rejected(errors.New("pgo.toml:3: name: \x1b[2J\npgo.toml:4: user: missing"))
+	s.Configuration.Rejected(errors.New("pgo.toml:3: name: \x1b[2J\npgo.toml:4: user: missing"))
 	want := "; the old one stays in force:\n  pgo.toml:3: name: \\x1b[2J\n  pgo.toml:4: user: missing\n"
 	if got := show(target.Args{}); !strings.HasSuffix(got, want) {
 		t.Errorf("got %s", got)

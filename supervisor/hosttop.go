@@ -24,9 +24,9 @@ const onceAfter = time.Second
 // home makes a terminal empty: what follows stands at its top.
 const home = "\x1b[H\x1b[2J"
 
-// runTop shows what all services do and use, again and again until the client leaves. A
+// top shows what all services do and use, again and again until the client leaves. A
 // client that reads slowly gets fewer snapshots.
-func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
+func (h *host) top(ctx context.Context, session sshd.Session, args target.Args) sshd.Exit {
 	once := args.Has("--no-stream")
 	interval, patience := hoststat.Interval, usageTimeout
 	if once {
@@ -36,10 +36,10 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args targ
 	defer ticker.Stop()
 	var before readings // nil: the first reading
 	for {
-		services := s.overview()
+		services := h.supervisor.overview()
 		now := readUsages(ctx, services, patience)
 		if before != nil || !once {
-			shown := s.look(services, before, now)
+			shown := h.look(services, before, now)
 			if _, err := io.WriteString(session.Stdout, topText(shown, args.Has("--json"), session.Color, once)); err != nil || once {
 				return sshd.Exit{}
 			}
@@ -49,7 +49,7 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Session, args targ
 		case <-ticker.C:
 		case <-ctx.Done():
 			return sshd.Exit{}
-		case <-s.ending:
+		case <-h.supervisor.ending:
 			return stopping
 		}
 	}
@@ -75,8 +75,8 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 }
 
 // look is what all services do and use.
-func (s *Supervisor) look(services []seen, before, now readings) hoststat.Snapshot {
-	all := s.hostSnapshot(services, time.Now())
+func (h *host) look(services []seen, before, now readings) hoststat.Snapshot {
+	all := h.snapshot(services, time.Now())
 	for n := range all.Services {
 		one := &all.Services[n]
 		one.Usage = now.usage(before, one.Name)
@@ -86,19 +86,19 @@ func (s *Supervisor) look(services []seen, before, now readings) hoststat.Snapsh
 
 // thisHost is what there is to know of the machine. What cannot be read is left out.
 func thisHost() hoststat.Host {
-	host := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
-	host.Name, _ = os.Hostname()
+	this := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
+	this.Name, _ = os.Hostname()
 	proc, err := procfs.NewDefaultFS()
 	if err != nil {
-		return host
+		return this
 	}
 	if memory, err := proc.Meminfo(); err == nil && memory.MemTotalBytes != nil {
-		host.Memory = *memory.MemTotalBytes
+		this.Memory = *memory.MemTotalBytes
 	}
 	if load, err := proc.LoadAvg(); err == nil {
-		host.Load = load.Load1
+		this.Load = load.Load1
 	}
-	return host
+	return this
 }
 
 // topTable has all services in a line each.

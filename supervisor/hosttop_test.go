@@ -105,7 +105,7 @@ func TestTopGoesOn(t *testing.T) {
 	asJSON := target.Args{Given: []target.Given{{Flag: "--json"}}}
 	ctx, leave := context.WithCancel(t.Context())
 	out := &leaver{reads: 2, leave: leave}
-	if exit := s.runTop(ctx, sshd.Session{Stdout: out}, asJSON); exit != (sshd.Exit{}) {
+	if exit := s.host.top(ctx, sshd.Session{Stdout: out}, asJSON); exit != (sshd.Exit{}) {
 		t.Errorf("exit %+v", exit)
 	}
 	lines := strings.Split(strings.TrimSpace(out.read.String()), "\n")
@@ -120,7 +120,7 @@ func TestTopGoesOn(t *testing.T) {
 	}
 
 	stops := &leaver{reads: 1, leave: func() { s.Close(t.Context()) }}
-	if exit := s.runTop(t.Context(), sshd.Session{Stdout: stops}, asJSON); exit != stopping {
+	if exit := s.host.top(t.Context(), sshd.Session{Stdout: stops}, asJSON); exit != stopping {
 		t.Errorf("exit %+v", exit)
 	}
 }

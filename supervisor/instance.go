@@ -28,7 +28,7 @@ const (
 // instance is the supervisor's view of one service's worker. One goroutine, run,
 // owns all that is not marked otherwise; others send it events.
 type instance struct {
-	supervisor *Supervisor    // set by newInstance, then immutable
+	launcher   *launcher      // set by newInstance, then immutable
 	service    config.Service // likewise
 	log        hclog.Logger   // likewise
 	view       *view          // likewise; what everybody may read
@@ -64,11 +64,11 @@ type (
 	timerFired struct{}
 )
 
-func newInstance(s *Supervisor, service config.Service, neighbours *proto.Neighbours) *instance {
+func newInstance(l *launcher, service config.Service, neighbours *proto.Neighbours) *instance {
 	i := &instance{
-		supervisor: s,
+		launcher:   l,
 		service:    service,
-		log:        s.opts.Logger.With("service", service.Name),
+		log:        l.opts.Logger.With("service", service.Name),
 		view:       newView(),
 		neighbours: newNeighbourhood(neighbours),
 		events:     make(chan event),
@@ -146,7 +146,7 @@ func (i *instance) start() {
 	i.enter(starting)
 	neighbours, _ := i.neighbours.get()
 	go func() {
-		process, err := i.supervisor.launch(ctx, i.supervisor.errand(i.service, neighbours, i.log))
+		process, err := i.launcher.launch(ctx, i.launcher.errand(i.service, neighbours, i.log))
 		if !i.send(launched{process, err}) && process != nil {
 			process.discard()
 		}

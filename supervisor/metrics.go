@@ -68,7 +68,7 @@ func newMetric(m metric) metric {
 }
 
 // collector makes the metrics of what is known at the moment of a scrape.
-type collector struct{ *Supervisor }
+type collector struct{ *host }
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(descs chan<- *prometheus.Desc) {
@@ -106,16 +106,16 @@ func (s scrape) moment(m metric, at time.Time, labels ...string) {
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	s := scrape{out, time.Now()}
 	s.put(buildInfo, 1, version.String())
-	applied, bad := c.reloads.get()
+	applied, bad := c.configuration.get()
 	s.truth(configGood, bad == nil)
 	s.moment(configTime, applied)
 	if count := c.connections.Load(); count != nil {
 		s.put(connections, float64((*count)()))
 	}
-	for _, leaving := range c.removing() {
+	for _, leaving := range c.supervisor.removing() {
 		s.moment(serviceLeaving, leaving.Since, leaving.Service)
 	}
-	for _, one := range c.overview() {
+	for _, one := range c.supervisor.overview() {
 		status := one.status(s.now)
 		s.service(status, one.deploys)
 		s.put(servicePorts, float64(len(one.report.GetPorts())), status.Name)
@@ -161,14 +161,14 @@ func (s scrape) worker(service string, of hoststat.Worker) {
 	s.moment(workerTime, of.Since, service)
 }
 
-// CountConnections has the metrics tell how many SSH connections are open.
-func (s *Supervisor) CountConnections(count func() int) { s.connections.Store(&count) }
+// CountConnections has the metrics show how many SSH connections are open.
+func (s *Supervisor) CountConnections(count func() int) { s.host.connections.Store(&count) }
 
-// registry has all that pgod tells of itself.
-func (s *Supervisor) registry() (*prometheus.Registry, error) {
+// registry has all metrics of pgod.
+func (h *host) registry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
-		collector{s},
+		collector{h},
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(),
 	} {
@@ -180,8 +180,8 @@ func (s *Supervisor) registry() (*prometheus.Registry, error) {
 }
 
 // showMetrics prints the metrics in Prometheus' text format.
-func (s *Supervisor) showMetrics(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
-	registry, err := s.registry()
+func (h *host) showMetrics(_ context.Context, session sshd.Session, _ target.Args) sshd.Exit {
+	registry, err := h.registry()
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
 	}

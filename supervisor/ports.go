@@ -45,12 +45,8 @@ type portJSON struct {
 	passing bool // the port may be one that the kernel gave out for a moment
 }
 
-func (s *Supervisor) showPorts(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
-	services := s.overview()
-	s.mu.Lock()
-	sshPort := s.sshPort
-	s.mu.Unlock()
-	all := ports(services, sshPort, sockets.Listening(), sockets.Programs)
+func (h *host) showPorts(_ context.Context, session sshd.Session, args target.Args) sshd.Exit {
+	all := ports(h.supervisor.overview(), h.supervisor.listensAt(), sockets.Listening(), sockets.Programs)
 	free := freeOf(all)
 	if args.Has("--json") {
 		return say(session, hoststat.Encode(struct {

@@ -13,9 +13,9 @@ import (
 	"pgo/proto"
 )
 
-// local are the operations on a service that pgod answers itself: they work
+// onService are the operations on a service that pgod answers itself: they work
 // also while the worker is busy or down.
-var local = map[string]func(*instance, sshd.Session, target.Args) sshd.Exit{
+var onService = map[string]func(*instance, sshd.Session, target.Args) sshd.Exit{
 	"status":         (*instance).showStatus,
 	"worker status":  (*instance).showWorker,
 	"worker restart": func(i *instance, s sshd.Session, _ target.Args) sshd.Exit { return i.endWorker(s, true) },

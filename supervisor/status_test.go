@@ -186,7 +186,7 @@ func asleep(t *testing.T) *process {
 // The process of a worker is shown with its pid, and --json chooses the form.
 func TestShowStatus(t *testing.T) {
 	p := asleep(t)
-	i := newInstance(newSupervisor(t), config.Service{Name: "web"}, nil)
+	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, nil)
 	i.view.enter(ready, p, restartCount{})
 	show := func(args target.Args) string {
 		var out bytes.Buffer

@@ -26,9 +26,9 @@ const fetchTimeout = 5 * time.Minute
 // Fetcher fetches a configuration from git. Root does not do that itself: a worker does
 // that runs as a user without any rights, and hands over the files.
 type Fetcher struct {
-	supervisor *Supervisor
-	upstream   config.Upstream
-	log        hclog.Logger
+	launcher *launcher
+	upstream config.Upstream
+	log      hclog.Logger
 
 	mu      sync.Mutex // held by who fetches; guards what follows
 	process *process   // nil: none is running
@@ -46,7 +46,7 @@ type Fetched struct {
 
 // NewFetcher returns a Fetcher, which begins nothing by itself.
 func (s *Supervisor) NewFetcher(upstream config.Upstream) *Fetcher {
-	return &Fetcher{supervisor: s, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
+	return &Fetcher{launcher: s.launcher, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
 }
 
 // Fetch brings what is in the branch now. What it says of an error is fit to be shown.
@@ -76,7 +76,7 @@ func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 // ask has the worker fetch, which is started if there is none. The lock is held.
 func (f *Fetcher) ask(ctx context.Context) (*proto.FetchReply, error) {
 	if f.process == nil {
-		p, err := f.supervisor.launch(ctx, f.errand())
+		p, err := f.launcher.launch(ctx, f.errand())
 		if err != nil {
 			return nil, err
 		}
@@ -109,14 +109,14 @@ func (f *Fetcher) errand() errand {
 			return who, f.powerless(ctx, who)
 		},
 		take: func(who account) (func(), error) {
-			if err := f.supervisor.uids.fetch(who.uid); err != nil {
+			if err := f.launcher.uids.fetch(who.uid); err != nil {
 				return nil, fmt.Errorf("user %q: %w", u.User, err)
 			}
 			f.uid = who.uid
 			return func() {}, nil // it stays taken until Close: a worker that is gone is followed by another
 		},
 		dir: func(who account) (string, error) {
-			dir := filepath.Join(f.supervisor.opts.Dir, "upstream")
+			dir := filepath.Join(f.launcher.data.path, "upstream")
 			return dir, handDir(dir, who)
 		},
 		configure: func(account) *proto.ConfigureRequest {
@@ -130,8 +130,8 @@ func (f *Fetcher) errand() errand {
 	}
 }
 
-// powerless returns an error if a user has rights: it is no one to read what a git server
-// sends.
+// powerless returns an error if a user has rights: nobody with rights is to read what
+// a git server sends.
 func (f *Fetcher) powerless(ctx context.Context, who account) error {
 	name := f.upstream.User
 	if who.uid == 0 {
@@ -159,7 +159,7 @@ func (f *Fetcher) Close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	f.end()
-	f.supervisor.uids.leave(f.uid)
+	f.launcher.uids.leave(f.uid)
 }
 
 // Upstream is what there is to show of a configuration that is in git.
@@ -173,21 +173,6 @@ type Upstream struct {
 	Looking time.Time // since when it is looked at, and fetched; zero: it is not, now
 	Err     error     // why the last look did not work; nil: it did
 	Since   time.Time // of Err
-}
-
-// ShowUpstream has the host's status show where the configuration is from; nil: it is
-// not from git.
-func (s *Supervisor) ShowUpstream(u *Upstream) {
-	s.reloads.mu.Lock()
-	defer s.reloads.mu.Unlock()
-	s.reloads.upstream = u
-}
-
-// from returns what ShowUpstream was told.
-func (r *reloads) from() *Upstream {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.upstream
 }
 
 // text is the configuration's origin, below the table of services.
