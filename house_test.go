@@ -45,7 +45,7 @@ var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgo
 const mostMethods = 40
 
 // tooWide are types that are still to be divided.
-var tooWide = []string{"pgo/supervisor.Supervisor"}
+var tooWide = []string{}
 
 type goPackage struct {
 	Dir, ImportPath, Name, Doc         string

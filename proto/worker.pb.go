@@ -4,8 +4,13 @@
 // 	protoc        v3.21.12
 // source: proto/worker.proto
 
-// The one contract between pgod and a pgo-worker. It is spoken over a Unix
-// socket with mutual TLS that go-plugin sets up; both ends come from one build.
+// The one contract between pgod and a pgo-worker. It is spoken over a Unix socket,
+// without TLS: each end checks by the kernel's word which process is at the other end
+// (package peer). Both ends come from one build.
+//
+// pgod does not trust a worker. It bounds each list and text that a worker sends, and
+// escapes texts before it shows them. Each enum has an unspecified value, which says
+// nothing, and a value that pgod does not know is shown as unknown (Word).
 
 package proto
 
@@ -24,54 +29,447 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Purpose is what a worker is there for.
-type Purpose int32
+// Purpose is what a worker is there for. A worker without one refuses to work.
+type ConfigureRequest_Purpose int32
 
 const (
-	Purpose_SERVICE       Purpose = 0 // to follow a service's branch and run what is in it
-	Purpose_REMOVAL       Purpose = 1 // to take down a service that is not configured any more
-	Purpose_CONFIGURATION Purpose = 2 // to fetch configuration files from git
+	ConfigureRequest_PURPOSE_UNSPECIFIED   ConfigureRequest_Purpose = 0
+	ConfigureRequest_PURPOSE_SERVICE       ConfigureRequest_Purpose = 1 // to follow a service's branch and run what is in it
+	ConfigureRequest_PURPOSE_REMOVAL       ConfigureRequest_Purpose = 2 // to take down a service that is not configured any more
+	ConfigureRequest_PURPOSE_CONFIGURATION ConfigureRequest_Purpose = 3 // to fetch configuration files from git
 )
 
-// Enum value maps for Purpose.
+// Enum value maps for ConfigureRequest_Purpose.
 var (
-	Purpose_name = map[int32]string{
-		0: "SERVICE",
-		1: "REMOVAL",
-		2: "CONFIGURATION",
+	ConfigureRequest_Purpose_name = map[int32]string{
+		0: "PURPOSE_UNSPECIFIED",
+		1: "PURPOSE_SERVICE",
+		2: "PURPOSE_REMOVAL",
+		3: "PURPOSE_CONFIGURATION",
 	}
-	Purpose_value = map[string]int32{
-		"SERVICE":       0,
-		"REMOVAL":       1,
-		"CONFIGURATION": 2,
+	ConfigureRequest_Purpose_value = map[string]int32{
+		"PURPOSE_UNSPECIFIED":   0,
+		"PURPOSE_SERVICE":       1,
+		"PURPOSE_REMOVAL":       2,
+		"PURPOSE_CONFIGURATION": 3,
 	}
 )
 
-func (x Purpose) Enum() *Purpose {
-	p := new(Purpose)
+func (x ConfigureRequest_Purpose) Enum() *ConfigureRequest_Purpose {
+	p := new(ConfigureRequest_Purpose)
 	*p = x
 	return p
 }
 
-func (x Purpose) String() string {
+func (x ConfigureRequest_Purpose) String() string {
 	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (Purpose) Descriptor() protoreflect.EnumDescriptor {
+func (ConfigureRequest_Purpose) Descriptor() protoreflect.EnumDescriptor {
 	return file_proto_worker_proto_enumTypes[0].Descriptor()
 }
 
-func (Purpose) Type() protoreflect.EnumType {
+func (ConfigureRequest_Purpose) Type() protoreflect.EnumType {
 	return &file_proto_worker_proto_enumTypes[0]
 }
 
-func (x Purpose) Number() protoreflect.EnumNumber {
+func (x ConfigureRequest_Purpose) Number() protoreflect.EnumNumber {
 	return protoreflect.EnumNumber(x)
 }
 
-// Deprecated: Use Purpose.Descriptor instead.
-func (Purpose) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{0}
+// Deprecated: Use ConfigureRequest_Purpose.Descriptor instead.
+func (ConfigureRequest_Purpose) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{2, 0}
+}
+
+// Wanted is what somebody asked for last.
+type State_Wanted int32
+
+const (
+	State_WANTED_UNSPECIFIED State_Wanted = 0
+	State_WANTED_UP          State_Wanted = 1
+	State_WANTED_DOWN        State_Wanted = 2
+)
+
+// Enum value maps for State_Wanted.
+var (
+	State_Wanted_name = map[int32]string{
+		0: "WANTED_UNSPECIFIED",
+		1: "WANTED_UP",
+		2: "WANTED_DOWN",
+	}
+	State_Wanted_value = map[string]int32{
+		"WANTED_UNSPECIFIED": 0,
+		"WANTED_UP":          1,
+		"WANTED_DOWN":        2,
+	}
+)
+
+func (x State_Wanted) Enum() *State_Wanted {
+	p := new(State_Wanted)
+	*p = x
+	return p
+}
+
+func (x State_Wanted) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (State_Wanted) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[1].Descriptor()
+}
+
+func (State_Wanted) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[1]
+}
+
+func (x State_Wanted) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use State_Wanted.Descriptor instead.
+func (State_Wanted) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{14, 0}
+}
+
+// Outcome is what a deploy or a poll came to.
+type State_Outcome int32
+
+const (
+	State_OUTCOME_UNSPECIFIED State_Outcome = 0 // nothing yet
+	State_OUTCOME_DEPLOYED    State_Outcome = 1
+	State_OUTCOME_HELD        State_Outcome = 2 // there is something new, and nobody has said up
+	State_OUTCOME_FROZEN      State_Outcome = 3 // the branch is not followed
+	State_OUTCOME_DOWN        State_Outcome = 4 // somebody said down
+	State_OUTCOME_REFUSED     State_Outcome = 5 // by the policy: what ran runs on
+	State_OUTCOME_FAILED      State_Outcome = 6 // before the switch, or by a fault of the surroundings
+	State_OUTCOME_DEGRADED    State_Outcome = 7 // it did not become healthy
+)
+
+// Enum value maps for State_Outcome.
+var (
+	State_Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OUTCOME_DEPLOYED",
+		2: "OUTCOME_HELD",
+		3: "OUTCOME_FROZEN",
+		4: "OUTCOME_DOWN",
+		5: "OUTCOME_REFUSED",
+		6: "OUTCOME_FAILED",
+		7: "OUTCOME_DEGRADED",
+	}
+	State_Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED": 0,
+		"OUTCOME_DEPLOYED":    1,
+		"OUTCOME_HELD":        2,
+		"OUTCOME_FROZEN":      3,
+		"OUTCOME_DOWN":        4,
+		"OUTCOME_REFUSED":     5,
+		"OUTCOME_FAILED":      6,
+		"OUTCOME_DEGRADED":    7,
+	}
+)
+
+func (x State_Outcome) Enum() *State_Outcome {
+	p := new(State_Outcome)
+	*p = x
+	return p
+}
+
+func (x State_Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (State_Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[2].Descriptor()
+}
+
+func (State_Outcome) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[2]
+}
+
+func (x State_Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use State_Outcome.Descriptor instead.
+func (State_Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{14, 1}
+}
+
+// Activity is whether the worker changes something now.
+type State_Activity int32
+
+const (
+	State_ACTIVITY_UNSPECIFIED State_Activity = 0 // the service is not open yet
+	State_ACTIVITY_IDLE        State_Activity = 1
+	State_ACTIVITY_BUSY        State_Activity = 2 // step says with what
+)
+
+// Enum value maps for State_Activity.
+var (
+	State_Activity_name = map[int32]string{
+		0: "ACTIVITY_UNSPECIFIED",
+		1: "ACTIVITY_IDLE",
+		2: "ACTIVITY_BUSY",
+	}
+	State_Activity_value = map[string]int32{
+		"ACTIVITY_UNSPECIFIED": 0,
+		"ACTIVITY_IDLE":        1,
+		"ACTIVITY_BUSY":        2,
+	}
+)
+
+func (x State_Activity) Enum() *State_Activity {
+	p := new(State_Activity)
+	*p = x
+	return p
+}
+
+func (x State_Activity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (State_Activity) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[3].Descriptor()
+}
+
+func (State_Activity) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[3]
+}
+
+func (x State_Activity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use State_Activity.Descriptor instead.
+func (State_Activity) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{14, 2}
+}
+
+// Reload is what came of the proxy's reload after the snippet has changed.
+type ProxyState_Reload int32
+
+const (
+	ProxyState_RELOAD_UNSPECIFIED ProxyState_Reload = 0 // nothing yet, or the proxy is not reloaded at all
+	ProxyState_RELOAD_PENDING     ProxyState_Reload = 1
+	ProxyState_RELOAD_RELOADED    ProxyState_Reload = 2
+	ProxyState_RELOAD_FAILED      ProxyState_Reload = 3 // it is tried again
+	ProxyState_RELOAD_NOT_RUNNING ProxyState_Reload = 4 // the proxy reads the snippet when it starts
+)
+
+// Enum value maps for ProxyState_Reload.
+var (
+	ProxyState_Reload_name = map[int32]string{
+		0: "RELOAD_UNSPECIFIED",
+		1: "RELOAD_PENDING",
+		2: "RELOAD_RELOADED",
+		3: "RELOAD_FAILED",
+		4: "RELOAD_NOT_RUNNING",
+	}
+	ProxyState_Reload_value = map[string]int32{
+		"RELOAD_UNSPECIFIED": 0,
+		"RELOAD_PENDING":     1,
+		"RELOAD_RELOADED":    2,
+		"RELOAD_FAILED":      3,
+		"RELOAD_NOT_RUNNING": 4,
+	}
+)
+
+func (x ProxyState_Reload) Enum() *ProxyState_Reload {
+	p := new(ProxyState_Reload)
+	*p = x
+	return p
+}
+
+func (x ProxyState_Reload) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProxyState_Reload) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[4].Descriptor()
+}
+
+func (ProxyState_Reload) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[4]
+}
+
+func (x ProxyState_Reload) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProxyState_Reload.Descriptor instead.
+func (ProxyState_Reload) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{15, 0}
+}
+
+type UsedPort_Protocol int32
+
+const (
+	UsedPort_PROTOCOL_UNSPECIFIED UsedPort_Protocol = 0
+	UsedPort_PROTOCOL_TCP         UsedPort_Protocol = 1
+	UsedPort_PROTOCOL_UDP         UsedPort_Protocol = 2
+	UsedPort_PROTOCOL_SCTP        UsedPort_Protocol = 3
+)
+
+// Enum value maps for UsedPort_Protocol.
+var (
+	UsedPort_Protocol_name = map[int32]string{
+		0: "PROTOCOL_UNSPECIFIED",
+		1: "PROTOCOL_TCP",
+		2: "PROTOCOL_UDP",
+		3: "PROTOCOL_SCTP",
+	}
+	UsedPort_Protocol_value = map[string]int32{
+		"PROTOCOL_UNSPECIFIED": 0,
+		"PROTOCOL_TCP":         1,
+		"PROTOCOL_UDP":         2,
+		"PROTOCOL_SCTP":        3,
+	}
+)
+
+func (x UsedPort_Protocol) Enum() *UsedPort_Protocol {
+	p := new(UsedPort_Protocol)
+	*p = x
+	return p
+}
+
+func (x UsedPort_Protocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsedPort_Protocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[5].Descriptor()
+}
+
+func (UsedPort_Protocol) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[5]
+}
+
+func (x UsedPort_Protocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsedPort_Protocol.Descriptor instead.
+func (UsedPort_Protocol) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{16, 0}
+}
+
+// State is the engine's word for it.
+type ContainerUsage_State int32
+
+const (
+	ContainerUsage_STATE_UNSPECIFIED ContainerUsage_State = 0 // another word than those below
+	ContainerUsage_STATE_CREATED     ContainerUsage_State = 1
+	ContainerUsage_STATE_RUNNING     ContainerUsage_State = 2
+	ContainerUsage_STATE_PAUSED      ContainerUsage_State = 3
+	ContainerUsage_STATE_RESTARTING  ContainerUsage_State = 4
+	ContainerUsage_STATE_REMOVING    ContainerUsage_State = 5
+	ContainerUsage_STATE_EXITED      ContainerUsage_State = 6
+	ContainerUsage_STATE_DEAD        ContainerUsage_State = 7
+)
+
+// Enum value maps for ContainerUsage_State.
+var (
+	ContainerUsage_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_CREATED",
+		2: "STATE_RUNNING",
+		3: "STATE_PAUSED",
+		4: "STATE_RESTARTING",
+		5: "STATE_REMOVING",
+		6: "STATE_EXITED",
+		7: "STATE_DEAD",
+	}
+	ContainerUsage_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_CREATED":     1,
+		"STATE_RUNNING":     2,
+		"STATE_PAUSED":      3,
+		"STATE_RESTARTING":  4,
+		"STATE_REMOVING":    5,
+		"STATE_EXITED":      6,
+		"STATE_DEAD":        7,
+	}
+)
+
+func (x ContainerUsage_State) Enum() *ContainerUsage_State {
+	p := new(ContainerUsage_State)
+	*p = x
+	return p
+}
+
+func (x ContainerUsage_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ContainerUsage_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[6].Descriptor()
+}
+
+func (ContainerUsage_State) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[6]
+}
+
+func (x ContainerUsage_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ContainerUsage_State.Descriptor instead.
+func (ContainerUsage_State) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{31, 0}
+}
+
+type ContainerUsage_Health int32
+
+const (
+	ContainerUsage_HEALTH_UNSPECIFIED ContainerUsage_Health = 0 // it has no health check
+	ContainerUsage_HEALTH_STARTING    ContainerUsage_Health = 1
+	ContainerUsage_HEALTH_HEALTHY     ContainerUsage_Health = 2
+	ContainerUsage_HEALTH_UNHEALTHY   ContainerUsage_Health = 3
+)
+
+// Enum value maps for ContainerUsage_Health.
+var (
+	ContainerUsage_Health_name = map[int32]string{
+		0: "HEALTH_UNSPECIFIED",
+		1: "HEALTH_STARTING",
+		2: "HEALTH_HEALTHY",
+		3: "HEALTH_UNHEALTHY",
+	}
+	ContainerUsage_Health_value = map[string]int32{
+		"HEALTH_UNSPECIFIED": 0,
+		"HEALTH_STARTING":    1,
+		"HEALTH_HEALTHY":     2,
+		"HEALTH_UNHEALTHY":   3,
+	}
+)
+
+func (x ContainerUsage_Health) Enum() *ContainerUsage_Health {
+	p := new(ContainerUsage_Health)
+	*p = x
+	return p
+}
+
+func (x ContainerUsage_Health) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ContainerUsage_Health) Descriptor() protoreflect.EnumDescriptor {
+	return file_proto_worker_proto_enumTypes[7].Descriptor()
+}
+
+func (ContainerUsage_Health) Type() protoreflect.EnumType {
+	return &file_proto_worker_proto_enumTypes[7]
+}
+
+func (x ContainerUsage_Health) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ContainerUsage_Health.Descriptor instead.
+func (ContainerUsage_Health) EnumDescriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{31, 1}
 }
 
 type HelloRequest struct {
@@ -188,28 +586,28 @@ func (x *HelloReply) GetGroups() []uint32 {
 
 // ConfigureRequest is a service's entry as far as its worker needs it.
 type ConfigureRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Dir           string                 `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`               // <dir>/services/<name>, there and owned by the worker's user
-	Repository    string                 `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"` // URL, may hold a token
-	Branch        string                 `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
-	Compose       string                 `protobuf:"bytes,5,opt,name=compose,proto3" json:"compose,omitempty"` // path in the repository; empty: the first of the four usual names
-	Profiles      []string               `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
-	Ignore        bool                   `protobuf:"varint,7,opt,name=ignore,proto3" json:"ignore,omitempty"`
-	Env           []string               `protobuf:"bytes,8,rep,name=env,proto3" json:"env,omitempty"` // VAR=VALUE
-	Registries    []*Registry            `protobuf:"bytes,9,rep,name=registries,proto3" json:"registries,omitempty"`
-	GitKey        []byte                 `protobuf:"bytes,10,opt,name=git_key,json=gitKey,proto3" json:"git_key,omitempty"`              // private key in PEM or OpenSSH form; empty: none
-	IntervalMs    int64                  `protobuf:"varint,11,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // between two looks
-	TimeoutMs     int64                  `protobuf:"varint,12,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`    // for one whole deploy
-	InPlace       bool                   `protobuf:"varint,13,opt,name=in_place,json=inPlace,proto3" json:"in_place,omitempty"`          // deploy without down: recreate what changed
-	Rollback      bool                   `protobuf:"varint,14,opt,name=rollback,proto3" json:"rollback,omitempty"`                       // go back when a deploy fails its gate
-	GateMs        int64                  `protobuf:"varint,15,opt,name=gate_ms,json=gateMs,proto3" json:"gate_ms,omitempty"`             // how long a deploy may take to become healthy
-	DockerHost    string                 `protobuf:"bytes,16,opt,name=docker_host,json=dockerHost,proto3" json:"docker_host,omitempty"`  // another engine's address; empty: the usual one
-	Limits        *Limits                `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
-	Neighbours    *Neighbours            `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
-	Purpose       Purpose                `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.Purpose" json:"purpose,omitempty"`
-	Proxy         *Proxy                 `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is no reverse proxy
-	Routes        []*Route               `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
+	state         protoimpl.MessageState   `protogen:"open.v1"`
+	Name          string                   `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Dir           string                   `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`               // <dir>/services/<name>, there and owned by the worker's user
+	Repository    string                   `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"` // URL, may hold a token
+	Branch        string                   `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
+	Compose       string                   `protobuf:"bytes,5,opt,name=compose,proto3" json:"compose,omitempty"` // path in the repository; empty: the first of the four usual names
+	Profiles      []string                 `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
+	Ignore        bool                     `protobuf:"varint,7,opt,name=ignore,proto3" json:"ignore,omitempty"`
+	Env           []string                 `protobuf:"bytes,8,rep,name=env,proto3" json:"env,omitempty"` // VAR=VALUE
+	Registries    []*Registry              `protobuf:"bytes,9,rep,name=registries,proto3" json:"registries,omitempty"`
+	GitKey        []byte                   `protobuf:"bytes,10,opt,name=git_key,json=gitKey,proto3" json:"git_key,omitempty"`              // private key in PEM or OpenSSH form; empty: none
+	IntervalMs    int64                    `protobuf:"varint,11,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"` // between two looks
+	TimeoutMs     int64                    `protobuf:"varint,12,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`    // for one whole deploy
+	InPlace       bool                     `protobuf:"varint,13,opt,name=in_place,json=inPlace,proto3" json:"in_place,omitempty"`          // deploy without down: recreate what changed
+	Rollback      bool                     `protobuf:"varint,14,opt,name=rollback,proto3" json:"rollback,omitempty"`                       // go back when a deploy fails its gate
+	GateMs        int64                    `protobuf:"varint,15,opt,name=gate_ms,json=gateMs,proto3" json:"gate_ms,omitempty"`             // how long a deploy may take to become healthy
+	DockerHost    string                   `protobuf:"bytes,16,opt,name=docker_host,json=dockerHost,proto3" json:"docker_host,omitempty"`  // another engine's address; empty: the usual one
+	Limits        *Limits                  `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
+	Neighbours    *Neighbours              `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
+	Purpose       ConfigureRequest_Purpose `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.ConfigureRequest_Purpose" json:"purpose,omitempty"`
+	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is no reverse proxy
+	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,11 +768,11 @@ func (x *ConfigureRequest) GetNeighbours() *Neighbours {
 	return nil
 }
 
-func (x *ConfigureRequest) GetPurpose() Purpose {
+func (x *ConfigureRequest) GetPurpose() ConfigureRequest_Purpose {
 	if x != nil {
 		return x.Purpose
 	}
-	return Purpose_SERVICE
+	return ConfigureRequest_PURPOSE_UNSPECIFIED
 }
 
 func (x *ConfigureRequest) GetProxy() *Proxy {
@@ -924,12 +1322,11 @@ func (*ReportRequest) Descriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
-// ReportReply is what pgod knows of a service. Its strings are shown, escaped, and
-// never interpreted.
+// ReportReply is what pgod knows of a service.
 type ReportReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	KeysKnown     bool                   `protobuf:"varint,1,opt,name=keys_known,json=keysKnown,proto3" json:"keys_known,omitempty"` // false: nothing was ever fetched, so nobody can be judged
-	Keys          []*Key                 `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	Keys          [][]byte               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`                             // the public keys in the fetched head's ssh/ directory, in SSH wire format (RFC 4253 section 6.6)
 	State         *State                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -972,7 +1369,7 @@ func (x *ReportReply) GetKeysKnown() bool {
 	return false
 }
 
-func (x *ReportReply) GetKeys() []*Key {
+func (x *ReportReply) GetKeys() [][]byte {
 	if x != nil {
 		return x.Keys
 	}
@@ -986,90 +1383,39 @@ func (x *ReportReply) GetState() *State {
 	return nil
 }
 
-// Key is a public key from the fetched head's ssh/ directory.
-type Key struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Blob          []byte                 `protobuf:"bytes,1,opt,name=blob,proto3" json:"blob,omitempty"` // SSH wire format, RFC 4253 section 6.6
-	File          string                 `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"` // path in the repository, and the line
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Key) Reset() {
-	*x = Key{}
-	mi := &file_proto_worker_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Key) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Key) ProtoMessage() {}
-
-func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Key.ProtoReflect.Descriptor instead.
-func (*Key) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *Key) GetBlob() []byte {
-	if x != nil {
-		return x.Blob
-	}
-	return nil
-}
-
-func (x *Key) GetFile() string {
-	if x != nil {
-		return x.File
-	}
-	return ""
-}
-
-// State is what `status` shows of a service.
+// State is what `status` shows of a service. Texts are only shown. pgod compares the
+// commits, and works with the enums, the times, the ports and the containers' IDs.
 type State struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Wanted        string                 `protobuf:"bytes,1,opt,name=wanted,proto3" json:"wanted,omitempty"`                                // up, down
-	Head          string                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`                                    // the fetched head: commit, 40 hex digits
-	Deployed      string                 `protobuf:"bytes,3,opt,name=deployed,proto3" json:"deployed,omitempty"`                            // the commit that runs; empty: none
-	Activity      string                 `protobuf:"bytes,4,opt,name=activity,proto3" json:"activity,omitempty"`                            // what the worker is doing now: idle, or a deploy's step
-	Outcome       string                 `protobuf:"bytes,5,opt,name=outcome,proto3" json:"outcome,omitempty"`                              // what the last deploy or poll came to: deployed, held, refused, …; empty: nothing yet
-	Reason        string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`                                // why the last deploy happened
-	Error         string                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`                                  // of the last look, fetch or deploy; empty: all is well
-	ErrorSince    int64                  `protobuf:"varint,8,opt,name=error_since,json=errorSince,proto3" json:"error_since,omitempty"`     // Unix seconds, 0 without error
-	DeployedAt    int64                  `protobuf:"varint,9,opt,name=deployed_at,json=deployedAt,proto3" json:"deployed_at,omitempty"`     // Unix seconds
-	NextPoll      int64                  `protobuf:"varint,10,opt,name=next_poll,json=nextPoll,proto3" json:"next_poll,omitempty"`          // Unix seconds
-	Details       []string               `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty"`                             // of the error, a line each: refusals, a container's last words
-	Frozen        string                 `protobuf:"bytes,12,opt,name=frozen,proto3" json:"frozen,omitempty"`                               // why the branch is not followed: who said so, and what; empty: it is
-	FrozenSince   int64                  `protobuf:"varint,13,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"` // Unix seconds
-	Pinned        string                 `protobuf:"bytes,14,opt,name=pinned,proto3" json:"pinned,omitempty"`                               // the commit that build and up act on since a pull; empty: the head
-	PinnedUntil   int64                  `protobuf:"varint,15,opt,name=pinned_until,json=pinnedUntil,proto3" json:"pinned_until,omitempty"` // Unix seconds
-	Trigger       string                 `protobuf:"bytes,16,opt,name=trigger,proto3" json:"trigger,omitempty"`                             // who or what asked for the last deploy
-	Unwell        []string               `protobuf:"bytes,17,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
-	Ports         []*UsedPort            `protobuf:"bytes,18,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
-	Warnings      []string               `protobuf:"bytes,19,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
-	Proxy         *ProxyState            `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is no reverse proxy
-	OnHost        []*HostContainer       `protobuf:"bytes,21,rep,name=on_host,json=onHost,proto3" json:"on_host,omitempty"`                 // running containers that listen at the host's ports themselves
+	Wanted        State_Wanted           `protobuf:"varint,1,opt,name=wanted,proto3,enum=pgo.worker.v1.State_Wanted" json:"wanted,omitempty"`
+	Head          string                 `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`         // the fetched head: commit, 40 hex digits
+	Deployed      string                 `protobuf:"bytes,3,opt,name=deployed,proto3" json:"deployed,omitempty"` // the commit that runs, or ran before a down; empty: none
+	Activity      State_Activity         `protobuf:"varint,4,opt,name=activity,proto3,enum=pgo.worker.v1.State_Activity" json:"activity,omitempty"`
+	Step          string                 `protobuf:"bytes,5,opt,name=step,proto3" json:"step,omitempty"` // what a busy worker does now: the step of a deploy, or another change
+	Outcome       State_Outcome          `protobuf:"varint,6,opt,name=outcome,proto3,enum=pgo.worker.v1.State_Outcome" json:"outcome,omitempty"`
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`                                // why what is deployed was deployed
+	Error         string                 `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`                                  // of the last look, fetch or deploy; empty: all is well
+	ErrorSince    int64                  `protobuf:"varint,9,opt,name=error_since,json=errorSince,proto3" json:"error_since,omitempty"`     // Unix seconds, 0 without error
+	DeployedAt    int64                  `protobuf:"varint,10,opt,name=deployed_at,json=deployedAt,proto3" json:"deployed_at,omitempty"`    // Unix seconds
+	NextPoll      int64                  `protobuf:"varint,11,opt,name=next_poll,json=nextPoll,proto3" json:"next_poll,omitempty"`          // Unix seconds
+	Details       []string               `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty"`                             // of the error, a line each: refusals, a container's last words
+	Frozen        string                 `protobuf:"bytes,13,opt,name=frozen,proto3" json:"frozen,omitempty"`                               // why the branch is not followed: who said so, and what; empty: it is
+	FrozenSince   int64                  `protobuf:"varint,14,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"` // Unix seconds
+	Pinned        string                 `protobuf:"bytes,15,opt,name=pinned,proto3" json:"pinned,omitempty"`                               // the commit that build and up act on since a pull; empty: the head
+	PinnedUntil   int64                  `protobuf:"varint,16,opt,name=pinned_until,json=pinnedUntil,proto3" json:"pinned_until,omitempty"` // Unix seconds
+	Trigger       string                 `protobuf:"bytes,17,opt,name=trigger,proto3" json:"trigger,omitempty"`                             // who or what asked for what is deployed
+	Unwell        []string               `protobuf:"bytes,18,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
+	Ports         []*UsedPort            `protobuf:"bytes,19,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
+	Warnings      []string               `protobuf:"bytes,20,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
+	Proxy         *ProxyState            `protobuf:"bytes,21,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is no reverse proxy
+	OnHost        []*HostContainer       `protobuf:"bytes,22,rep,name=on_host,json=onHost,proto3" json:"on_host,omitempty"`                 // running containers that listen at the host's ports themselves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1427,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,14 +1440,14 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *State) GetWanted() string {
+func (x *State) GetWanted() State_Wanted {
 	if x != nil {
 		return x.Wanted
 	}
-	return ""
+	return State_WANTED_UNSPECIFIED
 }
 
 func (x *State) GetHead() string {
@@ -1118,18 +1464,25 @@ func (x *State) GetDeployed() string {
 	return ""
 }
 
-func (x *State) GetActivity() string {
+func (x *State) GetActivity() State_Activity {
 	if x != nil {
 		return x.Activity
+	}
+	return State_ACTIVITY_UNSPECIFIED
+}
+
+func (x *State) GetStep() string {
+	if x != nil {
+		return x.Step
 	}
 	return ""
 }
 
-func (x *State) GetOutcome() string {
+func (x *State) GetOutcome() State_Outcome {
 	if x != nil {
 		return x.Outcome
 	}
-	return ""
+	return State_OUTCOME_UNSPECIFIED
 }
 
 func (x *State) GetReason() string {
@@ -1247,18 +1600,18 @@ func (x *State) GetOnHost() []*HostContainer {
 // ProxyState is how a reverse proxy's snippet is.
 type ProxyState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                            // its path in the repository
-	WrittenAt     int64                  `protobuf:"varint,2,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"`    // when its content changed last, Unix seconds; 0: never
-	Reload        string                 `protobuf:"bytes,3,opt,name=reload,proto3" json:"reload,omitempty"`                            // what came of telling the proxy: pending, reloaded, failed, not running; empty: nothing yet, or nobody is to
+	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                         // its path in the repository
+	WrittenAt     int64                  `protobuf:"varint,2,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"` // when its content changed last, Unix seconds; 0: never
+	Reload        ProxyState_Reload      `protobuf:"varint,3,opt,name=reload,proto3,enum=pgo.worker.v1.ProxyState_Reload" json:"reload,omitempty"`
 	ReloadedAt    int64                  `protobuf:"varint,4,opt,name=reloaded_at,json=reloadedAt,proto3" json:"reloaded_at,omitempty"` // Unix seconds
-	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                              // why the snippet is not written, or the proxy not told; empty: all is well
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                              // why the snippet is not written, or the proxy not reloaded; empty: all is well
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProxyState) Reset() {
 	*x = ProxyState{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1270,7 +1623,7 @@ func (x *ProxyState) String() string {
 func (*ProxyState) ProtoMessage() {}
 
 func (x *ProxyState) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1283,7 +1636,7 @@ func (x *ProxyState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyState.ProtoReflect.Descriptor instead.
 func (*ProxyState) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProxyState) GetImport() string {
@@ -1300,11 +1653,11 @@ func (x *ProxyState) GetWrittenAt() int64 {
 	return 0
 }
 
-func (x *ProxyState) GetReload() string {
+func (x *ProxyState) GetReload() ProxyState_Reload {
 	if x != nil {
 		return x.Reload
 	}
-	return ""
+	return ProxyState_RELOAD_UNSPECIFIED
 }
 
 func (x *ProxyState) GetReloadedAt() int64 {
@@ -1326,7 +1679,7 @@ type UsedPort struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ip            string                 `protobuf:"bytes,1,opt,name=ip,proto3" json:"ip,omitempty"` // the host's address; empty: all
 	Port          uint32                 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
-	Protocol      string                 `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`   // tcp, udp, sctp
+	Protocol      UsedPort_Protocol      `protobuf:"varint,3,opt,name=protocol,proto3,enum=pgo.worker.v1.UsedPort_Protocol" json:"protocol,omitempty"`
 	Container     string                 `protobuf:"bytes,4,opt,name=container,proto3" json:"container,omitempty"` // its name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1334,7 +1687,7 @@ type UsedPort struct {
 
 func (x *UsedPort) Reset() {
 	*x = UsedPort{}
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1699,7 @@ func (x *UsedPort) String() string {
 func (*UsedPort) ProtoMessage() {}
 
 func (x *UsedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1712,7 @@ func (x *UsedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedPort.ProtoReflect.Descriptor instead.
 func (*UsedPort) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UsedPort) GetIp() string {
@@ -1376,11 +1729,11 @@ func (x *UsedPort) GetPort() uint32 {
 	return 0
 }
 
-func (x *UsedPort) GetProtocol() string {
+func (x *UsedPort) GetProtocol() UsedPort_Protocol {
 	if x != nil {
 		return x.Protocol
 	}
-	return ""
+	return UsedPort_PROTOCOL_UNSPECIFIED
 }
 
 func (x *UsedPort) GetContainer() string {
@@ -1402,7 +1755,7 @@ type HostContainer struct {
 
 func (x *HostContainer) Reset() {
 	*x = HostContainer{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1767,7 @@ func (x *HostContainer) String() string {
 func (*HostContainer) ProtoMessage() {}
 
 func (x *HostContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1780,7 @@ func (x *HostContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostContainer.ProtoReflect.Descriptor instead.
 func (*HostContainer) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HostContainer) GetId() string {
@@ -1459,7 +1812,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1471,7 +1824,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1484,7 +1837,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -1569,7 +1922,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1581,7 +1934,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1594,7 +1947,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Window) GetColumns() uint32 {
@@ -1621,7 +1974,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1986,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1999,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Terminal) GetType() string {
@@ -1665,20 +2018,19 @@ func (x *Terminal) GetWindow() *Window {
 
 type Start struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Operation     string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`     // as in the table of operations: up, ps, git pull, …
-	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`               // exactly as the client typed them
-	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`               // the client's login name, to log and to record
-	Fingerprint   string                 `protobuf:"bytes,4,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // of the client's key
-	Operator      bool                   `protobuf:"varint,5,opt,name=operator,proto3" json:"operator,omitempty"`
-	Terminal      *Terminal              `protobuf:"bytes,6,opt,name=terminal,proto3" json:"terminal,omitempty"` // the client's, if it has one and the operation is to use it
-	Color         bool                   `protobuf:"varint,7,opt,name=color,proto3" json:"color,omitempty"`      // the client shows colours
+	Operation     string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"` // as in the table of operations: up, ps, git pull, …
+	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`           // exactly as the client typed them
+	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`           // the client's login name, to log and to record
+	Operator      bool                   `protobuf:"varint,4,opt,name=operator,proto3" json:"operator,omitempty"`  // the client's key is an operator's
+	Terminal      *Terminal              `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`   // the client's, if it has one and the operation is to use it
+	Color         bool                   `protobuf:"varint,6,opt,name=color,proto3" json:"color,omitempty"`        // the client shows colours
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +2042,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +2055,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Start) GetOperation() string {
@@ -1723,13 +2075,6 @@ func (x *Start) GetArgs() []string {
 func (x *Start) GetUser() string {
 	if x != nil {
 		return x.User
-	}
-	return ""
-}
-
-func (x *Start) GetFingerprint() string {
-	if x != nil {
-		return x.Fingerprint
 	}
 	return ""
 }
@@ -1769,7 +2114,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +2126,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +2139,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -1864,7 +2209,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +2221,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2234,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -1921,7 +2266,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1933,7 +2278,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1946,7 +2291,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
 }
 
 type RemoveReply struct {
@@ -1957,7 +2302,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2314,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2327,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
 // FetchRequest is which files to bring.
@@ -1996,7 +2341,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2008,7 +2353,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2021,7 +2366,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FetchRequest) GetMain() string {
@@ -2051,7 +2396,7 @@ type FetchReply struct {
 
 func (x *FetchReply) Reset() {
 	*x = FetchReply{}
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2063,7 +2408,7 @@ func (x *FetchReply) String() string {
 func (*FetchReply) ProtoMessage() {}
 
 func (x *FetchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2076,7 +2421,7 @@ func (x *FetchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchReply.ProtoReflect.Descriptor instead.
 func (*FetchReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{28}
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FetchReply) GetCommit() string {
@@ -2117,7 +2462,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2129,7 +2474,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2142,7 +2487,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{29}
+	return file_proto_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *File) GetPath() string {
@@ -2167,7 +2512,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2524,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2537,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{30}
+	return file_proto_worker_proto_rawDescGZIP(), []int{29}
 }
 
 type UsageReply struct {
@@ -2205,7 +2550,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2562,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2575,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31}
+	return file_proto_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *UsageReply) GetAtNs() int64 {
@@ -2251,9 +2596,9 @@ func (x *UsageReply) GetContainers() []*ContainerUsage {
 type ContainerUsage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`           // the compose service
-	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`               // running, exited, …
-	Health        string                 `protobuf:"bytes,4,opt,name=health,proto3" json:"health,omitempty"`             // starting, healthy, unhealthy; empty: it has no health check
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"` // the compose service
+	State         ContainerUsage_State   `protobuf:"varint,3,opt,name=state,proto3,enum=pgo.worker.v1.ContainerUsage_State" json:"state,omitempty"`
+	Health        ContainerUsage_Health  `protobuf:"varint,4,opt,name=health,proto3,enum=pgo.worker.v1.ContainerUsage_Health" json:"health,omitempty"`
 	CpuNs         uint64                 `protobuf:"varint,5,opt,name=cpu_ns,json=cpuNs,proto3" json:"cpu_ns,omitempty"` // of all cores, since its start
 	Memory        uint64                 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`            // bytes, without what the kernel can drop
 	Restarts      uint32                 `protobuf:"varint,7,opt,name=restarts,proto3" json:"restarts,omitempty"`        // by its restart policy
@@ -2263,7 +2608,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2620,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2633,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32}
+	return file_proto_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -2305,18 +2650,18 @@ func (x *ContainerUsage) GetService() string {
 	return ""
 }
 
-func (x *ContainerUsage) GetState() string {
+func (x *ContainerUsage) GetState() ContainerUsage_State {
 	if x != nil {
 		return x.State
 	}
-	return ""
+	return ContainerUsage_STATE_UNSPECIFIED
 }
 
-func (x *ContainerUsage) GetHealth() string {
+func (x *ContainerUsage) GetHealth() ContainerUsage_Health {
 	if x != nil {
 		return x.Health
 	}
-	return ""
+	return ContainerUsage_HEALTH_UNSPECIFIED
 }
 
 func (x *ContainerUsage) GetCpuNs() uint64 {
@@ -2348,7 +2693,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2705,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2718,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{33}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32}
 }
 
 type PingReply struct {
@@ -2384,7 +2729,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2396,7 +2741,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2409,7 +2754,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{34}
+	return file_proto_worker_proto_rawDescGZIP(), []int{33}
 }
 
 type DrainRequest struct {
@@ -2420,7 +2765,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2777,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2790,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{35}
+	return file_proto_worker_proto_rawDescGZIP(), []int{34}
 }
 
 type DrainReply struct {
@@ -2456,7 +2801,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[36]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2813,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[36]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2826,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{36}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -2496,7 +2841,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xc9\x05\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xc3\x06\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -2525,10 +2870,15 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x06limits\x18\x11 \x01(\v2\x15.pgo.worker.v1.LimitsR\x06limits\x129\n" +
 	"\n" +
 	"neighbours\x18\x12 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
-	"neighbours\x120\n" +
-	"\apurpose\x18\x13 \x01(\x0e2\x16.pgo.worker.v1.PurposeR\apurpose\x12*\n" +
+	"neighbours\x12A\n" +
+	"\apurpose\x18\x13 \x01(\x0e2'.pgo.worker.v1.ConfigureRequest.PurposeR\apurpose\x12*\n" +
 	"\x05proxy\x18\x14 \x01(\v2\x14.pgo.worker.v1.ProxyR\x05proxy\x12,\n" +
-	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\"S\n" +
+	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\"g\n" +
+	"\aPurpose\x12\x17\n" +
+	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fPURPOSE_SERVICE\x10\x01\x12\x13\n" +
+	"\x0fPURPOSE_REMOVAL\x10\x02\x12\x19\n" +
+	"\x15PURPOSE_CONFIGURATION\x10\x03\"S\n" +
 	"\x05Proxy\x12\x16\n" +
 	"\x06import\x18\x01 \x01(\tR\x06import\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
@@ -2569,54 +2919,80 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x1a\n" +
 	"\bpassword\x18\x03 \x01(\tR\bpassword\"\x10\n" +
 	"\x0eConfigureReply\"\x0f\n" +
-	"\rReportRequest\"\x80\x01\n" +
+	"\rReportRequest\"l\n" +
 	"\vReportReply\x12\x1d\n" +
 	"\n" +
-	"keys_known\x18\x01 \x01(\bR\tkeysKnown\x12&\n" +
-	"\x04keys\x18\x02 \x03(\v2\x12.pgo.worker.v1.KeyR\x04keys\x12*\n" +
-	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"-\n" +
-	"\x03Key\x12\x12\n" +
-	"\x04blob\x18\x01 \x01(\fR\x04blob\x12\x12\n" +
-	"\x04file\x18\x02 \x01(\tR\x04file\"\x87\x05\n" +
-	"\x05State\x12\x16\n" +
-	"\x06wanted\x18\x01 \x01(\tR\x06wanted\x12\x12\n" +
+	"keys_known\x18\x01 \x01(\bR\tkeysKnown\x12\x12\n" +
+	"\x04keys\x18\x02 \x03(\fR\x04keys\x12*\n" +
+	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"\xb5\b\n" +
+	"\x05State\x123\n" +
+	"\x06wanted\x18\x01 \x01(\x0e2\x1b.pgo.worker.v1.State.WantedR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
-	"\bdeployed\x18\x03 \x01(\tR\bdeployed\x12\x1a\n" +
-	"\bactivity\x18\x04 \x01(\tR\bactivity\x12\x18\n" +
-	"\aoutcome\x18\x05 \x01(\tR\aoutcome\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05error\x18\a \x01(\tR\x05error\x12\x1f\n" +
-	"\verror_since\x18\b \x01(\x03R\n" +
+	"\bdeployed\x18\x03 \x01(\tR\bdeployed\x129\n" +
+	"\bactivity\x18\x04 \x01(\x0e2\x1d.pgo.worker.v1.State.ActivityR\bactivity\x12\x12\n" +
+	"\x04step\x18\x05 \x01(\tR\x04step\x126\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x1c.pgo.worker.v1.State.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\x12\x1f\n" +
+	"\verror_since\x18\t \x01(\x03R\n" +
 	"errorSince\x12\x1f\n" +
-	"\vdeployed_at\x18\t \x01(\x03R\n" +
+	"\vdeployed_at\x18\n" +
+	" \x01(\x03R\n" +
 	"deployedAt\x12\x1b\n" +
-	"\tnext_poll\x18\n" +
-	" \x01(\x03R\bnextPoll\x12\x18\n" +
-	"\adetails\x18\v \x03(\tR\adetails\x12\x16\n" +
-	"\x06frozen\x18\f \x01(\tR\x06frozen\x12!\n" +
-	"\ffrozen_since\x18\r \x01(\x03R\vfrozenSince\x12\x16\n" +
-	"\x06pinned\x18\x0e \x01(\tR\x06pinned\x12!\n" +
-	"\fpinned_until\x18\x0f \x01(\x03R\vpinnedUntil\x12\x18\n" +
-	"\atrigger\x18\x10 \x01(\tR\atrigger\x12\x16\n" +
-	"\x06unwell\x18\x11 \x03(\tR\x06unwell\x12-\n" +
-	"\x05ports\x18\x12 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\x12\x1a\n" +
-	"\bwarnings\x18\x13 \x03(\tR\bwarnings\x12/\n" +
-	"\x05proxy\x18\x14 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\x125\n" +
-	"\aon_host\x18\x15 \x03(\v2\x1c.pgo.worker.v1.HostContainerR\x06onHost\"\x92\x01\n" +
+	"\tnext_poll\x18\v \x01(\x03R\bnextPoll\x12\x18\n" +
+	"\adetails\x18\f \x03(\tR\adetails\x12\x16\n" +
+	"\x06frozen\x18\r \x01(\tR\x06frozen\x12!\n" +
+	"\ffrozen_since\x18\x0e \x01(\x03R\vfrozenSince\x12\x16\n" +
+	"\x06pinned\x18\x0f \x01(\tR\x06pinned\x12!\n" +
+	"\fpinned_until\x18\x10 \x01(\x03R\vpinnedUntil\x12\x18\n" +
+	"\atrigger\x18\x11 \x01(\tR\atrigger\x12\x16\n" +
+	"\x06unwell\x18\x12 \x03(\tR\x06unwell\x12-\n" +
+	"\x05ports\x18\x13 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\x12\x1a\n" +
+	"\bwarnings\x18\x14 \x03(\tR\bwarnings\x12/\n" +
+	"\x05proxy\x18\x15 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\x125\n" +
+	"\aon_host\x18\x16 \x03(\v2\x1c.pgo.worker.v1.HostContainerR\x06onHost\"@\n" +
+	"\x06Wanted\x12\x16\n" +
+	"\x12WANTED_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tWANTED_UP\x10\x01\x12\x0f\n" +
+	"\vWANTED_DOWN\x10\x02\"\xaf\x01\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10OUTCOME_DEPLOYED\x10\x01\x12\x10\n" +
+	"\fOUTCOME_HELD\x10\x02\x12\x12\n" +
+	"\x0eOUTCOME_FROZEN\x10\x03\x12\x10\n" +
+	"\fOUTCOME_DOWN\x10\x04\x12\x13\n" +
+	"\x0fOUTCOME_REFUSED\x10\x05\x12\x12\n" +
+	"\x0eOUTCOME_FAILED\x10\x06\x12\x14\n" +
+	"\x10OUTCOME_DEGRADED\x10\a\"J\n" +
+	"\bActivity\x12\x18\n" +
+	"\x14ACTIVITY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rACTIVITY_IDLE\x10\x01\x12\x11\n" +
+	"\rACTIVITY_BUSY\x10\x02\"\xaa\x02\n" +
 	"\n" +
 	"ProxyState\x12\x16\n" +
 	"\x06import\x18\x01 \x01(\tR\x06import\x12\x1d\n" +
 	"\n" +
-	"written_at\x18\x02 \x01(\x03R\twrittenAt\x12\x16\n" +
-	"\x06reload\x18\x03 \x01(\tR\x06reload\x12\x1f\n" +
+	"written_at\x18\x02 \x01(\x03R\twrittenAt\x128\n" +
+	"\x06reload\x18\x03 \x01(\x0e2 .pgo.worker.v1.ProxyState.ReloadR\x06reload\x12\x1f\n" +
 	"\vreloaded_at\x18\x04 \x01(\x03R\n" +
 	"reloadedAt\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"h\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"t\n" +
+	"\x06Reload\x12\x16\n" +
+	"\x12RELOAD_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eRELOAD_PENDING\x10\x01\x12\x13\n" +
+	"\x0fRELOAD_RELOADED\x10\x02\x12\x11\n" +
+	"\rRELOAD_FAILED\x10\x03\x12\x16\n" +
+	"\x12RELOAD_NOT_RUNNING\x10\x04\"\xe7\x01\n" +
 	"\bUsedPort\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
-	"\bprotocol\x18\x03 \x01(\tR\bprotocol\x12\x1c\n" +
-	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"3\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12<\n" +
+	"\bprotocol\x18\x03 \x01(\x0e2 .pgo.worker.v1.UsedPort.ProtocolR\bprotocol\x12\x1c\n" +
+	"\tcontainer\x18\x04 \x01(\tR\tcontainer\"[\n" +
+	"\bProtocol\x12\x18\n" +
+	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +
+	"\fPROTOCOL_UDP\x10\x02\x12\x11\n" +
+	"\rPROTOCOL_SCTP\x10\x03\"3\n" +
 	"\rHostContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xa8\x01\n" +
@@ -2632,15 +3008,14 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x04rows\x18\x02 \x01(\rR\x04rows\"M\n" +
 	"\bTerminal\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12-\n" +
-	"\x06window\x18\x02 \x01(\v2\x15.pgo.worker.v1.WindowR\x06window\"\xd6\x01\n" +
+	"\x06window\x18\x02 \x01(\v2\x15.pgo.worker.v1.WindowR\x06window\"\xb4\x01\n" +
 	"\x05Start\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x12\n" +
-	"\x04user\x18\x03 \x01(\tR\x04user\x12 \n" +
-	"\vfingerprint\x18\x04 \x01(\tR\vfingerprint\x12\x1a\n" +
-	"\boperator\x18\x05 \x01(\bR\boperator\x123\n" +
-	"\bterminal\x18\x06 \x01(\v2\x17.pgo.worker.v1.TerminalR\bterminal\x12\x14\n" +
-	"\x05color\x18\a \x01(\bR\x05color\"t\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\x12\x1a\n" +
+	"\boperator\x18\x04 \x01(\bR\boperator\x123\n" +
+	"\bterminal\x18\x05 \x01(\v2\x17.pgo.worker.v1.TerminalR\bterminal\x12\x14\n" +
+	"\x05color\x18\x06 \x01(\bR\x05color\"t\n" +
 	"\bRunReply\x12\x18\n" +
 	"\x06stdout\x18\x01 \x01(\fH\x00R\x06stdout\x12\x18\n" +
 	"\x06stderr\x18\x02 \x01(\fH\x00R\x06stderr\x12)\n" +
@@ -2670,24 +3045,35 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05at_ns\x18\x01 \x01(\x03R\x04atNs\x12=\n" +
 	"\n" +
 	"containers\x18\x02 \x03(\v2\x1d.pgo.worker.v1.ContainerUsageR\n" +
-	"containers\"\xb7\x01\n" +
+	"containers\"\x88\x04\n" +
 	"\x0eContainerUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aservice\x18\x02 \x01(\tR\aservice\x12\x14\n" +
-	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06health\x18\x04 \x01(\tR\x06health\x12\x15\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x129\n" +
+	"\x05state\x18\x03 \x01(\x0e2#.pgo.worker.v1.ContainerUsage.StateR\x05state\x12<\n" +
+	"\x06health\x18\x04 \x01(\x0e2$.pgo.worker.v1.ContainerUsage.HealthR\x06health\x12\x15\n" +
 	"\x06cpu_ns\x18\x05 \x01(\x04R\x05cpuNs\x12\x16\n" +
 	"\x06memory\x18\x06 \x01(\x04R\x06memory\x12\x1a\n" +
-	"\brestarts\x18\a \x01(\rR\brestarts\"\r\n" +
+	"\brestarts\x18\a \x01(\rR\brestarts\"\xa2\x01\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_CREATED\x10\x01\x12\x11\n" +
+	"\rSTATE_RUNNING\x10\x02\x12\x10\n" +
+	"\fSTATE_PAUSED\x10\x03\x12\x14\n" +
+	"\x10STATE_RESTARTING\x10\x04\x12\x12\n" +
+	"\x0eSTATE_REMOVING\x10\x05\x12\x10\n" +
+	"\fSTATE_EXITED\x10\x06\x12\x0e\n" +
+	"\n" +
+	"STATE_DEAD\x10\a\"_\n" +
+	"\x06Health\x12\x16\n" +
+	"\x12HEALTH_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fHEALTH_STARTING\x10\x01\x12\x12\n" +
+	"\x0eHEALTH_HEALTHY\x10\x02\x12\x14\n" +
+	"\x10HEALTH_UNHEALTHY\x10\x03\"\r\n" +
 	"\vPingRequest\"\v\n" +
 	"\tPingReply\"\x0e\n" +
 	"\fDrainRequest\"\f\n" +
 	"\n" +
-	"DrainReply*6\n" +
-	"\aPurpose\x12\v\n" +
-	"\aSERVICE\x10\x00\x12\v\n" +
-	"\aREMOVAL\x10\x01\x12\x11\n" +
-	"\rCONFIGURATION\x10\x022\xa4\x05\n" +
+	"DrainReply2\xa4\x05\n" +
 	"\x06Worker\x12?\n" +
 	"\x05Hello\x12\x1b.pgo.worker.v1.HelloRequest\x1a\x19.pgo.worker.v1.HelloReply\x12K\n" +
 	"\tConfigure\x12\x1f.pgo.worker.v1.ConfigureRequest\x1a\x1d.pgo.worker.v1.ConfigureReply\x12B\n" +
@@ -2712,99 +3098,111 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 	return file_proto_worker_proto_rawDescData
 }
 
-var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_proto_worker_proto_goTypes = []any{
-	(Purpose)(0),             // 0: pgo.worker.v1.Purpose
-	(*HelloRequest)(nil),     // 1: pgo.worker.v1.HelloRequest
-	(*HelloReply)(nil),       // 2: pgo.worker.v1.HelloReply
-	(*ConfigureRequest)(nil), // 3: pgo.worker.v1.ConfigureRequest
-	(*Proxy)(nil),            // 4: pgo.worker.v1.Proxy
-	(*Route)(nil),            // 5: pgo.worker.v1.Route
-	(*Limits)(nil),           // 6: pgo.worker.v1.Limits
-	(*PortRange)(nil),        // 7: pgo.worker.v1.PortRange
-	(*Neighbours)(nil),       // 8: pgo.worker.v1.Neighbours
-	(*AdjustRequest)(nil),    // 9: pgo.worker.v1.AdjustRequest
-	(*AdjustReply)(nil),      // 10: pgo.worker.v1.AdjustReply
-	(*Registry)(nil),         // 11: pgo.worker.v1.Registry
-	(*ConfigureReply)(nil),   // 12: pgo.worker.v1.ConfigureReply
-	(*ReportRequest)(nil),    // 13: pgo.worker.v1.ReportRequest
-	(*ReportReply)(nil),      // 14: pgo.worker.v1.ReportReply
-	(*Key)(nil),              // 15: pgo.worker.v1.Key
-	(*State)(nil),            // 16: pgo.worker.v1.State
-	(*ProxyState)(nil),       // 17: pgo.worker.v1.ProxyState
-	(*UsedPort)(nil),         // 18: pgo.worker.v1.UsedPort
-	(*HostContainer)(nil),    // 19: pgo.worker.v1.HostContainer
-	(*RunRequest)(nil),       // 20: pgo.worker.v1.RunRequest
-	(*Window)(nil),           // 21: pgo.worker.v1.Window
-	(*Terminal)(nil),         // 22: pgo.worker.v1.Terminal
-	(*Start)(nil),            // 23: pgo.worker.v1.Start
-	(*RunReply)(nil),         // 24: pgo.worker.v1.RunReply
-	(*Exit)(nil),             // 25: pgo.worker.v1.Exit
-	(*RemoveRequest)(nil),    // 26: pgo.worker.v1.RemoveRequest
-	(*RemoveReply)(nil),      // 27: pgo.worker.v1.RemoveReply
-	(*FetchRequest)(nil),     // 28: pgo.worker.v1.FetchRequest
-	(*FetchReply)(nil),       // 29: pgo.worker.v1.FetchReply
-	(*File)(nil),             // 30: pgo.worker.v1.File
-	(*UsageRequest)(nil),     // 31: pgo.worker.v1.UsageRequest
-	(*UsageReply)(nil),       // 32: pgo.worker.v1.UsageReply
-	(*ContainerUsage)(nil),   // 33: pgo.worker.v1.ContainerUsage
-	(*PingRequest)(nil),      // 34: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),        // 35: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),     // 36: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),       // 37: pgo.worker.v1.DrainReply
-	nil,                      // 38: pgo.worker.v1.Neighbours.ReservedEntry
-	nil,                      // 39: pgo.worker.v1.Neighbours.PortsEntry
+	(ConfigureRequest_Purpose)(0), // 0: pgo.worker.v1.ConfigureRequest.Purpose
+	(State_Wanted)(0),             // 1: pgo.worker.v1.State.Wanted
+	(State_Outcome)(0),            // 2: pgo.worker.v1.State.Outcome
+	(State_Activity)(0),           // 3: pgo.worker.v1.State.Activity
+	(ProxyState_Reload)(0),        // 4: pgo.worker.v1.ProxyState.Reload
+	(UsedPort_Protocol)(0),        // 5: pgo.worker.v1.UsedPort.Protocol
+	(ContainerUsage_State)(0),     // 6: pgo.worker.v1.ContainerUsage.State
+	(ContainerUsage_Health)(0),    // 7: pgo.worker.v1.ContainerUsage.Health
+	(*HelloRequest)(nil),          // 8: pgo.worker.v1.HelloRequest
+	(*HelloReply)(nil),            // 9: pgo.worker.v1.HelloReply
+	(*ConfigureRequest)(nil),      // 10: pgo.worker.v1.ConfigureRequest
+	(*Proxy)(nil),                 // 11: pgo.worker.v1.Proxy
+	(*Route)(nil),                 // 12: pgo.worker.v1.Route
+	(*Limits)(nil),                // 13: pgo.worker.v1.Limits
+	(*PortRange)(nil),             // 14: pgo.worker.v1.PortRange
+	(*Neighbours)(nil),            // 15: pgo.worker.v1.Neighbours
+	(*AdjustRequest)(nil),         // 16: pgo.worker.v1.AdjustRequest
+	(*AdjustReply)(nil),           // 17: pgo.worker.v1.AdjustReply
+	(*Registry)(nil),              // 18: pgo.worker.v1.Registry
+	(*ConfigureReply)(nil),        // 19: pgo.worker.v1.ConfigureReply
+	(*ReportRequest)(nil),         // 20: pgo.worker.v1.ReportRequest
+	(*ReportReply)(nil),           // 21: pgo.worker.v1.ReportReply
+	(*State)(nil),                 // 22: pgo.worker.v1.State
+	(*ProxyState)(nil),            // 23: pgo.worker.v1.ProxyState
+	(*UsedPort)(nil),              // 24: pgo.worker.v1.UsedPort
+	(*HostContainer)(nil),         // 25: pgo.worker.v1.HostContainer
+	(*RunRequest)(nil),            // 26: pgo.worker.v1.RunRequest
+	(*Window)(nil),                // 27: pgo.worker.v1.Window
+	(*Terminal)(nil),              // 28: pgo.worker.v1.Terminal
+	(*Start)(nil),                 // 29: pgo.worker.v1.Start
+	(*RunReply)(nil),              // 30: pgo.worker.v1.RunReply
+	(*Exit)(nil),                  // 31: pgo.worker.v1.Exit
+	(*RemoveRequest)(nil),         // 32: pgo.worker.v1.RemoveRequest
+	(*RemoveReply)(nil),           // 33: pgo.worker.v1.RemoveReply
+	(*FetchRequest)(nil),          // 34: pgo.worker.v1.FetchRequest
+	(*FetchReply)(nil),            // 35: pgo.worker.v1.FetchReply
+	(*File)(nil),                  // 36: pgo.worker.v1.File
+	(*UsageRequest)(nil),          // 37: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),            // 38: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),        // 39: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),           // 40: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),             // 41: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),          // 42: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),            // 43: pgo.worker.v1.DrainReply
+	nil,                           // 44: pgo.worker.v1.Neighbours.ReservedEntry
+	nil,                           // 45: pgo.worker.v1.Neighbours.PortsEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
-	11, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
-	6,  // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
-	8,  // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	0,  // 3: pgo.worker.v1.ConfigureRequest.purpose:type_name -> pgo.worker.v1.Purpose
-	4,  // 4: pgo.worker.v1.ConfigureRequest.proxy:type_name -> pgo.worker.v1.Proxy
-	5,  // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
-	7,  // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
-	7,  // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	38, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
-	39, // 9: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
-	8,  // 10: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	15, // 11: pgo.worker.v1.ReportReply.keys:type_name -> pgo.worker.v1.Key
-	16, // 12: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	18, // 13: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
-	17, // 14: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
-	19, // 15: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
-	23, // 16: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	21, // 17: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	21, // 18: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	22, // 19: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	25, // 20: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	30, // 21: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
-	33, // 22: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	1,  // 23: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	3,  // 24: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	9,  // 25: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	13, // 26: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	20, // 27: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	26, // 28: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
-	28, // 29: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
-	31, // 30: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	34, // 31: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	36, // 32: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	2,  // 33: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	12, // 34: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	10, // 35: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	14, // 36: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	24, // 37: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	27, // 38: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
-	29, // 39: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
-	32, // 40: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	35, // 41: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	37, // 42: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	33, // [33:43] is the sub-list for method output_type
-	23, // [23:33] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	18, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
+	13, // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
+	15, // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	0,  // 3: pgo.worker.v1.ConfigureRequest.purpose:type_name -> pgo.worker.v1.ConfigureRequest.Purpose
+	11, // 4: pgo.worker.v1.ConfigureRequest.proxy:type_name -> pgo.worker.v1.Proxy
+	12, // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
+	14, // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
+	14, // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
+	44, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	45, // 9: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
+	15, // 10: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	22, // 11: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	1,  // 12: pgo.worker.v1.State.wanted:type_name -> pgo.worker.v1.State.Wanted
+	3,  // 13: pgo.worker.v1.State.activity:type_name -> pgo.worker.v1.State.Activity
+	2,  // 14: pgo.worker.v1.State.outcome:type_name -> pgo.worker.v1.State.Outcome
+	24, // 15: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	23, // 16: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
+	25, // 17: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
+	4,  // 18: pgo.worker.v1.ProxyState.reload:type_name -> pgo.worker.v1.ProxyState.Reload
+	5,  // 19: pgo.worker.v1.UsedPort.protocol:type_name -> pgo.worker.v1.UsedPort.Protocol
+	29, // 20: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	27, // 21: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	27, // 22: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	28, // 23: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	31, // 24: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	36, // 25: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	39, // 26: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	6,  // 27: pgo.worker.v1.ContainerUsage.state:type_name -> pgo.worker.v1.ContainerUsage.State
+	7,  // 28: pgo.worker.v1.ContainerUsage.health:type_name -> pgo.worker.v1.ContainerUsage.Health
+	8,  // 29: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	10, // 30: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	16, // 31: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	20, // 32: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	26, // 33: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	32, // 34: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	34, // 35: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	37, // 36: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	40, // 37: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	42, // 38: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	9,  // 39: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	19, // 40: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	17, // 41: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	21, // 42: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	30, // 43: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	33, // 44: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	35, // 45: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	38, // 46: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	41, // 47: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	43, // 48: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	39, // [39:49] is the sub-list for method output_type
+	29, // [29:39] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -2812,13 +3210,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[18].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stdin)(nil),
 		(*RunRequest_Resize)(nil),
 		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[23].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[22].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -2828,8 +3226,8 @@ func file_proto_worker_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   39,
+			NumEnums:      8,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

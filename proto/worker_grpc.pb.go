@@ -4,8 +4,13 @@
 // - protoc             v3.21.12
 // source: proto/worker.proto
 
-// The one contract between pgod and a pgo-worker. It is spoken over a Unix
-// socket with mutual TLS that go-plugin sets up; both ends come from one build.
+// The one contract between pgod and a pgo-worker. It is spoken over a Unix socket,
+// without TLS: each end checks by the kernel's word which process is at the other end
+// (package peer). Both ends come from one build.
+//
+// pgod does not trust a worker. It bounds each list and text that a worker sends, and
+// escapes texts before it shows them. Each enum has an unspecified value, which says
+// nothing, and a value that pgod does not know is shown as unknown (Word).
 
 package proto
 
@@ -47,15 +52,14 @@ type WorkerClient interface {
 	// travel here and never in an argument or an environment variable. The
 	// worker begins its work with the first call; there is no second one.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureReply, error)
-	// Adjust tells the worker anew what its neighbours on this host are granted,
-	// when that has changed.
+	// Adjust replaces the neighbours that Configure named, when they have changed.
 	Adjust(ctx context.Context, in *AdjustRequest, opts ...grpc.CallOption) (*AdjustReply, error)
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input. Of the replies the last is exit. Either side is slowed down by the other one's
-	// reading. Cancelling the call ends an operation that waits or only reads; a
+	// an operation that takes the client's input. The last reply is exit. Each side
+	// is slowed down by the other side's reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
 	// Remove takes down the containers of a service that is not configured any more;
@@ -64,7 +68,7 @@ type WorkerClient interface {
 	// Fetch brings a branch's configuration files. Only for a worker whose purpose
 	// that is.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchReply, error)
-	// Usage tells what the service's containers use of the host at this moment.
+	// Usage reports what the service's containers use of the host at this moment.
 	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error)
 	// Ping is the heartbeat.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingReply, error)
@@ -205,15 +209,14 @@ type WorkerServer interface {
 	// travel here and never in an argument or an environment variable. The
 	// worker begins its work with the first call; there is no second one.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureReply, error)
-	// Adjust tells the worker anew what its neighbours on this host are granted,
-	// when that has changed.
+	// Adjust replaces the neighbours that Configure named, when they have changed.
 	Adjust(context.Context, *AdjustRequest) (*AdjustReply, error)
 	// Report streams the worker's state: the present one at once, then each
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input. Of the replies the last is exit. Either side is slowed down by the other one's
-	// reading. Cancelling the call ends an operation that waits or only reads; a
+	// an operation that takes the client's input. The last reply is exit. Each side
+	// is slowed down by the other side's reading. Cancelling the call ends an operation that waits or only reads; a
 	// change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error
 	// Remove takes down the containers of a service that is not configured any more;
@@ -222,7 +225,7 @@ type WorkerServer interface {
 	// Fetch brings a branch's configuration files. Only for a worker whose purpose
 	// that is.
 	Fetch(context.Context, *FetchRequest) (*FetchReply, error)
-	// Usage tells what the service's containers use of the host at this moment.
+	// Usage reports what the service's containers use of the host at this moment.
 	Usage(context.Context, *UsageRequest) (*UsageReply, error)
 	// Ping is the heartbeat.
 	Ping(context.Context, *PingRequest) (*PingReply, error)

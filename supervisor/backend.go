@@ -16,12 +16,10 @@ import (
 // do. While workers have yet to tell their keys it waits for them, but not for
 // one that has failed: a stranger learns nothing by that.
 func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, bool) {
-	if s.isOperator(key) {
+	if s.operators.has(key) {
 		return sshd.Party{Operator: true}, true
 	}
-	s.mu.Lock()
 	instances := s.all()
-	s.mu.Unlock()
 	if services := having(instances, key); len(services) > 0 {
 		return sshd.Party{Services: services}, true
 	}
@@ -32,7 +30,7 @@ func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, 
 		case <-i.view.judged:
 		case <-ctx.Done():
 		}
-		if i.view.has(key) {
+		if i.view.keys.has(key) {
 			return sshd.Party{Services: having(instances, key)}, true
 		}
 	}
@@ -43,7 +41,7 @@ func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, 
 func having(instances []*instance, key ssh.PublicKey) []string {
 	var names []string
 	for _, i := range instances {
-		if i.view.has(key) {
+		if i.view.keys.has(key) {
 			names = append(names, i.service.Name)
 		}
 	}
@@ -53,12 +51,12 @@ func having(instances []*instance, key ssh.PublicKey) []string {
 // Run carries out one command, if the session's key may.
 func (s *Supervisor) Run(ctx context.Context, session sshd.Command) sshd.Exit {
 	command := session.Command
-	operator := s.isOperator(session.Identity.Key)
+	operator := s.operators.has(session.Identity.Key)
 	operation, ok := target.Lookup(command.Scope(), command.Operation)
 	if !ok {
 		return usage(errors.New("no such operation"))
 	}
-	instance, exit := s.authorize(session, operation, operator)
+	i, exit := s.authorize(session, operation, operator)
 	if exit.Status != 0 {
 		return exit
 	}
@@ -68,14 +66,14 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Command) sshd.Exit {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if instance != nil || operator {
+	if i != nil || operator {
 		go func() {
-			if s.revoked(ctx, session.Identity.Key, instance) {
+			if s.revoked(ctx, session.Identity.Key, i) {
 				cancel(errRevoked)
 			}
 		}()
 	}
-	exit = s.carryOut(ctx, instance, session, args, operator)
+	exit = s.carryOut(ctx, i, session, args, operator)
 	if errors.Is(context.Cause(ctx), errRevoked) {
 		return unauthorized(session)
 	}
@@ -84,10 +82,10 @@ func (s *Supervisor) Run(ctx context.Context, session sshd.Command) sshd.Exit {
 
 func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Command, args target.Args, operator bool) sshd.Exit {
 	if i == nil {
-		return s.runOnHost(ctx, session, args)
+		return s.host.run(ctx, session, args)
 	}
-	if local, ok := local[session.Command.Operation]; ok {
-		return local(i, session, args)
+	if do, ok := onService[session.Command.Operation]; ok {
+		return do(i, session, args)
 	}
 	if args.Has("--no-tty") || args.Has("--detach") {
 		session = session.WithoutTerminal()
@@ -102,18 +100,16 @@ var errRevoked = errors.New("the key was removed")
 // everything, and returns false if ctx ends before.
 func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance) bool {
 	for {
-		s.mu.Lock()
-		operator, reappointed := s.operators[string(key.Marshal())], s.reappointed
-		s.mu.Unlock()
+		operator, appointed := s.operators.watch(key)
 		has, rekeyed := false, (<-chan struct{})(nil)
 		if i != nil {
-			has, rekeyed = i.view.hasNow(key)
+			has, rekeyed = i.view.keys.watch(key)
 		}
 		if !operator && !has {
 			return true
 		}
 		select {
-		case <-reappointed:
+		case <-appointed:
 		case <-rekeyed:
 		case <-ctx.Done():
 			return false
@@ -146,7 +142,7 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	case !i.view.get().keysKnown:
 		// Nobody can tell yet whose keys it has, and so not to whom more could be said.
 		return nil, sshd.Exit{Status: target.StatusUnavailable, Message: name + " has not been fetched yet: try again in a moment"}
-	case !i.view.has(session.Identity.Key):
+	case !i.view.keys.has(session.Identity.Key):
 		return nil, unauthorized(session)
 	case operation.OperatorOnly:
 		return nil, sshd.Exit{

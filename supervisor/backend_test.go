@@ -33,19 +33,19 @@ func newKey(t *testing.T) ssh.PublicKey {
 func (s *Supervisor) reports(service string, keys ...ssh.PublicKey) {
 	report := &proto.ReportReply{KeysKnown: true}
 	for _, key := range keys {
-		report.Keys = append(report.Keys, &proto.Key{Blob: key.Marshal()})
+		report.Keys = append(report.Keys, key.Marshal())
 	}
 	s.instance(service).view.reported(report)
 }
 
 func TestWhoseKeysAreKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Supervisor{opts: Options{Logger: hclog.NewNullLogger()}, instances: map[string]*instance{}}
+		s := &Supervisor{launcher: &launcher{opts: Options{Logger: hclog.NewNullLogger()}}, instances: map[string]*instance{}}
 		for _, name := range []string{"web", "db", "new"} {
-			s.instances[name] = newInstance(s, config.Service{Name: name}, nil)
+			s.instances[name] = newInstance(s.launcher, config.Service{Name: name}, nil)
 		}
 		web, both, operators, late, nobodys := newKey(t), newKey(t), newKey(t), newKey(t), newKey(t)
-		s.operators = map[string]bool{string(operators.Marshal()): true}
+		s.operators.replace(map[string]bool{string(operators.Marshal()): true})
 		s.reports("web", web, both, operators)
 		s.reports("db", both)
 		expect := func(what string, key ssh.PublicKey, want sshd.Party, wantKnown bool, within time.Duration) {

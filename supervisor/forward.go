@@ -71,12 +71,11 @@ var workerStatuses = []int{
 
 func start(session sshd.Command, operator bool) *proto.Start {
 	s := &proto.Start{
-		Operation:   session.Command.Operation,
-		Args:        session.Command.Args,
-		User:        printable.Line(session.Identity.User),
-		Fingerprint: session.Identity.Fingerprint,
-		Operator:    operator,
-		Color:       session.Color,
+		Operation: session.Command.Operation,
+		Args:      session.Command.Args,
+		User:      printable.Line(session.Identity.User),
+		Operator:  operator,
+		Color:     session.Color,
 	}
 	if t := session.Terminal; t != nil {
 		s.Terminal = &proto.Terminal{Type: t.Type, Window: windowOf(t)}

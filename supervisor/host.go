@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"pgo/internal/config"
 	"pgo/internal/sshd"
@@ -14,50 +15,55 @@ import (
 
 // onHost are the operations without a service. All of them but services are for
 // operators, and none asks a worker for more than it has reported, but top.
-var onHost = map[string]func(*Supervisor, context.Context, sshd.Command, target.Args) sshd.Exit{
-	"ping":     (*Supervisor).pingHost,
-	"services": (*Supervisor).showServices,
-	"status":   (*Supervisor).showHostStatus,
-	"ports":    (*Supervisor).showPorts,
-	"metrics":  (*Supervisor).showMetrics,
-	"reload":   (*Supervisor).runReload,
-	"top":      (*Supervisor).runTop,
-	"version":  (*Supervisor).showVersion,
+var onHost = map[string]func(*host, context.Context, sshd.Command, target.Args) sshd.Exit{
+	"ping":     (*host).ping,
+	"services": (*host).showServices,
+	"status":   (*host).showStatus,
+	"ports":    (*host).showPorts,
+	"metrics":  (*host).showMetrics,
+	"reload":   (*host).reload,
+	"top":      (*host).top,
+	"version":  (*host).showVersion,
 }
 
-// runOnHost carries out an operation without a service.
-func (s *Supervisor) runOnHost(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
-	run, ok := onHost[session.Command.Operation]
+// host answers what is asked without a service. It reads what others know, and changes
+// nothing but the configuration that is in force.
+type host struct {
+	supervisor    *Supervisor
+	configuration *Configuration
+	connections   atomic.Pointer[func() int] // nil: nobody counts them
+}
+
+// run carries out an operation.
+func (h *host) run(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
+	do, ok := onHost[session.Command.Operation]
 	if !ok {
 		return sshd.Exit{Status: target.StatusFault, Message: "pgod does not know this operation"}
 	}
-	return run(s, ctx, session, args)
+	return do(h, ctx, session, args)
 }
 
-func (s *Supervisor) pingHost(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
-	host, err := os.Hostname()
+func (h *host) ping(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+	name, err := os.Hostname()
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
 	}
-	return say(session, "pong! "+host+"\n")
+	return say(session, "pong! "+name+"\n")
 }
 
 // showServices lists the services that the key may use, which is all for operators.
-func (s *Supervisor) showServices(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
-	operator := s.isOperator(session.Identity.Key)
-	s.mu.Lock()
-	instances := s.all()
-	s.mu.Unlock()
+func (h *host) showServices(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+	operator := h.supervisor.operators.has(session.Identity.Key)
 	var names strings.Builder
-	for _, i := range instances {
-		if operator || i.view.has(session.Identity.Key) {
+	for _, i := range h.supervisor.all() {
+		if operator || i.view.keys.has(session.Identity.Key) {
 			names.WriteString(i.service.Name + "\n")
 		}
 	}
 	return say(session, names.String())
 }
 
-func (s *Supervisor) showVersion(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+func (h *host) showVersion(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	return say(session, "pgod "+version.String()+"\n")
 }
 
@@ -76,9 +82,7 @@ type seen struct {
 
 // overview is all services by name.
 func (s *Supervisor) overview() []seen {
-	s.mu.Lock()
 	instances := s.all()
-	s.mu.Unlock()
 	all := make([]seen, len(instances))
 	for n, i := range instances {
 		all[n] = seen{i.service, i.view.get()}

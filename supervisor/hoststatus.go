@@ -19,83 +19,55 @@ const maxTrouble = 100
 // maxShown bounds how many mistakes of the configuration stand below a table.
 const maxShown = 10
 
-// hostStatusJSON is what `//status --json` prints: an interface of pgo. Its services
-// are what `status --json` prints of each.
-type hostStatusJSON struct {
-	Services    []statusJSON   `json:"services"`
-	Removing    []removingJSON `json:"removing,omitempty"`
-	ConfigError *errorJSON     `json:"config_error,omitempty"`
-	Upstream    *upstreamJSON  `json:"upstream,omitempty"` // where the configuration is from, if that is git
-}
-
-// removingJSON is a service that is not configured any more, and being removed.
-type removingJSON struct {
-	Service string    `json:"service"`
-	Since   time.Time `json:"since"`
-	Error   string    `json:"error,omitempty"` // why it is not removed yet
-}
-
-func (s *Supervisor) showHostStatus(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
-	services, now := s.overview(), time.Now()
-	_, bad := s.reloads.get()
-	if args.Has("--json") {
-		all := hostStatusJSON{Services: []statusJSON{}, ConfigError: bad.json(), Upstream: s.reloads.from().json()}
-		for _, s := range services {
-			all.Services = append(all.Services, s.statusJSON(s.service, now))
-		}
-		for _, r := range s.removing() {
-			all.Removing = append(all.Removing, removingJSON{r.name, r.since.UTC().Truncate(time.Second), r.trouble})
-		}
-		return say(session, encode(all))
+// snapshot is the host and its services at that moment.
+func (h *host) snapshot(services []seen, now time.Time) hoststat.Snapshot {
+	_, bad := h.configuration.get()
+	all := hoststat.Snapshot{
+		Time: now.UTC().Truncate(time.Millisecond), Host: thisHost(), Services: []hoststat.Service{},
+		Removing: h.supervisor.removing(), ConfigError: bad.status(), Upstream: h.configuration.from().status(),
 	}
-	table := append(statusTable(services, now), removingRows(s.removing())...)
-	return say(session, table.text(session.Color)+s.reloads.from().text(now)+bad.text(now))
+	for _, service := range services {
+		all.Services = append(all.Services, service.status(now))
+	}
+	return all
 }
 
-// statusTable has all services in a line each.
-func statusTable(services []seen, now time.Time) table {
-	t := table{texts("SERVICE", "STATE", "DEPLOYED", "AGE", "HEAD", "LAST", "WORKER", "PID", "RESTARTS", "ERROR")}
-	for _, s := range services {
-		report, worker, condition := s.report, s.hostWorker(now), s.condition(now)
-		trouble, _ := s.trouble()
-		t = append(t, []cell{
-			{text: s.service.Name},
-			{string(condition), condition.Level()},
-			{text: printable.Line(short(report.GetDeployed()))},
-			{text: age(report.GetDeployedAt(), now)},
-			{text: printable.Line(short(report.GetHead()))},
-			{text: printable.Line(report.GetOutcome())},
-			workerCell(worker),
-			{text: pid(worker)},
-			{text: strconv.Itoa(worker.Restarts)},
-			{text: printable.Cut(trouble, maxTrouble)},
+func (h *host) showStatus(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
+	now := time.Now()
+	shown := h.snapshot(h.supervisor.overview(), now)
+	if args.Has("--json") {
+		return say(session, hoststat.Encode(shown))
+	}
+	_, bad := h.configuration.get()
+	return say(session, statusTable(shown).Text(session.Color)+h.configuration.from().text(now)+bad.text(now))
+}
+
+// statusTable has all services in a line each, those that are being removed at the end.
+func statusTable(s hoststat.Snapshot) hoststat.Table {
+	t := hoststat.Table{hoststat.Texts("SERVICE", "STATE", "DEPLOYED", "AGE", "HEAD", "LAST", "WORKER", "PID", "RESTARTS", "ERROR")}
+	for _, one := range s.Services {
+		t = append(t, []hoststat.Cell{
+			{Text: one.Name},
+			one.State.Cell(),
+			{Text: hoststat.Short(one.Deployed)},
+			{Text: age(one.DeployedAt, s.Time)},
+			{Text: hoststat.Short(one.Head)},
+			{Text: string(one.Outcome)},
+			one.Worker.Cell(),
+			{Text: pid(one.Worker)},
+			{Text: strconv.Itoa(one.Worker.Restarts)},
+			{Text: printable.Cut(one.Trouble(), maxTrouble)},
 		})
 	}
-	return t
-}
-
-// removingRows has a line for each service that is being removed.
-func removingRows(all []removing) table {
-	var t table
-	for _, r := range all {
+	for _, one := range s.Removing {
 		level := hoststat.Notice
-		if r.trouble != "" {
+		if one.Error != "" {
 			level = hoststat.Bad
 		}
-		row := append(texts(r.name), cell{"removing", level})
-		row = append(row, texts("", "", "", "", "", "", "", printable.Cut(r.trouble, maxTrouble))...)
-		t = append(t, row)
+		row := append(hoststat.Texts(one.Service), hoststat.Cell{Text: "removing", Level: level})
+		t = append(t, append(row, hoststat.Texts("", "", "", "", "", "", "", printable.Cut(one.Error, maxTrouble))...))
 	}
 	return t
-}
-
-// workerCell is the state of a worker's process.
-func workerCell(w hoststat.Worker) cell {
-	text := w.State
-	if w.Crashloop {
-		text += ", crashloop"
-	}
-	return cell{text, w.Level()}
 }
 
 func pid(w hoststat.Worker) string {
@@ -105,9 +77,8 @@ func pid(w hoststat.Worker) string {
 	return strconv.Itoa(w.PID)
 }
 
-// age is how long ago something was that a worker told in Unix seconds.
-func age(unix int64, now time.Time) string {
-	at := moment(unix)
+// age is how long ago something was.
+func age(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
@@ -127,9 +98,10 @@ func (c *configError) text(now time.Time) string {
 		hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
 }
 
-func (c *configError) json() *errorJSON {
+// status is what --json prints of it.
+func (c *configError) status() *hoststat.Error {
 	if c == nil {
 		return nil
 	}
-	return &errorJSON{Text: c.lines[0], Since: c.since.UTC().Truncate(time.Second), Details: c.lines}
+	return &hoststat.Error{Text: c.lines[0], Since: c.since.UTC().Truncate(time.Second), Details: c.lines}
 }

@@ -24,9 +24,9 @@ const onceAfter = time.Second
 // home makes a terminal empty: what follows stands at its top.
 const home = "\x1b[H\x1b[2J"
 
-// runTop shows what all services do and use, again and again until the client leaves. A
+// top shows what all services do and use, again and again until the client leaves. A
 // client that reads slowly gets fewer snapshots.
-func (s *Supervisor) runTop(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
+func (h *host) top(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	once := args.Has("--no-stream")
 	interval, patience := hoststat.Interval, usageTimeout
 	if once {
@@ -36,10 +36,10 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Command, args targ
 	defer ticker.Stop()
 	var before readings // nil: the first reading
 	for {
-		services := s.overview()
+		services := h.supervisor.overview()
 		now := readUsages(ctx, services, patience)
 		if before != nil || !once {
-			shown := s.look(services, before, now)
+			shown := h.look(services, before, now)
 			if _, err := io.WriteString(session.Stdout, topText(shown, args.Has("--json"), session.Color, once)); err != nil || once {
 				return sshd.Exit{}
 			}
@@ -49,7 +49,7 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Command, args targ
 		case <-ticker.C:
 		case <-ctx.Done():
 			return sshd.Exit{}
-		case <-s.ending:
+		case <-h.supervisor.ending:
 			return stopping
 		}
 	}
@@ -58,11 +58,11 @@ func (s *Supervisor) runTop(ctx context.Context, session sshd.Command, args targ
 // topText is one snapshot as it is sent.
 func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 	if asJSON {
-		return encode(s)
+		return hoststat.Encode(s)
 	}
-	text := topTable(s).text(color)
-	if s.ConfigError != "" {
-		text += "\nThe newest configuration is bad: " + s.ConfigError + "\n"
+	text := topTable(s).Text(color)
+	if s.ConfigError != nil {
+		text += "\nThe newest configuration is bad: " + s.ConfigError.Text + "\n"
 	}
 	if once {
 		return text
@@ -75,73 +75,45 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 }
 
 // look is what all services do and use.
-func (s *Supervisor) look(services []seen, before, now readings) hoststat.Snapshot {
-	at := time.Now()
-	all := hoststat.Snapshot{Time: at.UTC().Truncate(time.Millisecond), Host: thisHost(), Services: []hoststat.Service{}}
-	if _, bad := s.reloads.get(); bad != nil {
-		all.ConfigError = bad.lines[0]
-	}
-	for _, s := range services {
-		one := s.hoststat(at)
+func (h *host) look(services []seen, before, now readings) hoststat.Snapshot {
+	all := h.snapshot(services, time.Now())
+	for n := range all.Services {
+		one := &all.Services[n]
 		one.Usage = now.usage(before, one.Name)
-		all.Services = append(all.Services, one)
 	}
 	return all
 }
 
-// hoststat is the service at that moment, but for what it uses.
-func (s seen) hoststat(now time.Time) hoststat.Service {
-	report := s.report
-	trouble, since := s.trouble()
-	return hoststat.Service{
-		Name:       s.service.Name,
-		State:      s.condition(now),
-		Activity:   printable.Line(report.GetActivity()),
-		Head:       printable.Line(report.GetHead()),
-		Deployed:   printable.Line(report.GetDeployed()),
-		DeployedAt: moment(report.GetDeployedAt()),
-		Outcome:    printable.Line(report.GetOutcome()),
-		Error:      trouble,
-		ErrorSince: since,
-		Frozen:     printable.Line(report.GetFrozen()),
-		Unwell:     printableLines(report.GetUnwell()),
-		Worker:     s.hostWorker(now),
-	}
-}
-
 // thisHost is what there is to know of the machine. What cannot be read is left out.
 func thisHost() hoststat.Host {
-	host := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
-	host.Name, _ = os.Hostname()
+	this := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
+	this.Name, _ = os.Hostname()
 	proc, err := procfs.NewDefaultFS()
 	if err != nil {
-		return host
+		return this
 	}
 	if memory, err := proc.Meminfo(); err == nil && memory.MemTotalBytes != nil {
-		host.Memory = *memory.MemTotalBytes
+		this.Memory = *memory.MemTotalBytes
 	}
 	if load, err := proc.LoadAvg(); err == nil {
-		host.Load = load.Load1
+		this.Load = load.Load1
 	}
-	return host
+	return this
 }
 
 // topTable has all services in a line each.
-func topTable(s hoststat.Snapshot) table {
-	t := table{texts("SERVICE", "STATE", "COMMIT", "AGE", "CPU", "MEMORY", "RUNNING", "RESTARTS", "WORKER", "ERROR")}
+func topTable(s hoststat.Snapshot) hoststat.Table {
+	t := hoststat.Table{hoststat.Texts("SERVICE", "STATE", "COMMIT", "AGE", "CPU", "MEMORY", "RUNNING", "RESTARTS", "WORKER", "ERROR")}
 	for _, one := range s.Services {
-		age, cpu, memory, running, restarts := "", "", "", "", ""
-		if !one.DeployedAt.IsZero() {
-			age = hoststat.Age(s.Time.Sub(one.DeployedAt))
-		}
+		cpu, memory, running, restarts := "", "", "", ""
 		if u := one.Usage; u != nil {
 			cpu, memory = hoststat.Percent(u.CPU), hoststat.Bytes(u.Memory)
 			running, restarts = fmt.Sprintf("%d/%d", u.Running, len(u.Containers)), strconv.Itoa(u.Restarts)
 		}
-		t = append(t, []cell{
-			{text: one.Name}, {string(one.State), one.State.Level()}, {text: short(one.Deployed)}, {text: age},
-			{text: cpu}, {text: memory}, {text: running}, {text: restarts},
-			workerCell(one.Worker), {text: printable.Cut(one.Error, maxTrouble)},
+		t = append(t, []hoststat.Cell{
+			{Text: one.Name}, one.State.Cell(), {Text: hoststat.Short(one.Deployed)}, {Text: age(one.DeployedAt, s.Time)},
+			{Text: cpu}, {Text: memory}, {Text: running}, {Text: restarts},
+			one.Worker.Cell(), {Text: printable.Cut(one.Trouble(), maxTrouble)},
 		})
 	}
 	return t

@@ -22,13 +22,13 @@ import (
 func TestTopTable(t *testing.T) {
 	cpu := 12.34
 	snapshot := hoststat.Snapshot{
-		Time: statusNow, Host: hoststat.Host{Name: "web1", Load: 1.5}, ConfigError: "pgo.toml:3: bad",
+		Time: statusNow, Host: hoststat.Host{Name: "web1", Load: 1.5}, ConfigError: &hoststat.Error{Text: "pgo.toml:3: bad"},
 		Services: []hoststat.Service{
 			{
 				Name: "web", State: hoststat.Running, Deployed: "aaaaaaaaaa", DeployedAt: statusNow.Add(-3 * time.Hour), Worker: hoststat.Worker{State: "ready"},
 				Usage: &hoststat.Usage{CPU: &cpu, Memory: 5 << 20, Running: 1, Restarts: 4, Containers: make([]hoststat.Container, 2)},
 			},
-			{Name: "db", State: hoststat.Crashloop, Worker: hoststat.Worker{State: "backoff", Crashloop: true}, Error: strings.Repeat("e", 500)},
+			{Name: "db", State: hoststat.Crashloop, Worker: hoststat.Worker{State: "backoff", Crashloop: true}, Error: &hoststat.Error{Text: strings.Repeat("e", 500)}},
 		},
 	}
 	want := `SERVICE  STATE      COMMIT   AGE    CPU    MEMORY   RUNNING  RESTARTS  WORKER              ERROR
@@ -105,7 +105,7 @@ func TestTopGoesOn(t *testing.T) {
 	asJSON := target.Args{Given: []target.Given{{Flag: "--json"}}}
 	ctx, leave := context.WithCancel(t.Context())
 	out := &leaver{reads: 2, leave: leave}
-	if exit := s.runTop(ctx, sshd.Command{Stdout: out}, asJSON); exit != (sshd.Exit{}) {
+	if exit := s.host.top(ctx, sshd.Command{Stdout: out}, asJSON); exit != (sshd.Exit{}) {
 		t.Errorf("exit %+v", exit)
 	}
 	lines := strings.Split(strings.TrimSpace(out.read.String()), "\n")
@@ -120,7 +120,7 @@ func TestTopGoesOn(t *testing.T) {
 	}
 
 	stops := &leaver{reads: 1, leave: func() { s.Close(t.Context()) }}
-	if exit := s.runTop(t.Context(), sshd.Command{Stdout: stops}, asJSON); exit != stopping {
+	if exit := s.host.top(t.Context(), sshd.Command{Stdout: stops}, asJSON); exit != stopping {
 		t.Errorf("exit %+v", exit)
 	}
 }

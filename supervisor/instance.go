@@ -9,25 +9,26 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/proto"
 )
 
 // state is where a worker is in its life.
-type state string
+type state = hoststat.WorkerState
 
 const (
-	starting state = "starting" // launched, not ready yet
-	ready    state = "ready"
-	draining state = "draining" // asked to end; a change may run on
-	killing  state = "killing"  // signalled, not gone yet
-	backoff  state = "backoff"  // not there; started again when the timer fires
-	stopped  state = "stopped"  // gone for good
+	starting = hoststat.WorkerStarting
+	ready    = hoststat.WorkerReady
+	draining = hoststat.WorkerDraining
+	killing  = hoststat.WorkerKilling
+	backoff  = hoststat.WorkerBackoff
+	stopped  = hoststat.WorkerStopped
 )
 
 // instance is the supervisor's view of one service's worker. One goroutine, run,
 // owns all that is not marked otherwise; others send it events.
 type instance struct {
-	supervisor *Supervisor    // set by newInstance, then immutable
+	launcher   *launcher      // set by newInstance, then immutable
 	service    config.Service // likewise
 	log        hclog.Logger   // likewise
 	view       *view          // likewise; what everybody may read
@@ -39,7 +40,7 @@ type instance struct {
 	state    state
 	process  *process           // nil in starting, backoff and stopped
 	cancel   context.CancelFunc // of what was begun for the process
-	timer    *time.Timer        // fires in backoff
+	timer    *time.Timer        // fires in backoff, and starts the worker again
 	restarts restarts
 	stopping context.Context // not nil once stop was called: its end breaks a change off
 	again    bool            // an operator asked for this end: start again at once
@@ -63,11 +64,11 @@ type (
 	timerFired struct{}
 )
 
-func newInstance(s *Supervisor, service config.Service, neighbours *proto.Neighbours) *instance {
+func newInstance(l *launcher, service config.Service, neighbours *proto.Neighbours) *instance {
 	i := &instance{
-		supervisor: s,
+		launcher:   l,
 		service:    service,
-		log:        s.opts.Logger.With("service", service.Name),
+		log:        l.opts.Logger.With("service", service.Name),
 		view:       newView(),
 		neighbours: newNeighbourhood(neighbours),
 		events:     make(chan event),
@@ -145,7 +146,7 @@ func (i *instance) start() {
 	i.enter(starting)
 	neighbours, _ := i.neighbours.get()
 	go func() {
-		process, err := i.supervisor.launch(ctx, i.supervisor.errand(i.service, neighbours, i.log))
+		process, err := i.launcher.launch(ctx, i.launcher.errand(i.service, neighbours, i.log))
 		if !i.send(launched{process, err}) && process != nil {
 			process.discard()
 		}

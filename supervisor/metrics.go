@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -68,11 +67,8 @@ func newMetric(m metric) metric {
 	return m
 }
 
-// workerStates are the states of a worker that are shown.
-var workerStates = []state{starting, ready, draining, killing, backoff, stopped}
-
 // collector makes the metrics of what is known at the moment of a scrape.
-type collector struct{ *Supervisor }
+type collector struct{ *host }
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(descs chan<- *prometheus.Desc) {
@@ -110,90 +106,69 @@ func (s scrape) moment(m metric, at time.Time, labels ...string) {
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	s := scrape{out, time.Now()}
 	s.put(buildInfo, 1, version.String())
-	applied, bad := c.reloads.get()
+	applied, bad := c.configuration.get()
 	s.truth(configGood, bad == nil)
 	s.moment(configTime, applied)
 	if count := c.connections.Load(); count != nil {
 		s.put(connections, float64((*count)()))
 	}
-	for _, leaving := range c.removing() {
-		s.moment(serviceLeaving, leaving.since, leaving.name)
+	for _, leaving := range c.supervisor.removing() {
+		s.moment(serviceLeaving, leaving.Since, leaving.Service)
 	}
-	for _, service := range c.overview() {
-		s.service(service)
-		s.worker(service)
+	for _, one := range c.supervisor.overview() {
+		status := one.status(s.now)
+		s.service(status, one.deploys)
+		s.put(servicePorts, float64(len(one.report.GetPorts())), status.Name)
+		s.worker(status.Name, status.Worker)
 	}
 }
 
-func (s scrape) service(of seen) {
-	name, report := of.service.Name, of.report
-	condition := of.condition(s.now)
+func (s scrape) service(of hoststat.Service, deploys tally) {
+	name := of.Name
 	for _, state := range hoststat.States() {
-		s.truth(serviceState, state == condition, name, string(state))
+		s.truth(serviceState, state == of.State, name, string(state))
 	}
-	for _, outcome := range outcomeNames() {
-		s.truth(serviceOutcome, outcome == report.GetOutcome(), name, outcome)
-		if isDeploy(outcome) {
-			s.put(serviceDeploys, float64(of.deploys.counts[outcome]), name, outcome)
+	for _, outcome := range hoststat.Outcomes() {
+		s.truth(serviceOutcome, outcome == of.Outcome, name, string(outcome))
+		if outcome == hoststat.OutcomeDeployed || outcome.Bad() { // and not of a poll that had nothing to deploy
+			s.put(serviceDeploys, float64(deploys.counts[outcome]), name, string(outcome))
 		}
 	}
-	if wanted := report.GetWanted(); wanted != "" {
-		s.truth(serviceWanted, wanted == "up", name)
-		s.truth(serviceFrozen, report.GetFrozen() != "", name)
-		s.put(serviceUnwell, float64(len(report.GetUnwell())), name)
-		s.put(servicePorts, float64(min(len(report.GetPorts()), maxUsedPorts)), name)
+	if of.Wanted != "" {
+		s.truth(serviceWanted, of.Wanted == hoststat.WantedUp, name)
+		s.truth(serviceFrozen, of.Frozen != nil, name)
+		s.put(serviceUnwell, float64(len(of.Unwell)), name)
 	}
-	head, deployed := commit(report.GetHead()), commit(report.GetDeployed())
-	if head != "" {
-		s.put(serviceHead, 1, name, head)
-		s.truth(serviceCurrent, head == deployed, name)
+	if of.Head != "" {
+		s.put(serviceHead, 1, name, of.Head)
+		s.truth(serviceCurrent, of.Head == of.Deployed, name)
 	}
-	if deployed != "" {
-		s.put(serviceDeploy, 1, name, deployed)
-		s.moment(serviceTime, moment(report.GetDeployedAt()), name)
+	if of.Deployed != "" {
+		s.put(serviceDeploy, 1, name, of.Deployed)
+		s.moment(serviceTime, of.DeployedAt, name)
 	}
-	s.moment(serviceError, moment(report.GetErrorSince()), name)
-}
-
-func (s scrape) worker(of seen) {
-	name := of.service.Name
-	for _, state := range workerStates {
-		s.truth(workerState, state == of.state, name, string(state))
-	}
-	s.put(workerRestarts, float64(of.restarts.total), name)
-	s.truth(workerLoop, of.restarts.crashloop(s.now), name)
-	if of.process != nil {
-		s.moment(workerTime, of.process.since, name)
+	if of.Error != nil {
+		s.moment(serviceError, of.Error.Since, name)
 	}
 }
 
-// outcomeNames are the outcomes that there can be, in their order.
-func outcomeNames() []string {
-	var names []string
-	for name := range outcomes {
-		names = append(names, name)
+func (s scrape) worker(service string, of hoststat.Worker) {
+	for _, state := range hoststat.WorkerStates() {
+		s.truth(workerState, state == of.State, service, string(state))
 	}
-	slices.Sort(names)
-	return names
+	s.put(workerRestarts, float64(of.Restarts), service)
+	s.truth(workerLoop, of.Crashloop, service)
+	s.moment(workerTime, of.Since, service)
 }
 
-// isDeploy tells whether an outcome is one of a deploy, and not of a poll that had none
-// to make.
-func isDeploy(outcome string) bool {
-	return outcome == "deployed" || outcomes[outcome].Level() == hoststat.Bad
-}
+// CountConnections has the metrics show how many SSH connections are open.
+func (s *Supervisor) CountConnections(count func() int) { s.host.connections.Store(&count) }
 
-// commit is what a worker tells of one, as a label.
-func commit(hash string) string { return printable.Line(printable.Cut(hash, 64)) }
-
-// CountConnections has the metrics tell how many SSH connections are open.
-func (s *Supervisor) CountConnections(count func() int) { s.connections.Store(&count) }
-
-// registry has all that pgod tells of itself.
-func (s *Supervisor) registry() (*prometheus.Registry, error) {
+// registry has all metrics of pgod.
+func (h *host) registry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
-		collector{s},
+		collector{h},
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(),
 	} {
@@ -205,8 +180,8 @@ func (s *Supervisor) registry() (*prometheus.Registry, error) {
 }
 
 // showMetrics prints the metrics in Prometheus' text format.
-func (s *Supervisor) showMetrics(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
-	registry, err := s.registry()
+func (h *host) showMetrics(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+	registry, err := h.registry()
 	if err != nil {
 		return sshd.Exit{Status: target.StatusFault, Message: err.Error()}
 	}

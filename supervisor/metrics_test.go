@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 	"pgo/proto"
@@ -25,10 +26,10 @@ func knowing(t *testing.T) *Supervisor {
 	t.Helper()
 	s := newSupervisor(t)
 	for _, known := range append(someServices(),
-		seen{config.Service{Name: "lies"}, snapshot{state: "of a later build", process: &process{since: statusNow}, report: &proto.State{
-			Wanted: "\xff\n", Head: strings.Repeat("\xff", 10_000), Deployed: "\"\n", Outcome: "\xff", ErrorSince: 1 << 62, DeployedAt: -1,
+		seen{config.Service{Name: "lies"}, snapshot{state: "of a later build", process: asleep(t), report: &proto.State{
+			Wanted: 99, Head: strings.Repeat("\xff", 10_000), Deployed: "\"\n", Outcome: -1, ErrorSince: 1 << 62, DeployedAt: -1,
 		}}}) {
-		i := newInstance(s, known.service, nil)
+		i := newInstance(s.launcher, known.service, nil)
 		i.view.snapshot = known.snapshot
 		s.instances[known.service.Name] = i
 	}
@@ -39,7 +40,7 @@ func knowing(t *testing.T) *Supervisor {
 func TestMetricsAreSound(t *testing.T) {
 	s := knowing(t)
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(collector{s}); err != nil {
+	if err := registry.Register(collector{s.host}); err != nil {
 		t.Fatal(err)
 	}
 	found, err := testutil.GatherAndLint(registry)
@@ -53,8 +54,8 @@ func TestMetricsAreSound(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	s := knowing(t)
-	s.Rejected(errors.New("pgo.toml:3: bad"))
-	s.instances["b"].view.deploys.add("refused")
+	s.Configuration.Rejected(errors.New("pgo.toml:3: bad"))
+	s.instances["b"].view.deploys.add(hoststat.OutcomeRefused)
 	want := `
 # HELP pgo_config_last_reload_successful Whether the configuration on disk is the one in force.
 # TYPE pgo_config_last_reload_successful gauge
@@ -89,15 +90,15 @@ pgo_worker_restarts_total{service="lies"} 0
 # TYPE pgo_worker_start_time_seconds gauge
 pgo_worker_start_time_seconds{service="lies"} 1.777896e+09
 `
-	if err := testutil.CollectAndCompare(collector{s}, strings.NewReader(want), "pgo_config_last_reload_successful", "pgo_service_deployed_info",
+	if err := testutil.CollectAndCompare(collector{s.host}, strings.NewReader(want), "pgo_config_last_reload_successful", "pgo_service_deployed_info",
 		"pgo_service_deploys_total", "pgo_service_up_to_date", "pgo_service_wanted_up", "pgo_worker_restarts_total", "pgo_worker_start_time_seconds"); err != nil {
 		t.Error(err)
 	}
 	s.Apply(nil, nil, 0) // which ends all of them
-	if got := testutil.ToFloat64(only{collector{s}, configGood}); got != 1 {
+	if got := testutil.ToFloat64(only{collector{s.host}, configGood}); got != 1 {
 		t.Errorf("after another configuration it is %f", got)
 	}
-	if got := testutil.ToFloat64(only{collector{s}, configTime}); time.Since(time.Unix(int64(got), 0)) > time.Minute {
+	if got := testutil.ToFloat64(only{collector{s.host}, configTime}); time.Since(time.Unix(int64(got), 0)) > time.Minute {
 		t.Errorf("the configuration is of %f", got)
 	}
 }
@@ -137,7 +138,7 @@ func TestShowMetrics(t *testing.T) {
 	s := knowing(t)
 	s.CountConnections(func() int { return 7 })
 	var out bytes.Buffer
-	if exit := s.showMetrics(t.Context(), sshd.Command{Stdout: &out}, target.Args{}); exit != (sshd.Exit{}) {
+	if exit := s.host.showMetrics(t.Context(), sshd.Command{Stdout: &out}, target.Args{}); exit != (sshd.Exit{}) {
 		t.Fatalf("exit %+v", exit)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)

@@ -18,9 +18,9 @@ import (
 // adjustTimeout bounds how long a worker may take to note its neighbours.
 const adjustTimeout = 10 * time.Second
 
-// neighbours is what the service has beside it on this host: the others of the
+// neighboursOf is what the service has beside it on this host: the others of the
 // configuration, and pgod, whose SSH port is one that no service may have.
-func neighbours(service config.Service, all []config.Service, sshPort int) *proto.Neighbours {
+func neighboursOf(service config.Service, all []config.Service, sshPort int) *proto.Neighbours {
 	n := &proto.Neighbours{Reserved: map[string]string{}}
 	if sshPort != 0 {
 		n.Granted = proto.PortRanges([]ports.Range{ports.One(sshPort)})

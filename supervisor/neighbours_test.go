@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -13,7 +12,6 @@ import (
 	"pgo/internal/caddyfile"
 	"pgo/internal/config"
 	"pgo/internal/ports"
-	"pgo/internal/procgroup"
 	"pgo/proto"
 )
 
@@ -49,7 +47,7 @@ func TestNeighbours(t *testing.T) {
 		}},
 	} {
 		for _, order := range [][]config.Service{all, {dbService, webService, shopService}} {
-			if got := neighbours(test.service, order, 2222); !protobuf.Equal(got, test.want) {
+			if got := neighboursOf(test.service, order, 2222); !protobuf.Equal(got, test.want) {
 				t.Errorf("neighbours of %s:\n got %v\nwant %v", test.service.Name, got, test.want)
 			}
 		}
@@ -70,13 +68,13 @@ func TestNeighboursOfAProxy(t *testing.T) {
 		},
 	}
 	all := []config.Service{web, proxy}
-	if got, want := neighbours(proxy, all, 0).GetSnippet(), caddyfile.Render(all); got != want || !strings.Contains(got, "reverse_proxy front:80") {
+	if got, want := neighboursOf(proxy, all, 0).GetSnippet(), caddyfile.Render(all); got != want || !strings.Contains(got, "reverse_proxy front:80") {
 		t.Errorf("the proxy gets %q, want %q", got, want)
 	}
-	if got := neighbours(proxy, all, 0).GetPorts(); len(got) != 1 || got["http://web.example.org:8080/a"] != 8080 {
+	if got := neighboursOf(proxy, all, 0).GetPorts(); len(got) != 1 || got["http://web.example.org:8080/a"] != 8080 {
 		t.Errorf("the proxy gets the ports %v", got)
 	}
-	if got := neighbours(web, all, 0); got.GetSnippet() != "" || got.GetPorts() != nil {
+	if got := neighboursOf(web, all, 0); got.GetSnippet() != "" || got.GetPorts() != nil {
 		t.Errorf("who is no proxy gets %v", got)
 	}
 }
@@ -96,7 +94,7 @@ func TestApplyTellsTheNeighbours(t *testing.T) {
 	}
 	for name, other := range map[string]config.Service{"web": db, "db": web} {
 		got, _ := s.instance(name).neighbours.get()
-		if want := neighbours(config.Service{Name: name}, []config.Service{other}, 2222); !protobuf.Equal(got, want) {
+		if want := neighboursOf(config.Service{Name: name}, []config.Service{other}, 2222); !protobuf.Equal(got, want) {
 			t.Errorf("neighbours of %s:\n got %v\nwant %v", name, got, want)
 		}
 	}
@@ -121,7 +119,7 @@ func (a *adjusted) Adjust(ctx context.Context, r *proto.AdjustRequest, _ ...grpc
 // nothing is told twice.
 func TestWorkerLearnsItsNeighbours(t *testing.T) {
 	a, b, c := &proto.Neighbours{Services: []string{"a"}}, &proto.Neighbours{Services: []string{"b"}}, &proto.Neighbours{Services: []string{"c"}}
-	i := newInstance(newSupervisor(t), config.Service{Name: "web"}, a)
+	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, a)
 	worker := &adjusted{calls: make(chan *proto.Neighbours)}
 	p := &process{rpc: worker, neighbours: a}
 	i.neighbours.set(b) // the worker was launched with a
@@ -146,14 +144,10 @@ func TestWorkerLearnsItsNeighbours(t *testing.T) {
 
 // A worker that cannot be told goes on by what is wrong by now, and so it ends.
 func TestWorkerThatCannotBeToldIsReplaced(t *testing.T) {
-	group, err := procgroup.Start(exec.Command("sleep", "600"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := newInstance(newSupervisor(t), config.Service{Name: "web"}, &proto.Neighbours{Services: []string{"b"}})
+	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, &proto.Neighbours{Services: []string{"b"}})
 	worker := &adjusted{calls: make(chan *proto.Neighbours, 1), err: errors.New("no")}
-	p := &process{rpc: worker, runner: &runner{group: group}}
-	defer p.runner.abort()
+	p := asleep(t)
+	p.rpc = worker
 	go i.adjust(t.Context(), p)
 	if e, is := (<-i.events).(silent); !is || e.process != p {
 		t.Errorf("got %v", e)

@@ -15,6 +15,7 @@ import (
 	"pgo/internal/sockets"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
+	"pgo/proto"
 )
 
 // ownPort stands for pgod where the owner of a port is a service otherwise: no service
@@ -42,20 +43,16 @@ type portJSON struct {
 	passing bool // the port may be one that the kernel gave out for a moment
 }
 
-func (s *Supervisor) showPorts(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
-	services := s.overview()
-	s.mu.Lock()
-	sshPort := s.sshPort
-	s.mu.Unlock()
-	all := portRows(services, sshPort, sockets.Listening(), sockets.Programs)
+func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
+	all := portRows(h.supervisor.overview(), h.supervisor.listensAt(), sockets.Listening(), sockets.Programs)
 	free := freeOf(all)
 	if args.Has("--json") {
-		return say(session, encode(struct {
+		return say(session, hoststat.Encode(struct {
 			Ports []portJSON    `json:"ports"`
 			Free  []ports.Range `json:"free"`
 		}{all, free}))
 	}
-	return say(session, portsTable(all).text(session.Color)+freeText(free))
+	return say(session, portsTable(all).Text(session.Color)+freeText(free))
 }
 
 // freeOf are the ports that are in none of the rows: granted to nobody, and used by
@@ -93,7 +90,7 @@ func freeText(free []ports.Range) string {
 	if more := len(free) - maxFree; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more ranges, which --json has", more))
 	}
-	return "\nfree, since granted to nobody and not in use: " + orNone(strings.Join(texts, ", ")) + "\n"
+	return "\nfree, since granted to nobody and not in use: " + cmp.Or(strings.Join(texts, ", "), "-") + "\n"
 }
 
 // portRows is who owns which host port: what the configuration grants, beside what is in
@@ -194,7 +191,8 @@ func containerUses(services []seen) []portJSON {
 				continue
 			}
 			uses = append(uses, portJSON{
-				Range: ports.One(int(p.GetPort())), Protocol: brief(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
+				Range:    ports.One(int(p.GetPort())),
+				Protocol: proto.Word(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
 				Service: s.service.Name, Container: brief(p.GetContainer()),
 			})
 		}
@@ -283,11 +281,11 @@ func conflict(use portJSON, services []seen) string {
 }
 
 // portsTable shows the rows. Where something is wrong it is the last column that says so.
-func portsTable(all []portJSON) table {
-	t := table{texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
+func portsTable(all []portJSON) hoststat.Table {
+	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
-		row := texts(p.String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
-		t = append(t, append(row, cell{p.Conflict, hoststat.Bad}))
+		row := hoststat.Texts(p.String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		t = append(t, append(row, hoststat.Cell{Text: p.Conflict, Level: hoststat.Bad}))
 	}
 	return t
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/internal/ports"
 	"pgo/internal/sockets"
 	"pgo/proto"
@@ -31,7 +32,7 @@ func (s seen) onHost(pairs ...string) seen {
 }
 
 func used(ip string, port int, protocol, container string) *proto.UsedPort {
-	return &proto.UsedPort{Ip: ip, Port: uint32(port), Protocol: protocol, Container: container}
+	return &proto.UsedPort{Ip: ip, Port: uint32(port), Protocol: proto.Value[proto.UsedPort_Protocol](protocol), Container: container}
 }
 
 func TestPorts(t *testing.T) {
@@ -100,7 +101,7 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 41234      -        host     udp       0.0.0.0     host-bare: telnetd (pid 10)  -
 41235      -        host     tcp       0.0.0.0     host-bare: telnetd (pid 10)  not granted to host
 `
-	if got := "\n" + portsTable(all).text(false); got != want {
+	if got := "\n" + portsTable(all).Text(false); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	row, err := json.Marshal(all[10])
@@ -146,7 +147,7 @@ func TestFreePorts(t *testing.T) {
 
 // Nothing granted, nothing used: an empty list, and not null.
 func TestNoPorts(t *testing.T) {
-	if got := encode(portRows(nil, 0, nil, sockets.Programs)); got != "[]\n" {
+	if got := hoststat.Encode(portRows(nil, 0, nil, sockets.Programs)); got != "[]\n" {
 		t.Errorf("got %s", got)
 	}
 }

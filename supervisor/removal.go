@@ -1,11 +1,11 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/status"
 
+	"pgo/internal/hoststat"
 	"pgo/internal/printable"
 	"pgo/internal/target"
 	"pgo/internal/wait"
@@ -64,7 +65,7 @@ func (r *removal) run() {
 	if s.removals[r.name] == r {
 		delete(s.removals, r.name)
 		if removed && s.instances[r.name] == nil {
-			s.forget(r.name)
+			s.records.forget(r.name)
 		}
 	}
 	close(r.done)
@@ -82,7 +83,7 @@ func (r *removal) tryUntilDone() bool {
 	for r.ctx.Err() == nil {
 		to, err := r.try()
 		if err == nil {
-			r.log.Info("the service is removed: its directory and its volumes are kept", "directory", orNone(to))
+			r.log.Info("the service is removed: its directory and its volumes are kept", "directory", cmp.Or(to, "-"))
 			return true
 		}
 		if r.ctx.Err() != nil {
@@ -127,15 +128,15 @@ func (r *removal) stop() {
 // its directory away.
 func (r *removal) try() (to string, err error) {
 	s := r.supervisor
-	dir := s.dirOf(r.name)
+	dir := s.data.service(r.name)
 	if info, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) || err == nil && info.IsDir() && ownedBy(dir, 0) && os.Remove(dir) == nil {
 		return "", nil // no worker has ever worked in it
 	}
-	owner, n, err := s.ownerOf(r.ctx, r.name)
+	owner, known, err := s.launcher.owner(r.ctx, r.name)
 	if err != nil {
 		return "", err
 	}
-	p, err := s.launch(r.ctx, r.errand(dir, owner, n))
+	p, err := s.launcher.launch(r.ctx, r.errand(dir, owner, known))
 	if err != nil {
 		return "", err
 	}
@@ -147,31 +148,31 @@ func (r *removal) try() (to string, err error) {
 	p.runner.group.Stop(termGrace)
 	switch {
 	case err != nil:
-		return "", cannotRemove(errors.New(status.Convert(err).Message()), owner, n)
+		return "", cannotRemove(errors.New(status.Convert(err).Message()), owner, known)
 	case r.ctx.Err() != nil:
 		return "", r.ctx.Err()
 	}
-	return s.moveAway(r.name, n.Source, time.Now())
+	return s.data.moveAway(r.name, known.Source, time.Now())
 }
 
 // cannotRemove tells what to do where the worker had no engine to take the service down on.
-func cannotRemove(err error, owner uint32, n noted) error {
-	if n.known() {
+func cannotRemove(err error, owner uint32, known record) error {
+	if known.known() {
 		return err
 	}
 	return fmt.Errorf("%w; pgod does not know which engine was used by uid %d, which has the directory: configure the service once more as it was, and take it out when its worker is ready", err, owner)
 }
 
 // errand is what the worker is launched for that takes the service down.
-func (r *removal) errand(dir string, owner uint32, n noted) errand {
+func (r *removal) errand(dir string, owner uint32, known record) errand {
 	s := r.supervisor
 	return errand{
-		account: func(ctx context.Context) (account, error) { return n.account(ctx, owner) },
-		take:    func(who account) (func(), error) { return s.uids.serve(who.uid, r.name) },
+		account: func(ctx context.Context) (account, error) { return known.account(ctx, owner) },
+		take:    func(who account) (func(), error) { return s.launcher.uids.serve(who.uid, r.name) },
 		dir:     func(account) (string, error) { return dir, nil },
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
-				Name: r.name, Purpose: proto.Purpose_REMOVAL, DockerHost: n.DockerHost,
+				Name: r.name, Purpose: proto.ConfigureRequest_PURPOSE_REMOVAL, DockerHost: known.DockerHost,
 				TimeoutMs: removeTimeout.Milliseconds(),
 			}
 		},
@@ -181,11 +182,11 @@ func (r *removal) errand(dir string, owner uint32, n noted) errand {
 
 // Sweep removes each service whose directory is there and which is not configured: it
 // was taken out of the configuration while pgod did not run. The services of these
-// names stay as they are, and so do those of another configuration: who tries one out may
-// have left pgod's usual directory to it. It is for pgod's start, after Apply: later on, somebody may be
-// about to put a directory there by hand.
+// names stay as they are, and so do those of another configuration: whoever tries
+// one out may have left pgod's usual directory to it. It is for pgod's start, after Apply:
+// later on, somebody may be about to put a directory there by hand.
 func (s *Supervisor) Sweep(keep []string) {
-	entries, err := os.ReadDir(filepath.Join(s.opts.Dir, "services"))
+	entries, err := os.ReadDir(s.data.services())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.opts.Logger.Error("cannot look for services that are not configured any more", "error", err)
 	}
@@ -196,11 +197,11 @@ func (s *Supervisor) Sweep(keep []string) {
 	}
 	for _, entry := range entries {
 		name, log := entry.Name(), s.opts.Logger.With("service", entry.Name())
-		of := s.notes.get(name).Configuration
+		of := s.records.get(name).Configuration
 		switch {
 		case s.instances[name] != nil || s.removals[name] != nil:
 		case !target.IsService(name) || !entry.IsDir():
-			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.dirOf(name)))
+			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.data.service(name)))
 		case slices.Contains(keep, name):
 			log.Warn("the service is configured for other machines, and none for this one: it is left as it is, without a worker; see --machine")
 		case of != "" && of != s.opts.Configuration:
@@ -212,23 +213,17 @@ func (s *Supervisor) Sweep(keep []string) {
 	}
 }
 
-// removing is a service that is being removed, as everybody may see it.
-type removing struct {
-	name, trouble string
-	since         time.Time
-}
-
 // removing are the services that are being removed, by name.
-func (s *Supervisor) removing() []removing {
+func (s *Supervisor) removing() []hoststat.Removing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []removing
+	var all []hoststat.Removing
 	for _, r := range s.removals {
 		if s.instances[r.name] == nil { // not one that is to come back
-			all = append(all, removing{r.name, r.trouble(), r.since})
+			all = append(all, hoststat.Removing{Service: r.name, Since: r.since.UTC().Truncate(time.Second), Error: r.trouble()})
 		}
 	}
-	slices.SortFunc(all, func(a, b removing) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b hoststat.Removing) int { return strings.Compare(a.Service, b.Service) })
 	return all
 }
 

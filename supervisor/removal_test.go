@@ -79,27 +79,27 @@ func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 	defer s.Close(t.Context())
 	web := config.Service{Name: "web"}
 	now := time.Date(2026, 11, 24, 22, 55, 12, 999, time.UTC)
-	mark(t, s.removedPath("web-2", now.AddDate(1, 0, 0)), "another service's")
-	mark(t, s.removedPath("web", now.AddDate(0, 0, -1))+"x", "nobody's")
+	mark(t, s.data.removedPath("web-2", now.AddDate(1, 0, 0)), "another service's")
+	mark(t, s.data.removedPath("web", now.AddDate(0, 0, -1))+"x", "nobody's")
 	for n, want := range []struct {
 		at   time.Time
 		name string
 	}{{now, "web-20261124T225512Z"}, {now, "web-20261124T225513Z"}, {now.AddDate(-1, 0, 0), "web-20261124T225514Z"}} {
-		mark(t, s.dirOf("web"), want.name)
-		if to, err := s.moveAway("web", source(web), want.at); err != nil || to != filepath.Join(s.opts.Dir, "removed", want.name) {
+		mark(t, s.data.service("web"), want.name)
+		if to, err := s.data.moveAway("web", source(web), want.at); err != nil || to != filepath.Join(s.opts.Dir, "removed", want.name) {
 			t.Errorf("%d: moved to %s: %v", n, to, err)
 		}
 	}
-	if info, err := os.Stat(s.removedDir()); err != nil || info.Mode().Perm() != 0o700 {
+	if info, err := os.Stat(s.data.removed()); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("what is removed lies in %v: %v", info, err)
 	}
-	if dir, err := s.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
+	if dir, err := s.launcher.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
 		t.Errorf("the newest did not come back: %v", err)
 	}
-	if dir, err := s.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
+	if dir, err := s.launcher.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
 		t.Errorf("what is there is replaced by what was: %v", err)
 	}
-	if entries, err := os.ReadDir(s.removedDir()); err != nil || len(entries) != 6 { // two of them with what they are of, and two of others
+	if entries, err := os.ReadDir(s.data.removed()); err != nil || len(entries) != 6 { // two of them with what they are of, and two of others
 		t.Errorf("left are %v: %v", entries, err)
 	}
 }
@@ -108,26 +108,26 @@ func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 	s := newSupervisor(t)
 	defer s.Close(t.Context())
-	mark(t, s.dirOf("web"), "old")
+	mark(t, s.data.service("web"), "old")
 	web := config.Service{Name: "web"}
-	if _, err := s.moveAway("web", source(web), time.Now()); err != nil {
+	if _, err := s.data.moveAway("web", source(web), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	other := me()
 	other.uid++
-	if err := s.comeBack(web, other); err != nil {
+	if err := s.data.comeBack(web, other); err != nil {
 		t.Error(err)
 	}
 	target := filepath.Join(t.TempDir(), "elsewhere")
 	mark(t, target, "elsewhere")
-	if err := os.Symlink(target, s.removedPath("link", time.Now())); err != nil {
+	if err := os.Symlink(target, s.data.removedPath("link", time.Now())); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.comeBack(config.Service{Name: "link"}, me()); err != nil {
+	if err := s.data.comeBack(config.Service{Name: "link"}, me()); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{"web", "link"} {
-		if _, err := os.Lstat(s.dirOf(name)); err == nil {
+		if _, err := os.Lstat(s.data.service(name)); err == nil {
 			t.Errorf("%s came back", name)
 		}
 	}
@@ -136,15 +136,14 @@ func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 // What another repository had running does not come back for this one, nor what is of
 // nobody knows which. A token may be another one.
 func TestAnotherSourceBeginsAnew(t *testing.T) {
-	s := newSupervisor(t)
 	log := &journal{}
-	s.opts.Logger = hclog.New(&hclog.LoggerOptions{Output: log})
+	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "")
 	defer s.Close(t.Context())
 	now := time.Date(2026, 11, 24, 22, 55, 12, 0, time.UTC)
-	mark(t, s.removedPath("web", now), "of an older pgod")
+	mark(t, s.data.removedPath("web", now), "of an older pgod")
 	anew := func(service config.Service, from string) {
 		t.Helper()
-		if dir, err := s.serviceDir(service, me()); err != nil || os.Remove(dir) != nil {
+		if dir, err := s.launcher.serviceDir(service, me()); err != nil || os.Remove(dir) != nil {
 			t.Errorf("it does not begin anew in %s: %v", dir, err)
 		}
 		if !strings.Contains(log.String(), "begins anew") || !strings.Contains(log.String(), "directory="+from) {
@@ -152,15 +151,15 @@ func TestAnotherSourceBeginsAnew(t *testing.T) {
 		}
 	}
 	web := from(t, "https://old:S3CRET@git.example.org/web.git", "main")
-	anew(web, s.removedPath("web", now))
-	mark(t, s.dirOf("web"), "web")
-	old, err := s.moveAway("web", source(web), now)
+	anew(web, s.data.removedPath("web", now))
+	mark(t, s.data.service("web"), "web")
+	old, err := s.data.moveAway("web", source(web), now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	anew(from(t, "https://git.example.org/shop.git", "main"), old)
 	anew(from(t, "https://git.example.org/web.git", "live"), old)
-	if dir, err := s.serviceDir(from(t, "https://new:S3CRET@git.example.org/web.git", "main"), me()); err != nil || marked(t, dir) != "web" {
+	if dir, err := s.launcher.serviceDir(from(t, "https://new:S3CRET@git.example.org/web.git", "main"), me()); err != nil || marked(t, dir) != "web" {
 		t.Errorf("it does not come back: %v", err)
 	}
 	if _, err := os.Lstat(labelOf(old)); err == nil {
@@ -199,20 +198,19 @@ func TestRemovalBeginsLate(t *testing.T) {
 
 // Who tries out a configuration of its own may leave pgod its usual directory.
 func TestSweepSparesAnotherConfiguration(t *testing.T) {
-	s := newSupervisor(t)
 	log := &journal{}
-	s.opts.Logger, s.opts.Configuration = hclog.New(&hclog.LoggerOptions{Output: log}), "/root/try.toml"
+	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "/root/try.toml")
 	defer s.Close(t.Context())
 	for name, configuration := range map[string]string{"real": "/etc/pgo.toml", "claimed": "/etc/pgo.toml", "tried": "/root/try.toml", "older": ""} {
-		mark(t, s.dirOf(name), name)
-		s.notes.change(func(all map[string]noted) { all[name] = noted{Source: "x", Configuration: configuration} })
+		mark(t, s.data.service(name), name)
+		s.records.change(func(all map[string]record) { all[name] = record{Source: "x", Configuration: configuration} })
 	}
-	mark(t, s.dirOf("unknown"), "unknown")
+	mark(t, s.data.service("unknown"), "unknown")
 	s.Apply([]config.Service{{Name: "claimed", User: "nobody-has-this-name"}}, nil, 0)
 	s.Sweep(nil)
 	var names []string
 	for _, r := range s.removing() {
-		names = append(names, r.name)
+		names = append(names, r.Service)
 	}
 	if want := []string{"older", "tried", "unknown"}; !slices.Equal(names, want) {
 		t.Errorf("removed are %v", names)
@@ -220,30 +218,29 @@ func TestSweepSparesAnotherConfiguration(t *testing.T) {
 	if text := log.String(); strings.Count(text, "of another configuration") != 1 || !strings.Contains(text, "service=real configuration=/etc/pgo.toml") {
 		t.Errorf("the log says:\n%s", text)
 	}
-	if got := s.notes.get("claimed").Configuration; got != "/root/try.toml" {
+	if got := s.records.get("claimed").Configuration; got != "/root/try.toml" {
 		t.Errorf("what is configured is of %s", got)
 	}
 }
 
 // At the start what is not configured is removed, and nothing else.
 func TestSweep(t *testing.T) {
-	s := newSupervisor(t)
 	log := &journal{}
-	s.opts.Logger = hclog.New(&hclog.LoggerOptions{Output: log})
+	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "")
 	defer s.Close(t.Context())
 	for _, name := range []string{"gone", "here", "elsewhere", "Lost+Found", "-x"} {
-		mark(t, s.dirOf(name), name)
+		mark(t, s.data.service(name), name)
 	}
-	if err := os.Symlink(t.TempDir(), s.dirOf("link")); err != nil {
+	if err := os.Symlink(t.TempDir(), s.data.service("link")); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(s.dirOf("file"), nil, 0o600); err != nil {
+	if err := os.WriteFile(s.data.service("file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.Apply([]config.Service{{Name: "here", User: "nobody-has-this-name"}}, nil, 0)
 	s.Sweep([]string{"elsewhere"})
 	s.Sweep([]string{"elsewhere"}) // it is being removed already
-	if all := s.removing(); len(all) != 1 || all[0].name != "gone" {
+	if all := s.removing(); len(all) != 1 || all[0].Service != "gone" {
 		t.Errorf("removed are %v", all)
 	}
 	if n := strings.Count(log.String(), "left alone what is no service's directory"); n != 8 {
@@ -258,9 +255,9 @@ func TestSweep(t *testing.T) {
 // the way; everybody else is told what strangers are.
 func TestBeingRemovedIsShown(t *testing.T) {
 	s := newSupervisor(t)
-	mark(t, s.dirOf("web"), "web")
+	mark(t, s.data.service("web"), "web")
 	s.Sweep(nil)
-	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
+	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	session := sshd.Command{Command: target.Command{Service: "web", Operation: "ps"}}
 	operation, _ := target.Lookup(target.Service, "ps")
 	if _, exit := s.authorize(session, operation, true); exit.Status != target.StatusConflict || !strings.Contains(exit.Message, "is being removed: cannot ") {
@@ -275,13 +272,13 @@ func TestBeingRemovedIsShown(t *testing.T) {
 		if args != "" {
 			given.Given = []target.Given{{Flag: args}}
 		}
-		s.showHostStatus(t.Context(), sshd.Command{Stdout: &out}, given)
+		s.host.showStatus(t.Context(), sshd.Command{Stdout: &out}, given)
 		if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "cannot ") {
 			t.Errorf("status %s shows %s", args, out.String())
 		}
 	}
 	s.Close(t.Context())
-	if got := marked(t, s.dirOf("web")); got != "web" {
+	if got := marked(t, s.data.service("web")); got != "web" {
 		t.Error("what could not be taken down was moved away")
 	}
 	if len(s.removals) != 0 {

@@ -1,22 +1,21 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
-	"pgo/internal/printable"
+	"pgo/internal/hoststat"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 	"pgo/proto"
 )
 
-// local are the operations on a service that pgod answers itself: they work
+// onService are the operations on a service that pgod answers itself: they work
 // also while the worker is busy or down.
-var local = map[string]func(*instance, sshd.Command, target.Args) sshd.Exit{
+var onService = map[string]func(*instance, sshd.Command, target.Args) sshd.Exit{
 	"status":         (*instance).showStatus,
 	"worker status":  (*instance).showWorker,
 	"worker restart": func(i *instance, s sshd.Command, _ target.Args) sshd.Exit { return i.endWorker(s, true) },
@@ -35,146 +34,114 @@ func (i *instance) endWorker(session sshd.Command, politely bool) sshd.Exit {
 	return sshd.Exit{}
 }
 
-// row is one line of a status: a name and a value. A row without a name goes on with
-// what the one before it says.
-type row struct {
-	name  string
-	word  cell // what the value begins with, if that has a colour
-	value string
-}
-
-type rows []row
-
-func (r *rows) add(name, format string, args ...any) {
-	*r = append(*r, row{name: name, value: printable.Line(fmt.Sprintf(format, args...))})
-}
-
-func (r rows) write(w io.Writer, color bool) {
-	var b strings.Builder
-	for _, row := range r {
-		name, word := row.name, row.word.text
-		if name != "" {
-			name += ":"
-		}
-		if color {
-			word = row.word.level.Paint(word)
-		}
-		fmt.Fprintf(&b, "%-10s %s\n", name, word+row.value)
-	}
-	_, _ = io.WriteString(w, b.String())
-}
-
 func (i *instance) showStatus(session sshd.Command, args target.Args) sshd.Exit {
-	v, now := i.view.get(), time.Now()
+	now := time.Now()
+	status := seen{i.service, i.view.get()}.status(now)
 	if args.Has("--json") {
-		_, _ = io.WriteString(session.Stdout, encode(v.statusJSON(i.service, now)))
-	} else {
-		i.status(v, now).write(session.Stdout, session.Color)
+		return say(session, hoststat.Encode(status))
 	}
-	return sshd.Exit{}
-}
-
-// status is what is shown of a service at one moment.
-func (i *instance) status(v snapshot, now time.Time) rows {
-	state := v.report
-	var r rows
-	r.add("service", "%s", i.service.Name)
-	condition := v.condition(now)
-	r = append(r, row{name: "state", word: cell{string(condition), condition.Level()}})
-	r.add("wanted", "%s", orNone(state.GetWanted()))
-	r.add("deployed", "%s", deployedLine(state, now))
-	r.add("head", "%s", orNone(short(state.GetHead())))
-	if why := state.GetFrozen(); why != "" {
-		r.add("frozen", "%s (for %s)", why, since(now, state.GetFrozenSince()))
-	}
-	if commit := state.GetPinned(); commit != "" {
-		r.add("pinned", "%s, for another %s", short(commit), left(now, state.GetPinnedUntil()))
-	}
-	r.add("last", "%s", orNone(state.GetOutcome()))
-	activity := orNone(state.GetActivity())
-	if next := state.GetNextPoll(); next != 0 {
-		activity += fmt.Sprintf(", next poll in %s", left(now, next))
-	}
-	r.add("now", "%s", activity)
-	r = append(r, v.workerRow(now))
-	r.proxy(state.GetProxy(), now)
-	r.list("unwell", state.GetUnwell())
-	r.list("warning", state.GetWarnings())
-	if text := state.GetError(); text != "" {
-		r.add("error", "%s (for %s)", text, since(now, state.GetErrorSince()))
-		r.list("", state.GetDetails())
-	}
-	return r
-}
-
-// list adds a row for each text; only the first has the name.
-func (r *rows) list(name string, texts []string) {
-	for _, text := range texts {
-		r.add(name, "%s", text)
-		name = ""
-	}
+	return say(session, status.Rows(now).Text(session.Color))
 }
 
 func (i *instance) showWorker(session sshd.Command, _ target.Args) sshd.Exit {
-	v, now := i.view.get(), time.Now()
-	var r rows
-	r.add("service", "%s", i.service.Name)
-	r.add("user", "%s", i.service.User)
-	r = append(r, v.workerRow(now))
-	r.write(session.Stdout, session.Color)
-	return sshd.Exit{}
+	now := time.Now()
+	worker := seen{i.service, i.view.get()}.status(now).Worker
+	var r hoststat.Rows
+	r.Add("service", "%s", i.service.Name)
+	r.Add("user", "%s", i.service.User)
+	return say(session, append(r, worker.Row(now)).Text(session.Color))
 }
 
-// workerRow is the worker's process in one line.
-func (s snapshot) workerRow(now time.Time) row {
-	level, text := s.hostWorker(now).Level(), ""
-	if s.restarts.crashloop(now) {
-		text += ", crashloop"
+// status is how the service is doing, fit to be shown, but for what it uses.
+func (s seen) status(now time.Time) hoststat.Service {
+	r := s.report
+	all := hoststat.Service{
+		Name:       s.service.Name,
+		User:       s.service.User,
+		Wanted:     hoststat.Wanted(proto.Word(r.GetWanted())),
+		Head:       r.GetHead(),
+		Deployed:   r.GetDeployed(),
+		DeployedAt: hoststat.Moment(r.GetDeployedAt()),
+		Trigger:    r.GetTrigger(),
+		Reason:     r.GetReason(),
+		Outcome:    hoststat.Outcome(proto.Word(r.GetOutcome())),
+		Activity:   activity(r),
+		NextPoll:   hoststat.Moment(r.GetNextPoll()),
+		Worker:     s.worker(now),
+		Unwell:     slices.Clone(r.GetUnwell()),
+		Warnings:   slices.Clone(r.GetWarnings()),
 	}
+	if why := r.GetFrozen(); why != "" {
+		all.Frozen = &hoststat.Freeze{Reason: why, Since: hoststat.Moment(r.GetFrozenSince())}
+	}
+	if commit := r.GetPinned(); commit != "" {
+		all.Pinned = &hoststat.Pin{Commit: commit, Until: hoststat.Moment(r.GetPinnedUntil())}
+	}
+	if text := r.GetError(); text != "" {
+		all.Error = &hoststat.Error{Text: text, Since: hoststat.Moment(r.GetErrorSince()), Details: slices.Clone(r.GetDetails())}
+	}
+	if p := r.GetProxy(); p != nil {
+		all.Proxy = &hoststat.Proxy{
+			Import: p.GetImport(), WrittenAt: hoststat.Moment(p.GetWrittenAt()),
+			Reload: proto.Word(p.GetReload()), ReloadedAt: hoststat.Moment(p.GetReloadedAt()), Error: p.GetError(),
+		}
+	}
+	hoststat.Printable(&all)
+	all.State = condition(all)
+	return all
+}
+
+// activity is what the worker reports that it does.
+func activity(r *proto.State) string {
+	switch r.GetActivity() {
+	case proto.State_ACTIVITY_UNSPECIFIED:
+		return ""
+	case proto.State_ACTIVITY_IDLE:
+		return hoststat.Idle
+	}
+	return cmp.Or(r.GetStep(), proto.Unknown)
+}
+
+// worker is the worker's process.
+func (s snapshot) worker(now time.Time) hoststat.Worker {
+	w := hoststat.Worker{State: s.state, Restarts: s.restarts.total, Crashloop: s.restarts.crashloop(now)}
 	if p := s.process; p != nil {
-		text += fmt.Sprintf(", pid %d, up %s", p.pid(), now.Sub(p.since).Round(time.Second))
+		w.PID, w.Since = p.pid(), p.since.UTC().Truncate(time.Second)
 	}
-	text += fmt.Sprintf(", restarts: %d", s.restarts.total)
+	if s.err != nil {
+		w.Error = s.err.Error()
+	}
 	if s.state == backoff {
-		text += fmt.Sprintf(", started again in %s: %v", until(s.retry), s.err)
+		w.RetryAt = s.retry.UTC().Truncate(time.Millisecond)
 	}
-	return row{name: "worker", word: cell{string(s.state), level}, value: printable.Line(text)}
+	return w
 }
 
-// deployedLine is what runs, since when and why.
-func deployedLine(state *proto.State, now time.Time) string {
-	if state.GetDeployed() == "" {
-		return "-"
+// condition is how the service is doing, in one word.
+func condition(s hoststat.Service) hoststat.State {
+	switch {
+	case s.Worker.Crashloop:
+		return hoststat.Crashloop
+	case s.Worker.State == backoff, s.Worker.State == killing, s.Worker.State == stopped:
+		return hoststat.NoWorker
+	case s.Activity != "" && s.Activity != hoststat.Idle:
+		return hoststat.Deploying
+	case len(s.Unwell) > 0:
+		return hoststat.Unwell
+	case s.Outcome.Bad():
+		return hoststat.State(s.Outcome)
+	case s.Wanted == hoststat.WantedDown:
+		return hoststat.Down
+	case s.Error != nil && s.Deployed == "":
+		return hoststat.Failed
+	case s.Frozen != nil:
+		return hoststat.Frozen
+	case s.Outcome == hoststat.OutcomeHeld:
+		return hoststat.Held
+	case s.Error != nil:
+		return hoststat.Stale
+	case s.Deployed != "" && slices.Contains(hoststat.Outcomes(), s.Outcome):
+		return hoststat.Running
 	}
-	text := fmt.Sprintf("%s, %s ago", short(state.GetDeployed()), since(now, state.GetDeployedAt()))
-	if why := join(": ", state.GetTrigger(), state.GetReason()); why != "" {
-		text += ", " + why
-	}
-	if state.GetWanted() == "down" {
-		text += " (taken down)"
-	}
-	return text
-}
-
-// join joins the texts that are not empty.
-func join(separator string, texts ...string) string {
-	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), separator)
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// short is a commit as people write it.
-func short(commit string) string { return commit[:min(len(commit), 7)] }
-
-func since(now time.Time, unix int64) time.Duration {
-	return max(now.Sub(time.Unix(unix, 0)).Round(time.Second), 0)
-}
-
-func left(now time.Time, unix int64) time.Duration {
-	return max(time.Unix(unix, 0).Sub(now).Round(time.Second), 0)
+	return hoststat.Starting
 }

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
 	"pgo/internal/procgroup"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
@@ -43,8 +48,8 @@ worker:    starting, restarts: 0
 	{
 		name: "all is well",
 		snapshot: snapshot{state: ready, restarts: restartCount{total: 1}, report: &proto.State{
-			Wanted: "up", Head: "aaaaaaaaaaaaaaaa", Deployed: "aaaaaaaaaaaaaaaa", DeployedAt: ago(3 * time.Second),
-			Trigger: "poll", Reason: "first deploy", Outcome: "deployed", Activity: "idle", NextPoll: ago(-48 * time.Second),
+			Wanted: proto.State_WANTED_UP, Head: "aaaaaaaaaaaaaaaa", Deployed: "aaaaaaaaaaaaaaaa", DeployedAt: ago(3 * time.Second),
+			Trigger: "poll", Reason: "first deploy", Outcome: proto.State_OUTCOME_DEPLOYED, Activity: proto.State_ACTIVITY_IDLE, NextPoll: ago(-48 * time.Second),
 		}},
 		text: `
 service:   web
@@ -63,9 +68,9 @@ worker:    ready, restarts: 1
 	{
 		name: "frozen, pinned, refused and unwell",
 		snapshot: snapshot{state: ready, report: &proto.State{
-			Wanted: "down", Head: "bbbbbbbbbbbbbbbb", Deployed: "aaaaaaaaaaaaaaaa", DeployedAt: ago(time.Hour), Reason: "up by ada",
+			Wanted: proto.State_WANTED_DOWN, Head: "bbbbbbbbbbbbbbbb", Deployed: "aaaaaaaaaaaaaaaa", DeployedAt: ago(time.Hour), Reason: "up by ada",
 			Frozen: "ada: <holidays>", FrozenSince: ago(time.Minute), Pinned: "cccccccccccccccc", PinnedUntil: ago(-29 * time.Minute),
-			Outcome: "refused", Error: "cannot deploy bbbbbbb: it is refused", ErrorSince: ago(41 * time.Second),
+			Outcome: proto.State_OUTCOME_REFUSED, Error: "cannot deploy bbbbbbb: it is refused", ErrorSince: ago(41 * time.Second),
 			Details: []string{`services.web.privileged: true is refused (allow = ["privileged"])`, "\x1b[2J\u009bforged\nerror: none"},
 			Unwell:  []string{"web-1: exited (1)", "db-1: unhealthy"},
 		}},
@@ -98,10 +103,11 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
 		// Its times cannot be written: they must not cost the whole status.
 		name: "a worker that lies",
 		snapshot: snapshot{state: ready, report: &proto.State{
-			Wanted: "up\n", Deployed: "a", DeployedAt: -1 << 62, NextPoll: 1 << 62, Error: "x", ErrorSince: 1 << 62,
+			Wanted: 99, Outcome: -1, Activity: 99, Deployed: "a", DeployedAt: -1 << 62, NextPoll: 1 << 62, Error: "x", ErrorSince: 1 << 62,
+			Proxy: &proto.ProxyState{Reload: 99},
 		}},
-		json: `{"service":"web","user":"alice","state":"stale","wanted":"up\\n","deployed":"a",` +
-			`"worker":{"state":"ready","restarts":0,"crashloop":false},"error":{"text":"x"}}`,
+		json: `{"service":"web","user":"alice","state":"deploying","wanted":"unknown","deployed":"a","outcome":"unknown","activity":"unknown",` +
+			`"worker":{"state":"ready","restarts":0,"crashloop":false},"error":{"text":"x"},"proxy":{"import":"","reload":"unknown"}}`,
 	},
 	{
 		name: "no worker",
@@ -115,13 +121,13 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
 }
 
 func TestStatus(t *testing.T) {
-	i := &instance{service: config.Service{Name: "web", User: "alice"}}
+	web := config.Service{Name: "web", User: "alice"}
 	for _, test := range statuses {
 		t.Run(test.name, func(t *testing.T) {
-			var text bytes.Buffer
-			i.status(test.snapshot, statusNow).write(&text, false)
-			if want := strings.TrimPrefix(test.text, "\n"); want != "" && text.String() != want {
-				t.Errorf("got\n%s\nwant\n%s", text.String(), want)
+			status := seen{web, test.snapshot}.status(statusNow)
+			text := status.Rows(statusNow).Text(false)
+			if want := strings.TrimPrefix(test.text, "\n"); want != "" && text != want {
+				t.Errorf("got\n%s\nwant\n%s", text, want)
 			}
 		})
 	}
@@ -131,22 +137,56 @@ func TestStatusJSON(t *testing.T) {
 	web := config.Service{Name: "web", User: "alice"}
 	for _, test := range statuses {
 		t.Run(test.name, func(t *testing.T) {
-			if got := encode(test.snapshot.statusJSON(web, statusNow)); got != test.json+"\n" {
+			if got := hoststat.Encode(seen{web, test.snapshot}.status(statusNow)); got != test.json+"\n" {
 				t.Errorf("got\n%s\nwant\n%s", got, test.json)
 			}
 		})
 	}
 }
 
-// The process of a worker is shown with its pid, and --json chooses the form.
-func TestShowStatus(t *testing.T) {
+// A worker's words are those that are documented, and those that pgod works with.
+func TestWordsOfWorkers(t *testing.T) {
+	page, err := os.ReadFile("../docs/status-json.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(e protoreflect.Enum) []string {
+		var all []string
+		for i := range e.Descriptor().Values().Len() - 1 {
+			word := proto.Word(e.Type().New(protoreflect.EnumNumber(i + 1)))
+			if all = append(all, word); !strings.Contains(string(page), "`"+word+"`") {
+				t.Errorf("docs/status-json.md does not have %q", word)
+			}
+		}
+		return all
+	}
+	words(proto.ProxyState_RELOAD_UNSPECIFIED)
+	words(proto.ContainerUsage_STATE_UNSPECIFIED)
+	words(proto.ContainerUsage_HEALTH_UNSPECIFIED)
+	if got, want := fmt.Sprint(words(proto.State_WANTED_UNSPECIFIED)), fmt.Sprint([]hoststat.Wanted{hoststat.WantedUp, hoststat.WantedDown}); got != want {
+		t.Errorf("what is wanted can be %s, not %s", got, want)
+	}
+	if got, want := fmt.Sprint(words(proto.State_OUTCOME_UNSPECIFIED)), fmt.Sprint(hoststat.Outcomes()); got != want {
+		t.Errorf("outcomes are %s, not %s", got, want)
+	}
+}
+
+// asleep is a process that only has a pid.
+func asleep(t *testing.T) *process {
+	t.Helper()
 	group, err := procgroup.Start(exec.Command("sleep", "600"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{runner: &runner{group: group}, since: time.Now()}
-	defer p.runner.abort()
-	i := newInstance(newSupervisor(t), config.Service{Name: "web"}, nil)
+	p := &process{runner: &runner{group: group}, since: statusNow}
+	t.Cleanup(p.runner.abort)
+	return p
+}
+
+// The process of a worker is shown with its pid, and --json chooses the form.
+func TestShowStatus(t *testing.T) {
+	p := asleep(t)
+	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, nil)
 	i.view.enter(ready, p, restartCount{})
 	show := func(args target.Args) string {
 		var out bytes.Buffer
@@ -160,7 +200,7 @@ func TestShowStatus(t *testing.T) {
 	}
 	var status struct{ Worker struct{ PID int } }
 	text := show(target.Args{Given: []target.Given{{Flag: "--json"}}})
-	if err := json.Unmarshal([]byte(text), &status); err != nil || status.Worker.PID != group.Pid() {
+	if err := json.Unmarshal([]byte(text), &status); err != nil || status.Worker.PID != p.pid() {
 		t.Errorf("%v in %s", err, text)
 	}
 }

@@ -4,19 +4,14 @@ package supervisor
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/unix"
 
 	"pgo/internal/config"
 )
@@ -41,77 +36,46 @@ type Options struct {
 	Configuration string
 }
 
-// Supervisor holds the instances. It implements sshd.Backend.
+// Supervisor holds the instances and the removals. It implements sshd.Backend.
 type Supervisor struct {
-	opts  Options
-	lock  *os.File      // held as long as the process lives
-	notes *notebook     // of services that were configured once
-	grace time.Duration // removalGrace, but for tests
+	Configuration *Configuration // what is known of it
 
-	lives sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
+	opts     Options
+	data     *dataDir
+	records  *records // of services that are or were configured
+	launcher *launcher
+	host     *host
+	grace    time.Duration // removalGrace, but for tests
 
-	reloads     reloads
-	uids        uids                       // of whoever runs
-	connections atomic.Pointer[func() int] // nil: nobody can tell
-	ending      chan struct{}              // closed when Close begins
+	operators keyring        // who may do everything
+	lives     sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
+	ending    chan struct{}  // closed when Close begins
 
-	mu          sync.Mutex // guards what follows
-	instances   map[string]*instance
-	removals    map[string]*removal // of services that were configured once; one may be in instances again
-	operators   map[string]bool     // public keys by wire form
-	reappointed chan struct{}       // closed when operators is replaced
-	sshPort     int                 // what pgod listens at; 0: not known yet
-	closing     bool
+	mu        sync.Mutex // guards what follows
+	instances map[string]*instance
+	removals  map[string]*removal // of services that were configured once; one may be in instances again
+	sshPort   int                 // what pgod listens at; 0: not known yet
+	closing   bool
 }
 
 // New makes the directories and takes them for this process alone.
 func New(opts Options) (*Supervisor, error) {
-	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := checkDir(opts.Dir); err != nil {
-		return nil, err
-	}
-	lock, err := lockDir(opts.Dir)
+	data, err := openDataDir(opts.Dir, opts.Logger)
 	if err != nil {
 		return nil, err
 	}
 	if err := makeSocketDir(opts.SocketDir, opts.Logger); err != nil {
-		_ = lock.Close()
+		data.close()
 		return nil, err
 	}
-	return &Supervisor{
-		opts: opts, lock: lock, notes: openNotebook(opts.Dir, opts.Logger), grace: removalGrace,
-		instances: map[string]*instance{}, removals: map[string]*removal{},
-		reappointed: make(chan struct{}), ending: make(chan struct{}),
-	}, nil
-}
-
-// checkDir refuses a directory in which somebody else could replace the host
-// key, or have root follow a symlink: in /tmp anybody may make it first.
-func checkDir(dir string) error {
-	var itself, leadsTo unix.Stat_t
-	if err := errors.Join(unix.Lstat(dir, &itself), unix.Stat(dir, &leadsTo)); err != nil {
-		return fmt.Errorf("cannot look at %s: %w", dir, err)
+	s := &Supervisor{
+		Configuration: &Configuration{},
+		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
+		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{},
 	}
-	me := uint32(os.Geteuid())
-	if itself.Uid != me || leadsTo.Uid != me || leadsTo.Mode&0o022 != 0 {
-		return fmt.Errorf("cannot trust %s: it must belong to root, and nobody else may write to it; chown and chmod it, or name another with -d", dir)
-	}
-	return nil
-}
-
-// lockDir keeps a second pgod away from the same directory.
-func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = lock.Close()
-		return nil, fmt.Errorf("another pgod uses %s: stop it, or give this one a directory of its own with -d", dir)
-	}
-	return lock, nil
+	s.launcher = &launcher{opts: opts, data: data, records: s.records}
+	s.host = &host{supervisor: s, configuration: s.Configuration}
+	return s, nil
 }
 
 // Apply makes the configuration's services the ones that run, and the operator
@@ -128,16 +92,15 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		return changes
 	}
 	s.sshPort = sshPort
-	s.operators = map[string]bool{}
+	appointed := map[string]bool{}
 	for _, key := range operators {
-		s.operators[string(key.Marshal())] = true
+		appointed[string(key.Marshal())] = true
 	}
-	close(s.reappointed)
-	s.reappointed = make(chan struct{})
+	s.operators.replace(appointed)
 	configured := map[string]bool{}
 	for _, service := range services {
 		configured[service.Name] = true
-		neighbours := neighbours(service, services, sshPort)
+		neighbours := neighboursOf(service, services, sshPort)
 		old := s.instances[service.Name]
 		if old != nil && old.service.Equal(service) {
 			old.neighbours.set(neighbours)
@@ -149,13 +112,13 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		if leaving != nil && old == nil {
 			old = leaving.old
 		}
-		next := newInstance(s, service, neighbours)
+		next := newInstance(s.launcher, service, neighbours)
 		if old != nil && old.service.Repository.Reveal() == service.Repository.Reveal() && old.service.Branch == service.Branch {
 			next.view.inherit(old.view)
 		}
 		s.replace(old, leaving, next)
 	}
-	s.claim(services)
+	s.records.claim(services, s.opts.Configuration)
 	for name, old := range s.instances {
 		if !configured[name] {
 			old.log.Warn("the service is not configured any more: its worker ends, and its containers are taken down")
@@ -165,7 +128,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		}
 	}
 	changes.sort()
-	s.reloads.accepted()
+	s.Configuration.accepted()
 	return changes
 }
 
@@ -194,23 +157,24 @@ func (s *Supervisor) Close(ctx context.Context) {
 		close(s.ending)
 	}
 	s.closing = true
-	instances := s.all()
 	for _, r := range s.removals {
 		r.cancel()
 	}
 	s.mu.Unlock()
-	for _, i := range instances {
+	for _, i := range s.all() { // no more are added
 		s.lives.Go(func() { i.stop(ctx) })
 	}
 	s.lives.Wait()
-	s.notes.close()
+	s.records.close()
 	_ = emptySocketDir(s.opts.SocketDir, s.opts.Logger)
 	_ = os.Remove(s.opts.SocketDir)
-	_ = s.lock.Close()
+	s.data.close()
 }
 
-// all returns the instances by name. The lock is held.
+// all returns the instances by name.
 func (s *Supervisor) all() []*instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var all []*instance
 	for _, i := range s.instances {
 		all = append(all, i)
@@ -226,8 +190,18 @@ func (s *Supervisor) instance(name string) *instance {
 	return s.instances[name]
 }
 
-func (s *Supervisor) isOperator(key ssh.PublicKey) bool {
+// listensAt is pgod's own port; 0: it is not known yet.
+func (s *Supervisor) listensAt() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.operators[string(key.Marshal())]
+	return s.sshPort
+}
+
+func (s *Supervisor) isEnding() bool {
+	select {
+	case <-s.ending:
+		return true
+	default:
+		return false
+	}
 }

@@ -14,8 +14,13 @@ import (
 
 func newSupervisor(t *testing.T) *Supervisor {
 	t.Helper()
+	return newSupervisorWith(t, hclog.NewNullLogger(), "")
+}
+
+func newSupervisorWith(t *testing.T, log hclog.Logger, configuration string) *Supervisor {
+	t.Helper()
 	dir := t.TempDir()
-	s, err := New(Options{Dir: dir, SocketDir: filepath.Join(dir, "run"), Worker: "/nonexistent", Logger: hclog.NewNullLogger()})
+	s, err := New(Options{Dir: dir, SocketDir: filepath.Join(dir, "run"), Worker: "/nonexistent", Logger: log, Configuration: configuration})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +33,7 @@ func newSupervisor(t *testing.T) *Supervisor {
 func TestServiceThatComesBackWaits(t *testing.T) {
 	s := newSupervisor(t)
 	service := config.Service{Name: "web", User: "nobody-has-this-name"}
-	old := newInstance(s, service, nil) // which does not run yet, and so does not end
+	old := newInstance(s.launcher, service, nil) // which does not run yet, and so does not end
 	s.instances["web"] = old
 	s.Apply(nil, nil, 0)
 	s.Apply([]config.Service{service}, nil, 0)
@@ -81,10 +86,10 @@ func TestDirectoryIsHandedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	user, web := account{uid: 65534, gid: 65534}, config.Service{Name: "web"}
-	if _, err := s.serviceDir(web, user); err != nil || !ownedBy(dir, user.uid) {
+	if _, err := s.launcher.serviceDir(web, user); err != nil || !ownedBy(dir, user.uid) {
 		t.Errorf("an empty one of root: %v", err)
 	}
-	if _, err := s.serviceDir(web, account{uid: 65533}); err == nil {
+	if _, err := s.launcher.serviceDir(web, account{uid: 65533}); err == nil {
 		t.Error("another user's directory is handed over")
 	}
 	if err := os.Chown(dir, 0, 0); err != nil {
@@ -93,7 +98,7 @@ func TestDirectoryIsHandedOver(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "state.json"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.serviceDir(web, user); err == nil {
+	if _, err := s.launcher.serviceDir(web, user); err == nil {
 		t.Error("a directory with something in it is handed over")
 	}
 }

@@ -4,14 +4,18 @@ import (
 	"fmt"
 	"testing"
 
+	"pgo/internal/hoststat"
 	"pgo/proto"
 )
 
 func TestTally(t *testing.T) {
 	var deploys tally
-	report := func(activity, outcome string, deployed, since int64) func() {
+	report := func(activity string, outcome hoststat.Outcome, deployed, since int64) func() {
 		return func() {
-			deploys.count(&proto.State{Activity: activity, Outcome: outcome, DeployedAt: deployed, ErrorSince: since})
+			deploys.count(&proto.State{
+				Activity: proto.Value[proto.State_Activity](activity), Outcome: proto.Value[proto.State_Outcome](string(outcome)),
+				DeployedAt: deployed, ErrorSince: since,
+			})
 		}
 	}
 	for _, step := range []struct {
@@ -20,7 +24,7 @@ func TestTally(t *testing.T) {
 	}{
 		{"the worker has begun", "map[]", report("", "", 0, 0)},
 		{"it is idle", "map[]", report("idle", "", 0, 0)},
-		{"the first deploy is recorded", "map[]", report("prune after a", "", 5, 0)},
+		{"the first deploy is recorded", "map[]", report("busy", "", 5, 0)},
 		{"and over", "map[deployed:1]", report("idle", "deployed", 5, 0)},
 		{"nothing new", "map[deployed:1]", report("idle", "deployed", 5, 0)},
 		{"the git server is away", "map[deployed:1]", report("idle", "deployed", 5, 6)},

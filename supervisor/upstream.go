@@ -16,6 +16,7 @@ import (
 
 	"pgo/internal/config"
 	"pgo/internal/dropin"
+	"pgo/internal/hoststat"
 	"pgo/internal/printable"
 	"pgo/proto"
 )
@@ -26,9 +27,9 @@ const fetchTimeout = 5 * time.Minute
 // Fetcher fetches a configuration from git. Root does not do that itself: a worker does
 // that runs as a user without any rights, and hands over the files.
 type Fetcher struct {
-	supervisor *Supervisor
-	upstream   config.Upstream
-	log        hclog.Logger
+	launcher *launcher
+	upstream config.Upstream
+	log      hclog.Logger
 
 	mu      sync.Mutex // held by who fetches; guards what follows
 	process *process   // nil: none is running
@@ -46,7 +47,7 @@ type Fetched struct {
 
 // NewFetcher returns a Fetcher, which begins nothing by itself.
 func (s *Supervisor) NewFetcher(upstream config.Upstream) *Fetcher {
-	return &Fetcher{supervisor: s, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
+	return &Fetcher{launcher: s.launcher, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
 }
 
 // Fetch brings what is in the branch now. What it says of an error is fit to be shown.
@@ -76,7 +77,7 @@ func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 // ask has the worker fetch, which is started if there is none. The lock is held.
 func (f *Fetcher) ask(ctx context.Context) (*proto.FetchReply, error) {
 	if f.process == nil {
-		p, err := f.supervisor.launch(ctx, f.errand())
+		p, err := f.launcher.launch(ctx, f.errand())
 		if err != nil {
 			return nil, err
 		}
@@ -109,19 +110,19 @@ func (f *Fetcher) errand() errand {
 			return who, f.powerless(ctx, who)
 		},
 		take: func(who account) (func(), error) {
-			if err := f.supervisor.uids.fetch(who.uid); err != nil {
+			if err := f.launcher.uids.fetch(who.uid); err != nil {
 				return nil, fmt.Errorf("user %q: %w", u.User, err)
 			}
 			f.uid = who.uid
 			return func() {}, nil // it stays taken until Close: a worker that is gone is followed by another
 		},
 		dir: func(who account) (string, error) {
-			dir := filepath.Join(f.supervisor.opts.Dir, "upstream")
+			dir := filepath.Join(f.launcher.data.path, "upstream")
 			return dir, handDir(dir, who)
 		},
 		configure: func(account) *proto.ConfigureRequest {
 			return &proto.ConfigureRequest{
-				Purpose: proto.Purpose_CONFIGURATION, Name: "(upstream)",
+				Purpose: proto.ConfigureRequest_PURPOSE_CONFIGURATION, Name: "(upstream)",
 				Repository: u.Repository.Reveal(), Branch: u.Branch, GitKey: []byte(u.GitKey.Reveal()),
 				TimeoutMs: fetchTimeout.Milliseconds(),
 			}
@@ -130,8 +131,8 @@ func (f *Fetcher) errand() errand {
 	}
 }
 
-// powerless returns an error if a user has rights: it is no one to read what a git server
-// sends.
+// powerless returns an error if a user has rights: nobody with rights is to read what
+// a git server sends.
 func (f *Fetcher) powerless(ctx context.Context, who account) error {
 	name := f.upstream.User
 	if who.uid == 0 {
@@ -159,7 +160,7 @@ func (f *Fetcher) Close() {
 	defer f.mu.Unlock()
 	f.closed = true
 	f.end()
-	f.supervisor.uids.leave(f.uid)
+	f.launcher.uids.leave(f.uid)
 }
 
 // Upstream is what there is to show of a configuration that is in git.
@@ -175,21 +176,6 @@ type Upstream struct {
 	Since   time.Time // of Err
 }
 
-// ShowUpstream has the host's status show where the configuration is from; nil: it is
-// not from git.
-func (s *Supervisor) ShowUpstream(u *Upstream) {
-	s.reloads.mu.Lock()
-	defer s.reloads.mu.Unlock()
-	s.reloads.upstream = u
-}
-
-// from returns what ShowUpstream was told.
-func (r *reloads) from() *Upstream {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.upstream
-}
-
 // text is the configuration's origin, below the table of services.
 func (u *Upstream) text(now time.Time) string {
 	if u == nil {
@@ -197,7 +183,7 @@ func (u *Upstream) text(now time.Time) string {
 	}
 	commit := "nothing of it is in force yet"
 	if u.Commit != "" {
-		commit = fmt.Sprintf("%s %q by %s", short(u.Commit), u.Subject, u.Author)
+		commit = fmt.Sprintf("%s %q by %s", hoststat.Short(u.Commit), u.Subject, u.Author)
 	}
 	text := fmt.Sprintf("\nConfiguration: %s: %s\n", u.From, commit)
 	if age := now.Sub(u.Looking); !u.Looking.IsZero() && age >= longLook {
@@ -212,28 +198,18 @@ func (u *Upstream) text(now time.Time) string {
 // longLook is how long a look at a branch takes that has become worth telling.
 const longLook = 2 * time.Second
 
-type upstreamJSON struct {
-	From      string     `json:"from"`
-	Commit    string     `json:"commit,omitempty"`
-	Author    string     `json:"author,omitempty"`
-	Subject   string     `json:"subject,omitempty"`
-	AppliedAt time.Time  `json:"applied_at,omitzero"`
-	LookedAt  time.Time  `json:"looked_at,omitzero"`
-	Fetching  time.Time  `json:"fetching_since,omitzero"`
-	Error     *errorJSON `json:"error,omitempty"`
-}
-
-func (u *Upstream) json() *upstreamJSON {
+// status is what --json prints of it.
+func (u *Upstream) status() *hoststat.Upstream {
 	if u == nil {
 		return nil
 	}
-	all := &upstreamJSON{
+	all := &hoststat.Upstream{
 		From: u.From, Commit: u.Commit, Author: u.Author, Subject: u.Subject,
 		AppliedAt: u.Applied.UTC().Truncate(time.Second), LookedAt: u.Looked.UTC().Truncate(time.Second),
 		Fetching: u.Looking.UTC().Truncate(time.Second),
 	}
 	if u.Err != nil {
-		all.Error = &errorJSON{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}
+		all.Error = &hoststat.Error{Text: printable.Line(u.Err.Error()), Since: u.Since.UTC().Truncate(time.Second)}
 	}
 	return all
 }

@@ -32,7 +32,7 @@ func TestPowerless(t *testing.T) {
 
 func TestUpstreamText(t *testing.T) {
 	var none *Upstream
-	if none.text(statusNow) != "" || none.json() != nil {
+	if none.text(statusNow) != "" || none.status() != nil {
 		t.Error("there is an upstream")
 	}
 	u := &Upstream{From: "https://git.example.org/conf//pgo.toml, branch main"}
@@ -48,7 +48,7 @@ func TestUpstreamText(t *testing.T) {
 	if got := u.text(statusNow); !strings.HasSuffix(got, " by Ada\n  fetching for 20s\n") {
 		t.Errorf("%q", got)
 	}
-	if got := u.json().Fetching; !got.Equal(u.Looking) {
+	if got := u.status().Fetching; !got.Equal(u.Looking) {
 		t.Errorf("it is fetched since %v", got)
 	}
 }

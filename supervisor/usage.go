@@ -96,7 +96,7 @@ func (r readings) usage(before readings, service string) *hoststat.Usage {
 			one.CPU = new(share(c.GetCpuNs(), spent[c.GetName()], elapsed))
 			*u.CPU += *one.CPU
 		}
-		if one.State == "running" {
+		if c.GetState() == proto.ContainerUsage_STATE_RUNNING {
 			u.Running++
 		}
 		u.Memory += one.Memory
@@ -108,7 +108,7 @@ func (r readings) usage(before readings, service string) *hoststat.Usage {
 
 func container(c *proto.ContainerUsage) hoststat.Container {
 	return hoststat.Container{
-		Name: brief(c.GetName()), Service: brief(c.GetService()), State: brief(c.GetState()), Health: brief(c.GetHealth()),
+		Name: brief(c.GetName()), Service: brief(c.GetService()), State: proto.Word(c.GetState()), Health: proto.Word(c.GetHealth()),
 		Memory: c.GetMemory(), Restarts: int(c.GetRestarts()),
 	}
 }

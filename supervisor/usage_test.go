@@ -15,14 +15,14 @@ func told(at time.Duration, containers ...*proto.ContainerUsage) *proto.UsageRep
 }
 
 func running(name string, cpu time.Duration) *proto.ContainerUsage {
-	return &proto.ContainerUsage{Name: name, Service: "web", State: "running", CpuNs: uint64(cpu), Memory: 10, Restarts: 1}
+	return &proto.ContainerUsage{Name: name, Service: "web", State: proto.ContainerUsage_STATE_RUNNING, CpuNs: uint64(cpu), Memory: 10, Restarts: 1}
 }
 
 // What was used between two readings is told by both, and by the worker's own clock.
 func TestUsage(t *testing.T) {
 	p := &process{}
 	before := readings{"web": {p, told(10*time.Second, running("a", time.Second), running("b", 5*time.Second), running("gone", time.Second))}}
-	job := &proto.ContainerUsage{Name: "job\n", State: "exited"}
+	job := &proto.ContainerUsage{Name: "job\n", State: proto.ContainerUsage_STATE_EXITED}
 	now := readings{"web": {p, told(12*time.Second,
 		running("a", time.Second+500*time.Millisecond), // 25 %
 		running("b", 200*time.Millisecond),             // started anew: 10 %

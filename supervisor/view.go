@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"pgo/proto"
 )
 
@@ -21,11 +19,11 @@ type view struct {
 	judged chan struct{} // closed when it is known whose keys the service has, or that this will take long
 	once   sync.Once
 
-	mu sync.Mutex // guards what follows
+	keys keyring // that the service has
+
+	mu sync.Mutex // guards what follows; taken before that of keys
 	snapshot
-	keys    map[string]bool // by wire form
-	rekeyed chan struct{}   // closed when keys is replaced
-	moved   chan struct{}   // closed when state is another one
+	moved chan struct{} // closed when state is another one
 }
 
 // snapshot is an instance at one moment.
@@ -42,21 +40,19 @@ type snapshot struct {
 }
 
 func newView() *view {
-	return &view{judged: make(chan struct{}), rekeyed: make(chan struct{}), moved: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
+	return &view{judged: make(chan struct{}), moved: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
 }
 
 // inherit takes over the keys that an earlier instance of the same branch knew:
 // they are right until the new worker reports.
 func (v *view) inherit(old *view) {
-	old.mu.Lock()
-	keys, known := old.keys, old.keysKnown
-	old.mu.Unlock()
-	if !known {
+	if !old.get().keysKnown {
 		return
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.keys, v.keysKnown = keys, true
+	v.keys.replace(old.keys.all())
+	v.keysKnown = true
 	v.judge()
 }
 
@@ -64,20 +60,6 @@ func (v *view) get() snapshot {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.snapshot
-}
-
-// has tells whether the key may use the service.
-func (v *view) has(key ssh.PublicKey) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.keys[string(key.Marshal())]
-}
-
-// hasNow tells whether the key may use the service, and when to ask again.
-func (v *view) hasNow(key ssh.PublicKey) (has bool, rekeyed <-chan struct{}) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.keys[string(key.Marshal())], v.rekeyed
 }
 
 func (v *view) enter(s state, p *process, r restartCount) {
@@ -133,12 +115,11 @@ func (v *view) reported(r *proto.ReportReply) {
 	}
 	if r.GetKeysKnown() {
 		v.keysKnown = true
-		v.keys = map[string]bool{}
+		keys := map[string]bool{}
 		for _, key := range r.GetKeys()[:min(len(r.GetKeys()), maxKeys)] {
-			v.keys[string(key.GetBlob())] = true
+			keys[string(key)] = true
 		}
-		close(v.rekeyed)
-		v.rekeyed = make(chan struct{})
+		v.keys.replace(keys)
 	}
 	if v.keysKnown || v.report.GetError() != "" {
 		v.judge()

@@ -38,7 +38,7 @@ func (w *Worker) Fetch(ctx context.Context, request *proto.FetchRequest) (*proto
 	default:
 		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
 	}
-	if w.cfg.GetPurpose() != proto.Purpose_CONFIGURATION {
+	if w.cfg.GetPurpose() != proto.ConfigureRequest_PURPOSE_CONFIGURATION {
 		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to fetch a configuration")
 	}
 	ctx, done, err := w.begin(ctx)

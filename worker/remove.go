@@ -17,7 +17,7 @@ func (w *Worker) Remove(ctx context.Context, _ *proto.RemoveRequest) (*proto.Rem
 	default:
 		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
 	}
-	if w.cfg.GetPurpose() != proto.Purpose_REMOVAL {
+	if w.cfg.GetPurpose() != proto.ConfigureRequest_PURPOSE_REMOVAL {
 		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to remove its service")
 	}
 	ctx, done, err := w.begin(ctx)

@@ -22,14 +22,14 @@ func TestRemoveIsForItsPurpose(t *testing.T) {
 		t.Errorf("before it is configured: %s", got)
 	}
 	other := New(hclog.NewNullLogger())
-	other.cfg = &proto.ConfigureRequest{Name: "web", Dir: t.TempDir()}
+	other.cfg = &proto.ConfigureRequest{Name: "web", Dir: t.TempDir(), Purpose: proto.ConfigureRequest_PURPOSE_SERVICE}
 	close(other.configured)
 	if got := remove(other); got != codes.FailedPrecondition {
 		t.Errorf("a service's own worker: %s", got)
 	}
 	t.Chdir(t.TempDir())
 	remover := New(hclog.NewNullLogger())
-	if err := remover.configure(&proto.ConfigureRequest{Name: "web", Dir: t.TempDir(), Purpose: proto.Purpose_REMOVAL}); err != nil {
+	if err := remover.configure(&proto.ConfigureRequest{Name: "web", Dir: t.TempDir(), Purpose: proto.ConfigureRequest_PURPOSE_REMOVAL}); err != nil {
 		t.Fatal(err)
 	}
 	if remover.service.Load() != nil {

@@ -73,7 +73,7 @@ func (w *Worker) report() {
 		if !r.KeysKnown || r.State.Head != status.Head.String() {
 			var keys []gitrepo.Key
 			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
-				r.Keys = protoKeys(keys)
+				r.Keys = blobs(keys)
 			}
 		}
 		r.State = &proto.State{
@@ -81,11 +81,11 @@ func (w *Worker) report() {
 			Frozen:     text(status.Frozen.String()),
 			Trigger:    text(status.Trigger),
 			Unwell:     texts(status.Unwell),
-			Wanted:     string(status.Wanted),
+			Wanted:     proto.Value[proto.State_Wanted](string(status.Wanted)),
 			Head:       status.Head.String(),
 			Deployed:   status.Deployed.String(),
-			Activity:   status.Activity,
-			Outcome:    string(status.Outcome),
+			Activity:   activity(status.Activity),
+			Outcome:    proto.Value[proto.State_Outcome](string(status.Outcome)),
 			Reason:     text(status.Reason),
 			Error:      text(status.Error),
 			ErrorSince: seconds(status.ErrorSince),
@@ -95,6 +95,9 @@ func (w *Worker) report() {
 			OnHost:     hostContainers(status.OnHost),
 			Warnings:   texts(status.Warnings),
 			Proxy:      w.proxyState(status.Snippet),
+		}
+		if r.State.Activity == proto.State_ACTIVITY_BUSY {
+			r.State.Step = text(status.Activity)
 		}
 		if why := r.State.GetProxy().GetError(); why != "" {
 			r.State.Unwell = append(r.State.Unwell, why)
@@ -108,6 +111,17 @@ func (w *Worker) report() {
 	})
 }
 
+// activity is what there is to say of one, but for its words.
+func activity(step string) proto.State_Activity {
+	switch step {
+	case "":
+		return proto.State_ACTIVITY_UNSPECIFIED
+	case deploy.Idle:
+		return proto.State_ACTIVITY_IDLE
+	}
+	return proto.State_ACTIVITY_BUSY
+}
+
 // proxyState is how a reverse proxy's snippet is; nil: the service is none.
 func (w *Worker) proxyState(s *deploy.Snippet) *proto.ProxyState {
 	if s == nil {
@@ -115,14 +129,14 @@ func (w *Worker) proxyState(s *deploy.Snippet) *proto.ProxyState {
 	}
 	return &proto.ProxyState{
 		Import: w.cfg.GetProxy().GetImport(), WrittenAt: seconds(s.WrittenAt),
-		Reload: string(s.Reload), ReloadedAt: seconds(s.At), Error: text(s.Error),
+		Reload: proto.Value[proto.ProxyState_Reload](string(s.Reload)), ReloadedAt: seconds(s.At), Error: text(s.Error),
 	}
 }
 
-func protoKeys(keys []gitrepo.Key) []*proto.Key {
-	var all []*proto.Key
+func blobs(keys []gitrepo.Key) [][]byte {
+	var all [][]byte
 	for _, key := range keys {
-		all = append(all, &proto.Key{Blob: key.Blob, File: text(key.File)})
+		all = append(all, key.Blob)
 	}
 	return all
 }
@@ -130,7 +144,7 @@ func protoKeys(keys []gitrepo.Key) []*proto.Key {
 func usedPorts(ports []compose.Published) []*proto.UsedPort {
 	var all []*proto.UsedPort
 	for _, p := range ports {
-		all = append(all, &proto.UsedPort{Ip: name(p.IP), Port: uint32(p.Port), Protocol: name(p.Protocol), Container: name(p.Container)})
+		all = append(all, &proto.UsedPort{Ip: name(p.IP), Port: uint32(p.Port), Protocol: proto.Value[proto.UsedPort_Protocol](p.Protocol), Container: name(p.Container)})
 	}
 	return all
 }

@@ -50,8 +50,10 @@ func (m *meter) read(ctx context.Context, measure func(context.Context) ([]compo
 	m.last = &proto.UsageReply{AtNs: begun}
 	for _, u := range usages {
 		m.last.Containers = append(m.last.Containers, &proto.ContainerUsage{
-			Name: name(u.Name), Service: name(u.Service), State: name(u.State), Health: name(u.Health),
-			CpuNs: u.CPU, Memory: u.Memory, Restarts: uint32(u.Restarts),
+			Name: name(u.Name), Service: name(u.Service),
+			State:  proto.Value[proto.ContainerUsage_State](u.State),
+			Health: proto.Value[proto.ContainerUsage_Health](u.Health),
+			CpuNs:  u.CPU, Memory: u.Memory, Restarts: uint32(u.Restarts),
 		})
 	}
 	return m.last, nil

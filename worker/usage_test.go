@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"pgo/proto"
 	"pgo/worker/compose"
 )
 
@@ -40,7 +41,7 @@ func TestReadingsAreShared(t *testing.T) {
 	if err != nil || readings != 1 {
 		t.Fatalf("the next one is told %v after %d readings", err, readings)
 	}
-	if c := again.GetContainers()[0]; c.GetName() != "�" || c.GetCpuNs() != 7 || c.GetMemory() != 9 || c.GetRestarts() != 2 || c.GetState() != "running" {
+	if c := again.GetContainers()[0]; c.GetName() != "�" || c.GetCpuNs() != 7 || c.GetMemory() != 9 || c.GetRestarts() != 2 || c.GetState() != proto.ContainerUsage_STATE_RUNNING {
 		t.Errorf("it is told %v", c)
 	}
 }

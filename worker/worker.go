@@ -88,6 +88,9 @@ func (w *Worker) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto
 }
 
 func (w *Worker) configure(r *proto.ConfigureRequest) error {
+	if proto.Word(r.GetPurpose()) == "" {
+		return errors.New("the worker was not told its purpose")
+	}
 	if err := os.Chdir(r.GetDir()); err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	}
 	w.cfg, w.neighbours = r, r.GetNeighbours()
 	close(w.configured)
-	if r.GetPurpose() != proto.Purpose_SERVICE {
+	if r.GetPurpose() != proto.ConfigureRequest_PURPOSE_SERVICE {
 		return nil // it is told what to do
 	}
 	w.open()

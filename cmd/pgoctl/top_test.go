@@ -14,7 +14,7 @@ import (
 // snapshot is a line of `//top --json` with one service that is in this state.
 func snapshot(state string) string {
 	return fmt.Sprintf(`{"time":"2026-05-04T12:00:00Z","host":{"name":"web1","cores":2},"services":[`+
-		`{"service":"shop","state":%q,"deployed":"468ac4e2d9b9","error":"\u001b[2Jwhy","worker":{"state":"ready"}}]}`+"\n", state)
+		`{"service":"shop","state":%q,"deployed":"468ac4e2d9b9","error":{"text":"\u001b[2Jwhy"},"worker":{"state":"ready"}}]}`+"\n", state)
 }
 
 const top = "127.0.0.1://top"

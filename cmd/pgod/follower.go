@@ -61,7 +61,7 @@ type kept struct {
 func follow(workers *supervisor.Supervisor, upstream config.Upstream, dir string, log hclog.Logger) *follower {
 	f := &follower{
 		upstream: upstream, fetcher: workers.NewFetcher(upstream), path: filepath.Join(dir, "configuration.json"),
-		log: log, show: workers.ShowUpstream, asks: make(chan chan<- answer, 1),
+		log: log, show: workers.Configuration.ShowUpstream, asks: make(chan chan<- answer, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	// Where it is, for people and to tell it from another; the token is no part of that.

@@ -90,9 +90,9 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	if err != nil && from == nil {
 		r.watcher.tell(cfg.Files, cfg.since)
 		if errors.Is(err, errNotFetched) { // which is shown anyway
-			r.workers.Rejected(nil)
+			r.workers.Configuration.Rejected(nil)
 		} else {
-			r.workers.Rejected(err)
+			r.workers.Configuration.Rejected(err)
 		}
 		return supervisor.Reloaded{}, err
 	}
@@ -102,7 +102,7 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		r.follower.applied()
 	}
 	if err != nil { // of a newer commit than the one that is in force
-		r.workers.Rejected(err)
+		r.workers.Configuration.Rejected(err)
 		return reloaded, err
 	}
 	r.log.Info("reloaded the configuration", append([]any{"services", len(cfg.Services)}, differences(reloaded.Changes, from)...)...)

@@ -106,7 +106,7 @@ func run(ctx context.Context, f flags) error {
 	}
 	defer r.close()
 	r.begin(cfg)
-	workers.OnReload(r.told)
+	workers.Configuration.OnReload(r.told)
 	workers.CountConnections(server.Connections)
 	return serve(ctx, server, listener, workers, r)
 }

@@ -75,7 +75,7 @@ func (r *reloader) begin(local loaded) {
 	r.server.Trust(local.TrustedNetworks)
 	r.workers.Apply(nil, local.operators, r.sshPort)
 	if err != nil && !errors.Is(err, errNotFetched) {
-		r.workers.Rejected(err)
+		r.workers.Configuration.Rejected(err)
 	}
 }
 
@@ -114,7 +114,7 @@ func (r *reloader) unfollow() {
 	}
 	r.follower.stop()
 	r.follower.leave()
-	r.workers.ShowUpstream(nil)
+	r.workers.Configuration.ShowUpstream(nil)
 	r.follower = nil
 }
 

@@ -1,21 +1,31 @@
-// Package hoststat is what pgod tells of all services of its host at once: the words for
-// the states that a service can be in, and the form of what `//top --json` prints. Both
-// ends use it: pgod writes it, pgoctl's screen reads it.
+// Package hoststat is the form in which pgod reports on its host and the services: what
+// `status --json`, `//status --json` and `//top --json` print, the words in it, and how
+// tables show them. Both ends use it: pgod writes it, pgoctl's screen reads it. It knows
+// neither workers nor SSH.
+//
+// The JSON is an interface: a key keeps its name, its meaning and its unit, and more keys may
+// come. Absent values are omitted. Times are in UTC, commits are 40 hex digits. Texts are fit
+// to be shown as they are, each on one line. docs/status-json.md has all keys.
 package hoststat
 
-import "time"
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
 
 // Interval is the time between two snapshots of a `//top` that goes on.
 const Interval = 2 * time.Second
 
-// Snapshot is what all services do and use at one moment: one line of `//top --json`. All
-// texts in it are fit to be shown as they are, each on one line. What there is not is left
-// out.
+// Snapshot is a host and its services at one moment: what `//status --json` prints, and one
+// line of `//top --json`.
 type Snapshot struct {
-	Time        time.Time `json:"time"` // by the host's clock
-	Host        Host      `json:"host"`
-	ConfigError string    `json:"config_error,omitempty"` // what is wrong with the configuration on disk: an older one is in force
-	Services    []Service `json:"services"`               // by name
+	Time        time.Time  `json:"time"` // by the host's clock
+	Host        Host       `json:"host"`
+	Services    []Service  `json:"services"`               // by name
+	Removing    []Removing `json:"removing,omitempty"`     // services that are not configured any more, by name
+	ConfigError *Error     `json:"config_error,omitempty"` // what is wrong with the newest configuration: an older one is in force
+	Upstream    *Upstream  `json:"upstream,omitempty"`     // where the configuration is from, if that is git
 }
 
 // Host is the machine that pgod runs on.
@@ -24,37 +34,75 @@ type Host struct {
 	Version string  `json:"version"` // pgod's
 	Cores   int     `json:"cores"`
 	Memory  uint64  `json:"memory"` // all that it has, in bytes; 0: not known
-	Load    float64 `json:"load"`   // of the last minute
+	Load    float64 `json:"load"`   // of the last minute; 0 also when it is not known
 }
 
-// Service is one service at that moment.
+// Service is one service: what `status --json` prints.
 type Service struct {
 	Name       string    `json:"service"`
-	State      State     `json:"state"`
-	Activity   string    `json:"activity,omitempty"`   // what its worker is at: idle, or the step of a change
-	Head       string    `json:"head,omitempty"`       // the fetched commit
+	User       string    `json:"user"`                 // the Unix user
+	State      State     `json:"state"`                // how the service does, in one word
+	Wanted     Wanted    `json:"wanted,omitempty"`     // what somebody said last: up, down
+	Head       string    `json:"head,omitempty"`       // the commit of the branch that was fetched last
 	Deployed   string    `json:"deployed,omitempty"`   // the commit that runs, or ran before a down
 	DeployedAt time.Time `json:"deployed_at,omitzero"` // when that deploy was good
-	Outcome    string    `json:"outcome,omitempty"`    // of the last deploy or poll
-	Error      string    `json:"error,omitempty"`      // why State is as it is
-	ErrorSince time.Time `json:"error_since,omitzero"` // may be missing, also with an error
-	Frozen     string    `json:"frozen,omitempty"`     // why the branch is not followed
+	Trigger    string    `json:"trigger,omitempty"`    // who or what asked for that deploy
+	Reason     string    `json:"reason,omitempty"`     // why it was needed
+	Outcome    Outcome   `json:"outcome,omitempty"`    // of the last deploy or poll
+	Activity   string    `json:"activity,omitempty"`   // what the worker does now: idle, or the step of a change
+	NextPoll   time.Time `json:"next_poll,omitzero"`   // when the branch is looked at next
+	Frozen     *Freeze   `json:"frozen,omitempty"`     // absent: the branch is followed
+	Pinned     *Pin      `json:"pinned,omitempty"`     // absent: build and up act on the head
+	Worker     Worker    `json:"worker"`               // the service's process
+	Error      *Error    `json:"error,omitempty"`      // of the last look, fetch or deploy
 	Unwell     []string  `json:"unwell,omitempty"`     // containers that are not as they should be, and how
-	Worker     Worker    `json:"worker"`               // its process
-	Usage      *Usage    `json:"usage,omitempty"`      // nil: the worker has not told in time, or there is none
+	Warnings   []string  `json:"warnings,omitempty"`   // what works, or could, and should be changed
+	Proxy      *Proxy    `json:"proxy,omitempty"`      // absent: the service is not a reverse proxy
+	Usage      *Usage    `json:"usage,omitempty"`      // in //top only; absent: the worker did not report in time, or there is none
+}
+
+// Freeze is why a branch is not followed.
+type Freeze struct {
+	Reason string    `json:"reason"` // who said so, and what
+	Since  time.Time `json:"since,omitzero"`
+}
+
+// Pin is the commit that build and up act on after a pull.
+type Pin struct {
+	Commit string    `json:"commit"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
 // Worker is the process that looks after a service.
 type Worker struct {
-	State     string `json:"state"` // ready, starting, draining, killing, backoff, stopped
-	PID       int    `json:"pid,omitempty"`
-	Restarts  int    `json:"restarts"`
-	Crashloop bool   `json:"crashloop"`
+	State     WorkerState `json:"state"`
+	PID       int         `json:"pid,omitempty"`     // absent: there is no process
+	Since     time.Time   `json:"since,omitzero"`    // when the process was started
+	Restarts  int         `json:"restarts"`          // how often it has ended
+	Crashloop bool        `json:"crashloop"`         // five ends within a minute
+	Error     string      `json:"error,omitempty"`   // why there is none
+	RetryAt   time.Time   `json:"retry_at,omitzero"` // when another one is started
+}
+
+// Error is what went wrong.
+type Error struct {
+	Text    string    `json:"text"`
+	Since   time.Time `json:"since,omitzero"`
+	Details []string  `json:"details,omitempty"` // a line each
+}
+
+// Proxy is how a reverse proxy's snippet is.
+type Proxy struct {
+	Import     string    `json:"import"`              // the snippet's path in the repository
+	WrittenAt  time.Time `json:"written_at,omitzero"` // when its content changed last; absent: it is not written yet
+	Reload     string    `json:"reload,omitempty"`    // what came of the proxy's reload: pending, reloaded, failed, not running
+	ReloadedAt time.Time `json:"reloaded_at,omitzero"`
+	Error      string    `json:"error,omitempty"` // why the snippet is not written, or the proxy not reloaded
 }
 
 // Usage is what the containers of a service use together.
 type Usage struct {
-	CPU        *float64    `json:"cpu_percent,omitempty"` // 100 is one core; nil: it takes another reading to tell
+	CPU        *float64    `json:"cpu_percent,omitempty"` // 100 is one core; absent: it takes another reading
 	Memory     uint64      `json:"memory"`                // bytes, without what the kernel can drop
 	Running    int         `json:"running"`               // how many of the containers run
 	Restarts   int         `json:"restarts"`              // of the containers, by their restart policies
@@ -64,10 +112,65 @@ type Usage struct {
 // Container is one container of a service.
 type Container struct {
 	Name     string   `json:"name"`
-	Service  string   `json:"service"`          // the compose service
-	State    string   `json:"state"`            // running, exited, …
-	Health   string   `json:"health,omitempty"` // starting, healthy, unhealthy; empty: it has no health check
-	CPU      *float64 `json:"cpu_percent,omitempty"`
-	Memory   uint64   `json:"memory"`
-	Restarts int      `json:"restarts"`
+	Service  string   `json:"service"`               // the compose service
+	State    string   `json:"state,omitempty"`       // the engine's word: created, running, paused, restarting, removing, exited, dead
+	Health   string   `json:"health,omitempty"`      // starting, healthy, unhealthy; absent: it has no health check
+	CPU      *float64 `json:"cpu_percent,omitempty"` // 100 is one core
+	Memory   uint64   `json:"memory"`                // bytes
+	Restarts int      `json:"restarts"`              // by its restart policy
+}
+
+// Removing is a service that is not configured any more, and being removed.
+type Removing struct {
+	Service string    `json:"service"`
+	Since   time.Time `json:"since"`
+	Error   string    `json:"error,omitempty"` // why it is not removed yet
+}
+
+// Upstream is the configuration in git.
+type Upstream struct {
+	From      string    `json:"from"`              // repository, path and branch
+	Commit    string    `json:"commit,omitempty"`  // that is in force; absent: none yet
+	Author    string    `json:"author,omitempty"`  // of the commit
+	Subject   string    `json:"subject,omitempty"` // of the commit
+	AppliedAt time.Time `json:"applied_at,omitzero"`
+	LookedAt  time.Time `json:"looked_at,omitzero"`      // when the branch was seen last
+	Fetching  time.Time `json:"fetching_since,omitzero"` // absent: it is not being looked at now
+	Error     *Error    `json:"error,omitempty"`         // why the last look did not work
+}
+
+// Trouble is why a service's state is as it is, on one line; empty: all is well.
+func (s *Service) Trouble() string {
+	switch {
+	case s.Worker.Error != "":
+		return "the worker is down: " + s.Worker.Error
+	case s.Error != nil:
+		return s.Error.Text
+	case len(s.Unwell) > 0:
+		return s.Unwell[0]
+	case len(s.Warnings) > 0:
+		return "warning: " + s.Warnings[0]
+	}
+	return ""
+}
+
+// Encode writes a value as JSON on one line.
+func Encode(value any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(value) // the types here cannot fail, if Moment made the times
+	return b.String()
+}
+
+// lastSecond is the end of the year 9999: RFC 3339 has no later time.
+const lastSecond = 253402300799
+
+// Moment is a time in Unix seconds that somebody else named. It is zero for one that JSON
+// cannot have.
+func Moment(unix int64) time.Time {
+	if unix <= 0 || unix > lastSecond {
+		return time.Time{}
+	}
+	return time.Unix(unix, 0).UTC()
 }

@@ -1,44 +1,132 @@
 package hoststat
 
 import (
-	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
-// What pgod writes is what pgoctl and scripts read: the keys keep their names.
-func TestSnapshotIsAnInterface(t *testing.T) {
-	at, cpu := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC), 12.5
-	full := Snapshot{
-		Time: at, Host: Host{"web1", "v1", 4, 1 << 30, 0.5}, ConfigError: "bad",
-		Services: []Service{
-			{Name: "a", State: Starting, Worker: Worker{State: "starting"}},
-			{
-				Name: "b", State: Unwell, Activity: "idle", Head: "h", Deployed: "d", DeployedAt: at, Outcome: "failed",
-				Error: "e", ErrorSince: at, Frozen: "f", Unwell: []string{"u"},
-				Worker: Worker{"ready", 7, 1, true},
-				Usage:  &Usage{&cpu, 5, 1, 2, []Container{{"b-web-1", "web", "running", "healthy", &cpu, 5, 2}, {Name: "b-job-1", Service: "job", State: "exited"}}},
-			},
-		},
-	}
-	want := `{"time":"2026-05-04T12:00:00Z","host":{"name":"web1","version":"v1","cores":4,"memory":1073741824,"load":0.5},"config_error":"bad",` +
-		`"services":[{"service":"a","state":"starting","worker":{"state":"starting","restarts":0,"crashloop":false}},` +
-		`{"service":"b","state":"unwell","activity":"idle","head":"h","deployed":"d","deployed_at":"2026-05-04T12:00:00Z","outcome":"failed",` +
-		`"error":"e","error_since":"2026-05-04T12:00:00Z","frozen":"f","unwell":["u"],"worker":{"state":"ready","pid":7,"restarts":1,"crashloop":true},` +
-		`"usage":{"cpu_percent":12.5,"memory":5,"running":1,"restarts":2,"containers":[` +
-		`{"name":"b-web-1","service":"web","state":"running","health":"healthy","cpu_percent":12.5,"memory":5,"restarts":2},` +
-		`{"name":"b-job-1","service":"job","state":"exited","memory":0,"restarts":0}]}}]}`
-	got, err := json.Marshal(full)
-	if err != nil || string(got) != want {
-		t.Errorf("got  %s\nwant %s (%v)", got, want, err)
-	}
-	var back Snapshot
-	if err := json.Unmarshal(got, &back); err != nil {
+// The document has a row for each key, in the order in which they are printed.
+func TestKeysAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/status-json.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := json.Marshal(back); err != nil || !bytes.Equal(again, got) {
-		t.Errorf("read back and written again it is %s (%v)", again, err)
+	service, host, found := strings.Cut(string(page), "\n## A host\n")
+	if !found {
+		t.Fatal("the document has no section about a host")
+	}
+	for _, part := range []struct {
+		text string
+		of   any
+	}{{service, Service{}}, {host, Snapshot{}}} {
+		var rows []string
+		for _, row := range regexp.MustCompile("(?m)^(\\| `[^|]*\\|[^|]*\\|[^|]*\\|)").FindAllString(part.text, -1) {
+			rows = append(rows, row)
+		}
+		want := keys("", reflect.TypeOf(part.of))
+		if !slices.Equal(rows, want) {
+			t.Errorf("the document has the rows\n%s\nand not\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	for _, words := range [][]string{texts(States()), texts(WorkerStates()), texts(Outcomes()), texts([]Wanted{WantedUp, WantedDown})} {
+		for _, word := range words {
+			if !strings.Contains(service, "`"+word+"`") {
+				t.Errorf("the document has no word %s", word)
+			}
+		}
+	}
+}
+
+func texts[T ~string](words []T) []string {
+	var all []string
+	for _, word := range words {
+		all = append(all, string(word))
+	}
+	return all
+}
+
+// keys are the beginnings of a table's rows for what is in the struct.
+func keys(prefix string, of reflect.Type) []string {
+	var rows []string
+	for i := range of.NumField() {
+		field := of.Field(i)
+		name, absence, _ := strings.Cut(field.Tag.Get("json"), ",")
+		path, kind := prefix+name, field.Type
+		if kind.Kind() == reflect.Pointer {
+			kind = kind.Elem()
+		}
+		list := kind.Kind() == reflect.Slice
+		if list {
+			kind = kind.Elem()
+		}
+		word := map[reflect.Kind]string{
+			reflect.String: "text", reflect.Int: "number", reflect.Uint64: "number", reflect.Float64: "number", reflect.Bool: "boolean",
+		}[kind.Kind()]
+		switch {
+		case kind == reflect.TypeFor[time.Time]():
+			word = "time"
+		case kind == reflect.TypeFor[Service](): // it has a table of its own
+			word = "service"
+		case kind.Kind() == reflect.Struct && list:
+			rows = append(rows, keys(path+"[].", kind)...)
+			continue
+		case kind.Kind() == reflect.Struct:
+			rows = append(rows, keys(path+".", kind)...)
+			continue
+		}
+		if list {
+			word = "list of " + word + "s"
+		}
+		always := " yes |"
+		if absence != "" {
+			always = " |"
+		}
+		rows = append(rows, fmt.Sprintf("| `%s` | %s |%s", path, word, always))
+	}
+	return rows
+}
+
+// What pgod writes pgoctl reads, and all texts in it are fit to be shown.
+func TestPrintable(t *testing.T) {
+	cpu := 12.5
+	full := Snapshot{
+		Time: time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC), Host: Host{Name: "web1\x1b"}, ConfigError: &Error{Text: "a\nb", Details: []string{"\x9b", "ok"}},
+		Services: []Service{{
+			Name: "b", State: "\r", Frozen: &Freeze{Reason: "\x00"}, Unwell: []string{"\x1b[2J"},
+			Usage: &Usage{CPU: &cpu, Containers: []Container{{Name: "b-web-1\t"}}},
+		}},
+	}
+	Printable(&full)
+	text := Encode(full)
+	for _, part := range []string{`"web1\\x1b"`, `"text":"a\\nb"`, `["\\x9b","ok"]`, `"state":"\\r"`, `"reason":"\\x00"`, `"\\x1b[2J"`, `"b-web-1\\t"`, `"2026-05-04T12:00:00Z"`} {
+		if !strings.Contains(text, part) {
+			t.Errorf("there is no %s in %s", part, text)
+		}
+	}
+	var back Snapshot
+	if err := json.Unmarshal([]byte(text), &back); err != nil || !reflect.DeepEqual(back, full) {
+		t.Errorf("read back it is %+v (%v)", back, err)
+	}
+}
+
+func TestTable(t *testing.T) {
+	table := Table{
+		{{Text: "NAME"}, {Text: "N", Right: true}, {}},
+		{{Text: "é", Level: Bad}, {Text: "12", Right: true}, {}},
+		{{}, {Right: true}, {Text: "why", Level: Fine}},
+	}
+	if got, want := table.Text(false), "NAME   N  \né     12  \n-      -  why\n"; got != want {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+	if got, want := table.Text(true), "NAME   N  \n\x1b[31mé\x1b[0m     12  \n-      -  \x1b[32mwhy\x1b[0m\n"; got != want {
+		t.Errorf("in colour: got\n%q\nwant\n%q", got, want)
 	}
 }
 

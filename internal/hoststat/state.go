@@ -25,6 +25,63 @@ func States() []State {
 	return []State{Crashloop, NoWorker, Deploying, Unwell, Degraded, Failed, Refused, Down, Frozen, Held, Stale, Running, Starting}
 }
 
+// Cell is the state in a table.
+func (s State) Cell() Cell { return Cell{Text: string(s), Level: s.Level()} }
+
+// WorkerState is where a worker is in its life.
+type WorkerState string
+
+// The states of a worker.
+const (
+	WorkerStarting WorkerState = "starting" // launched, not ready yet
+	WorkerReady    WorkerState = "ready"
+	WorkerDraining WorkerState = "draining" // asked to end; a change may run on
+	WorkerKilling  WorkerState = "killing"  // signalled, not gone yet
+	WorkerBackoff  WorkerState = "backoff"  // not there; started again after a while
+	WorkerStopped  WorkerState = "stopped"  // gone for good
+)
+
+// WorkerStates returns all of them, in their order.
+func WorkerStates() []WorkerState {
+	return []WorkerState{WorkerStarting, WorkerReady, WorkerDraining, WorkerKilling, WorkerBackoff, WorkerStopped}
+}
+
+// Wanted is what somebody said last.
+type Wanted string
+
+// What can be wanted.
+const (
+	WantedUp   Wanted = "up"
+	WantedDown Wanted = "down"
+)
+
+// Outcome is what a deploy or a poll came to.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeDeployed Outcome = "deployed" // it runs, and was healthy
+	OutcomeHeld     Outcome = "held"     // there is something new, and ignore or a pin holds it
+	OutcomeFrozen   Outcome = "frozen"   // the branch is not followed
+	OutcomeDown     Outcome = "down"     // somebody said down
+	OutcomeRefused  Outcome = "refused"  // the policy refuses it: what ran runs on
+	OutcomeFailed   Outcome = "failed"   // it did not get as far as running, or something around it failed
+	OutcomeDegraded Outcome = "degraded" // it did not become healthy
+)
+
+// Outcomes returns all of them, in their order.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeDeployed, OutcomeHeld, OutcomeFrozen, OutcomeDown, OutcomeRefused, OutcomeFailed, OutcomeDegraded}
+}
+
+// Bad reports whether the outcome is that of a deploy that did not work.
+func (o Outcome) Bad() bool {
+	return o == OutcomeRefused || o == OutcomeFailed || o == OutcomeDegraded
+}
+
+// Idle is the activity of a worker that changes nothing. Any other is the step of a change.
+const Idle = "idle"
+
 // Level is how much of somebody's attention something wants.
 type Level int
 
@@ -54,9 +111,9 @@ func (w Worker) Level() Level {
 	switch {
 	case w.Crashloop:
 		return Bad
-	case w.State == "ready":
+	case w.State == WorkerReady:
 		return Fine
-	case w.State == "starting", w.State == "draining":
+	case w.State == WorkerStarting, w.State == WorkerDraining:
 		return Notice
 	}
 	return Bad

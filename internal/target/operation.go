@@ -42,7 +42,6 @@ type Operation struct {
 	Summary      string
 	Scope        Scope
 	OperatorOnly bool
-	Change       bool // waits its turn in the service's queue of changes; all others are answered at once
 	Positional   Positional
 	Input        bool     // reads what the client sends, and uses its terminal
 	JSON         []string // the arguments that have it print JSON; nil: it cannot
@@ -61,26 +60,26 @@ type Flag struct {
 
 var operations = []Operation{
 	{Name: "ping", Summary: "say pong!: the key is right and the worker answers"},
-	{Name: "up", Summary: "deploy the fetched commit; ends a down", Change: true, Positional: Services, Flags: []Flag{
+	{Name: "up", Summary: "deploy the fetched commit; ends a down", Positional: Services, Flags: []Flag{
 		{Long: "--force-recreate"},
 		{Long: "--pull", Value: "always|missing|never", valid: isPullPolicy},
 		{Long: "--build"},
 	}},
-	{Name: "down", Summary: "take it down and keep it down until up", Change: true, Flags: []Flag{
+	{Name: "down", Summary: "take it down and keep it down until up", Flags: []Flag{
 		timeout,
 		{Long: "--volumes", OperatorOnly: true},
 	}},
-	{Name: "pull", Summary: "fetch the branch and pull its images; build and up then act on that commit", Change: true, Flags: []Flag{
+	{Name: "pull", Summary: "fetch the branch and pull its images; build and up then act on that commit", Flags: []Flag{
 		{Long: "--quiet", Short: "-q"},
 		{Long: "--ignore-pull-failures"},
 	}},
-	{Name: "build", Summary: "build the images of the fetched commit", Change: true, Flags: []Flag{
+	{Name: "build", Summary: "build the images of the fetched commit", Flags: []Flag{
 		{Long: "--no-cache"},
 		{Long: "--pull"},
 	}},
-	{Name: "stop", Summary: "stop containers until start or up", Change: true, Positional: Services, Flags: []Flag{timeout}},
-	{Name: "start", Summary: "start containers that are stopped", Change: true, Positional: Services},
-	{Name: "restart", Summary: "stop containers and start them again", Change: true, Positional: Services, Flags: []Flag{timeout}},
+	{Name: "stop", Summary: "stop containers until start or up", Positional: Services, Flags: []Flag{timeout}},
+	{Name: "start", Summary: "start containers that are stopped", Positional: Services},
+	{Name: "restart", Summary: "stop containers and start them again", Positional: Services, Flags: []Flag{timeout}},
 	{Name: "ps", Summary: "list the containers", Positional: Services, JSON: formatJSON, Flags: []Flag{
 		{Long: "--all", Short: "-a"},
 		{Long: "--quiet", Short: "-q"},
@@ -120,15 +119,15 @@ var operations = []Operation{
 		{Long: "--no-stream"},
 		format,
 	}},
-	{Name: "check", Summary: "hold the fetched commit against the policy", Change: true},
-	{Name: "load", Summary: "the same as check", Change: true},
-	{Name: "diff", Summary: "show what up would change", Change: true},
+	{Name: "check", Summary: "hold the fetched commit against the policy"},
+	{Name: "load", Summary: "the same as check"},
+	{Name: "diff", Summary: "show what up would change"},
 	{Name: "history", Summary: "list the deploys", JSON: justJSON, Flags: []Flag{asJSON}},
-	{Name: "rollback", Summary: "deploy an earlier good deploy again, and freeze", Change: true, Positional: Commit},
-	{Name: "freeze", Summary: "stop following the branch", Change: true, Positional: Reason},
-	{Name: "unfreeze", Summary: "follow the branch again", Change: true},
+	{Name: "rollback", Summary: "deploy an earlier good deploy again, and freeze", Positional: Commit},
+	{Name: "freeze", Summary: "stop following the branch", Positional: Reason},
+	{Name: "unfreeze", Summary: "follow the branch again"},
 	{Name: "watch", Summary: "show the output of the deploy that runs, or ran last, and follow"},
-	{Name: "git pull", Summary: "fetch the branch", Change: true},
+	{Name: "git pull", Summary: "fetch the branch"},
 	{Name: "git hash", Summary: "print the fetched commit"},
 	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last", JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},

@@ -9,7 +9,6 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"pgo/internal/hoststat"
-	"pgo/internal/printable"
 )
 
 // model is what is shown, and what somebody has chosen to see of it.
@@ -224,27 +223,4 @@ func (m *model) scroll() {
 // hosts' troubles and the keys.
 func (m *model) visible() int {
 	return max(m.height-len(m.head())-3, 1)
-}
-
-// clean makes a host's words fit to be shown. It does that itself; but a terminal is not
-// to depend on a host's word.
-func clean(s *hoststat.Snapshot) {
-	texts := []*string{&s.ConfigError, &s.Host.Name, &s.Host.Version}
-	for i := range s.Services {
-		v := &s.Services[i]
-		texts = append(texts, &v.Name, (*string)(&v.State), &v.Activity, &v.Head, &v.Deployed, &v.Outcome, &v.Error, &v.Frozen, &v.Worker.State)
-		for j := range v.Unwell {
-			texts = append(texts, &v.Unwell[j])
-		}
-		if v.Usage == nil {
-			continue
-		}
-		for j := range v.Usage.Containers {
-			c := &v.Usage.Containers[j]
-			texts = append(texts, &c.Name, &c.Service, &c.State, &c.Health)
-		}
-	}
-	for _, text := range texts {
-		*text = printable.Line(*text)
-	}
 }

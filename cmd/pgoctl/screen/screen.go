@@ -35,7 +35,7 @@ func Read(ctx context.Context, host string, r io.Reader, updates chan<- Update) 
 		if err := json.Unmarshal(lines.Bytes(), snapshot); err != nil {
 			return fmt.Errorf("%s sent something that is not a snapshot: %w", host, err)
 		}
-		clean(snapshot)
+		hoststat.Printable(snapshot) // the host does that itself; but the terminal must not depend on it
 		select {
 		case updates <- Update{Host: host, Snapshot: snapshot}:
 		case <-ctx.Done():

@@ -92,7 +92,7 @@ func TestTable(t *testing.T) {
 	held := newService("svc-b", hoststat.Held, 12.5, 3<<20)
 	held.Head = "fedcba9876"
 	failed := newService("svc-c", hoststat.Failed, 0, 1<<10)
-	failed.Usage, failed.Error = nil, "cannot pull"
+	failed.Usage, failed.Error = nil, &hoststat.Error{Text: "cannot pull"}
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 150, 1<<30), held, failed)})
 	s.shows(t, "load 0.50 of 2", "1 failed, 1 held, 1 running", "SERVICE", "RESTARTS",
 		"0123456 → fedcba9", "150.0%", "1.00GiB", "1/2", "1m30s", "cannot pull")
@@ -121,10 +121,10 @@ func TestDetailsFollowTheService(t *testing.T) {
 	s.press("enter") // there is nothing yet
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Unwell, 2, 2))})
 	s.press("down", "enter")
-	s.shows(t, "svc-b  unwell", "worker:    ready, pid 7, restarts: 1", "svc-b-app-1", "healthy", "svc-b-job-1", "exited")
+	s.shows(t, "service:   svc-b", "state:     unwell", "worker:    ready, pid 7, restarts: 1", "svc-b-app-1", "healthy", "svc-b-job-1", "exited")
 	// It stays the same one when others come before it.
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-A", hoststat.Running, 1, 1), newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Down, 2, 2))})
-	s.shows(t, "svc-b  down")
+	s.shows(t, "service:   svc-b", "state:     down")
 	s.press("esc")
 	s.shows(t, "SERVICE", "svc-a")
 	s.press("enter")
@@ -176,13 +176,13 @@ func TestDetailsScroll(t *testing.T) {
 	}
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(one)})
 	s.press("enter", "pgup")
-	s.shows(t, "svc-a  running")
+	s.shows(t, "service:   svc-a")
 	s.press("pgdown", "pgdown", "pgdown", "pgdown", "pgdown", "pgdown")
 	s.shows(t, "svc-a-app-149")
 	s.press("pgup")
 	s.shows(t, "svc-a-app-130")
 	s.press("esc", "enter")
-	s.shows(t, "svc-a  running")
+	s.shows(t, "service:   svc-a")
 }
 
 // More services than lines: the one that is chosen is always to be seen.

@@ -1,7 +1,9 @@
 package screen
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,17 +18,10 @@ var (
 	bold    = lipgloss.NewStyle().Bold(true)
 	faint   = lipgloss.NewStyle().Faint(true)
 	reverse = lipgloss.NewStyle().Reverse(true)
-	levels  = map[hoststat.Level]lipgloss.Style{
-		hoststat.Fine:   lipgloss.NewStyle().Foreground(lipgloss.Green),
-		hoststat.Notice: lipgloss.NewStyle().Foreground(lipgloss.Yellow),
-		hoststat.Bad:    lipgloss.NewStyle().Foreground(lipgloss.Red),
-	}
 )
 
 // silence is how long a host may say nothing before that is told.
 const silence = 3 * hoststat.Interval
-
-func painted(level hoststat.Level, text string) string { return levels[level].Render(text) }
 
 // View draws the screen.
 func (m *model) View() tea.View {
@@ -71,14 +66,14 @@ func (m *model) head() []string {
 		if u.Snapshot != nil {
 			lines = append(lines, hostLine(host, u.Snapshot))
 			if age := m.now.Sub(m.heard[host]); u.Err == nil && age > silence {
-				lines = append(lines, painted(hoststat.Notice, "  "+host+" says nothing: this is "+hoststat.Age(age)+" old"))
+				lines = append(lines, hoststat.Notice.Paint("  "+host+" says nothing: this is "+hoststat.Age(age)+" old"))
 			}
-			if text := u.Snapshot.ConfigError; text != "" {
-				lines = append(lines, painted(hoststat.Bad, "  the configuration on disk is not in force: "+text))
+			if bad := u.Snapshot.ConfigError; bad != nil {
+				lines = append(lines, hoststat.Bad.Paint("  the newest configuration is bad: "+bad.Text))
 			}
 		}
 		if u.Err != nil {
-			lines = append(lines, painted(hoststat.Bad, "  "+host+": "+strings.ReplaceAll(u.Err.Error(), "\n", " ")))
+			lines = append(lines, hoststat.Bad.Paint("  "+host+": "+strings.ReplaceAll(u.Err.Error(), "\n", " ")))
 		}
 	}
 	return append(lines, "")
@@ -92,7 +87,7 @@ func hostLine(host string, s *hoststat.Snapshot) string {
 	var states []string
 	for _, state := range hoststat.States() {
 		if n := counts[state]; n > 0 {
-			states = append(states, painted(state.Level(), fmt.Sprintf("%d %s", n, state)))
+			states = append(states, state.Level().Paint(fmt.Sprintf("%d %s", n, state)))
 		}
 	}
 	if len(states) == 0 {
@@ -101,169 +96,105 @@ func hostLine(host string, s *hoststat.Snapshot) string {
 	return fmt.Sprintf("%s  %s  load %.2f of %d cores  %s", bold.Render(host), s.Time.Local().Format(time.TimeOnly), s.Host.Load, s.Host.Cores, strings.Join(states, ", "))
 }
 
-// column is one of the table's. All but the last are as wide as what is in them.
-type column struct {
-	name  string
-	right bool // numbers
-	cell  func(m *model, r row) string
+// heading is the names of the columns. What stands in the last one may be missing.
+var heading = []hoststat.Cell{
+	{Text: "SERVICE"}, {Text: "STATE"}, {Text: "COMMIT"}, {Text: "CPU", Right: true}, {Text: "MEMORY", Right: true},
+	{Text: "RUNNING", Right: true}, {Text: "RESTARTS", Right: true}, {Text: "DEPLOYED", Right: true}, {},
 }
 
-var columns = []column{
-	{"SERVICE", false, func(_ *model, r row) string { return r.name }},
-	{"STATE", false, func(_ *model, r row) string { return painted(r.service.State.Level(), string(r.service.State)) }},
-	{"COMMIT", false, func(_ *model, r row) string { return shownCommit(r.service) }},
-	{"CPU", true, func(_ *model, r row) string {
-		if r.service.Usage == nil {
-			return "-"
-		}
-		return hoststat.Percent(r.service.Usage.CPU)
-	}},
-	{"MEMORY", true, func(_ *model, r row) string {
-		if r.service.Usage == nil {
-			return "-"
-		}
-		return hoststat.Bytes(r.service.Usage.Memory)
-	}},
-	{"RUNNING", true, func(_ *model, r row) string {
-		if u := r.service.Usage; u != nil {
-			return fmt.Sprintf("%d/%d", u.Running, len(u.Containers))
-		}
-		return "-"
-	}},
-	{"RESTARTS", true, func(_ *model, r row) string { return fmt.Sprint(restarts(r.service)) }},
-	{"DEPLOYED", true, func(m *model, r row) string { return m.age(r.host, r.service.DeployedAt) }},
-	{"", false, func(_ *model, r row) string { return remark(r) }},
-}
-
-var hostColumn = column{"HOST", false, func(_ *model, r row) string { return r.host }}
-
-func (m *model) columns() []column {
-	if len(m.hosts) > 1 {
-		return append([]column{hostColumn}, columns...)
+// cells are a service's, below the heading.
+func (m *model) cells(r row) []hoststat.Cell {
+	s := r.service
+	cpu, memory, running := "", "", ""
+	if u := s.Usage; u != nil {
+		cpu, memory = hoststat.Percent(u.CPU), hoststat.Bytes(u.Memory)
+		running = fmt.Sprintf("%d/%d", u.Running, len(u.Containers))
 	}
-	return columns
-}
-
-func shownCommit(s hoststat.Service) string {
-	switch {
-	case s.Deployed == "":
-		return "-"
-	case s.Head != "" && s.Head != s.Deployed:
-		return short(s.Deployed) + " → " + short(s.Head)
+	deployed := ""
+	if !s.DeployedAt.IsZero() {
+		deployed = hoststat.Age(m.clock(r.host).Sub(s.DeployedAt))
 	}
-	return short(s.Deployed)
+	return []hoststat.Cell{
+		{Text: r.name}, s.State.Cell(), {Text: commit(s)}, {Text: cpu, Right: true}, {Text: memory, Right: true},
+		{Text: running, Right: true}, {Text: strconv.Itoa(restarts(s)), Right: true}, {Text: deployed, Right: true}, {Text: remark(r)},
+	}
 }
 
-func short(commit string) string { return commit[:min(len(commit), 7)] }
+func commit(s hoststat.Service) string {
+	if s.Deployed != "" && s.Head != "" && s.Head != s.Deployed {
+		return hoststat.Short(s.Deployed) + " → " + hoststat.Short(s.Head)
+	}
+	return hoststat.Short(s.Deployed)
+}
 
 // remark is what there is to say of a service beside its figures.
 func remark(r row) string {
 	s := r.service
-	switch {
+	switch trouble := s.Trouble(); {
 	case r.gone:
 		return "(not known any more)"
-	case s.Error != "":
-		return s.Error
-	case len(s.Unwell) > 0:
-		return strings.Join(s.Unwell, "; ")
-	case s.Frozen != "":
-		return s.Frozen
-	case s.Activity != "" && s.Activity != "idle":
+	case trouble != "":
+		return trouble
+	case s.Frozen != nil:
+		return s.Frozen.Reason
+	case s.Activity != hoststat.Idle:
 		return s.Activity
 	}
 	return ""
 }
 
-// age is how long something is ago, by the host's own clock.
-func (m *model) age(host string, at time.Time) string {
-	if at.IsZero() {
-		return "-"
-	}
-	return hoststat.Age(m.last[host].Snapshot.Time.Sub(at))
-}
+// clock is the host's own at the moment of its snapshot.
+func (m *model) clock(host string) time.Time { return m.last[host].Snapshot.Time }
 
-// table is the names of the columns and the rows that there is room for.
+// table is the heading and the rows that there is room for.
 func (m *model) table() []string {
-	columns := m.columns()
 	shown := m.rows[m.top:min(m.top+m.visible(), len(m.rows))]
-	cells := make([][]string, len(shown)+1)
-	widths := make([]int, len(columns))
-	for i, c := range columns {
-		cells[0] = append(cells[0], bold.Render(c.name))
-		for j, r := range shown {
-			cells[j+1] = append(cells[j+1], c.cell(m, r))
-		}
-		for _, line := range cells {
-			widths[i] = max(widths[i], ansi.StringWidth(line[i]))
+	several := len(m.hosts) > 1
+	table := hoststat.Table{heading}
+	for _, r := range shown {
+		table = append(table, m.cells(r))
+	}
+	if several {
+		table[0] = append([]hoststat.Cell{{Text: "HOST"}}, heading...)
+		for i, r := range shown {
+			table[i+1] = append([]hoststat.Cell{{Text: r.host}}, table[i+1]...)
 		}
 	}
-	at := m.index() - m.top
-	var lines []string
-	for j, line := range cells {
-		text := align(columns, widths, line)
-		if j-1 == at {
-			text = reverse.Render(pad(ansi.Strip(ansi.Truncate(text, m.width, "…")), m.width))
-		}
-		lines = append(lines, text)
+	lines := table.Lines(true)
+	lines[0] = bold.Render(lines[0])
+	if at := m.index() - m.top + 1; at < len(lines) {
+		lines[at] = reverse.Render(pad(ansi.Truncate(ansi.Strip(lines[at]), m.width, "…"), m.width))
 	}
 	return lines
-}
-
-func align(columns []column, widths []int, cells []string) string {
-	var b strings.Builder
-	for i, cell := range cells {
-		gap := strings.Repeat(" ", widths[i]-ansi.StringWidth(cell))
-		if columns[i].right {
-			cell = gap + cell
-		} else {
-			cell += gap
-		}
-		b.WriteString(cell + "  ")
-	}
-	return strings.TrimRight(b.String(), " ")
 }
 
 func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-ansi.StringWidth(text), 0))
 }
 
-// detailed is all that is known of one service.
+// detailed is all that is known of one service: its status, and its containers.
 func (m *model) detailed(r row) []string {
 	s := r.service
-	lines := []string{bold.Render(r.name) + "  " + painted(s.State.Level(), string(s.State))}
-	say := func(name, text string) {
-		if text != "" {
-			lines = append(lines, fmt.Sprintf("%-10s %s", name+":", text))
-		}
-	}
+	rows := s.Rows(m.clock(r.host))
 	if len(m.hosts) > 1 {
-		say("host", r.host)
+		rows = append(hoststat.Rows{{Name: "host", Value: r.host}}, rows...)
 	}
-	say("commit", shownCommit(s))
-	if !s.DeployedAt.IsZero() {
-		say("deployed", m.age(r.host, s.DeployedAt)+" ago")
+	lines := rows.Lines(true)
+	if s.Usage == nil {
+		return lines
 	}
-	say("last", s.Outcome)
-	say("now", s.Activity)
-	say("frozen", s.Frozen)
-	say("worker", painted(s.Worker.Level(), s.Worker.State)+fmt.Sprintf(", pid %d, restarts: %d", s.Worker.PID, s.Worker.Restarts))
-	if s.Error != "" {
-		say("error", painted(hoststat.Bad, s.Error))
+	table := hoststat.Table{{
+		{Text: "CONTAINER"}, {Text: "STATE"}, {Text: "CPU", Right: true}, {Text: "MEMORY", Right: true}, {Text: "RESTARTS", Right: true},
+	}}
+	for _, c := range s.Usage.Containers {
+		table = append(table, []hoststat.Cell{
+			{Text: c.Name}, {Text: cmp.Or(c.Health, c.State)}, {Text: hoststat.Percent(c.CPU), Right: true},
+			{Text: hoststat.Bytes(c.Memory), Right: true}, {Text: strconv.Itoa(c.Restarts), Right: true},
+		})
 	}
-	for _, text := range s.Unwell {
-		say("unwell", text)
-	}
-	if s.Usage != nil {
-		lines = append(lines, "", bold.Render(fmt.Sprintf("%-40s %-12s %8s %10s %9s", "CONTAINER", "STATE", "CPU", "MEMORY", "RESTARTS")))
-		for _, c := range s.Usage.Containers {
-			state := c.State
-			if c.Health != "" {
-				state = c.Health
-			}
-			lines = append(lines, fmt.Sprintf("%-40s %-12s %8s %10s %9d", c.Name, state, hoststat.Percent(c.CPU), hoststat.Bytes(c.Memory), c.Restarts))
-		}
-	}
-	return lines
+	containers := table.Lines(true)
+	containers[0] = bold.Render(containers[0])
+	return append(append(lines, ""), containers...)
 }
 
 // keys is what can be pressed.

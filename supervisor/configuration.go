@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"pgo/internal/config"
+	"pgo/internal/hoststat"
+	"pgo/internal/printable"
 	"pgo/internal/sshd"
 	"pgo/internal/target"
 )
@@ -38,8 +41,8 @@ type Reloaded struct {
 	Applied  bool     // it is in force, though there may be something newer that cannot be
 }
 
-// reloads is what is known of the configuration on disk.
-type reloads struct {
+// Configuration is what is known of the configuration on disk, and how it is read again.
+type Configuration struct {
 	mu      sync.Mutex               // guards what follows
 	reload  func() (Reloaded, error) // nil: nobody can
 	applied time.Time                // when the one in force was read
@@ -51,29 +54,28 @@ type reloads struct {
 
 // OnReload has the host's operation call reload, which reads the configuration again
 // and applies it. It may be called by several at once.
-func (s *Supervisor) OnReload(reload func() (Reloaded, error)) {
-	s.reloads.mu.Lock()
-	defer s.reloads.mu.Unlock()
-	s.reloads.reload = reload
+func (c *Configuration) OnReload(reload func() (Reloaded, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reload = reload
 }
 
 // Rejected notes that the configuration on disk is bad: that is shown until another
 // one is applied. nil: it is not, as far as it is known.
-func (s *Supervisor) Rejected(err error) {
-	r := &s.reloads
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.bad == nil {
-		r.since = time.Now()
+func (c *Configuration) Rejected(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bad == nil {
+		c.since = time.Now()
 	}
-	r.bad = err
+	c.bad = err
 }
 
 // accepted notes that a configuration is in force.
-func (r *reloads) accepted() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.applied, r.bad, r.since = time.Now(), nil, time.Time{}
+func (c *Configuration) accepted() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.applied, c.bad, c.since = time.Now(), nil, time.Time{}
 }
 
 // configError is what is wrong with the configuration on disk.
@@ -88,22 +90,51 @@ const maxProblems = 100
 
 // get returns when the configuration in force was read, and what is wrong with the
 // one on disk, or nil.
-func (r *reloads) get() (applied time.Time, bad *configError) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.bad != nil {
-		bad = &configError{problems(r.bad), r.since, r.stays()}
+func (c *Configuration) get() (applied time.Time, bad *configError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bad != nil {
+		bad = &configError{problems(c.bad), c.since, c.stays()}
 	}
-	return r.applied, bad
+	return c.applied, bad
 }
 
 // stays is what is in force while the newest configuration cannot be. Where some of it is
 // in git, and nothing of that ever was, no service has begun. The lock is held.
-func (r *reloads) stays() string {
-	if r.upstream != nil && r.upstream.Commit == "" {
+func (c *Configuration) stays() string {
+	if c.upstream != nil && c.upstream.Commit == "" {
 		return "nothing is in force yet, and no service is started until that is mended"
 	}
 	return "the old one stays in force"
+}
+
+// inForce is what stays, in words.
+func (c *Configuration) inForce() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stays()
+}
+
+// reloader is what OnReload was given, or nil.
+func (c *Configuration) reloader() func() (Reloaded, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reload
+}
+
+// ShowUpstream has the host's status show where the configuration is from; nil: it is
+// not from git.
+func (c *Configuration) ShowUpstream(u *Upstream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.upstream = u
+}
+
+// from returns what ShowUpstream was told.
+func (c *Configuration) from() *Upstream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.upstream
 }
 
 // problems are the lines of an error.
@@ -115,11 +146,9 @@ func problems(err error) []string {
 	return printableLines(lines)
 }
 
-// runReload reads the configuration and tells what came of it.
-func (s *Supervisor) runReload(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
-	s.reloads.mu.Lock()
-	reload := s.reloads.reload
-	s.reloads.mu.Unlock()
+// reload reads the configuration and reports what came of it.
+func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+	reload := h.configuration.reloader()
 	if reload == nil {
 		return sshd.Exit{Status: target.StatusFault, Message: "this pgod cannot read its configuration again: restart it"}
 	}
@@ -130,23 +159,20 @@ func (s *Supervisor) runReload(_ context.Context, session sshd.Command, _ target
 		}
 	}
 	if err != nil && !reloaded.Applied {
-		s.reloads.mu.Lock()
-		stays := s.reloads.stays()
-		s.reloads.mu.Unlock()
-		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: " + stays}
+		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: " + h.configuration.inForce()}
 	}
-	if s.isEnding() {
+	if h.supervisor.isEnding() {
 		return stopping
 	}
 	for _, warning := range printableLines(reloaded.Warnings) {
 		_, _ = fmt.Fprintln(session.Stderr, "warning: "+warning)
 	}
-	var r rows
-	r.add("added", "%s", orNone(strings.Join(reloaded.Added, ", ")))
-	r.add("changed", "%s", orNone(strings.Join(reloaded.Changed, ", ")))
-	r.add("removed", "%s", orNone(strings.Join(reloaded.Removed, ", ")))
-	r.add("unchanged", "%s", orNone(strings.Join(reloaded.Unchanged, ", ")))
-	r.write(session.Stdout, false)
+	var r hoststat.Rows
+	r.Add("added", "%s", cmp.Or(strings.Join(reloaded.Added, ", "), "-"))
+	r.Add("changed", "%s", cmp.Or(strings.Join(reloaded.Changed, ", "), "-"))
+	r.Add("removed", "%s", cmp.Or(strings.Join(reloaded.Removed, ", "), "-"))
+	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
+	_ = say(session, r.Text(false))
 	if err != nil {
 		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: what is wrong with it is above"}
 	}
@@ -164,11 +190,10 @@ func reloadStatus(err error) uint32 {
 // stopping is the exit of what could not be done any more.
 var stopping = sshd.Exit{Status: target.StatusUnavailable, Message: "pgod is stopping; try again when it is back"}
 
-func (s *Supervisor) isEnding() bool {
-	select {
-	case <-s.ending:
-		return true
-	default:
-		return false
+func printableLines(texts []string) []string {
+	var lines []string
+	for _, text := range texts {
+		lines = append(lines, printable.Line(text))
 	}
+	return lines
 }

@@ -36,29 +36,33 @@ func TestProxyRow(t *testing.T) {
 		want  string
 	}{
 		{nil, ""},
-		{&proto.ProxyState{Import: "a"}, "proxy:     a is not written yet\n"},
-		{&proto.ProxyState{Import: "a", WrittenAt: 999, Reload: "pending"}, "proxy:     a written 1s ago, reload: pending\n"},
-		{&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: "reloaded", ReloadedAt: 941}, "proxy:     a written 1m0s ago, reload: reloaded 59s ago\n"},
+		{&proto.ProxyState{Import: "a"}, "\nproxy:     a is not written yet\n"},
 		{
-			&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: "failed", ReloadedAt: 990, Error: "no\x1b[31m way"},
-			"proxy:     failed, a written 1m0s ago, reload: failed 10s ago\n           no",
+			&proto.ProxyState{Import: "a", WrittenAt: 999, Reload: proto.ProxyState_RELOAD_PENDING},
+			"\nproxy:     a written 1s ago, reload: pending\n",
+		},
+		{
+			&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: proto.ProxyState_RELOAD_RELOADED, ReloadedAt: 941},
+			"\nproxy:     a written 1m0s ago, reload: reloaded 59s ago\n",
+		},
+		{
+			&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: proto.ProxyState_RELOAD_FAILED, ReloadedAt: 990, Error: "no\x1b[31m way"},
+			"\nproxy:     failed, a written 1m0s ago, reload: failed 10s ago\n           no",
 		},
 	} {
-		var r rows
-		r.proxy(test.state, now)
-		var b strings.Builder
-		r.write(&b, false)
-		if got := b.String(); !strings.HasPrefix(got, test.want) || test.want == "" && got != "" || strings.ContainsRune(got, '\x1b') {
+		status := seen{snapshot: snapshot{report: &proto.State{Proxy: test.state}}}.status(now)
+		got := status.Rows(now).Text(false)
+		if !strings.Contains(got, test.want) || test.want == "" && strings.Contains(got, "proxy:") || strings.ContainsRune(got, '\x1b') {
 			t.Errorf("%v: %q", test.state, got)
 		}
 	}
 }
 
 func TestProxyJSON(t *testing.T) {
-	if proxyJSONOf(nil) != nil {
-		t.Error("there is a proxy")
-	}
-	raw, err := json.Marshal(proxyJSONOf(&proto.ProxyState{Import: "a", WrittenAt: 940, Reload: "reloaded", ReloadedAt: 941}))
+	status := seen{snapshot: snapshot{report: &proto.State{Proxy: &proto.ProxyState{
+		Import: "a", WrittenAt: 940, Reload: proto.ProxyState_RELOAD_RELOADED, ReloadedAt: 941,
+	}}}}.status(statusNow)
+	raw, err := json.Marshal(status.Proxy)
 	if want := `{"import":"a","written_at":"1970-01-01T00:15:40Z","reload":"reloaded","reloaded_at":"1970-01-01T00:15:41Z"}`; string(raw) != want || err != nil {
 		t.Errorf("%s, %v", raw, err)
 	}

@@ -18,14 +18,14 @@ func TestReload(t *testing.T) {
 	s := newSupervisor(t)
 	run := func() (stdout, stderr string, exit sshd.Exit) {
 		var out, errs bytes.Buffer
-		exit = s.runReload(t.Context(), sshd.Command{Stdout: &out, Stderr: &errs}, target.Args{})
+		exit = s.host.reload(t.Context(), sshd.Command{Stdout: &out, Stderr: &errs}, target.Args{})
 		return out.String(), errs.String(), exit
 	}
 	if _, _, exit := run(); exit.Status != target.StatusFault {
 		t.Errorf("nobody can reload: %+v", exit)
 	}
 
-	s.OnReload(func() (Reloaded, error) {
+	s.Configuration.OnReload(func() (Reloaded, error) {
 		return Reloaded{Changes{Added: []string{"a", "b"}, Unchanged: []string{"c"}}, []string{"pgo.toml:7: allow\n"}, true}, nil
 	})
 	stdout, stderr, exit := run()
@@ -37,7 +37,7 @@ func TestReload(t *testing.T) {
 	}
 
 	mistakes := config.Problems{{File: "pgo.toml", Line: 3, Message: "a"}, {File: "pgo.toml", Line: 4, Message: "b"}}
-	s.OnReload(func() (Reloaded, error) { return Reloaded{}, mistakes })
+	s.Configuration.OnReload(func() (Reloaded, error) { return Reloaded{}, mistakes })
 	stdout, stderr, exit = run()
 	if stdout != "" || stderr != "pgo.toml:3: a\npgo.toml:4: b\n" || exit.Status != target.StatusUsage || !strings.Contains(exit.Message, "the old one stays in force") {
 		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 		err    error
 		status uint32
 	}{{fmt.Errorf("commit abc is bad:\n%w", mistakes), target.StatusUsage}, {errors.New("cannot fetch"), target.StatusFailed}} {
-		s.OnReload(func() (Reloaded, error) {
+		s.Configuration.OnReload(func() (Reloaded, error) {
 			return Reloaded{Changes: Changes{Added: []string{"a"}}, Applied: true}, test.err
 		})
 		stdout, stderr, exit = run()
@@ -73,10 +73,10 @@ func TestChanges(t *testing.T) {
 // The time of a mistake is that of the first, and very many are not shown.
 func TestMistakesAreBounded(t *testing.T) {
 	s := newSupervisor(t)
-	s.Rejected(errors.New("first"))
-	_, before := s.reloads.get()
-	s.Rejected(errors.New(strings.Repeat("again\n", 5*maxProblems)))
-	_, bad := s.reloads.get()
+	s.Configuration.Rejected(errors.New("first"))
+	_, before := s.Configuration.get()
+	s.Configuration.Rejected(errors.New(strings.Repeat("again\n", 5*maxProblems)))
+	_, bad := s.Configuration.get()
 	if !bad.since.Equal(before.since) {
 		t.Errorf("it is bad since %s, not %s", bad.since, before.since)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestConfigurationHasTheWholeEntry(t *testing.T) {
-	got := configuration(config.Service{
+	got := configureRequest(config.Service{
 		Name:       "web",
 		Branch:     "main",
 		Compose:    "deploy/compose.yaml",
@@ -47,13 +47,13 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 	if !protobuf.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
 	}
-	if configuration(config.Service{Deploy: config.Recreate}).GetInPlace() {
+	if configureRequest(config.Service{Deploy: config.Recreate}).GetInPlace() {
 		t.Error("recreate is in-place")
 	}
 }
 
 func TestLimits(t *testing.T) {
-	s := &Supervisor{opts: Options{Dir: "/var/lib/pgo", SocketDir: "/run/pgo/1", Forbidden: []string{"/etc/pgo.toml"}}}
+	l := &launcher{opts: Options{Dir: "/var/lib/pgo", SocketDir: "/run/pgo/1", Forbidden: []string{"/etc/pgo.toml"}}}
 	service := config.Service{
 		Ports:    []ports.Range{{First: 80, Last: 80}, {First: 9000, Last: 9010}},
 		Networks: []string{"proxy"},
@@ -65,10 +65,10 @@ func TestLimits(t *testing.T) {
 		Allow:     []string{"bind:/srv/data"},
 		Forbidden: []string{"/var/lib/pgo", "/run/pgo/1", "/etc/pgo.toml"},
 	}
-	if got := s.limits(service, account{uid: 1000}); !protobuf.Equal(got, want) {
+	if got := l.limits(service, account{uid: 1000}); !protobuf.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)
 	}
-	if !s.limits(service, account{}).GetRoot() {
+	if !l.limits(service, account{}).GetRoot() {
 		t.Error("a service of root is not told so")
 	}
 }

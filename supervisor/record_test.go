@@ -47,46 +47,45 @@ const rootless = "unix:///run/user/1/docker.sock"
 // What root remembers is of who has worked in the directory, whatever the entry has come
 // to say since. It outlives pgod, until the service is removed.
 func TestServicesAreNoted(t *testing.T) {
-	s, name := newSupervisor(t), myself(t)
-	s.opts.Configuration = "/etc/pgo.toml"
+	s, name := newSupervisorWith(t, hclog.NewNullLogger(), "/etc/pgo.toml"), myself(t)
 	who, err := lookupAccount(t.Context(), name, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	web := config.Service{Name: "web", User: name, DockerHost: rootless}
-	want := noted{User: name, UID: who.uid, GID: who.gid, DockerHost: rootless, Source: source(web), Configuration: "/etc/pgo.toml"}
+	want := record{User: name, UID: who.uid, GID: who.gid, DockerHost: rootless, Source: source(web), Configuration: "/etc/pgo.toml"}
 	isNoted := func(when string) {
 		t.Helper()
-		if got := s.notes.get("web"); got != want {
+		if got := s.records.get("web"); got != want {
 			t.Errorf("noted %s is %+v", when, got)
 		}
 	}
 	s.Apply([]config.Service{web, {Name: "db", User: "nobody-has-this-name"}}, nil, 0)
-	await(t, "a worker to be launched", func() bool { return s.notes.get("web").known() })
+	await(t, "a worker to be launched", func() bool { return s.records.get("web").known() })
 	isNoted("at first")
-	mark(t, s.dirOf("web"), "what it did there")
+	mark(t, s.data.service("web"), "what it did there")
 	s.Apply([]config.Service{{Name: "web", User: "nobody-has-this-name"}}, nil, 0)
 	<-s.instance("web").view.judged
 	isNoted("when its next user does not exist")
 	another := config.Service{Name: "web", User: "another"}
-	if dir, err := s.errand(another, nil, s.opts.Logger).dir(account{uid: me().uid + 1}); err == nil {
+	if dir, err := s.launcher.errand(another, nil, s.opts.Logger).dir(account{uid: me().uid + 1}); err == nil {
 		t.Errorf("another user gets %s", dir)
 	}
 	isNoted("when its next user did not get the directory")
 	s.Apply(nil, nil, 0)
-	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].trouble != "" })
+	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	s.Close(t.Context())
 
-	after, err := loadNotes(s.opts.Dir)
-	if err != nil || !maps.Equal(after, map[string]noted{"web": want}) {
+	after, err := loadRecords(s.opts.Dir)
+	if err != nil || !maps.Equal(after, map[string]record{"web": want}) {
 		t.Errorf("noted is %v: %v", after, err)
 	}
-	if info, err := os.Stat(filepath.Join(s.opts.Dir, notes)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(s.opts.Dir, recordsFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("it is noted in %v: %v", info, err)
 	}
-	s.forget("web")
-	s.notes.write()
-	if after, err := loadNotes(s.opts.Dir); err != nil || len(after) != 0 {
+	s.records.forget("web")
+	s.records.write()
+	if after, err := loadRecords(s.opts.Dir); err != nil || len(after) != 0 {
 		t.Errorf("noted is %v: %v", after, err)
 	}
 }
@@ -100,9 +99,9 @@ func TestRemovalGivesNoRights(t *testing.T) {
 	}
 	s, name := newSupervisor(t), myself(t)
 	defer s.Close(t.Context())
-	mkdir(t, s.dirOf("web"))
-	n := noted{User: name, UID: me().uid, GID: me().gid, Source: "x"}
-	with := func(change func(n *noted)) noted {
+	mkdir(t, s.data.service("web"))
+	n := record{User: name, UID: me().uid, GID: me().gid, Source: "x"}
+	with := func(change func(n *record)) record {
 		n := n
 		change(&n)
 		return n
@@ -117,18 +116,18 @@ func TestRemovalGivesNoRights(t *testing.T) {
 	}
 	member := slices.Contains(already.groups, docker)
 	for what, test := range map[string]struct {
-		noted       noted
+		noted       record
 		known, gets bool
 	}{
 		"who had it":                            {n, true, true},
-		"nothing is noted":                      {noted{}, false, false},
-		"by an older pgod":                      {with(func(n *noted) { n.Source = "" }), false, false},
-		"it had another engine":                 {with(func(n *noted) { n.DockerHost = rootless }), true, member},
-		"somebody else worked in the directory": {noted{User: "daemon", UID: daemon, Source: "x"}, false, false},
-		"somebody else has the uid now":         {with(func(n *noted) { n.User = "nobody-has-this-name" }), false, false},
+		"nothing is noted":                      {record{}, false, false},
+		"by an older pgod":                      {with(func(n *record) { n.Source = "" }), false, false},
+		"it had another engine":                 {with(func(n *record) { n.DockerHost = rootless }), true, member},
+		"somebody else worked in the directory": {record{User: "daemon", UID: daemon, Source: "x"}, false, false},
+		"somebody else has the uid now":         {with(func(n *record) { n.User = "nobody-has-this-name" }), false, false},
 	} {
-		s.notes.change(func(all map[string]noted) { all["web"] = test.noted })
-		owner, is, err := s.ownerOf(t.Context(), "web")
+		s.records.change(func(all map[string]record) { all["web"] = test.noted })
+		owner, is, err := s.launcher.owner(t.Context(), "web")
 		if err != nil || owner != me().uid || is.known() != test.known {
 			t.Errorf("%s: %d has it, and known is %+v: %v", what, owner, is, err)
 			continue
@@ -139,28 +138,28 @@ func TestRemovalGivesNoRights(t *testing.T) {
 		}
 	}
 	const free = 2_000_000_011 // of a user who was removed from the host
-	gone := noted{User: "nobody-has-this-name", UID: free, GID: 7, Source: "x"}
+	gone := record{User: "nobody-has-this-name", UID: free, GID: 7, Source: "x"}
 	if same, err := sameUser(t.Context(), gone.User, free); err != nil || !same {
 		t.Errorf("somebody has uid %d: %v", free, err)
 	}
 	if got, err := gone.account(t.Context(), free); err != nil || got.uid != free || got.gid != 7 || !slices.Equal(got.groups, []uint32{docker}) {
 		t.Errorf("a user who is gone: %+v %v", got, err)
 	}
-	if err := os.Symlink(s.dirOf("web"), s.dirOf("link")); err != nil {
+	if err := os.Symlink(s.data.service("web"), s.data.service("link")); err != nil {
 		t.Fatal(err)
 	}
-	if owner, _, err := s.ownerOf(t.Context(), "link"); err == nil {
+	if owner, _, err := s.launcher.owner(t.Context(), "link"); err == nil {
 		t.Errorf("a symlink's target is whose it is: %d", owner)
 	}
 }
 
 // A removal for which nobody got an engine says what to do.
 func TestRemovalByNobodyKnownTellsWhatToDo(t *testing.T) {
-	err := cannotRemove(fmt.Errorf("permission denied"), 1007, noted{})
+	err := cannotRemove(fmt.Errorf("permission denied"), 1007, record{})
 	if !strings.Contains(err.Error(), "permission denied; ") || !strings.Contains(err.Error(), "uid 1007") || !strings.Contains(err.Error(), "configure the service once more") {
 		t.Error(err)
 	}
-	if err := cannotRemove(fmt.Errorf("permission denied"), 1007, noted{Source: "x"}); err.Error() != "permission denied" {
+	if err := cannotRemove(fmt.Errorf("permission denied"), 1007, record{Source: "x"}); err.Error() != "permission denied" {
 		t.Error(err)
 	}
 }
@@ -186,23 +185,23 @@ func TestSource(t *testing.T) {
 // With the disk at a standstill nothing waits for it, and the last state wins.
 func TestNotesWaitForNobody(t *testing.T) {
 	s := newSupervisor(t)
-	s.notes.writing.Lock() // as who waits for the disk has it
+	s.records.writing.Lock() // as who waits for the disk has it
 	web := config.Service{Name: "web", User: "nobody-has-this-name"}
-	s.ran(web, me())
+	s.records.launched(web, me(), s.opts.Configuration)
 	s.Apply([]config.Service{web}, nil, 0)
 	s.Apply(nil, nil, 0) // and there is no directory
 	await(t, "it to be removed", func() bool { return len(s.removing()) == 0 })
 	var all sync.WaitGroup
 	for n := range 20 {
-		all.Go(func() { s.ran(config.Service{Name: fmt.Sprint("s", n)}, me()) })
+		all.Go(func() { s.records.launched(config.Service{Name: fmt.Sprint("s", n)}, me(), s.opts.Configuration) })
 	}
 	all.Wait()
-	if raw, err := os.ReadFile(filepath.Join(s.opts.Dir, notes)); err == nil {
+	if raw, err := os.ReadFile(filepath.Join(s.opts.Dir, recordsFile)); err == nil {
 		t.Errorf("it is written: %s", raw)
 	}
-	s.notes.writing.Unlock()
+	s.records.writing.Unlock()
 	s.Close(t.Context())
-	if after, err := loadNotes(s.opts.Dir); err != nil || len(after) != 20 || !maps.Equal(after, s.notes.all) {
+	if after, err := loadRecords(s.opts.Dir); err != nil || len(after) != 20 || !maps.Equal(after, s.records.all) {
 		t.Errorf("noted is %v: %v", after, err)
 	}
 }
@@ -210,13 +209,13 @@ func TestNotesWaitForNobody(t *testing.T) {
 // A note that cannot be written is tried again, until pgod ends.
 func TestNotesAreTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not there yet")
-	n := openNotebook(dir, hclog.NewNullLogger())
+	n := openRecords(dir, hclog.NewNullLogger())
 	n.again = 10 * time.Millisecond
-	n.change(func(all map[string]noted) { all["web"] = noted{Source: "x"} })
+	n.change(func(all map[string]record) { all["web"] = record{Source: "x"} })
 	n.write()
 	mkdir(t, dir)
 	await(t, "the note to be written", func() bool {
-		all, err := loadNotes(dir)
+		all, err := loadRecords(dir)
 		return err == nil && all["web"].Source == "x"
 	})
 	n.close()

@@ -1,0 +1,217 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+
+	"pgo/internal/config"
+)
+
+// removedTime is the time at the end of a removed directory's name. No service's name
+// has a capital letter, so that web-2 is not taken for a web that was removed.
+const removedTime = "20060102T150405Z"
+
+// dataDir is the directory in which pgod keeps what outlives it, taken for this process
+// alone. services/<name> is a service's, and belongs to its user; removed/ has those of
+// services that are not configured any more.
+type dataDir struct {
+	path string
+	log  hclog.Logger
+	lock *os.File // held as long as the process lives
+}
+
+// openDataDir makes the directory and takes it.
+func openDataDir(path string, log hclog.Logger) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, err
+	}
+	if err := checkDir(path); err != nil {
+		return nil, err
+	}
+	lock, err := lockDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return &dataDir{path, log, lock}, nil
+}
+
+// close lets another pgod have the directory.
+func (d *dataDir) close() { _ = d.lock.Close() }
+
+// checkDir refuses a directory in which somebody else could replace the host
+// key, or have root follow a symlink: in /tmp anybody may make it first.
+func checkDir(dir string) error {
+	var itself, leadsTo unix.Stat_t
+	if err := errors.Join(unix.Lstat(dir, &itself), unix.Stat(dir, &leadsTo)); err != nil {
+		return fmt.Errorf("cannot look at %s: %w", dir, err)
+	}
+	me := uint32(os.Geteuid())
+	if itself.Uid != me || leadsTo.Uid != me || leadsTo.Mode&0o022 != 0 {
+		return fmt.Errorf("cannot trust %s: it must belong to root, and nobody else may write to it; chown and chmod it, or name another with -d", dir)
+	}
+	return nil
+}
+
+// lockDir keeps a second pgod away from the same directory.
+func lockDir(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("another pgod uses %s: stop it, or give this one a directory of its own with -d", dir)
+	}
+	return lock, nil
+}
+
+func (d *dataDir) services() string           { return filepath.Join(d.path, "services") }
+func (d *dataDir) service(name string) string { return filepath.Join(d.services(), name) }
+func (d *dataDir) removed() string            { return filepath.Join(d.path, "removed") }
+
+// label is what is kept beside a removed directory, out of its owner's reach.
+type label struct {
+	Source string `json:"source,omitempty"` // see source; empty: not known
+}
+
+func labelOf(removed string) string { return removed + ".json" }
+
+// moveAway moves the directory of a service that is taken down to where it is kept, with
+// the source that it is of. Root moves the directory itself, and looks at nothing in it.
+func (d *dataDir) moveAway(name, source string, now time.Time) (to string, err error) {
+	if err := os.Mkdir(d.removed(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("cannot make the directory for what is removed: %w", err)
+	}
+	newest, found, err := d.newestRemoved(name)
+	if err != nil {
+		return "", err
+	}
+	now = now.UTC().Truncate(time.Second)
+	if found && !now.After(newest) { // twice in a second, or the clock was set
+		now = newest.Add(time.Second)
+	}
+	to = d.removedPath(name, now)
+	raw, err := json.Marshal(label{source})
+	if err == nil {
+		err = renameio.WriteFile(labelOf(to), append(raw, '\n'), 0o600, renameio.WithTempDir(d.removed()))
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot note what the service's directory is of: %w", err)
+	}
+	if err := os.Rename(d.service(name), to); err != nil {
+		return "", fmt.Errorf("cannot move the service's directory away: %w", err)
+	}
+	return to, nil
+}
+
+func (d *dataDir) removedPath(name string, at time.Time) string {
+	return filepath.Join(d.removed(), name+"-"+at.Format(removedTime))
+}
+
+// newestRemoved finds when the service was removed last.
+func (d *dataDir) newestRemoved(name string) (newest time.Time, found bool, err error) {
+	entries, err := os.ReadDir(d.removed())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return newest, false, fmt.Errorf("cannot look for what was removed: %w", err)
+	}
+	for _, entry := range entries {
+		text, ours := strings.CutPrefix(entry.Name(), name+"-")
+		at, err := time.Parse(removedTime, text)
+		if ours && err == nil && (!found || at.After(newest)) {
+			newest, found = at, true
+		}
+	}
+	return newest, found, nil
+}
+
+// sourceOf is what a removed directory is of; empty: that is not known.
+func sourceOf(removed string) (string, error) {
+	var is label
+	raw, err := os.ReadFile(labelOf(removed))
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &is)
+	}
+	if err != nil {
+		return "", fmt.Errorf("cannot read what the removed directory is of: %w", err)
+	}
+	return is.Source, nil
+}
+
+// comeBack gives a service without a directory the one that it had when it was removed
+// last, if there is such a thing and it is that user's and of the same source: what
+// another repository had running is not this one's.
+func (d *dataDir) comeBack(service config.Service, user account) error {
+	name, dir := service.Name, d.service(service.Name)
+	if err := unix.Lstat(dir, new(unix.Stat_t)); !errors.Is(err, unix.ENOENT) {
+		return nil // it has one, or handDir reports what is wrong
+	}
+	at, found, err := d.newestRemoved(name)
+	if err != nil || !found {
+		return err
+	}
+	from, log := d.removedPath(name, at), d.log.With("service", name)
+	var info unix.Stat_t
+	if err := unix.Lstat(from, &info); err != nil {
+		return fmt.Errorf("cannot look at the removed directory: %w", err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != user.uid {
+		log.Warn("the service begins anew: the directory that it had belongs to another user, and stays where it is", "directory", from, "uid", info.Uid)
+		return nil
+	}
+	was, err := sourceOf(from)
+	if err != nil {
+		return err
+	}
+	if was != source(service) {
+		log.Warn("the service begins anew: the directory that it had is not of this repository and branch, or that is not known, and stays where it is", "directory", from)
+		return nil
+	}
+	if err := os.Rename(from, dir); err != nil {
+		return fmt.Errorf("cannot move the service's directory back: %w", err)
+	}
+	_ = os.Remove(labelOf(from)) // without a directory it says nothing
+	log.Info("the service is back, with the directory that it had", "directory", from)
+	return nil
+}
+
+// handDir makes a worker's directory, if it is missing, and hands it over to the
+// worker's user.
+func handDir(dir string, user account) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) && user.uid != 0 && ownedBy(dir, 0) && unix.Rmdir(dir) == nil {
+		// It was empty: a pgod that was killed had not handed it over yet.
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err == nil {
+		err = os.Lchown(dir, int(user.uid), int(user.gid))
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("cannot make a worker's directory: %w", err)
+	}
+	var info unix.Stat_t
+	if err := unix.Lstat(dir, &info); err != nil {
+		return fmt.Errorf("cannot look at a worker's directory: %w", err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != user.uid {
+		return fmt.Errorf("%s does not belong to its user but to uid %d: hand over what is that user's with `chown -R --from=%d %d:%d %s`, or move it away",
+			dir, info.Uid, info.Uid, user.uid, user.gid, dir)
+	}
+	return nil
+}
+
+func ownedBy(dir string, uid uint32) bool {
+	var info unix.Stat_t
+	return unix.Lstat(dir, &info) == nil && info.Uid == uid
+}

@@ -1,0 +1,61 @@
+package supervisor
+
+import (
+	"net"
+	"strconv"
+
+	"pgo/internal/config"
+	"pgo/proto"
+)
+
+// configureRequest is a service's entry as its worker gets it, without where it is to work.
+func configureRequest(s config.Service) *proto.ConfigureRequest {
+	r := &proto.ConfigureRequest{
+		Name:       s.Name,
+		Repository: s.Repository.Reveal(),
+		Branch:     s.Branch,
+		Compose:    s.Compose,
+		Profiles:   s.Profiles,
+		Ignore:     s.Ignore,
+		GitKey:     []byte(s.GitKey.Reveal()),
+		IntervalMs: s.Interval.Milliseconds(),
+		TimeoutMs:  s.Timeout.Milliseconds(),
+		InPlace:    s.Deploy == config.InPlace,
+		Rollback:   s.Rollback,
+		GateMs:     s.Gate.Milliseconds(),
+		DockerHost: s.DockerHost,
+		Proxy:      proxyOf(s),
+		Routes:     routesOf(s),
+	}
+	for _, v := range s.Env {
+		r.Env = append(r.Env, v.Name+"="+v.Value.Reveal())
+	}
+	for _, registry := range s.Registries {
+		r.Registries = append(r.Registries, &proto.Registry{
+			Host: registry.Host, User: registry.User, Password: registry.Password.Reveal(),
+		})
+	}
+	return r
+}
+
+// proxyOf is what a service's worker needs to know to be the others' reverse proxy; nil:
+// it is none.
+func proxyOf(s config.Service) *proto.Proxy {
+	if s.Import == "" {
+		return nil
+	}
+	return &proto.Proxy{Import: s.Import, Service: s.Reload.Service, Command: s.Reload.Command}
+}
+
+// routesOf are a service's own urls.
+func routesOf(s config.Service) []*proto.Route {
+	var routes []*proto.Route
+	for _, route := range s.URLs {
+		r := &proto.Route{Url: route.URL}
+		for _, target := range route.Targets {
+			r.Targets = append(r.Targets, net.JoinHostPort(target.Host, strconv.Itoa(target.Port)))
+		}
+		routes = append(routes, r)
+	}
+	return routes
+}

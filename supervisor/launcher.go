@@ -1,0 +1,183 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	goplugin "github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgo/internal/config"
+	"pgo/internal/peer"
+	"pgo/proto"
+)
+
+// launcher starts workers: who they run as, where they work, and what they are told. What
+// becomes of them afterwards is not its business.
+type launcher struct {
+	opts    Options
+	data    *dataDir
+	records *records
+	uids    uids // of whoever runs
+}
+
+// errand is what a worker is launched for.
+type errand struct {
+	account   func(context.Context) (account, error)     // who it runs as
+	take      func(account) (giveBack func(), err error) // that user, until the worker is gone
+	dir       func(account) (string, error)              // where, there and that user's own
+	configure func(who account) *proto.ConfigureRequest  // all but the directory
+	log       hclog.Logger
+}
+
+// errand is what a service's own worker is launched for.
+func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
+	return errand{
+		account: func(ctx context.Context) (account, error) {
+			return lookupAccount(ctx, service.User, service.DockerHost == "")
+		},
+		take: func(who account) (func(), error) { return l.uids.serve(who.uid, service.Name) },
+		dir: func(who account) (string, error) {
+			dir, err := l.serviceDir(service, who)
+			if err == nil {
+				l.records.launched(service, who, l.opts.Configuration)
+			}
+			return dir, err
+		},
+		configure: func(who account) *proto.ConfigureRequest {
+			r := configureRequest(service)
+			r.Limits, r.Neighbours = l.limits(service, who), neighbours
+			return r
+		},
+		log: log,
+	}
+}
+
+// launch starts a worker for an errand and returns it when it is ready. When ctx
+// ends, or anything is not as it should be, no process is left.
+func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
+	defer cancel()
+	who, err := e.account(ctx)
+	if err != nil {
+		return nil, err
+	}
+	giveBack, err := e.take(who)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := e.dir(who)
+	if err != nil {
+		giveBack()
+		return nil, err
+	}
+	request := e.configure(who)
+	request.Dir = dir
+	p := l.newProcess(who, e.log)
+	p.neighbours = request.GetNeighbours()
+	// go-plugin's start knows no context.
+	stop := context.AfterFunc(ctx, p.runner.abort)
+	defer stop()
+	defer p.runner.whenGone(giveBack)
+	if err := p.connect(ctx, who, request); err != nil {
+		p.discard()
+		return nil, errors.Join(context.Cause(ctx), err)
+	}
+	return p, nil
+}
+
+// maxHeaders bounds what stands around a worker's messages, its errors among that: bytes.
+const maxHeaders = 64 << 10
+
+// ownStreams lets pgo's own streams through, and none of go-plugin's. It begins two that
+// nothing here uses, and keeps whatever a worker sends on one of them, without bounds.
+func ownStreams(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, begin grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if strings.HasPrefix(method, "/plugin.") {
+		return nil, status.Error(codes.Unimplemented, "pgo has no use for it")
+	}
+	return begin(ctx, d, c, method, opts...)
+}
+
+// newProcess is a worker that is yet to be started.
+func (l *launcher) newProcess(who account, log hclog.Logger) *process {
+	p := &process{log: log, since: time.Now()}
+	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  proto.Handshake,
+		Plugins:          plugin.PluginSet{proto.PluginName: &proto.Plugin{}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     readyTimeout,
+		Logger:           hclog.NewNullLogger(),
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.opts.SocketDir},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithTransportCredentials(peer.Process(p.pid)),
+			grpc.WithStreamInterceptor(ownStreams), grpc.WithMaxHeaderListSize(maxHeaders),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
+			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),
+		},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, socket string) (goplugin.Runner, error) {
+			p.runner.socket, p.runner.env = socket, spec.Env
+			return p.runner, nil
+		},
+	})
+	return p
+}
+
+// serviceDir returns the service's directory, made if it is missing. Root goes
+// no further than to it: what is inside is the user's.
+func (l *launcher) serviceDir(service config.Service, user account) (string, error) {
+	dir := l.data.service(service.Name)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+	}
+	if err := l.data.comeBack(service, user); err != nil {
+		return "", err
+	}
+	return dir, handDir(dir, user)
+}
+
+// limits is what the operator grants to the service.
+func (l *launcher) limits(service config.Service, user account) *proto.Limits {
+	return &proto.Limits{
+		Root:      user.uid == 0,
+		Ports:     proto.PortRanges(service.Ports),
+		Networks:  service.Networks,
+		Allow:     service.Allow,
+		Forbidden: append([]string{l.opts.Dir, l.opts.SocketDir}, l.opts.Forbidden...),
+	}
+}
+
+// owner is whose the service's directory is, and what is recorded of that owner; nothing,
+// if the record is about somebody else.
+func (l *launcher) owner(ctx context.Context, name string) (owner uint32, known record, err error) {
+	dir := l.data.service(name)
+	var info unix.Stat_t
+	if err := unix.Lstat(dir, &info); err != nil {
+		return 0, record{}, fmt.Errorf("cannot look at the service's directory: %w", err)
+	}
+	if info.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return 0, record{}, fmt.Errorf("%s is not a directory: move it away", dir)
+	}
+	known = l.records.get(name)
+	if !known.known() || known.UID != info.Uid {
+		return info.Uid, record{}, nil
+	}
+	same, err := sameUser(ctx, known.User, known.UID)
+	if err != nil || !same {
+		return info.Uid, record{}, err
+	}
+	return info.Uid, known, nil
+}
