@@ -172,7 +172,7 @@ func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) ss
 	r.Add("changed", "%s", cmp.Or(strings.Join(reloaded.Changed, ", "), "-"))
 	r.Add("removed", "%s", cmp.Or(strings.Join(reloaded.Removed, ", "), "-"))
 	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
-	_ = say(session, r.Text(false))
+	say(session, r.Text(false))
 	if err != nil {
 		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: what is wrong with it is above"}
 	}

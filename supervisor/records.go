@@ -20,7 +20,7 @@ import (
 // recordsFile is where they are, in pgod's directory.
 const recordsFile = "services.json"
 
-// records are what pgod remembers of the services that there are and were. Its file
+// records are what pgod remembers of the services that there are and were. Their file
 // follows by itself: nobody waits for the disk, least of all with Supervisor.mu held.
 type records struct {
 	dir   string

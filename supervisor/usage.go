@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// usageTimeout is how long a worker has to tell what its containers use. It is less
+	// usageTimeout is how long a worker has to report what its containers use. It is less
 	// than the time between two snapshots: one that hangs holds nobody up.
 	usageTimeout = hoststat.Interval * 3 / 4
 	// usagePatience is as much where there is no next snapshot.
@@ -20,22 +20,22 @@ const (
 	maxUsages = 200
 )
 
-// reading is what one worker has told at one moment.
+// reading is what one worker has reported at one moment.
 type reading struct {
-	process *process // who told it: another one has another clock
+	process *process // that reported it: another one has another clock
 	reply   *proto.UsageReply
 }
 
-// readings are those of all services that have told, by name.
+// readings are those of all services that have reported, by name.
 type readings map[string]reading
 
-// readUsages asks all workers at the same time, and returns what they have told when
+// readUsages asks all workers at the same time, and returns what they have reported when
 // the last one has, or the time is up.
 func readUsages(ctx context.Context, services []seen, patience time.Duration) readings {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	told := readings{}
-	var mu sync.Mutex // guards told
+	all := readings{}
+	var mu sync.Mutex // guards all
 	var asking sync.WaitGroup
 	for _, s := range services {
 		if s.process == nil || s.state != ready && s.state != draining {
@@ -48,22 +48,22 @@ func readUsages(ctx context.Context, services []seen, patience time.Duration) re
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			told[s.service.Name] = reading{s.process, reply}
+			all[s.service.Name] = reading{s.process, reply}
 		})
 	}
 	asking.Wait()
-	return told
+	return all
 }
 
-// orBefore is the newest reading of each of the services: the one before of who has not
-// told this time.
+// orBefore is the newest reading of each of the services: the one before, if it has
+// not reported this time.
 func (r readings) orBefore(before readings, services []seen) readings {
 	newest := readings{}
 	for _, s := range services {
 		name := s.service.Name
-		if one, told := r[name]; told {
+		if one, ok := r[name]; ok {
 			newest[name] = one
-		} else if one, told := before[name]; told {
+		} else if one, ok := before[name]; ok {
 			newest[name] = one
 		}
 	}
@@ -71,10 +71,10 @@ func (r readings) orBefore(before readings, services []seen) readings {
 }
 
 // usage is what the containers of a service use, by this reading and the one before;
-// nil: it was not told.
+// nil: it was not reported.
 func (r readings) usage(before readings, service string) *hoststat.Usage {
-	now, told := r[service]
-	if !told {
+	now, ok := r[service]
+	if !ok {
 		return nil
 	}
 	then, elapsed := before[service], time.Duration(0)

@@ -26,10 +26,7 @@ func TestKeysAreDocumented(t *testing.T) {
 		text string
 		of   any
 	}{{service, Service{}}, {host, Snapshot{}}} {
-		var rows []string
-		for _, row := range regexp.MustCompile("(?m)^(\\| `[^|]*\\|[^|]*\\|[^|]*\\|)").FindAllString(part.text, -1) {
-			rows = append(rows, row)
-		}
+		rows := regexp.MustCompile("(?m)^(\\| `[^|]*\\|[^|]*\\|[^|]*\\|)").FindAllString(part.text, -1)
 		want := keys("", reflect.TypeOf(part.of))
 		if !slices.Equal(rows, want) {
 			t.Errorf("the document has the rows\n%s\nand not\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
