@@ -81,7 +81,7 @@ func TestTopShowsTrouble(t *testing.T) {
 	w.host.more <- snapshot("deploying")
 	s.sees("deploying")
 	w.host.more <- "nonsense\n"
-	s.sees("no snapshot")
+	s.sees("not a snapshot")
 	s.types("q")
 	s.exits(0)
 }
