@@ -121,7 +121,7 @@ func File(content []byte) []Entry {
 func parse(line []byte) (ssh.PublicKey, *Refusal) {
 	key, comment, options, _, err := ssh.ParseAuthorizedKey(line)
 	switch {
-	case err != nil && bytes.HasPrefix(line, []byte(ssh.InsecureKeyAlgoDSA+" ")): // the library knows them no more
+	case err != nil && bytes.HasPrefix(line, []byte("ssh-dss ")): // the library no longer supports DSA
 		return nil, errDSA
 	case err != nil && isPrivate(line):
 		return nil, errPrivate
