@@ -11,6 +11,7 @@ import (
 // configureRequest is a service's entry as its worker gets it, without where it is to work.
 func configureRequest(s config.Service) *proto.ConfigureRequest {
 	r := &proto.ConfigureRequest{
+		Purpose:    proto.ConfigureRequest_PURPOSE_SERVICE,
 		Name:       s.Name,
 		Repository: s.Repository.Reveal(),
 		Branch:     s.Branch,

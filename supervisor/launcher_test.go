@@ -29,6 +29,7 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 		DockerHost: "unix:///run/user/1001/docker.sock",
 	})
 	want := &proto.ConfigureRequest{
+		Purpose:    proto.ConfigureRequest_PURPOSE_SERVICE,
 		Name:       "web",
 		Branch:     "main",
 		Compose:    "deploy/compose.yaml",
