@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"pgo/test/rig"
 )
@@ -314,23 +317,29 @@ func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
 	}
 	kept := map[string]string{"Caddyfile": lies(t, filepath.Join(dir, "Caddyfile")), "bait": lies(t, bait)}
 	for what, c := range map[string]struct {
-		make, mend []string
-		says       string
+		make []string
+		mend func() error
+		says string
 	}{
 		"the snippet": {
 			[]string{"docker", "exec", g.caddy(t), "sh", "-c", "rm /etc/caddy/Caddyfile-import && ln -s Caddyfile /etc/caddy/Caddyfile-import"},
-			[]string{"docker", "exec", g.caddy(t), "rm", "/etc/caddy/Caddyfile-import"},
+			exec.Command("docker", "exec", g.caddy(t), "rm", "/etc/caddy/Caddyfile-import").Run,
 			"cannot write " + snippetFile + ": it is a symbolic link, which pgo does not follow: remove it",
 		},
 		"its directory": {
 			[]string{"sh", "-c", "mv " + dir + " " + dir + "-away && ln -s " + bait + " " + dir},
-			[]string{"sh", "-c", "rm " + dir + " && mv " + dir + "-away " + dir},
+			// In one step: where there is nothing for a moment, the worker may make a directory.
+			func() error {
+				return errors.Join(unix.Renameat2(unix.AT_FDCWD, dir+"-away", unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE), os.Remove(dir+"-away"))
+			},
 			"cannot write " + snippetFile + ": caddy is no directory, or a symbolic link, which pgo does not follow: remove it",
 		},
 	} {
 		rig.Run(t, exec.Command(c.make[0], c.make[1:]...)).Exits(t, 0)
 		shows(t, pgod, g.service, "state:     unwell", "proxy:     failed, ", c.says)
-		rig.Run(t, exec.Command(c.mend[0], c.mend[1:]...)).Exits(t, 0)
+		if err := c.mend(); err != nil {
+			t.Fatal(err)
+		}
 		rig.Until(t, what+" to be right again", func() error {
 			text, err := os.ReadFile(file)
 			if err == nil {
