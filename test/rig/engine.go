@@ -186,7 +186,7 @@ func (e *Engine) Containers(project string) ([]Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer api.Close()
+	defer func() { _ = api.Close() }()
 	return inspected(api, project)
 }
 
