@@ -38,7 +38,7 @@ func (s *Service) create(ctx context.Context, out compose.Output, c *candidate, 
 		return err
 	}
 	s.enter(StepCreate, c.commit)
-	if err := s.upCreated(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
+	if err := s.up(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
 		return err
 	}
 	s.enter(StepMade, c.commit)
@@ -51,10 +51,10 @@ func (s *Service) startCreated(ctx context.Context, out compose.Output, c *candi
 		return nil
 	}
 	s.enter(StepUp, c.commit)
-	return s.upCreated(ctx, out, services, "--detach", "--no-recreate")
+	return s.up(ctx, out, services, "--detach", "--no-recreate")
 }
 
-func (s *Service) upCreated(ctx context.Context, out compose.Output, services []string, flags ...string) error {
+func (s *Service) up(ctx context.Context, out compose.Output, services []string, flags ...string) error {
 	args := append([]string{"up", "--no-build", "--pull", "never"}, flags...)
 	if services != nil {
 		args = slices.Concat(args, []string{"--no-deps", "--"}, services)
