@@ -1,14 +1,12 @@
 package test
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"pgo/test/rig"
-	"pgo/worker/deploy"
 )
 
 const (
@@ -216,27 +214,4 @@ func TestWhatFailedStays(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
 	shows(t, pgod, web, "deployed:  "+second[:7], "frozen:")
 	r.Answers(port, "two")
-}
-
-// An engine that has much to do takes long to create containers. That is not the commit's
-// fault, and no part of the time that it has to become healthy.
-func TestSlowEngineIsNotTheCommitsFault(t *testing.T) {
-	t.Parallel()
-	r := rig.New(t)
-	web := r.Service("web")
-	commit := web.Push("a commit without fault", r.Idle())
-	const gate = 15 * time.Second
-	var log bytes.Buffer
-	service := openService(t, r, web, &log, deploy.Config{
-		Gate: gate,
-		OnStep: func(step deploy.Step) {
-			if step == deploy.StepCreate || step == deploy.StepMade {
-				<-time.After(gate/2 + time.Second)
-			}
-		},
-	})
-	poll := func(turn *deploy.Turn) error { return turn.Poll(t.Context()) }
-	if err := change(service, poll); err != nil || service.Status().Deployed.String() != commit {
-		t.Errorf("%v\n%s", err, &log)
-	}
 }

@@ -2,7 +2,6 @@ package test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +78,7 @@ func openService(t *testing.T, r *rig.Rig, s *rig.Service, log io.Writer, cfg de
 	t.Helper()
 	cfg.Name, cfg.Dir, cfg.Branch = s.Name, filepath.Join(r.Dir, "service"), "main"
 	cfg.Remote = gitrepo.Remote{URL: s.Setting("repository").(string)}
-	cfg.Timeout, cfg.Gate = childPatience, cmp.Or(cfg.Gate, childPatience)
+	cfg.Timeout, cfg.Gate = childPatience, childPatience
 	cfg.Project.Marker = "PGO_SERVICE_DIR=" + cfg.Dir
 	if err := os.Mkdir(cfg.Dir, 0o755); err != nil {
 		t.Fatal(err)

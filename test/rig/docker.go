@@ -130,8 +130,8 @@ func Running(project string, n int) func() error {
 	}
 }
 
-// sort is a sort of things that the engine has.
-type sort struct {
+// object is a kind of object that the engine keeps for a project.
+type object struct {
 	name string
 	// list returns the project's, by the names that remove takes.
 	list   func(ctx context.Context, api *client.Client, project string) ([]string, error)
@@ -139,7 +139,7 @@ type sort struct {
 }
 
 // The order is the engine's: it keeps what a container still uses.
-var sorts = []sort{
+var objects = []object{
 	{"container", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
 		found, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
 		return names(found, func(c container.Summary) string { return c.ID }), err
@@ -196,19 +196,19 @@ func removeProject(project string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	var errs []error
-	for _, sort := range sorts {
-		names, err := sort.list(ctx, api, project)
+	for _, object := range objects {
+		names, err := object.list(ctx, api, project)
 		errs = append(errs, err)
 		for _, name := range names {
-			if err := sort.remove(ctx, api, name); err != nil && !errdefs.IsNotFound(err) {
+			if err := object.remove(ctx, api, name); err != nil && !errdefs.IsNotFound(err) {
 				errs = append(errs, err)
 			}
 		}
 	}
-	for _, sort := range sorts {
-		left, err := sort.list(ctx, api, project)
+	for _, object := range objects {
+		left, err := object.list(ctx, api, project)
 		if len(left) > 0 {
-			err = fmt.Errorf("there are still %ss: %v", sort.name, left)
+			err = fmt.Errorf("there are still %ss: %v", object.name, left)
 		}
 		errs = append(errs, err)
 	}

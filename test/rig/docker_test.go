@@ -44,9 +44,9 @@ func TestSiteAnswersAndGoesWithTheTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sort := range sorts {
-		if left, err := sort.list(t.Context(), api, project); len(left) > 0 || err != nil {
-			t.Errorf("%ss that are left: %v, %v", sort.name, left, err)
+	for _, object := range objects {
+		if left, err := object.list(t.Context(), api, project); len(left) > 0 || err != nil {
+			t.Errorf("%ss that are left: %v, %v", object.name, left, err)
 		}
 	}
 }

@@ -57,18 +57,29 @@ type gate struct {
 func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	overdue := errors.New("the gate is over")
 	services, told := g.notStopped(c), &toldOnce{}
-	// How long the engine takes to create containers, and to stop those that they
-	// replace, says nothing about the commit: the gate begins when they start.
-	if err := g.starter.create(ctx, told.first(o.out), c, services); err != nil {
-		return g.startFailed(ctx, ctx, c, err, overdue)
-	}
-	gated, cancel := context.WithTimeoutCause(ctx, g.time, overdue)
+	gated, cancel, err := withGate(ctx, g.time, overdue, func() error {
+		return g.starter.create(ctx, told.first(o.out), c, services)
+	})
 	defer cancel()
-	if err := g.starter.startCreated(gated, told.second(o.out), c, services); err != nil {
+	if err == nil {
+		err = g.starter.startCreated(gated, told.second(o.out), c, services)
+	}
+	if err != nil {
 		return g.startFailed(ctx, gated, c, err, overdue)
 	}
 	g.board.enter(StepGate, c.commit)
 	return g.healthy(gated, ctx, c, overdue)
+}
+
+// withGate returns ctx with the deadline of the gate, which begins when the containers
+// are created. How long the engine takes to create them, and to stop those that they
+// replace, says nothing about the commit.
+func withGate(ctx context.Context, gate time.Duration, overdue error, create func() error) (context.Context, context.CancelFunc, error) {
+	if err := create(); err != nil {
+		return ctx, func() {}, err
+	}
+	gated, cancel := context.WithTimeoutCause(ctx, gate, overdue)
+	return gated, cancel, nil
 }
 
 // notStopped are the compose services to start: all but those that somebody has

@@ -1,8 +1,11 @@
 package deploy
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgo/worker/compose"
@@ -111,5 +114,37 @@ func TestBlameless(t *testing.T) {
 		if got := blameless(&compose.ExitError{Command: "up", Status: 1, Output: output}); got != want {
 			t.Errorf("%q: %v", output, got)
 		}
+	}
+}
+
+// An engine that has much to do takes long to create containers. That is not the commit's
+// fault, and no part of the time that it has to become healthy.
+func TestGateBeginsWhenContainersAreCreated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const gate = time.Minute
+		overdue := errors.New("the gate is over")
+		gated, cancel, err := withGate(t.Context(), gate, overdue, func() error {
+			time.Sleep(10 * gate) // in the bubble's time
+			return nil
+		})
+		defer cancel()
+		if err != nil || gated.Err() != nil {
+			t.Fatalf("after a slow creation: %v, %v", err, gated.Err())
+		}
+		begun := time.Now()
+		<-gated.Done()
+		if took := time.Since(begun); took != gate || context.Cause(gated) != overdue {
+			t.Errorf("the gate took %s: %v", took, context.Cause(gated))
+		}
+	})
+}
+
+// What cannot be created has no gate that could be over.
+func TestFailedCreationHasNoGate(t *testing.T) {
+	broken := errors.New("no such runtime")
+	gated, cancel, err := withGate(t.Context(), 0, errors.New("the gate is over"), func() error { return broken })
+	defer cancel()
+	if err != broken || gated != t.Context() {
+		t.Errorf("it has a gate, and %v", err)
 	}
 }

@@ -49,7 +49,7 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 		return err
 	}
 	s.board.enter(StepCreate, c.commit)
-	if err := s.upCreated(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
+	if err := s.up(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
 		return err
 	}
 	s.board.enter(StepMade, c.commit)
@@ -62,10 +62,10 @@ func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candi
 		return nil
 	}
 	s.board.enter(StepUp, c.commit)
-	return s.upCreated(ctx, out, services, "--detach", "--no-recreate")
+	return s.up(ctx, out, services, "--detach", "--no-recreate")
 }
 
-func (s *starter) upCreated(ctx context.Context, out compose.Output, services []string, flags ...string) error {
+func (s *starter) up(ctx context.Context, out compose.Output, services []string, flags ...string) error {
 	args := append([]string{"up", "--no-build", "--pull", "never"}, flags...)
 	if services != nil {
 		args = slices.Concat(args, []string{"--no-deps", "--"}, services)
