@@ -366,7 +366,7 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 	return missing, nil
 }
 
-// Published is a host port of a running container.
+// Published describes a host port of a running container.
 type Published struct {
 	Container, Project string
 	IP                 string
