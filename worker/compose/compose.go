@@ -1,13 +1,12 @@
-// Package compose runs docker compose for one service: resolving its model,
-// pulling, building, up, down, and what else passes through.
+// Package compose runs docker compose for one service: it resolves the model, pulls, builds,
+// brings containers up and down, and passes other commands through.
 //
-// The plugin's binary is run directly, without the docker command in front of
-// it: the plugin is docker compose, and as this process's own child the kernel
-// ends it with this process. Behind docker it would be a grandchild that goes
-// on alone. It also saves about 50 ms a call.
+// The plugin's binary is run directly, without the docker command: the plugin is docker compose,
+// and the kernel ends it with this process because it is this process's own child. As a child of
+// docker it would be a grandchild that survives alone. It also saves about 50 ms a call.
 //
-// What compose cannot report is asked of the engine, and nothing else asks the engine.
-// The package must not know git, the policy, or when a deploy is good.
+// The package asks the engine for what compose cannot report, and nothing else asks the engine.
+// It must not know git, the policy, or when a deploy is good.
 package compose
 
 import (
@@ -29,12 +28,11 @@ import (
 	"pgo/internal/procgroup"
 )
 
-// stopGrace is how long a cancelled compose has to end by itself.
+// stopGrace is how long a cancelled compose may take to end by itself.
 const stopGrace = 3 * time.Second
 
-// pluginDirs are the system-wide plugin directories of the docker command, in
-// its order. The ones below a home directory are left out: what stands there
-// is not the administrator's.
+// pluginDirs are the system-wide plugin directories of the docker command, in its order. Those
+// below a home directory are left out: their content is not the administrator's.
 var pluginDirs = []string{
 	"/usr/local/lib/docker/cli-plugins",
 	"/usr/local/libexec/docker/cli-plugins",
@@ -60,7 +58,7 @@ type Project struct {
 	Name     string   // project name: the service's name
 	Home     string   // HOME and DOCKER_CONFIG: outside of everything that a repository writes
 	Checkout string   // what the containers mount
-	Profiles []string // the configured ones; a repository has no say in them
+	Profiles []string // the configured ones; a repository cannot change them
 	Env      []string // the service's env, VAR=VALUE
 	Marker   string   // VAR=VALUE in the environment of every process started here
 	Host     string   // the engine's address; empty: the usual one
@@ -70,26 +68,26 @@ type Project struct {
 // writer does not end the command.
 type Output struct {
 	Stdout, Stderr io.Writer
-	Color          bool // it is shown to somebody who sees colours
+	Color          bool // whoever reads it sees colours
 }
 
-// ExitError is a compose that ended with a status of its own.
+// ExitError is the error of a compose that ended with a status of its own.
 type ExitError struct {
 	Command string // up, pull, …
 	Status  int    // 1 to 255
-	Output  string // its last words, for those who did not see them go by
+	Output  string // its last words, for whoever did not see them go by
 }
 
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("docker compose %s ended with status %d", e.Command, e.Status)
-	// Before its last line come progress and warnings.
+	// Progress and warnings come before its last line.
 	if last := e.Output[strings.LastIndexByte(e.Output, '\n')+1:]; last != "" {
 		text += ": " + strings.TrimSpace(last)
 	}
 	return text
 }
 
-// KilledError is a compose that somebody else has ended by a signal.
+// KilledError is the error of a compose that somebody else has ended by a signal.
 type KilledError struct {
 	Command string
 	err     *exec.ExitError
@@ -98,19 +96,18 @@ type KilledError struct {
 func (e *KilledError) Error() string { return fmt.Sprintf("docker compose %s: %v", e.Command, e.err) }
 func (e *KilledError) Unwrap() error { return e.err }
 
-// Signal is what ended it: KILL, TERM, …
+// Signal returns the signal that ended it: KILL, TERM, …
 func (e *KilledError) Signal() string {
 	how, _ := e.err.Sys().(syscall.WaitStatus)
 	return strings.TrimPrefix(unix.SignalName(how.Signal()), "SIG")
 }
 
-// Run runs a compose command on a model file, in the directory that the
-// model's paths are about. Without a model compose acts on what it finds by
-// the project's name. A status other than 0 is an ExitError. When ctx ends
-// compose is asked to end, then killed, and the error is ctx's cause.
+// Run runs a compose command on a model file, in the directory that the model's paths are about.
+// Without a model, compose acts on what it finds by the project's name. A status other than 0 is
+// an ExitError. When ctx ends, compose is asked to end, then killed, and the error is ctx's
+// cause.
 func (p *Project) Run(ctx context.Context, model, dir string, out Output, args ...string) error {
-	// A model is resolved already: there is nothing left that an environment
-	// file could say.
+	// A model is resolved already: an environment file could add nothing.
 	global := []string{"--env-file", os.DevNull}
 	if model != "" {
 		global = append(global, "-f", model)
@@ -126,7 +123,7 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	return p.run(ctx, cmd, out, args[0], cpu)
 }
 
-// command is compose with args, in dir.
+// command returns the command that runs compose with args, in dir.
 func (p *Project) command(dir string, color bool, args []string) (*exec.Cmd, error) {
 	plugin := p.Plugin
 	if plugin == "" {
@@ -146,7 +143,7 @@ func (p *Project) command(dir string, color bool, args []string) (*exec.Cmd, err
 	return cmd, nil
 }
 
-// run runs compose, which may take so much CPU time; 0: any.
+// run runs compose, which may use that much CPU time; 0: any.
 func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name string, cpu time.Duration) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -188,8 +185,8 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	}
 }
 
-// ShortSecret is what is too short to be a secret, and would be found in many
-// a word.
+// ShortSecret is the length below which a value is too short to be a secret: it would be found in
+// many a word.
 const ShortSecret = 8
 
 // Redact takes the values of the service's env out of text that goes into
@@ -203,8 +200,8 @@ func (p *Project) Redact(text string) string {
 	return text
 }
 
-// writer makes a nil writer one that discards, and an error of a client's
-// stream no reason to break compose off.
+// writer discards what is written to a nil writer, and hides an error of a client's stream, which
+// is not a reason to break compose off.
 type writer struct{ w io.Writer }
 
 func (w writer) Write(b []byte) (int, error) {
@@ -231,7 +228,7 @@ func (t *Tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String returns the last lines, whole ones only where some were cut.
+// String returns the last lines; if some were cut, whole lines only.
 func (t *Tail) String() string {
 	b := t.buf
 	if len(b) > t.max {

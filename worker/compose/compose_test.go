@@ -16,8 +16,8 @@ import (
 	"pgo/internal/procgroup"
 )
 
-// script is a project whose compose is a shell script: for what a real one
-// does only in trouble.
+// script returns a project whose compose is a shell script, for what a real one does only in
+// trouble.
 func script(t *testing.T, text string) *Project {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "compose")
@@ -72,9 +72,9 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// Whatever compose is made to do, and whatever it starts, it has bounds.
+// Compose has bounds, whatever it is made to do, and so has whatever it starts.
 func TestLimits(t *testing.T) {
-	// The limits come right after its start, memory's at last.
+	// The limits come right after its start; memory's comes last.
 	p := script(t, "while [ $(ulimit -d) = unlimited ]; do /bin/sleep 0.01; done; ulimit -d; ulimit -t; ulimit -c; /bin/sh -c 'ulimit -d'")
 	var stdout bytes.Buffer
 	if err := p.Run(context.Background(), "", p.Checkout, Output{Stdout: &stdout}, "up"); err != nil {
@@ -126,7 +126,7 @@ func TestCPUTimeIsLimited(t *testing.T) {
 	}
 }
 
-// What a Go program says at last is lost behind what it was doing.
+// The last words of a Go program are lost in the trace that follows them.
 func TestOutOfMemoryIsSaid(t *testing.T) {
 	p := script(t, "printf 'fatal error: runtime: out of ' >&2; echo 'memory' >&2; for i in $(/usr/bin/seq 2000); do echo goroutine $i >&2; done; exit 2")
 	err := p.Run(context.Background(), "", p.Checkout, Output{}, "up")
@@ -188,7 +188,7 @@ func TestLogIn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The last is the name that compose looks for Docker Hub's under.
+	// The last is the name under which compose looks for Docker Hub's credentials.
 	for _, want := range []string{`"registry.example.org:5000": {`, `"auth": "dTpwOnc="`, `"https://index.docker.io/v1/": {`} {
 		if !strings.Contains(string(content), want) {
 			t.Errorf("no %s in %s", want, content)

@@ -13,16 +13,16 @@ import (
 	"pgo/worker/sandbox"
 )
 
-// resolveTime bounds one resolving, which takes a tenth of a second: there are
-// files that can be read for ever. What computes for ever meets MaxCPU first.
+// resolveTime bounds one resolving, which takes a tenth of a second: some files can be read for
+// ever. Endless computation meets MaxCPU first.
 var resolveTime = 2 * sandbox.MaxCPU
 
-// maxWords is as much as is kept of what compose says while resolving.
+// maxWords bounds what is kept of compose's output while it resolves.
 const maxWords = 64 << 10
 
-// confined runs a compose command that reads what a repository wrote, before
-// any of it was checked, in a sandbox: stage and env are all that it can read.
-// What is the repository's own fault is an ErrNoModel.
+// confined runs a compose command in a sandbox, because it reads what a repository wrote before
+// any of it was checked: stage and env are all that it can read. An error that is the
+// repository's own fault is an ErrNoModel.
 func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer, stage, env string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTime,
 		fmt.Errorf("%w: docker compose did not read the compose file within %s", context.DeadlineExceeded, resolveTime))
@@ -49,18 +49,18 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 }
 
 var (
-	// outOfMemory is how a Go program ends that gets no more.
+	// outOfMemory matches how a Go program ends that gets no more memory.
 	outOfMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
-	// outOfTasks is how one ends that may start no more threads, which is nobody's fault
-	// who wrote a compose file.
+	// outOfTasks matches how one ends that may start no more threads, which is not the fault of
+	// whoever wrote the compose file.
 	outOfTasks = regexp.MustCompile(`(?m)failed to create new OS thread|newosproc|pthread_create failed`)
-	// denied is what compose says of a file that the sandbox keeps from it.
+	// denied matches compose's complaint about a file that the sandbox keeps from it.
 	denied = regexp.MustCompile(`(?m)\bopen (.+): permission denied$`)
 	line   = regexp.MustCompile(`: line \d+`)
 )
 
-// explain says why compose could not resolve. Its own words are shown only
-// where they cannot hold what stands in a file outside the repository.
+// explain says why compose could not resolve. It shows compose's own words only where they cannot
+// hold the content of a file outside the repository.
 func explain(words, stage, env string, landlock bool) string {
 	if found := denied.FindStringSubmatch(words); found != nil {
 		path := found[1]

@@ -20,8 +20,8 @@ import (
 	"pgo/worker/sandbox"
 )
 
-// secret is in every file outside of the stage, in whatever way compose would
-// repeat it if it could read it.
+// secret is in every file outside of the stage, in every form that compose would repeat if it
+// could read the file.
 const secret = "dG9rZW4tb2YtcmVnaXN0cnk"
 
 func needLandlock(t *testing.T) {
@@ -31,8 +31,8 @@ func needLandlock(t *testing.T) {
 	}
 }
 
-// service is a directory as pgo lays it out: the stage, the checkout, and
-// beside them what is nobody's business.
+// service lays out a directory as pgo does: the stage, the checkout, and next to them files that
+// compose must not read.
 func service(t *testing.T, compose string) (p *Project, stage string) {
 	t.Helper()
 	dir := tree(t, map[string]string{
@@ -120,7 +120,7 @@ func TestReadsTheWholeStage(t *testing.T) {
 	}
 }
 
-// What has no end is given up, in time and before it takes the host's memory.
+// Endless input is given up in time, and before it takes the host's memory.
 func TestEndless(t *testing.T) {
 	p, stage := service(t, "services: {web: {image: busybox, env_file: endless}}")
 	endless := filepath.Join(stage, "endless")
@@ -172,8 +172,7 @@ func shorten(t *testing.T, to time.Duration) {
 	resolveTime = to
 }
 
-// A remote file is refused before there is any connection, whatever the service's
-// env says.
+// A remote file is refused before any connection is made, whatever the service's env says.
 func TestNothingRemote(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -209,7 +208,7 @@ func TestNothingRemote(t *testing.T) {
 	}
 }
 
-// What an operator wrote into the checkout's .env is not in an error.
+// The error does not show what an operator wrote into the checkout's .env.
 func TestBadEnvOfTheCheckout(t *testing.T) {
 	for content, where := range map[string]string{
 		"A=1\nMY " + secret + "=1\n":   ": line 2",

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Decode reads what `docker compose config --format json` printed. It writes
-// every dollar as two, in keys and in values.
+// Decode reads the output of `docker compose config --format json`, in which every dollar is
+// doubled, in keys and in values.
 func Decode(raw []byte) (*Model, error) {
 	doc, err := parse(raw)
 	if err != nil {
@@ -22,10 +22,10 @@ func Decode(raw []byte) (*Model, error) {
 // Encode writes the model as a compose file. Compose expands values when it
 // reads it back, and leaves keys alone.
 //
-// It reads it as YAML, and Load as JSON. To YAML the characters U+0085, U+2028 and
-// U+2029 are the end of a line, and U+FEFF is none at all: so all that is not
-// printable ASCII is escaped. Only what is beyond U+FFFF is not: JSON writes that as
-// two escapes, which YAML does not know. Neither gives any of those a meaning.
+// Compose reads it as YAML, and Load as JSON. To YAML the characters U+0085, U+2028 and U+2029
+// end a line, and U+FEFF is not a character at all: so everything that is not printable ASCII is
+// escaped. The exception is what is beyond U+FFFF: JSON writes that as two escapes, which YAML
+// does not know. Neither reader gives any of those a meaning.
 func (m *Model) Encode() []byte {
 	return escape(render(mapStrings(m.root, same, double)))
 }
@@ -83,8 +83,7 @@ func escape(text []byte) []byte {
 	return b
 }
 
-// mapStrings copies a JSON value with key applied to every key and value to
-// every string.
+// mapStrings copies a JSON value and applies key to every key and value to every string.
 func mapStrings(v any, key, value func(string) string) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// spread is a model that has the text in each kind of place where two readers that
-// differ would be dangerous.
+// spread returns a model that has the text in each kind of place where a difference between two
+// readers would be dangerous.
 func spread(text string) *Model {
 	return &Model{root: map[string]any{
 		"name": "unit",
@@ -40,7 +40,7 @@ func spread(text string) *Model {
 	}}
 }
 
-// reread is a model as compose reads it.
+// reread returns a model as compose reads it.
 func reread(t testing.TB, p *Project, m *Model) *Model {
 	t.Helper()
 	dir := t.TempDir()
@@ -59,8 +59,8 @@ func reread(t testing.TB, p *Project, m *Model) *Model {
 	return again
 }
 
-// wantReadAlike checks that compose reads what Encode writes as it was meant, and so
-// does Load.
+// wantReadAlike checks that compose reads what Encode writes as it was meant, and that Load does
+// too.
 func wantReadAlike(t testing.TB, p *Project, text string) {
 	t.Helper()
 	want := spread(text)
@@ -93,8 +93,8 @@ func wantReadAlike(t testing.TB, p *Project, text string) {
 	}
 }
 
-// TestReadAlike has what the readers of YAML and JSON are known to take for something
-// else than a character.
+// TestReadAlike covers texts in which the readers of YAML and JSON are known to take a character
+// for something else.
 func TestReadAlike(t *testing.T) {
 	p := project(t)
 	for _, text := range []string{
@@ -127,8 +127,8 @@ func FuzzReadAlike(f *testing.F) {
 	f.Add("a\u0085b")
 	f.Add("$${a}\u2028😀")
 	f.Fuzz(func(t *testing.T, text string) {
-		// No model holds anything else, the policy lets no longer key pass, and a slash
-		// makes one path of several.
+		// A model holds only valid UTF-8, the policy lets no longer key pass, and a slash makes
+		// one path of several.
 		if !utf8.ValidString(text) || len(text) > 150 || strings.Contains(text, "/") {
 			return
 		}

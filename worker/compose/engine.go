@@ -22,15 +22,14 @@ import (
 	"github.com/docker/docker/pkg/stdcopy"
 )
 
-// The labels by which compose marks what it makes.
+// The labels that compose puts on what it makes.
 const (
 	projectLabel = "com.docker.compose.project"
 	serviceLabel = "com.docker.compose.service"
 	oneoffLabel  = "com.docker.compose.oneoff"
 )
 
-// Engine asks the Docker engine what compose does not tell, and does what
-// compose cannot.
+// Engine asks the Docker engine for what compose does not report, and does what compose cannot.
 type Engine struct {
 	Host string // its address; empty: the usual one. Set once, then immutable
 
@@ -39,8 +38,8 @@ type Engine struct {
 	defaults *defaults // nil: never asked
 }
 
-// connect returns the one client, made when it is first needed: most of a
-// worker's life passes without.
+// connect returns the one client. It is made when it is first needed: a worker lives mostly
+// without one.
 func (e *Engine) connect() (*client.Client, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -70,9 +69,9 @@ func (e *Engine) Away(ctx context.Context) error {
 	return nil
 }
 
-// Boot identifies the run of the host and of its engine that containers live in:
-// when it changes, what ran may not run any more. The engine makes its own bridge
-// anew with each start, unless containers outlive it.
+// Boot identifies the run of the host and of its engine in which containers live: when it
+// changes, containers that ran may have stopped. The engine makes its own bridge anew with each
+// start, unless containers outlive it.
 func (e *Engine) Boot(ctx context.Context) (string, error) {
 	host, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -89,8 +88,8 @@ func (e *Engine) Boot(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(host)) + " " + bridge.Created.UTC().Format(time.RFC3339Nano), nil
 }
 
-// ImageIDs returns the ID of each image by the key that it is given under, and
-// "" for one that does not exist.
+// ImageIDs returns the ID of each image under the key that it is given under, and "" for one that
+// does not exist.
 func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[string]string, error) {
 	ids := map[string]string{}
 	if len(images) == 0 {
@@ -110,8 +109,8 @@ func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[st
 	return ids, nil
 }
 
-// BuiltFor returns the project that compose has built an image for, and whether there
-// is such an image.
+// BuiltFor returns the project for which compose has built an image, and whether that image
+// exists.
 func (e *Engine) BuiltFor(ctx context.Context, name string) (project string, exists bool, err error) {
 	c, err := e.connect()
 	if err != nil {
@@ -130,7 +129,7 @@ func (e *Engine) BuiltFor(ctx context.Context, name string) (project string, exi
 	return project, true, nil
 }
 
-// Tags returns the names of an image, none where there is no such image.
+// Tags returns the names of an image, or none if the image does not exist.
 func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -143,8 +142,8 @@ func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
 	return inspect.RepoTags, err
 }
 
-// FullName is the name of an image as the engine lists it: with a tag, and without
-// the registry that is everybody's. What is no name stays as it is.
+// FullName returns the name of an image as the engine lists it: with a tag, and without the name
+// of the default registry. A text that is not a name stays as it is.
 func FullName(image string) string {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
@@ -162,7 +161,7 @@ func (e *Engine) Tag(ctx context.Context, id, name string) error {
 	return c.ImageTag(ctx, id, name)
 }
 
-// TagsOf returns the names that a repository of images has here: name:tag.
+// TagsOf returns the local names of a repository of images: name:tag.
 func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -184,8 +183,8 @@ func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error
 	return names, nil
 }
 
-// RemoveImage takes a name from an image; with its last name the image goes,
-// unless a container uses it. That it is gone or in use is no error.
+// RemoveImage takes a name from an image. The image goes with its last name, unless a container
+// uses it. It is not an error that it is gone or in use.
 func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	c, err := e.connect()
 	if err != nil {
@@ -198,8 +197,8 @@ func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	return err
 }
 
-// RemoveNameless removes the images that a project's builds have made and that have
-// neither a name nor a container any more.
+// RemoveNameless removes the images that a project's builds have made and that no longer have a
+// name or a container.
 func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
 	c, err := e.connect()
 	if err != nil {
@@ -219,7 +218,7 @@ func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
 	return nil
 }
 
-// Container is one of a project's containers, as the engine has it.
+// Container is one of a project's containers, as the engine describes it.
 type Container struct {
 	ID, Name string
 	Service  string // the compose service
@@ -237,8 +236,8 @@ type Container struct {
 	MaxRetries int    // of on-failure; 0: any number
 }
 
-// Returns tells whether its restart policy brings it back after an exit with
-// that code.
+// Returns reports whether the container's restart policy brings it back after an exit with that
+// code.
 func (c Container) Returns(code int) bool {
 	switch container.RestartPolicyMode(c.Policy) {
 	case container.RestartPolicyAlways, container.RestartPolicyUnlessStopped:
@@ -249,11 +248,11 @@ func (c Container) Returns(code int) bool {
 	return false
 }
 
-// Done tells whether it ended as a job does that has done its work.
+// Done reports whether it ended like a job that has done its work.
 func (c Container) Done() bool { return c.State == "exited" && c.ExitCode == 0 && !c.Returns(0) }
 
-// Containers returns a project's containers, stopped ones too, by name. Those
-// of `compose run` are none of them.
+// Containers returns a project's containers, stopped ones too, by name. It leaves out those of
+// `compose run`.
 func (e *Engine) Containers(ctx context.Context, project string) ([]Container, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -332,8 +331,8 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 	return all[max(len(all)-lines, 0):], nil
 }
 
-// Missing returns which of these networks and volumes, all of which are to be
-// there already, are not, in words.
+// Missing returns, in words, which of these networks and volumes do not exist. All of them must
+// exist already.
 func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]string, error) {
 	if len(networks)+len(volumes) == 0 {
 		return nil, nil
@@ -367,7 +366,7 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 	return missing, nil
 }
 
-// Published is a host port that a running container has.
+// Published describes a host port of a running container.
 type Published struct {
 	Container, Project string
 	IP                 string
@@ -388,7 +387,7 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	return published(summaries), nil
 }
 
-// NameOf returns the name of a container by its ID; "" if it cannot be had.
+// NameOf returns the name of a container by its ID; "" if it cannot be read.
 func (e *Engine) NameOf(ctx context.Context, id string) string {
 	c, err := e.connect()
 	if err != nil {

@@ -15,21 +15,21 @@ func (p *Project) environment() []string {
 	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG="+p.Home, "DOCKER_HOST="+p.Host)
 }
 
-// readingEnvironment is that of a compose that only reads a file, which may hand any
-// of it on to containers. It has as little of this worker's as it needs: neither the
-// registries' credentials nor the engine are of any use there. With a home a path that
-// begins with ~ leads there, and is refused.
+// readingEnvironment is that of a compose that only reads a file, and may hand any of it on to
+// containers. It has as little of this worker's environment as compose needs: neither the
+// registries' credentials nor the engine are of any use there. With a home, a path that begins
+// with ~ leads there, and is refused.
 func (p *Project) readingEnvironment() []string {
 	env := append(slices.Clone(p.Env), p.settings()...)
 	return append(env, "HOME="+p.Home, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST=unix:///nonexistent")
 }
 
-// settings are what compose is told in either case.
+// settings are what compose is given in either case.
 func (p *Project) settings() []string {
 	return []string{
-		// Compose, and the builder in it, start programs that they find there, and this
-		// process is as good as root. Git is one: it runs what the configuration of a
-		// repository says, and a commit may hold a whole repository of that kind.
+		// Compose, and the builder in it, start programs that they find there, and this process
+		// is as good as root. Git is one: it runs what a repository's configuration says, and a
+		// commit may hold a whole repository of that kind.
 		"PATH=/nonexistent",
 		"BUILDX_GIT_INFO=false",
 		"BUILDX_GIT_LABELS=false",
@@ -47,9 +47,9 @@ func (p *Project) settings() []string {
 	}
 }
 
-// workersOwn returns the variables that are this worker's alone, and the value that
-// each has where a file is read; nil where it is not set there. PWD is not among them:
-// it is the checkout, as with compose by hand.
+// workersOwn returns the variables that are this worker's alone, each with its value where a file
+// is read, or nil if it is not set there. PWD is not among them: it is the checkout, as with
+// compose by hand.
 func (p *Project) workersOwn() map[string]*string {
 	own := map[string]*string{}
 	for _, variable := range p.environment() {
@@ -70,10 +70,9 @@ func (p *Project) workersOwn() map[string]*string {
 	return own
 }
 
-// keepOwn takes out of a model what its containers, builds and hooks would get of
-// this worker's own environment: an entry of environment without a value asks for
-// whatever the one who runs compose has. It is an ErrNoModel if a secret or config
-// cannot be without.
+// keepOwn removes from a model what its containers, builds and hooks would get of this worker's
+// own environment: an entry of environment without a value asks for the value of whoever runs
+// compose. The error is an ErrNoModel if a secret or config needs such a variable.
 func (p *Project) keepOwn(m *Model) error {
 	own := p.workersOwn()
 	for _, service := range m.services() {
@@ -99,7 +98,7 @@ func (p *Project) keepOwn(m *Model) error {
 	return nil
 }
 
-// drop removes the variables that nobody has given a value, or the worker's own.
+// drop removes the variables that have no value, or have the worker's own.
 func drop(environment any, own map[string]*string) {
 	variables, _ := environment.(map[string]any)
 	for name, value := range variables {

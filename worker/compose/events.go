@@ -19,9 +19,8 @@ type Event struct {
 	Signal    string // of a kill: its number
 }
 
-// Events calls happened for each event of the project's containers until ctx
-// ends or the engine does. began is called once they are listened to: what
-// happens after it is not missed.
+// Events calls happened for each event of the project's containers until ctx or the engine ends.
+// It calls began once it listens: later events are not missed.
 func (e *Engine) Events(ctx context.Context, project string, began func(), happened func(Event)) error {
 	if err := e.Away(ctx); err != nil {
 		return err

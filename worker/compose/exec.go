@@ -30,11 +30,11 @@ type Command struct {
 	User     string // empty: the container's own
 	Dir      string // empty: the container's own
 	Env      []string
-	Terminal *Terminal // nil: it gets none, and stdout and stderr stay apart
-	Kill     bool      // when the context ends: also a program that does not heed SIGHUP
+	Terminal *Terminal // nil: no terminal, and stdout and stderr stay apart
+	Kill     bool      // when the context ends: also ends a program that does not heed SIGHUP
 }
 
-// Terminal is one that a program is to have.
+// Terminal is the terminal that a program gets.
 type Terminal struct {
 	Type   string // TERM
 	Window Window
@@ -43,7 +43,7 @@ type Terminal struct {
 // Window is the size of a terminal, in characters.
 type Window struct{ Columns, Rows uint }
 
-// Input is what comes from the one who runs a program.
+// Input is what comes from whoever runs a program.
 type Input struct {
 	Stdin   io.Reader // its end is the program's end of file
 	Resized <-chan Window
@@ -53,7 +53,7 @@ type Input struct {
 // inputBuffer is how much of a program's input is passed on at a time.
 const inputBuffer = 128 << 10
 
-// endOfFile is the byte that Ctrl-D is.
+// endOfFile is the byte that Ctrl-D sends.
 const endOfFile = 0x04
 
 // execution is a program that runs in a container.
@@ -65,9 +65,9 @@ type execution struct {
 	terminal  bool
 }
 
-// Exec runs a program and returns its status. When ctx ends it gets SIGHUP, as if
-// its terminal had been closed, and the error is ctx's cause. One that is to be killed is,
-// if it does not end by that.
+// Exec runs a program and returns its status. When ctx ends, the program gets SIGHUP, as if its
+// terminal had been closed, and the error is ctx's cause. With Kill it is killed if that does not
+// end it.
 func (e *Engine) Exec(ctx context.Context, project string, command Command, in Input, out Output) (int, error) {
 	x, err := e.prepare(ctx, project, command, true)
 	if err != nil {
@@ -100,8 +100,8 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 		}
 	case <-ctx.Done():
 	}
-	// The program's input stays open until it has been hung up on: to what it has read
-	// so far an end of file would say that this is all.
+	// The program's input stays open until it has been hung up on: an end of file would say that
+	// what it has read so far is all.
 	left := x.hangUp(ctx, copied)
 	if command.Kill && left == nil {
 		left = x.kill(ctx)
@@ -111,7 +111,7 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 	return 0, errors.Join(context.Cause(ctx), err, left)
 }
 
-// attach starts the program. Who leaves meanwhile does not break that off: the engine
+// attach starts the program. A client that leaves meanwhile does not break that off: the engine
 // may have begun, and what it has begun has to be hung up on.
 func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
@@ -119,17 +119,16 @@ func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) 
 	return x.client.ContainerExecAttach(ctx, x.id, container.ExecAttachOptions{Tty: x.terminal})
 }
 
-// copyInput passes on a program's input, and its end, which a client that is lost is
-// not. What comes when the program reads no more is dropped: behind it there may be a
-// signal.
+// copyInput passes on a program's input and its end; a lost client is not an end. It drops what
+// comes when the program no longer reads: a signal may follow.
 func (x *execution) copyInput(stream types.HijackedResponse, stdin io.Reader) {
-	// Bare, the connection would bring a smaller buffer of its own.
+	// Without the wrapper the connection would bring a smaller buffer of its own.
 	_, err := io.CopyBuffer(struct{ io.Writer }{stream.Conn}, stdin, make([]byte, inputBuffer))
 	switch {
 	case err != nil:
 	case x.terminal:
-		// The engine would close the program's output as well. On a terminal the end of
-		// input is a key.
+		// The engine would close the program's output as well. On a terminal the end of input is
+		// a key.
 		_, _ = stream.Conn.Write([]byte{endOfFile})
 	default:
 		_ = stream.CloseWrite()
@@ -164,7 +163,7 @@ func (e *Engine) prepare(ctx context.Context, project string, command Command, a
 		Tty: command.Terminal != nil, AttachStdin: attached, AttachStdout: attached, AttachStderr: attached,
 	}
 	if t := command.Terminal; t != nil {
-		options.Env = slices.Insert(slices.Clone(options.Env), 0, "TERM="+t.Type) // one that is given comes after
+		options.Env = slices.Insert(slices.Clone(options.Env), 0, "TERM="+t.Type) // a given TERM comes after it
 	}
 	created, err := c.ContainerExecCreate(ctx, id, options)
 	if err != nil {
@@ -207,8 +206,8 @@ func find(ctx context.Context, c *client.Client, project, service string, index 
 	return "", &NoContainerError{text}
 }
 
-// Running returns the numbers of a compose service's containers that run, or will go on as
-// they were: paused ones.
+// Running returns the numbers of a compose service's containers that run, or are paused and will
+// continue as they were.
 func (e *Engine) Running(ctx context.Context, project, service string) ([]int, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -244,8 +243,8 @@ func (x *execution) copyOutput(stream types.HijackedResponse, out Output) error 
 	return err
 }
 
-// follow gives the program's terminal the size of the client's. The engine takes
-// one only when the program has started, and does not tell when that is.
+// follow gives the program's terminal the size of the client's. The engine takes a size only once
+// the program has started, and does not report when that is.
 func (x *execution) follow(ctx context.Context, w Window, resized <-chan Window) {
 	for {
 		size := container.ResizeOptions{Width: w.Columns, Height: w.Rows}
@@ -260,7 +259,7 @@ func (x *execution) follow(ctx context.Context, w Window, resized <-chan Window)
 	}
 }
 
-// Pauses between two looks at what the engine does not tell by itself.
+// Pauses between two looks at what the engine does not report by itself.
 const (
 	firstPause   = 10 * time.Millisecond
 	longestPause = 500 * time.Millisecond
@@ -275,8 +274,8 @@ func retry(ctx context.Context, f func() bool) {
 	}
 }
 
-// ended waits for the program's end, which may come after that of its output, and
-// returns its status.
+// ended waits for the program's end, which may come after the end of its output, and returns its
+// status.
 func (x *execution) ended(ctx context.Context) (int, error) {
 	var inspect container.ExecInspect
 	var err error
@@ -295,8 +294,7 @@ func (x *execution) ended(ctx context.Context) (int, error) {
 	return inspect.ExitCode, nil
 }
 
-// ofProject is what a project's containers have in common. Those of `compose run`
-// are none of them.
+// ofProject selects a project's containers, without those of `compose run`.
 func ofProject(project string) filters.Args {
 	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", oneoffLabel+"=False"))
 }

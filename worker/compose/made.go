@@ -14,19 +14,19 @@ import (
 	"github.com/docker/docker/api/types/network"
 )
 
-// Made is what the engine says that it has of a project, in its own words, as
-// docker inspect prints them: numbers are json.Number.
+// Made is what the engine has of a project, in its own words, as docker inspect prints them:
+// numbers are json.Number.
 type Made struct {
 	Containers []map[string]any  // those that never ran
 	Services   map[string]string // of all of the project's containers, by ID: their compose services
-	Networks   []map[string]any  // that bear the project's label
-	Runtime    string            // that a container gets which names none
+	Networks   []map[string]any  // with the project's label
+	Runtime    string            // of a container that names none
 	Cgroupns   string            // the same for its cgroup namespace: host or private
 	LogDriver  string            // and for its log
 }
 
-// Made asks for what there is of a project, with two calls and one more for each
-// container that never ran. The first time it asks for the engine's defaults, too.
+// Made asks the engine what a project has, with two calls and one more for each container that
+// never ran. The first time it also asks for the engine's defaults.
 func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -64,8 +64,8 @@ func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 	return made, err
 }
 
-// words writes what the client has read as JSON again. It lacks keys that the client
-// does not know.
+// words turns what the client has read back into JSON. It lacks keys that the client does not
+// know.
 func words(said any) (all []map[string]any, err error) {
 	raw, err := json.Marshal(said)
 	if err != nil {
@@ -79,8 +79,8 @@ func words(said any) (all []map[string]any, err error) {
 // defaults are what an engine gives a container that asks for nothing else.
 type defaults struct{ runtime, cgroupns, logDriver string }
 
-// Defaults returns the engine's defaults. It asks once, and again when it is told to: an
-// engine may have been started with other settings since.
+// Defaults returns the engine's defaults. It asks once, and again when told to: the engine may
+// have been started with other settings since.
 func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, logDriver string, err error) {
 	e.mu.Lock()
 	known := e.defaults
@@ -106,9 +106,8 @@ func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, l
 	return d.runtime, d.cgroupns, d.logDriver, nil
 }
 
-// Unmake removes containers that must not be started, and volumes and networks
-// that were made for them. A network that something else uses stays. It does all
-// that it can.
+// Unmake removes containers that must not be started, and the volumes and networks that were made
+// for them. A network that something else uses stays. It continues after an error.
 func (e *Engine) Unmake(ctx context.Context, containers, volumes, networks []string) error {
 	c, err := e.connect()
 	if err != nil {

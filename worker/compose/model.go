@@ -13,30 +13,29 @@ import (
 	"strings"
 )
 
-// FileNames are the names that a compose file may have when the configuration
-// names none, in the order in which they are looked for.
+// FileNames are the names that a compose file may have if the configuration names none, in the
+// order in which pgo looks for them.
 var FileNames = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
 // ErrNoFile means that a repository has no compose file.
 var ErrNoFile = errors.New("no compose file")
 
-// ErrNoModel means that compose ran, and that what a repository has cannot be
-// resolved. Other errors of Resolve say nothing about the repository.
+// ErrNoModel means that compose ran, and could not resolve what a repository has. Other errors of
+// Resolve say nothing about the repository.
 var ErrNoModel = errors.New("no model")
 
-// maxModel bounds a resolved model: env files and inlined configs included.
+// maxModel bounds a resolved model, including env files and inlined configs.
 const maxModel = 16 << 20
 
-// Model is a resolved compose file, decoded: a dollar in it is a dollar. All
-// that is read of a repository's compose file is read from here.
+// Model is a resolved compose file, decoded: a dollar in it is a dollar. Everything that pgo
+// reads from a repository's compose file it reads from here.
 type Model struct {
 	root map[string]any
 }
 
-// Resolve resolves the compose file of the tree in stage. file is its path in
-// there; empty means the first of FileNames. Where the tree has no .env beside
-// it, the one beside it in the checkout counts, which somebody put there by
-// hand.
+// Resolve resolves the compose file of the tree in stage. file is its path in there; empty means
+// the first of FileNames. If the tree has no .env next to it, the one next to it in the checkout
+// counts, which somebody put there by hand.
 func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, error) {
 	return p.resolve(ctx, stage, file, p.Profiles)
 }
@@ -51,7 +50,7 @@ func (p *Project) resolve(ctx context.Context, stage, file string, profiles []st
 	if err != nil {
 		return nil, err
 	}
-	// As compose does it: a file in a subdirectory has its relative paths there.
+	// As in compose, the relative paths of a file in a subdirectory begin there.
 	dir := filepath.Dir(file)
 	env := envFile(dir, stage, p.Checkout)
 	args := []string{"-f", filepath.Join(stage, file), "--env-file", env}
@@ -110,8 +109,8 @@ func envFile(dir string, trees ...string) string {
 	return os.DevNull
 }
 
-// isFile tells whether name is a regular file in the tree, reached without a
-// symlink that leads out of it.
+// isFile reports whether name is a regular file in the tree, reached without a symlink that leads
+// out of it.
 func isFile(tree, name string) bool {
 	root, err := os.OpenRoot(tree)
 	if err != nil {
@@ -122,7 +121,7 @@ func isFile(tree, name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// complaint is what compose said, less its warnings.
+// complaint returns what compose printed, without its warnings.
 func complaint(output string) string {
 	var lines []string
 	for line := range strings.Lines(output) {
@@ -181,10 +180,9 @@ func (m *Model) BuiltNames(project, service string) []string {
 	return names
 }
 
-// Pulled returns the compose services whose image is to be pulled, sorted:
-// those that it is not here for by ids, and those that want it pulled each
-// time. Compose's own policy "missing" takes an image with the tag latest for
-// one that is never here, and would fail for one that no registry has.
+// Pulled returns the compose services whose image is to be pulled, sorted: those without a local
+// image in ids, and those that want a pull each time. Compose's own policy "missing" considers an
+// image with the tag latest never present, and would fail for one that no registry has.
 func (m *Model) Pulled(ids map[string]string) []string {
 	var names []string
 	for name, service := range m.services() {
@@ -203,8 +201,8 @@ func (m *Model) Pulled(ids map[string]string) []string {
 	return names
 }
 
-// Needs returns the compose services that the named ones depend on, directly or
-// not, sorted. Compose has written every kind of dependency as depends_on.
+// Needs returns the compose services that the named ones depend on, directly or indirectly,
+// sorted. Compose has written every kind of dependency as depends_on.
 func (m *Model) Needs(names []string) []string {
 	needed := map[string]bool{}
 	for left := slices.Clone(names); len(left) > 0; left = left[1:] {
@@ -219,7 +217,7 @@ func (m *Model) Needs(names []string) []string {
 	return slices.Sorted(maps.Keys(needed))
 }
 
-// Replicas returns how many containers a compose service is to have.
+// Replicas returns how many containers a compose service should have.
 func (m *Model) Replicas(service string) int {
 	s := m.services()[service]
 	deploy, _ := s["deploy"].(map[string]any)
@@ -233,8 +231,8 @@ func (m *Model) Replicas(service string) int {
 	return 1
 }
 
-// StaysUp tells whether a compose service is one that the engine starts again
-// when it ended with 0: a server, not a job.
+// StaysUp reports whether the engine starts a compose service again when it ended with 0: a
+// server, not a job.
 func (m *Model) StaysUp(service string) bool {
 	s := m.services()[service]
 	deploy, _ := s["deploy"].(map[string]any)
@@ -242,8 +240,7 @@ func (m *Model) StaysUp(service string) bool {
 	return s["restart"] == "always" || s["restart"] == "unless-stopped" || policy["condition"] == "any"
 }
 
-// Activate removes the profiles from the compose services: those that are in
-// the model are the ones that run.
+// Activate removes the profiles from the compose services: every service in the model runs.
 func (m *Model) Activate() {
 	for _, service := range m.services() {
 		delete(service, "profiles")

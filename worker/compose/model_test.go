@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// project is one whose compose is the real plugin. Resolving needs no engine.
+// project returns a project whose compose is the real plugin. Resolving needs no engine.
 func project(t *testing.T) *Project {
 	t.Helper()
 	plugin, err := FindPlugin()
@@ -113,8 +113,8 @@ volumes:
 	}
 }
 
-// An entry of environment without a value asks for what the one who runs compose has:
-// that is the service's env and the repository's .env, and nothing of the worker's.
+// An entry of environment without a value asks for the value of whoever runs compose: that is the
+// service's env and the repository's .env, and nothing of the worker's.
 func TestWorkersEnvironmentStaysHere(t *testing.T) {
 	p := project(t)
 	p.Env = []string{"TOKEN=of the operator", "LANG=de_DE.UTF-8"}
@@ -156,8 +156,8 @@ services:
 	}
 }
 
-// What Encode writes, compose reads back as the same model: dollars, in keys
-// and values, mean the same to the one who checks and to the one who mounts.
+// Compose reads back what Encode writes as the same model: dollars, in keys and values, mean the
+// same to whatever checks the model and to whatever mounts its paths.
 func TestRoundTrip(t *testing.T) {
 	p := project(t)
 	dir := tree(t, map[string]string{"compose.yaml": `
@@ -269,8 +269,7 @@ func TestFileNamesAndPlaces(t *testing.T) {
 	}
 }
 
-// A .env that somebody put into the checkout counts where the repository has
-// none.
+// A .env that somebody put into the checkout counts if the repository has none.
 func TestEnvFileOfTheCheckout(t *testing.T) {
 	p := project(t)
 	if err := os.WriteFile(filepath.Join(p.Checkout, ".env"), []byte("TAG=by-hand\n"), 0o600); err != nil {

@@ -14,17 +14,17 @@ import (
 	"github.com/docker/docker/api/types/volume"
 )
 
-// Mount is what one of a project's containers mounts.
+// Mount is a mount of one of a project's containers.
 type Mount struct {
 	Container, Name string // the container's ID and name
 	Service         string // its compose service
-	Volume          string // the volume's name; empty: it is none
+	Volume          string // the volume's name; empty: it is not a volume
 	Source          string // the path on the host; empty: a volume that the engine keeps
 	Target          string // the path in the container
 	Writable        bool
 }
 
-// Mounts returns what a project's containers mount, whatever state they are in.
+// Mounts returns the mounts of a project's containers in any state.
 func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -66,14 +66,14 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 	return all, nil
 }
 
-// Volume is how the engine made a volume, which it keeps whatever a model says.
+// Volume is how the engine made a volume, which stays so whatever a model says.
 type Volume struct {
 	Driver  string
 	Options map[string]string
-	Project string // that it was made for by compose; empty: by somebody else
+	Project string // the project that compose made it for; empty: made by somebody else
 }
 
-// Volumes returns those of the named volumes that there are, with one call.
+// Volumes returns those of the named volumes that exist, with one call.
 func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume, error) {
 	found := map[string]Volume{}
 	if len(names) == 0 {
@@ -92,15 +92,15 @@ func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume
 			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options, Project: v.Labels[projectLabel]}
 		}
 	}
-	// A driver that does not answer is left out, and so are its volumes.
+	// The list lacks the volumes of a driver that does not answer.
 	if len(list.Warnings) > 0 && slices.ContainsFunc(names, func(name string) bool { _, there := found[name]; return !there }) {
 		return nil, fmt.Errorf("cannot list the volumes: %s", strings.Join(list.Warnings, "; "))
 	}
 	return found, nil
 }
 
-// DeclaredVolumes returns the paths at which an image wants volumes; none where
-// there is no such image.
+// DeclaredVolumes returns the paths at which an image declares volumes, or none if the image does
+// not exist.
 func (e *Engine) DeclaredVolumes(ctx context.Context, image string) ([]string, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -120,8 +120,7 @@ func (e *Engine) DeclaredVolumes(ctx context.Context, image string) ([]string, e
 	return paths, nil
 }
 
-// End stops a container, with the time that it has for that, and removes it. Its
-// volumes stay.
+// End stops a container, within its grace period, and removes it. Its volumes stay.
 func (e *Engine) End(ctx context.Context, id string) error {
 	c, err := e.connect()
 	if err != nil {

@@ -2,9 +2,9 @@ package compose
 
 import "strings"
 
-// Hosts returns the names under which containers of the model are found on a network
-// that they share with others, in lower case, each with its compose service. Names that
-// compose makes up are not among them.
+// Hosts returns the names under which containers of the model are found on a network that they
+// share with others, in lower case, each with its compose service. It leaves out names that
+// compose makes up.
 func (m *Model) Hosts() map[string]string {
 	hosts := map[string]string{}
 	for name, service := range m.services() {
@@ -24,8 +24,8 @@ func (m *Model) Hosts() map[string]string {
 	return hosts
 }
 
-// Shares tells whether a compose service is on a network that others may have joined: any
-// but the one that compose makes for the project by itself.
+// Shares reports whether a compose service is on a network that others may have joined: any
+// network except the one that compose makes for the project by itself.
 func (m *Model) Shares(service, project string) bool {
 	networks := objects(m.root["networks"])
 	joined, _ := m.services()[service]["networks"].(map[string]any)

@@ -16,7 +16,7 @@ const (
 	Context
 )
 
-// path is one host path in the model, as the field that holds it.
+// path is one host path in the model, with the field that holds it.
 type path struct {
 	use   Use
 	value string
@@ -45,8 +45,8 @@ func (m *Model) Uses(root string, use Use) []string {
 	return slices.Compact(rels)
 }
 
-// below returns path relative to root, if it lies in there. Both are absolute
-// and as compose cleaned them.
+// below returns path relative to root, if it is in there. Both are absolute and cleaned by
+// compose.
 func below(root, path string) (string, bool) {
 	rel, err := filepath.Rel(root, path)
 	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
@@ -55,9 +55,9 @@ func below(root, path string) (string, bool) {
 	return rel, true
 }
 
-// paths returns every field of the model that holds a host path, by the field's
-// place and not by what its text looks like. Compose has made them absolute,
-// but for a Dockerfile, which is relative to its context.
+// paths returns every field of the model that holds a host path. It goes by the field's place,
+// not by its text. Compose has made the paths absolute, except a Dockerfile, which is relative to
+// its context.
 func (m *Model) paths() []path {
 	var all []path
 	field := func(use Use, object map[string]any, key string) {
@@ -103,8 +103,8 @@ func (m *Model) paths() []path {
 	return all
 }
 
-// relativeDockerfile is the Dockerfile as a path that moves with its context:
-// it may lie outside of it.
+// relativeDockerfile returns the Dockerfile as a path that moves with its context: it may be
+// outside of it.
 func relativeDockerfile(build map[string]any) []path {
 	context, _ := build["context"].(string)
 	file, _ := build["dockerfile"].(string)

@@ -18,7 +18,7 @@ import (
 
 var update = flag.Bool("update", false, "write what is found into testdata")
 
-// laidOut looks at a checkout that has what is in the stage.
+// laidOut is the policy's view of a checkout that has what is in the stage.
 type laidOut policy.Limits
 
 func (l laidOut) Readlink(path string) (string, error) {
@@ -28,9 +28,8 @@ func (l laidOut) Readlink(path string) (string, error) {
 	return policy.Disk{}.Readlink(path)
 }
 
-// testCase is a file in testdata/policy: compose files, a line of dashes, the refusals.
-// Lines that begin with "#: " say what the service may, and what is in the
-// stage beside the files.
+// testCase is a file in testdata/policy: compose files, a line of dashes, the refusals. Lines
+// that begin with "#: " say what the service may do, and what is in the stage next to the files.
 type testCase struct {
 	compose.Project
 	limits policy.Limits
@@ -122,15 +121,15 @@ func portRange(t *testing.T, text string) ports.Range {
 	return r
 }
 
-// model is what the real compose resolves the case's files to.
+// model returns what the real compose resolves the case's files to.
 func (c *testCase) model(t *testing.T) map[string]any {
 	t.Helper()
 	resolved, err := c.Resolve(t.Context(), c.limits.Stage, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As a compose file it has its dollars doubled, in values alone; no case
-	// has two in a row in a key.
+	// In a compose file its dollars are doubled, in values alone; no case has two in a row in a
+	// key.
 	return decode(t, strings.ReplaceAll(string(resolved.Encode()), "$$", "$"))
 }
 
@@ -145,7 +144,7 @@ func decode(t *testing.T, text string) map[string]any {
 	return model
 }
 
-// text is what a person would read, with the case's directory in /var/lib.
+// text returns the refusals as a person would read them, with the case's directory in /var/lib.
 func (c *testCase) text(refusals []policy.Refusal) string {
 	var b strings.Builder
 	for _, r := range refusals {
@@ -154,9 +153,9 @@ func (c *testCase) text(refusals []policy.Refusal) string {
 	return b.String()
 }
 
-// TestPolicy reads testdata/policy. To add a case, add a file or a compose service to
-// one; -update writes what is found, to be read before it is believed. For each
-// refusal that has an entry of allow, the entry lifts it, and nothing else does.
+// TestPolicy reads testdata/policy. To add a case, add a file, or a compose service to an
+// existing file. -update writes what is found: read it before you believe it. If a refusal has an
+// entry of allow, the entry lifts it, and nothing else does.
 func TestPolicy(t *testing.T) {
 	files, err := filepath.Glob("testdata/policy/*.yaml")
 	if err != nil || len(files) == 0 {

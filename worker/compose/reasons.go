@@ -8,16 +8,15 @@ import (
 	"strconv"
 )
 
-// Diff returns the keys in which two models differ, sorted:
-// services.web.image. Where one of them has no such key at all, that is the
-// key, and not all that is below it.
+// Diff returns the keys in which two models differ, sorted: services.web.image. If one of them
+// lacks a key, Diff returns that key, not everything below it.
 func Diff(a, b *Model) []string {
 	keys := map[string]bool{}
 	diff(keys, "", a.root, b.root)
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// SameService tells whether a compose service is the same in two models.
+// SameService reports whether a compose service is the same in two models.
 func SameService(a, b *Model, name string) bool {
 	return a.services()[name] != nil && reflect.DeepEqual(a.services()[name], b.services()[name])
 }

@@ -14,8 +14,8 @@ type Registry struct {
 	Host, User, Password string
 }
 
-// authKey is what docker keeps a registry's credentials under: its host, except
-// for Docker Hub.
+// authKey is the key under which docker keeps a registry's credentials: its host, except for
+// Docker Hub.
 func authKey(host string) string {
 	switch host {
 	case "docker.io", "index.docker.io", "registry-1.docker.io":
@@ -24,9 +24,8 @@ func authKey(host string) string {
 	return host
 }
 
-// LogIn makes the registries' credentials known to compose: in a file of this
-// service alone, so that no other one's log-in is in the way, and never on a
-// command line.
+// LogIn gives compose the registries' credentials in a file of this service alone, never on a
+// command line: no other service's log-in is in the way.
 func (p *Project) LogIn(registries []Registry) error {
 	type auth struct {
 		Auth string `json:"auth"`

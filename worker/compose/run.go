@@ -12,11 +12,11 @@ import (
 	"pgo/internal/secretword"
 )
 
-// InputsLabel is on each container that pgo starts: what the files are that its
-// compose service uses. Compose compares labels, and not files.
+// InputsLabel is the label on each container that pgo starts for the state of the files that its
+// compose service uses. Compose compares labels, not files.
 const InputsLabel = "pgo.inputs"
 
-// Document is the model as it is, for a reader that changes nothing.
+// Document returns the model itself, for a reader that changes nothing.
 func (m *Model) Document() map[string]any { return m.root }
 
 // Clone returns a copy that can be changed.
@@ -24,8 +24,8 @@ func (m *Model) Clone() *Model {
 	return &Model{root: mapStrings(m.root, same, same).(map[string]any)}
 }
 
-// RunImages has compose services run these images, whatever their names mean
-// by now. None of them is built or pulled.
+// RunImages has compose services run these images, whatever their names mean by now. Compose
+// neither builds nor pulls them.
 func (m *Model) RunImages(ids map[string]string) {
 	for name, id := range ids {
 		if service := m.services()[name]; service != nil {
@@ -50,9 +50,9 @@ func (m *Model) Label(service, label, value string) {
 	s["labels"] = labels
 }
 
-// Versions returns what the file says of its version: x-gpo-version, and
-// x-pgo-version for those who spell it right. They are nothing to compose, and force
-// a deploy. (Those of a single compose service do not get into a model.)
+// Versions returns the file's versions: x-gpo-version, and x-pgo-version for anyone who spells it
+// right. They mean nothing to compose, and force a deploy. (Those of a single compose service do
+// not get into a model.)
 func (m *Model) Versions() []string {
 	var versions []string
 	for _, key := range []string{"x-gpo-version", "x-pgo-version"} {
@@ -63,8 +63,8 @@ func (m *Model) Versions() []string {
 	return versions
 }
 
-// UsedBy returns the paths below root that a compose service's containers are
-// started with, relative to root, sorted. "." is root itself.
+// UsedBy returns the paths below root with which a compose service's containers are started,
+// relative to root, sorted. "." is root itself.
 func (m *Model) UsedBy(service, root string) []string {
 	s := m.services()[service]
 	only := map[string]any{"services": map[string]any{service: s}}
@@ -97,7 +97,7 @@ func pick(section any, names map[string]bool) map[string]any {
 	return picked
 }
 
-// SharesContainers tells whether a container has a namespace or the mounts of another one.
+// SharesContainers reports whether a container has a namespace or the mounts of another one.
 func (m *Model) SharesContainers() bool {
 	for _, service := range m.services() {
 		from, _ := service["volumes_from"].([]any)
@@ -113,8 +113,8 @@ func (m *Model) SharesContainers() bool {
 	return false
 }
 
-// MountAt tells whether a compose service mounts something of its own at a place in
-// its containers, and whether it wants a volume without a name there.
+// MountAt reports whether a compose service mounts something of its own at a place in its
+// containers, and whether it wants a volume without a name there.
 func (m *Model) MountAt(service, target string) (named, nameless bool) {
 	for _, volume := range list(m.services()[service]["volumes"]) {
 		at, _ := volume["target"].(string)
@@ -130,8 +130,8 @@ func (m *Model) MountAt(service, target string) (named, nameless bool) {
 	return named, nameless
 }
 
-// Outside returns the names of the networks, or volumes, that compose does not
-// make but expects to be there, sorted.
+// Outside returns the names of the networks, or volumes, that compose does not make but expects
+// to exist, sorted.
 func (m *Model) Outside(section string) []string {
 	used := map[string]bool{}
 	for _, service := range m.services() {
@@ -168,8 +168,8 @@ func (m *Model) VolumeNames() []string {
 	return names
 }
 
-// WithVolumes is the model as it will be run: volumes that exist are as they were
-// made, whatever it says of them.
+// WithVolumes returns the model as it will be run: existing volumes stay as they were made,
+// whatever the model says about them.
 func (m *Model) WithVolumes(made map[string]Volume) *Model {
 	m = m.Clone()
 	for _, volume := range objects(m.root["volumes"]) {
@@ -191,7 +191,7 @@ func (m *Model) WithVolumes(made map[string]Volume) *Model {
 	return m
 }
 
-// WithoutBuild is the model without what images are built from.
+// WithoutBuild returns the model without what images are built from.
 func (m *Model) WithoutBuild() *Model {
 	m = m.Clone()
 	for _, service := range m.services() {
@@ -202,14 +202,14 @@ func (m *Model) WithoutBuild() *Model {
 
 // HostPort is a host port, or a range of them, that a compose service asks for.
 type HostPort struct {
-	Service     string // that asks for it
+	Service     string // the compose service that asks for it
 	IP          string // empty: every address
 	First, Last int    // 0: any that is free
 	Protocol    string // tcp, udp, sctp
 }
 
-// HostPorts returns the host ports that the model asks for, but those of which
-// the engine chooses the number.
+// HostPorts returns the host ports that the model asks for, without those whose number the engine
+// chooses.
 func (m *Model) HostPorts() []HostPort {
 	var all []HostPort
 	for _, name := range m.Services() {
@@ -227,9 +227,9 @@ func (m *Model) HostPorts() []HostPort {
 	return all
 }
 
-// ContainerPorts returns the containers' own TCP ports that the model publishes. known is
-// false where containers may be reached in another way: none is published at all, or one is
-// on the network of the host or of a container of others.
+// ContainerPorts returns the containers' own TCP ports that the model publishes. known is false
+// where containers may be reached in another way: none is published at all, or one is on the
+// network of the host or of another container.
 func (m *Model) ContainerPorts() (ports []int, known bool) {
 	for _, service := range m.services() {
 		if mode, _ := service["network_mode"].(string); mode == "host" || strings.HasPrefix(mode, "container:") {
@@ -245,7 +245,7 @@ func (m *Model) ContainerPorts() (ports []int, known bool) {
 	return ports, len(ports) > 0
 }
 
-// OnHostNetwork tells whether a compose service has the host's own network.
+// OnHostNetwork reports whether a compose service has the host's own network.
 func (m *Model) OnHostNetwork() bool {
 	for _, service := range m.services() {
 		if service["network_mode"] == "host" {
@@ -255,7 +255,7 @@ func (m *Model) OnHostNetwork() bool {
 	return false
 }
 
-// Wanted returns how many containers each compose service is to have.
+// Wanted returns how many containers each compose service should have.
 func (m *Model) Wanted() map[string]int {
 	wanted := map[string]int{}
 	for _, name := range m.Services() {
@@ -264,14 +264,14 @@ func (m *Model) Wanted() map[string]int {
 	return wanted
 }
 
-// What compose gives a container to stop, and what counts of all together.
+// The time that compose gives a container to stop, and a bound for all of them together.
 const (
 	defaultGrace = 10 * time.Second
 	maxGrace     = 5 * time.Minute
 )
 
-// StopGrace is how long all containers may take to stop, one after the other; no
-// more than a few minutes.
+// StopGrace returns how long all containers may take to stop, one after the other; at most a few
+// minutes.
 func (m *Model) StopGrace() time.Duration {
 	var sum time.Duration
 	for name, service := range m.services() {
@@ -290,13 +290,13 @@ func (m *Model) StopGrace() time.Duration {
 	return sum
 }
 
-// Masked returns the model with secrets hidden, for people: the values that
-// secret says are, and those under keys whose name says so.
+// Masked returns the model with secrets hidden, for people: the values for which secret returns
+// true, and those under keys whose name suggests a secret.
 func (m *Model) Masked(secret func(string) bool) *Model {
 	return &Model{root: mask(m.root, secret).(map[string]any)}
 }
 
-// hidden is shown in the place of a secret.
+// hidden is shown in place of a secret.
 const hidden = "***"
 
 func mask(v any, secret func(string) bool) any {
@@ -324,5 +324,5 @@ func mask(v any, secret func(string) bool) any {
 	return v
 }
 
-// Text is the model for people to read: JSON, with keys in order.
+// Text returns the model for people to read: JSON, with keys in order.
 func (m *Model) Text() []byte { return render(m.root) }

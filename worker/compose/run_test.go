@@ -138,7 +138,7 @@ func TestStopGrace(t *testing.T) {
 	}
 }
 
-// What the engine has made counts, whatever a model says of it.
+// Volumes stay as the engine has made them, whatever a model says about them.
 func TestWithVolumes(t *testing.T) {
 	m := load(t, `{"services": {"web": {"build": {"context": "/s"}}}, "volumes": {
 		"a": {"name": "p_a", "external": true}, "b": {"name": "p_b", "driver_opts": {"type": "tmpfs"}}, "c": {"name": "p_c", "driver": "nfs"}}}`)

@@ -14,12 +14,12 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// hangUpTimeout bounds how long it may take to end a program that was left alone. A
-// busy engine takes seconds to start the one that does it.
+// hangUpTimeout bounds how long it may take to end a program that was left alone. A busy engine
+// takes seconds to start the program that does it.
 const hangUpTimeout = time.Minute
 
-// LeftRunningError says that a program may run on in its container, though nobody is
-// there any more.
+// LeftRunningError says that a program may keep running in its container after its client has
+// left.
 type LeftRunningError struct{ err error }
 
 func (e *LeftRunningError) Error() string {
@@ -27,9 +27,9 @@ func (e *LeftRunningError) Error() string {
 }
 func (e *LeftRunningError) Unwrap() error { return e.err }
 
-// hangUp tells the program that the one who ran it has left. The engine does not:
-// it would let the program run on for ever. One that is still being started is
-// waited for; where its output has ended, it has.
+// hangUp tells the program that its client has left. The engine does not: it would let the
+// program run for ever. hangUp waits for a program that is still being started; one whose output
+// has ended has started.
 func (x *execution) hangUp(ctx context.Context, copied <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
@@ -52,10 +52,10 @@ func (x *execution) hangUp(ctx context.Context, copied <-chan struct{}) error {
 	return gone(err)
 }
 
-// hangUpGrace is how long a program that is to be killed may take to end by itself.
+// hangUpGrace is how long a program that will be killed may take to end by itself.
 const hangUpGrace = 2 * time.Second
 
-// kill ends a program that was hung up on, if it has not ended.
+// kill ends a program that was hung up on, if it still runs.
 func (x *execution) kill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
@@ -67,7 +67,7 @@ func (x *execution) kill(ctx context.Context) error {
 	return gone(x.signal(ctx, "KILL"))
 }
 
-// gone tells of an error with which a program may run on.
+// gone wraps an error after which a program may keep running.
 func gone(err error) error {
 	if err == nil || errdefs.IsNotFound(err) {
 		return nil
@@ -75,25 +75,25 @@ func gone(err error) error {
 	return &LeftRunningError{err}
 }
 
-// pass sends the program the signals that the client wants it to get.
+// pass sends the program the signals that the client passes on.
 func (x *execution) pass(ctx context.Context, signals <-chan string) {
 	for {
 		select {
 		case name := <-signals:
-			// What the program prints can be here before the engine knows that it runs.
+			// The program's output can be here before the engine knows that it runs.
 			retry(ctx, func() bool {
 				inspect, err := x.client.ContainerExecInspect(ctx, x.id)
 				return err != nil || inspect.Pid != 0
 			})
-			_ = x.signal(ctx, name) // nobody waits to hear of it
+			_ = x.signal(ctx, name) // nobody waits for the result
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// signal sends the program and what it has started a signal. The engine cannot, and
-// the worker is not the program's user: it takes another program in the container.
+// signal sends a signal to the program and what it has started. The engine cannot, and the worker
+// is not the program's user: it takes another program in the container.
 func (x *execution) signal(ctx context.Context, name string) error {
 	if !isSignal(name) {
 		return fmt.Errorf("%q is no signal", name)
@@ -143,14 +143,14 @@ func (x *execution) beside(ctx context.Context, words []string) error {
 	return err
 }
 
-// isSignal tells whether a name needs no quoting.
+// isSignal reports whether a name needs no quoting.
 func isSignal(name string) bool {
 	return name != "" && len(name) <= 8 && strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == ""
 }
 
-// insidePid is what a process is called inside its container, as kill takes it: all of
-// its group where it leads one. That it belongs to the container is made sure of: an
-// engine may count processes otherwise than this host.
+// insidePid returns the ID of a process inside its container, as kill takes it: its whole group
+// if it leads one. It checks that the process belongs to the container: an engine may count
+// processes differently from this host.
 func insidePid(pid int, id string) (string, error) {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	groups, err := os.ReadFile(proc + "cgroup")
@@ -175,8 +175,8 @@ func insidePid(pid int, id string) (string, error) {
 	}
 }
 
-// lastField is the number in a line of /proc/PID/status that is about the innermost
-// namespace; empty: there is none.
+// lastField returns the number for the innermost namespace in a line of /proc/PID/status; empty:
+// there is none.
 func lastField(status []byte, name string) string {
 	for line := range strings.Lines(string(status)) {
 		if rest, ok := strings.CutPrefix(line, name); ok {

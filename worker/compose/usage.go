@@ -24,12 +24,12 @@ type Usage struct {
 const (
 	// maxUsages bounds how many containers are measured.
 	maxUsages = 200
-	// usagesAtOnce bounds how many are at the same time: the engine has other work.
+	// usagesAtOnce bounds how many are measured at the same time: the engine has other work.
 	usagesAtOnce = 8
 )
 
-// Usage measures a project's containers, stopped ones too, by name. Of very many it
-// measures the first.
+// Usage measures a project's containers, stopped ones too, by name. If there are very many, it
+// measures the first ones.
 func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -76,7 +76,7 @@ func measure(ctx context.Context, c *client.Client, id string) (Usage, error) {
 	if inspect.State == nil || !inspect.State.Running {
 		return u, nil
 	}
-	// Once, and not as `docker stats` does: that takes the engine a second.
+	// ContainerStatsOneShot, not what `docker stats` does: that takes the engine a second.
 	reader, err := c.ContainerStatsOneShot(ctx, id)
 	if err != nil {
 		return Usage{}, err
@@ -90,8 +90,8 @@ func measure(ctx context.Context, c *client.Client, id string) (Usage, error) {
 	return u, nil
 }
 
-// memory is what a container has of it without the files that the kernel keeps only for
-// want of something better, as `docker stats` counts.
+// memory returns what a container uses, without the files that the kernel can drop, as `docker
+// stats` counts.
 func memory(s container.MemoryStats) uint64 {
 	droppable, version1 := s.Stats["total_inactive_file"]
 	if !version1 { // of cgroups
@@ -103,12 +103,12 @@ func memory(s container.MemoryStats) uint64 {
 	return s.Usage - droppable
 }
 
-// HostContainer is a running container that is in the host's network, or may be: in that
-// of another container. At which ports it listens the engine does not know.
+// HostContainer is a running container that is in the host's network, or may be: in that of
+// another container. The engine does not know at which ports it listens.
 type HostContainer struct{ ID, Name string }
 
-// PortsOf returns the host ports that a project's running containers have, by port, and
-// those containers that have ports without the engine's help, by name.
+// PortsOf returns the host ports that a project's running containers have, by port, and by name
+// those containers that have ports without the engine's help.
 func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, []HostContainer, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -131,7 +131,7 @@ func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, []Ho
 	return ports, onHost, nil
 }
 
-// shortName is what people call a container.
+// shortName returns what people call a container.
 func shortName(s container.Summary) string {
 	if len(s.Names) > 0 {
 		return strings.TrimPrefix(s.Names[0], "/")
@@ -139,7 +139,7 @@ func shortName(s container.Summary) string {
 	return s.ID[:min(len(s.ID), 12)]
 }
 
-// published are the host ports of containers.
+// published returns the host ports of containers.
 func published(summaries []container.Summary) []Published {
 	var all []Published
 	for _, s := range summaries {

@@ -7,7 +7,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
-// What counts is what `docker stats` shows, with both versions of cgroups.
+// The measure is what `docker stats` shows, with both versions of cgroups.
 func TestMemory(t *testing.T) {
 	for _, test := range []struct {
 		name  string

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// temporary is the name, at the top of a directory, under which a file is
-// written before it gets its own.
+// temporary is the name, at the top of a directory, under which a file is written before it gets
+// its own.
 const temporary = ".pgo-writing"
 
-// checkout writes files of commits into a directory. All that it does goes
-// through root, so no symbolic link leads out of it.
+// checkout writes files of commits into a directory. It works only through root, so no symbolic
+// link leads out of it.
 type checkout struct {
 	root   *os.Root
 	store  objectStore
@@ -27,14 +27,13 @@ type checkout struct {
 	limit  int64
 	left   int64 // how many bytes may still be written
 
-	realDirs map[string]bool // directories that were seen to be no links
+	realDirs map[string]bool // directories that are known not to be links
 }
 
 // checkouts writes commits into directories.
 type checkouts struct{ objects *objects }
 
-// openCheckout opens a directory to write a commit's files to, and creates it if
-// need be.
+// openCheckout opens a directory to write a commit's files to, and creates it if needed.
 func (r checkouts) openCheckout(dir string, commit Hash) (*checkout, error) {
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
@@ -45,7 +44,7 @@ func (r checkouts) openCheckout(dir string, commit Hash) (*checkout, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A run that was killed may have left it.
+	// A killed process may have left it.
 	if err := root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, errors.Join(err, root.Close())
 	}
@@ -60,8 +59,8 @@ func (c *checkout) close() {
 	_ = c.root.Close()
 }
 
-// write makes the path name a file or symbolic link as the entry says. What is
-// there must be nothing, a file or a link; the directory above must be there.
+// write makes the path name a file or symbolic link as the entry says. The path must be free, a
+// file or a link; the directory above it must exist.
 func (c *checkout) write(name string, e entry) error {
 	blob, err := c.store.EncodedObject(plumbing.AnyObject, plumbing.Hash(e.hash))
 	if err != nil {
@@ -171,7 +170,7 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 	if !info.Mode().IsRegular() {
 		return false, nil
 	}
-	// A file may be of any size, and something else by the time it is opened.
+	// A file may be of any size, and may have been replaced by the time it is opened.
 	if size, err := c.store.EncodedObjectSize(plumbing.Hash(e.hash)); err != nil {
 		return false, unreadable(c.commit, err)
 	} else if size != info.Size() {
@@ -190,8 +189,8 @@ func (c *checkout) sameContent(name string, info fs.FileInfo, e entry) (bool, er
 	return Hash(hash.Sum()) == e.hash, err
 }
 
-// lstat returns what is at a path, or nil if nothing is, or if one of the
-// directories above it is none.
+// lstat returns what is at a path, or nil if nothing is there or one of the directories above it
+// is not a directory.
 func (c *checkout) lstat(name string) (fs.FileInfo, error) {
 	if ok, err := c.isRealDir(path.Dir(name)); err != nil || !ok {
 		return nil, err
@@ -203,8 +202,8 @@ func (c *checkout) lstat(name string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// isRealDir reports whether a path is a directory, reached without following
-// symbolic links. Links inside of root would be followed otherwise.
+// isRealDir reports whether a path is a directory, reached without following symbolic links:
+// links inside of root would be followed otherwise.
 func (c *checkout) isRealDir(dir string) (bool, error) {
 	if c.realDirs[dir] {
 		return true, nil
@@ -217,7 +216,7 @@ func (c *checkout) isRealDir(dir string) (bool, error) {
 	return true, nil
 }
 
-// makeDir makes a directory and those above it, as far as they are not there.
+// makeDir makes a directory and the missing ones above it.
 func (c *checkout) makeDir(dir string) error {
 	if ok, err := c.isRealDir(dir); err != nil || ok {
 		return err

@@ -22,7 +22,7 @@ import (
 type slack struct {
 	factor int64
 	bytes  int64
-	loose  int // so many loose objects: each is an inode
+	loose  int // so many loose objects; each takes an inode
 }
 
 var (
@@ -30,17 +30,16 @@ var (
 	tight = slack{factor: 1, bytes: 256 << 10, loose: 5000}
 )
 
-// block is what a file takes on most filesystems, however small it is.
+// block is what a file takes on most filesystems, however short it is.
 const block = 4 << 10
 
-// Compact makes the repository as small as the head, the kept commits and their
-// submodules allow, if it has grown past a small multiple of that. Where there
-// is nothing to do it looks at the sizes of files, no more. Otherwise it may
-// take as long as reading and writing all that is needed: call it when nobody
-// waits.
+// Compact makes the repository as small as the head, the kept commits and their submodules allow,
+// if it has grown past a small multiple of that. If there is nothing to do, it only looks at the
+// sizes of files. Otherwise it may take as long as reading and writing everything that is needed:
+// call it when nobody waits.
 //
-// It asks no remote. What is needed is there at any time: an error, a crash or
-// the end of ctx leave more than is needed, and the next Compact continues.
+// It asks no remote. Everything that is needed stays available at any time: after an error, a
+// crash or the end of ctx there is more than that, and the next Compact continues.
 func (r *Repo) Compact(ctx context.Context) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
@@ -50,14 +49,14 @@ func (r *Repo) Compact(ctx context.Context) error {
 	return nil
 }
 
-// compaction makes a repository small. It is for one goroutine at a time.
+// compaction compacts a repository. It is for one goroutine at a time.
 type compaction struct {
 	*refs
 	slack slack
 	need  need
 }
 
-// need is what the commits that are needed take on disk.
+// need is what the needed commits take on disk.
 type need struct {
 	of    []Hash // these commits and submodules
 	bytes int64
@@ -97,8 +96,8 @@ func (r *compaction) compact(ctx context.Context, allowed slack) error {
 	return r.repack(ctx, commits, objects)
 }
 
-// takeStock returns what the files in the repository take on disk, and how many
-// are loose objects.
+// takeStock returns what the files in the repository take on disk, and how many are loose
+// objects.
 func takeStock(dir string) (used int64, loose int, err error) {
 	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -123,9 +122,8 @@ func isLoose(dir, name string) bool {
 	return ok && len(rest) > 2 && plumbing.IsHash(rest[:2]+rest[3:])
 }
 
-// objectsOf returns the objects of commits and their submodules in the order in
-// which they are found. An object that cannot be read is an error: nothing may
-// be taken for unneeded then.
+// objectsOf returns the objects of commits and their submodules in the order in which it finds
+// them. An object that cannot be read is an error: nothing may be considered unneeded then.
 func (r *compaction) objectsOf(ctx context.Context, commits []Hash) ([]Hash, error) {
 	store := r.store()
 	defer store.close()
@@ -146,7 +144,7 @@ func (r *compaction) objectsOf(ctx context.Context, commits []Hash) ([]Hash, err
 	return objects, nil
 }
 
-// bytesOf returns what objects take on disk, less the space between files.
+// bytesOf returns what objects take on disk, without the space between files.
 func (r *compaction) bytesOf(objects []Hash) (int64, error) {
 	packed, err := r.packedSizes()
 	if err != nil {
@@ -167,7 +165,7 @@ func (r *compaction) bytesOf(objects []Hash) (int64, error) {
 	return sum, nil
 }
 
-// packedSizes returns for each object in a pack how many bytes of it it takes.
+// packedSizes returns how many bytes of a pack each object in it takes.
 func (r *compaction) packedSizes() (map[Hash]int64, error) {
 	files, err := os.ReadDir(filepath.Join(r.dir, packDir))
 	if err != nil {
@@ -203,7 +201,7 @@ func addPackedSizes(sizes map[Hash]int64, pack string) error {
 		return err
 	}
 	defer func() { _ = entries.Close() }()
-	end := info.Size() - int64(len(Hash{})) // then comes its checksum
+	end := info.Size() - int64(len(Hash{})) // its checksum follows
 	var last *idxfile.Entry
 	for {
 		e, err := entries.Next()
@@ -221,8 +219,8 @@ func addPackedSizes(sizes map[Hash]int64, pack string) error {
 	}
 }
 
-// repack puts objects, all that is needed of these commits, into one pack, and
-// removes all others.
+// repack puts these objects, which are all that these commits need, into one pack, and removes
+// all others.
 func (r *compaction) repack(ctx context.Context, commits, objects []Hash) error {
 	pack, err := r.writePack(ctx, objects)
 	if err != nil {
@@ -231,7 +229,7 @@ func (r *compaction) repack(ctx context.Context, commits, objects []Hash) error 
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
 	}
-	// From here on the pack alone will do.
+	// From here on the pack suffices by itself.
 	modules, err := r.forgetModules(objects)
 	if err != nil {
 		return err
@@ -246,8 +244,8 @@ func (r *compaction) repack(ctx context.Context, commits, objects []Hash) error 
 	return r.removeObjects(pack)
 }
 
-// writePack writes a pack with these objects and returns the name of its files,
-// less what they end in.
+// writePack writes a pack with these objects and returns the name of its files without their
+// suffixes.
 func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string, err error) {
 	if len(objects) == 0 {
 		return "", nil
@@ -271,7 +269,7 @@ func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
-	// The pack is read again: it counts what is in there.
+	// The pack is read again: only its actual content counts.
 	checksum, index, err := readObjects(interruptible{file, ctx})
 	if err != nil {
 		return "", err
@@ -284,8 +282,8 @@ func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string
 	return "pack-" + checksum.String(), r.addPack(file.Name(), checksum, index)
 }
 
-// unwritten is the error of a pack that could not be written: if it is not the
-// disk's fault, it is that of what was read.
+// unwritten returns the error of a pack that could not be written: if the disk is not at fault,
+// the objects that were read are.
 func unwritten(ctx context.Context, err error) error {
 	var file *fs.PathError
 	if ctx.Err() != nil || errors.As(err, &file) {
@@ -322,7 +320,7 @@ func (r *compaction) removeObjects(pack string) error {
 	return errors.Join(err, listErr)
 }
 
-// ignore returns err, or nil if that is what is to be ignored.
+// ignore returns err, or nil if it is the one to be ignored.
 func ignore(err, ignored error) error {
 	if errors.Is(err, ignored) {
 		return nil

@@ -30,7 +30,7 @@ func (s *setup) mustCompact() {
 	}
 }
 
-// wantHeld checks that commits are here with all that git says is in them.
+// wantHeld checks that commits are here with everything that git says is in them.
 func (s *setup) wantHeld(commits ...Hash) {
 	s.t.Helper()
 	for _, c := range commits {
@@ -38,8 +38,8 @@ func (s *setup) wantHeld(commits ...Hash) {
 	}
 }
 
-// history makes commits, each of which changes a file of a directory with many,
-// and returns them. The branch is at none of them.
+// history makes commits, each of which changes a file of a directory with many, and returns them.
+// The branch is at none of them.
 func (s *setup) history(commits, files int) []Hash {
 	s.t.Helper()
 	var in strings.Builder
@@ -69,7 +69,7 @@ func (s *setup) history(commits, files int) []Hash {
 	return hashes
 }
 
-// push has the branch be at a commit that is there.
+// push moves the branch to an existing commit.
 func (s *setup) push(commit Hash) {
 	s.t.Helper()
 	if err := os.WriteFile(filepath.Join(s.remote.Dir, ".git", branchPrefix, "main"), []byte(commit.String()+"\n"), 0o600); err != nil {
@@ -77,8 +77,8 @@ func (s *setup) push(commit Hash) {
 	}
 }
 
-// syncMany syncs often, with a deploy now and then that is kept, and compacts
-// after each. It checks that all stays small and whole.
+// syncMany syncs often, keeps the commit of a deploy now and then, and compacts after each. It
+// checks that the repository stays small and whole.
 func syncMany(t testing.TB, syncs int, allowed slack) {
 	const kept = 4
 	s := newSetup(t)
@@ -127,20 +127,20 @@ func syncMany(t testing.TB, syncs int, allowed slack) {
 	s.wantHeld(history[syncs-kept:]...)
 }
 
-// What a thousand syncs are for the product, in a twentieth.
+// A twentieth of what a thousand syncs are for the product.
 func TestManySyncsStaySmall(t *testing.T) {
 	t.Parallel()
 	syncMany(t, 50, slack{factor: roomy.factor, bytes: roomy.bytes / 20, loose: roomy.loose / 20})
 }
 
-// BenchmarkThousandSyncs is what they cost, and all of TestManySyncsStaySmall.
+// BenchmarkThousandSyncs measures what they cost, and runs all of TestManySyncsStaySmall.
 func BenchmarkThousandSyncs(b *testing.B) {
 	for b.Loop() {
 		syncMany(b, 1000, roomy)
 	}
 }
 
-// What a large tree took is free again once no kept commit has it.
+// The space of a large tree is free again once no kept commit has it.
 func TestForcePushOfALargeTree(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -186,7 +186,7 @@ func (s *setup) keep(commits ...Hash) {
 
 const bulk = 600 << 10
 
-// bulky is a setup with a head, a kept commit, and a lot that is not needed.
+// bulky returns a setup with a head, a kept commit, and a lot that is not needed.
 func bulky(t *testing.T) (s *setup, kept, head Hash) {
 	t.Helper()
 	s = newSetup(t)
@@ -220,7 +220,7 @@ func TestCompactAgainDoesNothing(t *testing.T) {
 	s.wantSound()
 }
 
-// Wherever it ends, nothing is lost, and the next one continues.
+// Wherever compacting ends, nothing is lost, and the next run continues.
 func TestInterruptedCompacting(t *testing.T) {
 	t.Parallel()
 	s, kept, head := bulky(t)
@@ -245,8 +245,8 @@ func TestInterruptedCompacting(t *testing.T) {
 	s.wantHeld(kept, head)
 }
 
-// A process that is killed while it writes the pack, or before all else is
-// removed, leaves more than is needed.
+// A process that is killed while it writes the pack, or before it has removed everything else,
+// leaves more than is needed.
 func TestKilledWhileCompacting(t *testing.T) {
 	t.Parallel()
 	s, kept, head := bulky(t)
@@ -279,7 +279,7 @@ func TestKilledWhileCompacting(t *testing.T) {
 	s.mustCompact()
 	s.wantHeld(kept, head)
 
-	// The new pack is there, and the old objects are still, or again.
+	// The new pack is there, and the old objects still are, or are again.
 	for _, part := range []string{"objects", "shallow"} {
 		if err := exec.Command("cp", "-a", filepath.Join(before, part), s.dir).Run(); err != nil {
 			t.Fatal(err)
@@ -296,7 +296,7 @@ func TestKilledWhileCompacting(t *testing.T) {
 	s.wantSound()
 }
 
-// What cannot be read is not taken for unneeded.
+// What cannot be read is not considered unneeded.
 func TestCompactingADamagedRepository(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(*setup, string) error{
@@ -318,14 +318,14 @@ func TestCompactingADamagedRepository(t *testing.T) {
 	}
 }
 
-// looseObject is the file of an object that the remote has by a name.
+// looseObject returns the file of an object that the remote has by a name.
 func (s *setup) looseObject(name string) string {
 	s.t.Helper()
 	h := s.remote.Git("rev-parse", name)
 	return filepath.Join(s.dir, "objects", h[:2], h[2:])
 }
 
-// Those that read meanwhile notice nothing.
+// Concurrent readers notice nothing.
 func TestReadingWhileWriting(t *testing.T) {
 	t.Parallel()
 	s, kept, head := bulky(t)
@@ -368,8 +368,7 @@ func TestReadingWhileWriting(t *testing.T) {
 	}
 }
 
-// A repository that is full makes room by what is not needed, not by the kept
-// commits.
+// A full repository makes room by dropping what is not needed, not the kept commits.
 func TestKeptCommitsSurviveAFullRepository(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t, Limit(1<<20))

@@ -21,16 +21,14 @@ import (
 const (
 	headRef  = "refs/heads/pgo" // HEAD must point to a branch
 	keepRefs = "refs/pgo/keep"
-	// The submodules that are here: under what names where one is from, its
-	// commits, all of each.
+	// The submodules that are here: a ref for each complete commit, by place.
 	moduleRefs = "refs/pgo/modules"
 	packDir    = "objects/pack"
 
 	temporaryPack = "tmp_pack_"
 )
 
-// load finds out what is on disk, and makes a new repository where there is none
-// or a damaged one.
+// load reads the state on disk, and makes a new repository if there is none or a damaged one.
 func (r *Repo) load() error {
 	if err := r.tidy(); err != nil {
 		return err
@@ -51,7 +49,7 @@ func (r *Repo) load() error {
 	return r.follow()
 }
 
-// errNone: there is no repository yet.
+// errNone means that there is no repository yet.
 var errNone = errors.New("no repository")
 
 // inspect reads the head and returns why it cannot.
@@ -103,8 +101,7 @@ func (r *Repo) Rebuild() error {
 	return r.create()
 }
 
-// create makes an empty repository beside the one that may be there, and puts it
-// in its place.
+// create makes an empty repository next to the one that may be there, and puts it in its place.
 func (r *Repo) create() error {
 	if err := r.tidy(); err != nil {
 		return err
@@ -133,8 +130,7 @@ func (r *Repo) create() error {
 	return r.exchange(fresh)
 }
 
-// exchange puts the repository in fresh in the place of this one. None of the
-// submodules are in there.
+// exchange puts the repository in fresh in the place of this one. It has none of the submodules.
 func (r *objects) exchange(fresh string) error {
 	r.removing.Lock()
 	defer r.removing.Unlock()
@@ -150,7 +146,7 @@ func (r *objects) exchange(fresh string) error {
 
 func (r *objects) beside(what string) string { return r.dir + "." + what }
 
-// tidy removes what a killed process may have left, or puts it back.
+// tidy removes or puts back what a killed process may have left.
 func (r *Repo) tidy() error {
 	if _, err := os.Lstat(r.dir); errors.Is(err, fs.ErrNotExist) {
 		if err := os.Rename(r.beside("damaged"), r.dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -174,9 +170,8 @@ func (r *Repo) tidy() error {
 	return nil
 }
 
-// follow makes sure that the head on disk is that of the configured branch. Of
-// another repository or branch it says nothing, least of all whose keys may log
-// in.
+// follow makes sure that the head on disk is that of the configured branch. The head of another
+// repository or branch says nothing about this one, least of all whose keys may log in.
 func (r *Repo) follow() error {
 	text, err := r.config()
 	if err != nil {
@@ -193,7 +188,7 @@ func (r *Repo) follow() error {
 	return writeFile(name, text)
 }
 
-// config is the repository's configuration, for git's own tools and for follow.
+// config returns the repository's configuration, for git's own tools and for follow.
 func (r *origin) config() ([]byte, error) {
 	c := config.NewConfig()
 	c.Core.IsBare = true
@@ -205,7 +200,7 @@ func (r *origin) config() ([]byte, error) {
 	return c.Marshal()
 }
 
-// recordHead makes a commit, all of which is here, the head on disk.
+// recordHead makes a commit, which is complete here, the head on disk.
 func (r *refs) recordHead(commit Hash) error {
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
@@ -216,8 +211,8 @@ func (r *refs) recordHead(commit Hash) error {
 	return writeFile(filepath.Join(r.dir, headRef), []byte(commit.String()+"\n"))
 }
 
-// cutOff notes that a commit has no history here, so that git's own tools do not
-// ask for its parents.
+// cutOff records that a commit has no history here, so that git's own tools do not ask for its
+// parents.
 func (r *refs) cutOff(commit Hash) error {
 	shallow := filepath.Join(r.dir, "shallow")
 	text, err := os.ReadFile(shallow)
@@ -248,8 +243,8 @@ func writeFile(name string, content []byte) error {
 	return os.Rename(file.Name(), name)
 }
 
-// flushFilesystem has all that was written to a directory's filesystem reach the
-// disk, at a fraction of what it would cost file by file.
+// flushFilesystem flushes everything written to a directory's filesystem to disk, at a fraction
+// of what it would cost file by file.
 func flushFilesystem(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -109,7 +109,7 @@ func TestDamagedRepositoriesAreRebuilt(t *testing.T) {
 	}
 }
 
-// A crash while a damaged repository is replaced leaves nothing that hinders.
+// A crash while a damaged repository is replaced leaves nothing that is in the way.
 func TestKilledWhileRebuilding(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -135,7 +135,7 @@ func TestKilledWhileRebuilding(t *testing.T) {
 	}
 }
 
-// A damaged file may be noticed only when it is written.
+// A damaged file may be noticed only when it is written to a directory.
 func TestDamagedFileIsNotWritten(t *testing.T) {
 	t.Parallel()
 	for name, content := range map[string]string{"small": "the content", "large": noise(1<<20 + 1)} {
@@ -173,8 +173,8 @@ func TestDamagedFileIsNotWritten(t *testing.T) {
 	}
 }
 
-// A fetch builds on what is here. Where that is damaged, it takes all, if the
-// damage can be seen without reading all.
+// A fetch builds on what is here. If that is damaged, it fetches everything, provided that the
+// damage shows without reading everything.
 func TestDamageBeforeFetching(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat(noise(100), 100)

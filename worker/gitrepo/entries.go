@@ -11,10 +11,10 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Entries returns for each path what identifies its content in the commit: the
-// mode and hash of a file, a directory or a submodule, or "" where there is none.
-// Symbolic links on the way are followed as long as they stay in the tree, and
-// each is part of the identity; what is inside of a directory is not followed.
+// Entries returns for each path what identifies its content in the commit: the mode and hash of a
+// file, a directory or a submodule, or "" if nothing is there. It follows symbolic links on the
+// way as long as they stay in the tree, and each is part of the identity; it does not follow
+// links inside of a directory.
 func (r reader) Entries(hash Hash, paths []string) (map[string]string, error) {
 	store := r.store()
 	defer store.close()
@@ -59,8 +59,8 @@ func identity(store objectStore, root Hash, name string) (string, error) {
 	return strings.Join(passed, ", "), nil
 }
 
-// findLink returns the entry at the path, or the first symbolic link on the way
-// there with what of the path comes after it.
+// findLink returns the entry at the path, or the first symbolic link on the way there with the
+// rest of the path after it.
 func findLink(store objectStore, root Hash, name string) (e *object.TreeEntry, at, rest string, err error) {
 	for i := range len(name) {
 		if name[i] != '/' {
@@ -78,7 +78,7 @@ func findLink(store objectStore, root Hash, name string) (e *object.TreeEntry, a
 	return e, name, "", err
 }
 
-// maxLinkLength is what Linux takes.
+// maxLinkLength is Linux's limit.
 const maxLinkLength = 4096
 
 func readLink(store objectStore, hash Hash) (string, error) {
@@ -95,8 +95,8 @@ func readLink(store objectStore, hash Hash) (string, error) {
 	return string(target), err
 }
 
-// find returns the entry at a clean path below a tree, or nil. It does not use
-// go-git's FindEntry, which does not find names that are unsafe on Windows.
+// find returns the entry at a clean path below a tree, or nil. It does not use go-git's
+// FindEntry, which does not find names that are unsafe on Windows.
 func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) {
 	at := &object.TreeEntry{Mode: filemode.Dir, Hash: plumbing.Hash(root)}
 	if name == "." {
@@ -120,9 +120,9 @@ func find(store objectStore, root Hash, name string) (*object.TreeEntry, error) 
 	return at, nil
 }
 
-// Occupant returns what the commit has in the place of a file that is not to come from
-// git: something at that path, which may be a directory or a submodule (isDir), or
-// something above it that is no directory. It is "" when the place is free.
+// Occupant returns what the commit has in the place of a file that must not come from git:
+// something at that path, which may be a directory or a submodule (isDir), or something above it
+// that is not a directory. It is "" if the place is free.
 func (r reader) Occupant(hash Hash, name string) (occupant string, isDir bool, err error) {
 	store := r.store()
 	defer store.close()

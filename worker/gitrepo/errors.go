@@ -12,7 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// What a caller may want to know of an error; ask with errors.Is.
+// Kinds of errors that a caller may want to tell apart; ask with errors.Is.
 var (
 	// ErrNoBranch: the remote has no such branch.
 	ErrNoBranch = errors.New("no such branch")
@@ -28,33 +28,32 @@ var (
 	ErrMoved = errors.New("branch moved")
 	// ErrTooLarge: the repository or a commit's files exceed the limit.
 	ErrTooLarge = errors.New("too large")
-	// ErrNoCommit: the commit was never fetched, or let go of since.
+	// ErrNoCommit: the commit was never fetched, or has been dropped since.
 	ErrNoCommit = errors.New("no such commit")
-	// ErrBadCommit: the commit holds what can never be written to a directory.
+	// ErrBadCommit: the commit holds something that can never be written to a directory.
 	ErrBadCommit = errors.New("unusable commit")
-	// ErrSubmodule: a submodule of the commit cannot be had.
+	// ErrSubmodule: a submodule of the commit cannot be fetched.
 	ErrSubmodule = errors.New("submodule cannot be had")
 	// ErrDamaged: an object of a commit that should be here cannot be read. See
 	// Rebuild.
 	ErrDamaged = errors.New("damaged repository")
 )
 
-// errElsewhere: a submodule's server redirects to one that submodules may not
-// come from.
+// errElsewhere: a submodule's server redirects to one from which submodules may not come.
 var errElsewhere = errors.New("another server")
 
-// Error is an error of this package. What Error returns is for the user: what
-// was tried, why it did not work and what to do. It never holds a secret.
+// Error is an error of this package. Its text is for the user: what was tried, why it failed and
+// what to do. It never holds a secret.
 type Error struct {
 	Text string
 
 	kind  error // one of the Err… above, or nil
-	cause error // what it came from, or nil
+	cause error // what caused it, or nil
 }
 
 func (e *Error) Error() string { return e.Text }
 
-// Unwrap returns the kind of the error and its cause, as far as there are any.
+// Unwrap returns the kind of the error and its cause, without those that are nil.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	for _, err := range []error{e.kind, e.cause} {
@@ -69,7 +68,7 @@ func problem(kind error, format string, args ...any) *Error {
 	return &Error{Text: fmt.Sprintf(format, args...), kind: kind}
 }
 
-// unreadable is the error for a commit of which an object cannot be read.
+// unreadable returns the error for a commit of which an object cannot be read.
 func unreadable(commit Hash, cause error) *Error {
 	if errors.Is(cause, object.ErrMalformedTree) {
 		return &Error{Text: fmt.Sprintf("commit %s cannot be used: %v", commit, cause), kind: ErrBadCommit, cause: cause}
@@ -81,12 +80,12 @@ func unreadable(commit Hash, cause error) *Error {
 	}
 }
 
-// damaged is the error for an object that is needed and cannot be read.
+// damaged returns the error for an object that is needed and cannot be read.
 func damaged(cause error) *Error {
 	return &Error{Text: fmt.Sprintf("the local repository is damaged: %v", cause), kind: ErrDamaged, cause: cause}
 }
 
-// fail is the error that a conversation with the remote ends with.
+// fail returns the error that a conversation with the remote ends with.
 func (r *origin) fail(verb string, err error) error {
 	return &Error{
 		Text:  fmt.Sprintf("%s %s: %s", verb, r.url, r.redact.text(explain(err))),
@@ -94,7 +93,7 @@ func (r *origin) fail(verb string, err error) error {
 	}
 }
 
-// ended returns why ctx ended, if it did: then err is only what that led to.
+// ended returns why ctx ended, if it did: err is only a consequence then.
 func ended(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)

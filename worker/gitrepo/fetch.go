@@ -11,8 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Fetch fetches the commit that Look returned, with its files, and makes it the
-// head. If it fails or is killed, the repository is as before.
+// Fetch fetches the commit that Look returned, with its files, and makes it the head. If it fails
+// or is killed, the repository stays as it was.
 func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
@@ -34,8 +34,8 @@ func (r *Repo) Fetch(ctx context.Context, want Hash) error {
 	return nil
 }
 
-// makeRoomFor fetches the commit where what earlier fetches brought may be what
-// takes the room, or, if it is not, what the kept commits have.
+// makeRoomFor fetches the commit after making room: it drops what earlier fetches brought, and,
+// if that is not enough, the kept commits.
 func (r *Repo) makeRoomFor(ctx context.Context, want Hash, err error) error {
 	if r.compact(ctx, tight) == nil {
 		if err = r.download(ctx, want); !errors.Is(err, ErrTooLarge) {
@@ -48,8 +48,8 @@ func (r *Repo) makeRoomFor(ctx context.Context, want Hash, err error) error {
 	return r.replace(ctx, want)
 }
 
-// replace fetches the commit into a new repository beside this one, which then
-// takes its place: it holds nothing else.
+// replace fetches the commit into a new repository next to this one, which then takes its place:
+// it holds nothing else.
 func (r *Repo) replace(ctx context.Context, want Hash) error {
 	fresh := newRepo(r.beside("fresh"), r.origin, r.limit, r.slack)
 	defer func() { _ = os.RemoveAll(fresh.dir) }()
@@ -79,7 +79,7 @@ func (r *Repo) download(ctx context.Context, want Hash) error {
 	return r.obtain(ctx, r.remote, query{want: want, have: have}, r.fail)
 }
 
-// obtain brings a commit here from a remote. What fail returns is its error.
+// obtain fetches a commit from a remote. It returns errors as fail returns them.
 func (r *objects) obtain(ctx context.Context, from upstream, q query, fail func(verb string, err error) error) error {
 	file, err := r.receive(ctx, from, q)
 	if err != nil {
@@ -97,8 +97,7 @@ func (r *objects) obtain(ctx context.Context, from upstream, q query, fail func(
 	return nil
 }
 
-// receive writes the pack with what is asked for to a temporary file and returns
-// its name.
+// receive writes the requested pack to a temporary file and returns its name.
 func (r *objects) receive(ctx context.Context, from upstream, q query) (name string, err error) {
 	ctx, alive, cancel := withStall(ctx, r.stall)
 	defer cancel()
@@ -128,8 +127,7 @@ func (r *objects) receive(ctx context.Context, from upstream, q query) (name str
 	return file.Name(), nil
 }
 
-// complete reports whether the commit and all of its objects are here, its
-// submodules aside.
+// complete reports whether the commit and all of its objects are here, apart from its submodules.
 func (r *objects) complete(commit Hash) bool { return len(r.completeOf(commit)) == 1 }
 
 // completeOf returns those of the commits that are complete.
@@ -137,19 +135,19 @@ func (r *objects) completeOf(commits ...Hash) []Hash {
 	store := r.store()
 	defer store.close()
 	var complete []Hash
-	seen := map[Hash]bool{} // what several have is read once
+	seen := map[Hash]bool{} // what several commits share is read once
 	for _, c := range commits {
 		if check(store, c, seen) == nil {
 			complete = append(complete, c)
 		} else {
-			clear(seen) // something in there is not here
+			clear(seen) // some of what is in there is not here
 		}
 	}
 	return complete
 }
 
-// check returns why not all objects of a commit can be read, but for those that
-// were seen. Of files it reads no more than their sizes.
+// check returns why not all objects of a commit can be read. It skips those in seen, and reads
+// only the sizes of files.
 func check(store objectStore, commit Hash, seen map[Hash]bool) error {
 	return eachObject(store.alone(), commit, seen, func(h Hash, t plumbing.ObjectType) error {
 		if t != plumbing.BlobObject {

@@ -46,7 +46,7 @@ func TestFetchFollowsTheBranchOverEveryWay(t *testing.T) {
 	}
 }
 
-// wantStaged syncs and looks at files of the head, a name and a content in turn.
+// wantStaged syncs and checks files of the head, given as names and contents in turn.
 func (s *setup) wantStaged(files ...string) {
 	s.t.Helper()
 	dir := s.stage(s.sync())
@@ -55,7 +55,7 @@ func (s *setup) wantStaged(files ...string) {
 	}
 }
 
-// wantSound has git look at the local repository.
+// wantSound has git check the local repository.
 func (s *setup) wantSound() {
 	s.t.Helper()
 	for _, args := range [][]string{{"fsck", "--full", "--strict"}, {"log", "--oneline"}} {
@@ -91,8 +91,8 @@ func (w countingWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// A fetch brings the difference of two trees: no history at first, none behind
-// a merge, and never what is here already.
+// A fetch brings the difference of two trees: no history the first time, none behind a merge, and
+// never what is here already.
 func TestFetchBringsOnlyWhatDiffers(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -144,7 +144,7 @@ func TestFetchAgainAsksNobody(t *testing.T) {
 	s.sync()
 	s.remote.Git("gc", "--quiet")
 	s.open(Remote{URL: "file:///nonexistent"})
-	// Another remote: no head. But what is here need not be fetched.
+	// Another remote has no head here. But objects that are here need not be fetched.
 	if _, ok := s.Head(); ok {
 		t.Error("the head of another repository is taken for this one's")
 	}
@@ -159,7 +159,7 @@ func TestFetchOfWhatIsNotOffered(t *testing.T) {
 	s.commit("a", "a")
 	for name, serve := range ways {
 		if name == "file" {
-			continue // any commit that is there can be had
+			continue // any commit of the server can be fetched
 		}
 		remote, opts := serve(t, s)
 		s.open(remote, opts...)
@@ -208,7 +208,7 @@ func TestCommitSaysWhatItIs(t *testing.T) {
 	wantKind(t, err, ErrNoCommit)
 }
 
-// The token is in no file, and in no error even if the server repeats it.
+// The token is in no file, nor in an error when the server repeats it.
 func TestTokenIsNowhere(t *testing.T) {
 	t.Parallel()
 	const token = "s3cret/t+ken"

@@ -8,8 +8,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// File returns the content of a regular file of a commit, if it has no more than max
-// bytes. The error is fs.ErrNotExist where there is none. No symbolic link is followed.
+// File returns the content of a regular file of a commit, if it has at most max bytes. The error
+// is fs.ErrNotExist if there is no such file. It follows no symbolic link.
 func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	store := r.store()
 	defer store.close()
@@ -40,8 +40,8 @@ func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	return content, nil
 }
 
-// Names returns what a commit has in a directory and is no directory, sorted; nothing where
-// there is nothing of that name. No symbolic link is followed.
+// Names returns the names in a directory of a commit that are not directories, sorted, or nothing
+// if there is no such directory. It follows no symbolic link.
 func (r reader) Names(hash Hash, dir string) ([]string, error) {
 	store := r.store()
 	defer store.close()

@@ -9,15 +9,15 @@ import (
 // Follower keeps a Repo at the head of its branch.
 type Follower struct {
 	Repo       *Repo
-	Fetching   func(Hash)  // called before that commit is fetched; nil: nobody wants to know
-	Rebuilding func(error) // called before the repository begins anew, with the reason; likewise
+	Fetching   func(Hash)  // called before that commit is fetched; may be nil
+	Rebuilding func(error) // called before the repository is rebuilt, with the reason; may be nil
 }
 
-// followTries bounds how often Update begins anew.
+// followTries bounds how often Update starts over.
 const followTries = 3
 
-// Update brings the branch's head here, if it moved, and returns whether it did. It begins
-// anew when somebody pushes meanwhile, and rebuilds a repository that is damaged or gone.
+// Update fetches the branch's head, if it moved, and reports whether it did. It starts over if
+// somebody pushes meanwhile, and rebuilds a repository that is damaged or gone.
 func (f Follower) Update(ctx context.Context) (head Hash, moved bool, err error) {
 	for try := 1; ; try++ {
 		head, moved, err = f.Once(ctx)
@@ -38,7 +38,7 @@ func (f Follower) Update(ctx context.Context) (head Hash, moved bool, err error)
 	}
 }
 
-// Once is one try of Update: it leaves the repository as it is whatever is wrong.
+// Once is one try of Update: it leaves the repository as it is, whatever is wrong.
 func (f Follower) Once(ctx context.Context) (head Hash, moved bool, err error) {
 	remote, err := f.Repo.Look(ctx)
 	if err != nil {

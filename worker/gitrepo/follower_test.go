@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A branch is fetched when it has moved, and wholly again when its repository is gone:
-// but only by Update, for whoever calls Once may not be alone.
+// A branch is fetched when it has moved, and fetched whole when its repository is gone, but only
+// by Update: the caller of Once may not be alone.
 func TestFollower(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)

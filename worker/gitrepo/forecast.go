@@ -12,15 +12,15 @@ import (
 
 // Lookup looks at a path of this host, without following a symbolic link there.
 type Lookup interface {
-	// Readlink returns what the symbolic link at path holds; "" if there is none.
+	// Readlink returns the target of the symbolic link at path; "" if there is none.
 	Readlink(path string) (string, error)
-	// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a
-	// regular file, and whether anything is.
+	// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a regular file,
+	// and whether anything is there.
 	Kind(path string) (kind fs.FileMode, there bool, err error)
 }
 
-// Forecast is the Lookup of the checkout as Switch will leave it: what it writes, and
-// everything else as it is now. It changes nothing.
+// Forecast is the Lookup of the checkout as Switch will leave it: what it writes, and everything
+// else as it is now. It changes nothing.
 type Forecast struct {
 	now     Lookup
 	dir     string // the checkout, without symbolic links on the way to it
@@ -30,8 +30,8 @@ type Forecast struct {
 	empty   map[string]bool  // directories of which nothing will be left
 }
 
-// Forecast tells what Switch with the same arguments would lead to. now looks at
-// what is there today. Close it.
+// Forecast returns what Switch with the same arguments would lead to. now looks at the present
+// state. The caller closes the Forecast.
 func (r checkouts) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Forecast, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,11 +57,10 @@ func (r checkouts) Forecast(from []Hash, to Hash, dir string, now Lookup) (*Fore
 	return f, nil
 }
 
-// Close lets go of the repository.
+// Close releases the repository.
 func (f *Forecast) Close() { f.store.close() }
 
-// Readlink implements Lookup. The directories above the path are taken for what
-// they are called.
+// Readlink implements Lookup. It resolves no links above the path.
 func (f *Forecast) Readlink(path string) (string, error) {
 	name, inside := f.inside(path)
 	if !inside {
@@ -105,9 +104,9 @@ func (f *Forecast) Kind(path string) (kind fs.FileMode, there bool, err error) {
 	return kind, there, err
 }
 
-// direct tells whether what is at a path in the checkout today will be there: all
-// above it is a directory, and stays one. What lies behind a symbolic link is not in
-// the checkout.
+// direct reports whether what is at a path in the checkout now will still be reached there:
+// everything above it is a directory, and stays one. What is behind a symbolic link is not in the
+// checkout.
 func (f *Forecast) direct(name string) (bool, error) {
 	for i := range len(name) {
 		if name[i] != '/' {
@@ -124,8 +123,8 @@ func (f *Forecast) direct(name string) (bool, error) {
 	return true, nil
 }
 
-// emptied tells whether a directory goes with the last of its files. One that
-// cannot be read holds something of another user's.
+// emptied reports whether a directory goes with the last of its files. A directory that cannot be
+// read holds something of another user's.
 func (f *Forecast) emptied(dir string) bool {
 	if empty, known := f.empty[dir]; known {
 		return empty
@@ -134,7 +133,7 @@ func (f *Forecast) emptied(dir string) bool {
 	return f.empty[dir]
 }
 
-// holdsGoing tells whether there is a file below a directory that git will remove.
+// holdsGoing reports whether there is a file below a directory that git will remove.
 func (f *Forecast) holdsGoing(dir string) bool {
 	for name := range f.going {
 		if !strings.HasPrefix(name, dir+"/") {
@@ -147,7 +146,7 @@ func (f *Forecast) holdsGoing(dir string) bool {
 	return false
 }
 
-// holdsMore tells whether something in a directory stays.
+// holdsMore reports whether something in a directory stays.
 func (f *Forecast) holdsMore(dir string) bool {
 	entries, err := os.ReadDir(filepath.Join(f.dir, dir))
 	if err != nil {
@@ -162,7 +161,7 @@ func (f *Forecast) holdsMore(dir string) bool {
 	return false
 }
 
-// inside returns a path as git writes it, if it lies in the checkout.
+// inside returns a path as git writes it, if it is in the checkout.
 func (f *Forecast) inside(path string) (name string, inside bool) {
 	return strings.CutPrefix(path, f.dir+"/")
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// onDisk is the Lookup of what is there now.
+// onDisk is the Lookup of the present state.
 type onDisk struct{}
 
 func (onDisk) Readlink(path string) (string, error) {
@@ -28,7 +28,7 @@ func (onDisk) Kind(path string) (fs.FileMode, bool, error) {
 	return info.Mode().Type(), true, nil
 }
 
-// seen is what a Lookup says of a path.
+// seen is what a Lookup returns for a path.
 type seen struct {
 	target string
 	kind   fs.FileMode
@@ -45,7 +45,8 @@ func look(t testing.TB, at Lookup, path string) seen {
 	return seen{target, kind, there}
 }
 
-// foresee is what Forecast says of all that is in the checkout, or could come there.
+// foresee returns what Forecast says about everything that is in the checkout, or could get
+// there.
 func (c *checkoutTest) foresee(from []Hash, to Hash, now map[string]string) map[string]seen {
 	c.t.Helper()
 	f, err := c.Forecast(from, to, c.checkout, onDisk{})
@@ -64,8 +65,8 @@ func (c *checkoutTest) foresee(from []Hash, to Hash, now map[string]string) map[
 	return foreseen
 }
 
-// wantForeseen checks that it came as it was foreseen. A path below a symbolic link is
-// asked for by nobody: who resolves a path follows the link first.
+// wantForeseen checks that the forecast came true. It skips paths below a symbolic link, which
+// nobody asks for: whoever resolves a path follows the link first.
 func (c *checkoutTest) wantForeseen(foreseen map[string]seen) {
 	c.t.Helper()
 	for name, should := range foreseen {
@@ -79,7 +80,7 @@ func (c *checkoutTest) wantForeseen(foreseen map[string]seen) {
 	}
 }
 
-// What Switch leaves alone stays what somebody has made of it.
+// What Switch leaves alone stays as somebody has made it.
 func TestForecastOfTheSame(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t)
@@ -122,7 +123,7 @@ func TestForecast(t *testing.T) {
 	defer f.Close()
 	for name, want := range map[string]seen{
 		"conf":        {"/etc", fs.ModeSymlink, true},
-		"conf/a":      {}, // there is nothing of that name below the link itself
+		"conf/a":      {}, // below the link itself there is nothing of that name
 		"data":        {"", fs.ModeDir, true},
 		"data/schema": {},
 		"data/db":     {"", 0, true},

@@ -19,12 +19,12 @@ import (
 // maxModulesFile bounds .gitmodules: a hundred submodules take a fifth of it.
 const maxModulesFile = 64 << 10
 
-// link is where a commit has a submodule: a commit of another repository.
+// link is a submodule in a commit: a commit of another repository.
 type link struct {
 	path   string
 	commit Hash
 	url    string // as in .gitmodules
-	why    string // what is wrong with .gitmodules, if anything is
+	why    string // what is wrong with .gitmodules; empty: nothing
 }
 
 // readLinks returns a commit's own submodules, sorted by path.
@@ -78,7 +78,7 @@ func readModules(store objectStore, file entry) (urls map[string]string, why str
 // parseModules returns the urls in a .gitmodules file by path.
 func parseModules(content []byte) (urls map[string]string, err error) {
 	defer func() {
-		// Anybody can write this file, and the parser was made for one's own.
+		// Anybody can write this file, and the parser was made for trusted ones.
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
 		}
@@ -95,8 +95,8 @@ func parseModules(content []byte) (urls map[string]string, err error) {
 	return urls, nil
 }
 
-// submodule returns the address of a submodule of the repository at a, whose url
-// is as in .gitmodules. It says what is wrong with one that is refused.
+// submodule returns the address of a submodule of the repository at a, given its url in
+// .gitmodules. For a refused one it returns what is wrong with it.
 func (a *address) submodule(raw string) (_ *address, why string) {
 	if raw == "" {
 		return nil, "has no url in .gitmodules; commit one"
@@ -124,8 +124,8 @@ func (a *address) submodule(raw string) (_ *address, why string) {
 	return sub, ""
 }
 
-// shownURL is a url that somebody committed, fit to be shown. A user is taken out
-// before it is cut: what is left of one would not look like it any more.
+// shownURL makes a url that somebody committed fit to be shown. It removes a user before it cuts
+// the text: what is left of one would no longer look like it.
 func shownURL(raw string) string {
 	clean := strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {
@@ -155,8 +155,8 @@ func (a *address) resolve(raw string) (*address, error) {
 	return nil, fmt.Errorf("which does not begin with https, http, ssh, git or ../")
 }
 
-// relative resolves a url that begins with ./ or ../ against this one, which is
-// taken to be a directory, and on the encoded text, as git does.
+// relative resolves a url that begins with ./ or ../ against this one, which it treats as a
+// directory. It works on the encoded text, as git does.
 func (a *address) relative(raw string) (*address, error) {
 	base, short := a.shortPath()
 	if !short {
@@ -191,15 +191,14 @@ func (a *address) relative(raw string) (*address, error) {
 	return &sub, nil
 }
 
-// sameServer reports whether what lets into the one address may be sent to the
-// other.
+// sameServer reports whether the credentials of one address may be sent to the other.
 func (a *address) sameServer(b *address) bool {
 	mine, _ := gitserver.Of(&a.url)
 	theirs, _ := gitserver.Of(&b.url)
 	return mine == theirs
 }
 
-// servers are those that submodules may come from besides the repository's own.
+// servers are those from which submodules may come besides the repository's own.
 type servers map[string]bool
 
 func newServers(listed []string) servers {
@@ -217,9 +216,9 @@ func (s servers) have(a *address) bool {
 	return plain && s[server]
 }
 
-// forModule returns the address with what lets pgo in, if a submodule of the
-// repository at origin may be fetched from there, and otherwise why not. Who can
-// commit must not choose what this host connects to.
+// forModule returns the address with the credentials for it, if a submodule of the repository at
+// origin may be fetched from there, and otherwise why not. Whoever can commit must not choose
+// what this host connects to.
 func (a *address) forModule(origin *address, listed servers) (_ *address, why string) {
 	sub := *a
 	switch {
@@ -248,10 +247,10 @@ func (a *address) forModule(origin *address, listed servers) (_ *address, why st
 	return nil, why + "; written like this, no entry of `allow` can name that server"
 }
 
-// toOwnServer is what who commits can do about a submodule on another server.
+// toOwnServer is what the author of a commit can do about a submodule on another server.
 const toOwnServer = "put it on the repository's own server and write the url relative, as in ../lib.git"
 
-// entryFor says who can let submodules come from a server, and how.
+// entryFor says who can allow submodules from a server, and how.
 func entryFor(server string) string {
 	return fmt.Sprintf("an operator can allow = [%q]", gitserver.Entry+server)
 }

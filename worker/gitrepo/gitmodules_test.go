@@ -20,7 +20,7 @@ func lifted(server string) string {
 	return elsewhere + `, or an operator can allow = ["submodule:` + server + `"]`
 }
 
-// Who may be asked for what, as a repository sees it.
+// Which servers may be asked, and with which credentials, as a repository writes it.
 func TestSubmoduleAddresses(t *testing.T) {
 	t.Parallel()
 	listed := newServers([]string{
@@ -82,7 +82,7 @@ func TestSubmoduleAddresses(t *testing.T) {
 		{own, "http://169.254.169.254/latest", lifted("http://169.254.169.254")},
 		{own, "http://[::1]:2375/lib.git", lifted("http://[::1]:2375")},
 
-		// Nor from the repository's host in another way, or at another port.
+		// Nor from the repository's host by another scheme, or at another port.
 		{own, "https://git.example.org:8443/lib.git", lifted("https://git.example.org:8443")},
 		{own, "http://git.example.org/lib.git", lifted("http://git.example.org")},
 		{own, "git://git.example.org/lib.git", lifted("git://git.example.org")},
@@ -92,7 +92,7 @@ func TestSubmoduleAddresses(t *testing.T) {
 		{ssh, "https://git.example.org/lib.git", lifted("https://git.example.org")},
 		{file, "https://git.example.org/lib.git", lifted("https://git.example.org")},
 
-		// What looks like the repository's server.
+		// Addresses that look like the repository's server.
 		{own, "https://git.example.org@evil.example/lib.git", lifted("https://evil.example")},
 		{own, "https://git.example.org:443@evil.example/lib.git", lifted("https://evil.example")},
 		{own, "https://git.example.org%2f@evil.example/lib.git", lifted("https://evil.example")},
@@ -162,7 +162,7 @@ func TestSubmoduleAddresses(t *testing.T) {
 	}
 }
 
-// What a refusal says that an operator can allow is what it takes.
+// The entry that a refusal suggests to an operator is enough to lift it.
 func TestSubmoduleEntriesLift(t *testing.T) {
 	t.Parallel()
 	origin, err := parseAddress("https://t@git.example.org/team/app.git")
@@ -183,8 +183,8 @@ func TestSubmoduleEntriesLift(t *testing.T) {
 	}
 }
 
-// submoduleText is the url, with credentials, that a submodule is fetched from,
-// or why it is not.
+// submoduleText returns the url, with credentials, from which a submodule is fetched, or why it
+// is not.
 func (a *address) submoduleText(raw string, listed servers) string {
 	sub, why := a.submodule(raw)
 	if why == "" {
@@ -202,7 +202,7 @@ func (a *address) submoduleText(raw string, listed servers) string {
 	return u.String()
 }
 
-// What is in .gitmodules is anybody's to write.
+// Anybody can write anything into .gitmodules.
 func TestBadModulesFiles(t *testing.T) {
 	t.Parallel()
 	const good = "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib\n"

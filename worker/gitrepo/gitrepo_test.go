@@ -23,8 +23,8 @@ type setup struct {
 	*Repo
 }
 
-// newSetup makes a remote repository and opens the local one that follows it
-// through the directory.
+// newSetup makes a remote repository and opens the local one, which follows it through the
+// directory.
 func newSetup(t testing.TB, opts ...Option) *setup {
 	t.Helper()
 	root := t.TempDir()
@@ -33,13 +33,13 @@ func newSetup(t testing.TB, opts ...Option) *setup {
 	return s
 }
 
-// asDirectory is the remote repository by its directory.
+// asDirectory returns the remote repository by its directory.
 func (s *setup) asDirectory() Remote {
 	u := url.URL{Scheme: "file", Path: s.remote.Dir}
 	return Remote{URL: u.String()}
 }
 
-// open opens the local repository, maybe again.
+// open opens the local repository, possibly again.
 func (s *setup) open(remote Remote, opts ...Option) {
 	s.t.Helper()
 	repo, err := Open(s.dir, remote, "main", opts...)
@@ -49,7 +49,7 @@ func (s *setup) open(remote Remote, opts ...Option) {
 	s.Repo = repo
 }
 
-// commit writes files, a name and a content in turn, commits and returns the hash.
+// commit writes files, given as names and contents in turn, commits and returns the hash.
 func (s *setup) commit(files ...string) Hash {
 	s.t.Helper()
 	for i := 0; i < len(files); i += 2 {
@@ -109,7 +109,7 @@ func wantKind(t testing.TB, err, kind error) {
 	}
 }
 
-// soon bounds what must not take long.
+// soon bounds an operation that must not take long.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)

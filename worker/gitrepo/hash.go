@@ -20,7 +20,7 @@ func ParseHash(text string) (Hash, error) {
 	return Hash(plumbing.NewHash(text)), nil
 }
 
-// IsZero reports whether it names nothing.
+// IsZero reports whether the hash names nothing.
 func (h Hash) IsZero() bool { return h == Hash{} }
 
 // String returns the forty digits.
@@ -50,7 +50,7 @@ func (h *Hash) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// plain are hashes as go-git has them.
+// plain converts hashes to go-git's type.
 func plain(hashes []Hash) []plumbing.Hash {
 	all := make([]plumbing.Hash, 0, len(hashes))
 	for _, h := range hashes {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A hash is saved as its digits, and none as an empty text.
+// A hash is saved as its digits, and the zero hash as an empty text.
 func TestHashText(t *testing.T) {
 	const digits = "1234567890abcdef1234567890abcdef12345678"
 	var got struct{ Commit, None Hash }

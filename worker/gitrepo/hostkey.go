@@ -12,9 +12,8 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 )
 
-// hostKeyCheck returns the check of a server's key against known_hosts files,
-// and the kinds of keys that these know of it: the server may have others, and
-// must not be asked for those.
+// hostKeyCheck returns the check of a server's key against known_hosts files, and the kinds of
+// keys that they have for the server: it may have others, and must not be asked for those.
 func hostKeyCheck(files []string, address string) (ssh.HostKeyCallback, []string, error) {
 	var present []string
 	for _, f := range files {

@@ -21,16 +21,16 @@ const (
 	protocol2     = "version=2"
 )
 
-// httpRemote is a repository behind smart HTTP. It keeps its connection open
-// between two looks, and its TLS session where the server closes it, so that an
-// unchanged branch costs one small request.
+// httpRemote is a repository behind smart HTTP. It keeps its connection open between two looks,
+// and its TLS session if the server closes the connection, so that an unchanged branch costs one
+// small request.
 type httpRemote struct {
 	// Set by newHTTPRemote, then immutable.
 	user, password string
-	origin         url.URL // who the credentials are for
+	origin         url.URL // what the credentials are for
 	client         http.Client
-	// Set before the first request: says why not, if it may not be redirected
-	// there; nil: it may be redirected anywhere.
+	// Set before the first request: returns why a redirect there is refused; nil: it may be
+	// redirected anywhere.
 	elsewhere func(to *url.URL) error
 
 	mu       sync.Mutex // guards what discovery found out
@@ -47,7 +47,7 @@ func newHTTPRemote(a *address) *httpRemote {
 		MaxIdleConns:       1,
 		IdleConnTimeout:    5 * time.Minute,
 		TLSClientConfig:    &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(1)},
-		// One request at a time gains nothing by HTTP/2, which costs more.
+		// One request at a time gains nothing from HTTP/2, which costs more.
 		Protocols: onlyHTTP1(),
 	}
 	return h
@@ -115,10 +115,10 @@ func (h *httpRemote) pack(ctx context.Context, alive func(), q query) (io.ReadCl
 	return readCloser{pack, body}, nil
 }
 
-// discover asks which refs there are. Asked for version 2, a server that speaks
-// it answers without them: then the advert is nil.
+// discover asks which refs there are. A server that speaks version 2 answers a request for it
+// without them: then the advert is nil.
 func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRefs, error) {
-	// From where it should be: where that has led to before may be gone again.
+	// Begin at the configured address: a place that it has redirected to may be gone again.
 	u := h.origin.JoinPath(discoveryPath)
 	u.RawQuery = "service=" + uploadPack
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
@@ -131,7 +131,7 @@ func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRe
 	}
 	defer drain(response.Body)
 	body := bufio.NewReader(response.Body)
-	// Some servers have a line and a flush before it.
+	// Some servers send a line and a flush before it.
 	start, _ := body.Peek(len("001e# service=git-upload-pack\n0000000eversion 2\n"))
 	h.foundAt(response.Request.URL)
 	if bytes.Contains(start, []byte("000eversion 2\n")) {
@@ -154,9 +154,9 @@ func (h *httpRemote) post(ctx context.Context, body []byte, version string) (io.
 	return response.Body, nil
 }
 
-// do sends a request and returns the answer if it is one of git.
+// do sends a request and returns the answer if it is git's.
 func (h *httpRemote) do(request *http.Request, version, answer string) (*http.Response, error) {
-	// Some hosts give a browser, or what might be one, a page instead.
+	// To a browser, or to anything that might be one, some hosts send a page instead.
 	request.Header.Set("User-Agent", "git/2 (pgo)")
 	if version != "" {
 		request.Header.Set("Git-Protocol", version)
@@ -194,9 +194,9 @@ func (h *httpRemote) check(response *http.Response, contentType string) error {
 	return problem(nil, "its server answers %s: %s", response.Status, oneLine(string(said)))
 }
 
-// checkRedirect follows a repository that has moved, as git does: for the
-// discovery alone, never from https to http, without the credentials where it
-// leads to another host, and for a submodule only where elsewhere lets it.
+// checkRedirect follows a repository that has moved, as git does: only for the discovery, never
+// from https to http, without the credentials to another host, and for a submodule only where
+// elsewhere allows it.
 func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) error {
 	from := via[len(via)-1].URL
 	switch {
@@ -250,8 +250,8 @@ func (h *httpRemote) foundAt(u *url.URL) {
 	h.base = base
 }
 
-// drain reads what is left of a short answer, so that its connection can be
-// used again, and closes it.
+// drain reads the rest of a short answer, so that its connection can be used again, and closes
+// it.
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()

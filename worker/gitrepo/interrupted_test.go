@@ -47,8 +47,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// Pushes add up. When they reach the limit the clone is made anew, as small as
-// one commit.
+// Pushes add up. When they reach the limit, the clone is made anew, as small as one commit.
 func TestOldCommitsMakeRoom(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t, Limit(1<<20))
@@ -130,7 +129,7 @@ func TestKilledWhileFetching(t *testing.T) {
 	defer server.Close()
 	defer close(goOn)
 
-	// It follows another URL from now on: give it the head again.
+	// The URL differs from now on, so the head has to be fetched again.
 	s.open(Remote{URL: server.URL + "/app"})
 	if err := s.Fetch(t.Context(), before); err != nil {
 		t.Fatal(err)

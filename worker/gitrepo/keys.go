@@ -14,19 +14,19 @@ import (
 type Key struct {
 	// Blob is the key in SSH's wire format.
 	Blob []byte
-	// File is where in the repository it is.
+	// File is its path in the repository.
 	File string
 }
 
-// Bounds of what a commit may have the server of keys remember.
+// Bounds of what a commit can make the server of keys remember.
 const (
 	maxKeyFile = 64 << 10
 	maxKeys    = 1000
 	maxIgnored = 100
 )
 
-// Keys returns the public keys in the commit's ssh/*.pub, and for what it did
-// not take from there, why. It reads git objects; no checkout is looked at.
+// Keys returns the public keys in the commit's ssh/*.pub, and for each line or file there that it
+// ignores, why. It reads git objects, not a checkout.
 func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 	store := r.store()
 	defer store.close()

@@ -44,12 +44,12 @@ func line(key ssh.PublicKey) string {
 	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(key)), "\n")
 }
 
-// dsaLine is the line of a DSA key, which the library knows no more. Numbers of any size do.
+// dsaLine is the line of a DSA key, which the library no longer knows. Its numbers do not matter.
 const dsaLine = "ssh-dss AAAAB3NzaC1kc3MAAAABAQAAAAEDAAAAAQIAAAABAw=="
 
 func weakKeys(t testing.TB) (rsa1024, certificate ssh.PublicKey) {
 	t.Helper()
-	// Numbers of the right size do: nobody signs with these keys.
+	// Only the size of the numbers matters: nobody signs with these keys.
 	n := new(big.Int).Lsh(big.NewInt(1), 1023)
 	rsa1024 = publicKey(t, &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537})
 	_, authority, err := ed25519.GenerateKey(nil)
@@ -172,7 +172,7 @@ func FuzzKeyFile(f *testing.F) {
 			if _, ok := key.(*ssh.Certificate); ok || key.Type() == "ssh-dss" {
 				t.Errorf("a %s was taken", key.Type())
 			}
-			// It must be alone on its line, but for a comment.
+			// It must be alone on its line, apart from a comment.
 			if !bytes.Contains(content, []byte(strings.Fields(line(key))[1][:20])) {
 				t.Errorf("the file does not hold %s", line(key))
 			}

@@ -59,8 +59,8 @@ func (l localRemote) pack(ctx context.Context, alive func(), q query) (io.ReadCl
 func (l localRemote) open() (objectStore, error) {
 	for _, dir := range []string{filepath.Join(string(l), ".git"), string(l)} {
 		if _, err := os.Stat(filepath.Join(dir, "objects")); err == nil {
-			// A threshold of one byte: objects are read when they are written
-			// to the pack, and not all held in memory before.
+			// A threshold of one byte: objects are read when they are written to the pack, and
+			// are not all held in memory before.
 			return openStore(dir, filesystem.Options{LargeObjectThreshold: 1}), nil
 		} else if errors.Is(err, os.ErrPermission) {
 			return objectStore{}, problem(ErrAuth, "this service's user may not read it: %v", err)
@@ -69,12 +69,11 @@ func (l localRemote) open() (objectStore, error) {
 	return objectStore{}, problem(ErrNotFound, "there is no git repository in that directory")
 }
 
-// difference returns the objects of the commit want that the commits in have do
-// not hold.
+// difference returns the objects of the commit want that the commits in have do not hold.
 func difference(store objectStore, want Hash, have []Hash) ([]Hash, error) {
 	seen := map[Hash]bool{}
 	for _, h := range have {
-		// A commit that is not here, or no longer, has nothing to leave out.
+		// A commit that is not here, or no longer here, adds nothing to leave out.
 		_ = eachObject(store, h, seen, func(Hash, plumbing.ObjectType) error { return nil })
 	}
 	var missing []Hash

@@ -25,7 +25,7 @@ func (r *origin) Look(ctx context.Context) (Hash, error) {
 	return head, nil
 }
 
-// noBranch is the error that says which branches there are.
+// noBranch returns the error that lists the branches there are.
 func (r *origin) noBranch(ctx context.Context) error {
 	heads, err := r.remote.heads(ctx, "")
 	if err != nil {
@@ -44,8 +44,8 @@ func (r *origin) noBranch(ctx context.Context) error {
 	return problem(ErrNoBranch, "there is no branch %q, only %s%s; set `branch`", r.branch, oneLine(strings.Join(names, ", ")), more)
 }
 
-// withStall returns a context that ends with ErrStalled when alive is not called
-// for so long.
+// withStall returns a context that ends with ErrStalled once alive has not been called for the
+// limit.
 func withStall(ctx context.Context, limit time.Duration) (_ context.Context, alive, cancel func()) {
 	ctx, end := context.WithCancelCause(ctx)
 	timer := time.AfterFunc(limit, func() { end(problem(ErrStalled, "nothing arrived for %v", limit)) })

@@ -97,7 +97,7 @@ func TestLookWhereThereIsNoRepository(t *testing.T) {
 	}
 }
 
-// A branch that is deleted, or a server that is gone, changes nothing here.
+// A deleted branch, or a server that is gone, changes nothing here.
 func TestWhatIsGoneKeepsTheHead(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -139,8 +139,7 @@ func TestWhatIsGoneKeepsTheHead(t *testing.T) {
 	}
 }
 
-// An unchanged branch costs one request, and one that does not grow with the
-// repository's refs.
+// An unchanged branch costs one request, whose size does not grow with the repository's refs.
 func TestLookIsOneRequest(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -190,7 +189,7 @@ func TestSilentServersAreLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() // connections queue in the kernel, and nobody answers
+	defer silent.Close() // the kernel queues connections, and nobody answers
 
 	s := newSetup(t)
 	ssh := gittest.SSH(t)
@@ -271,7 +270,7 @@ func TestRedirects(t *testing.T) {
 	}))
 	defer target.Close()
 	moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// By another name: target's is 127.0.0.1.
+		// By another name than target's, which is 127.0.0.1.
 		http.Redirect(w, r, strings.Replace(target.URL, "127.0.0.1", "localhost", 1)+r.URL.String(), http.StatusMovedPermanently)
 	}))
 	defer moved.Close()
@@ -315,8 +314,8 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	runAsHelper() // of a test that needs another process
-	// The modes of what is written must not depend on it.
+	runAsHelper() // for a test that needs another process
+	// The modes of written files must not depend on it.
 	syscall.Umask(0o077)
 	os.Exit(m.Run())
 }

@@ -24,25 +24,23 @@ type Missing struct {
 	Path string
 	// Why says what is missing and what to do, to be put after the path.
 	Why string
-	// Verdict: it is the commit's own fault. Otherwise it may be there when it is
-	// tried again: a network, a server, or the right to read from it was missing.
+	// Verdict: it is the commit's own fault. Otherwise it may be there on another try: a network,
+	// a server, or the right to read from it was missing.
 	Verdict bool
 }
 
 func (m Missing) String() string { return fmt.Sprintf("%q %s", m.Path, m.Why) }
 
-// Missing returns what the commit cannot provide of these paths, which are
-// relative, slash-separated, and "." for all: submodules that are not here, if a
-// path is one, leads into one or has one below it, and pointers to Git LFS, if a
-// path is one or has one below it. Of each such submodule Stage writes nothing;
-// of a pointer it writes the pointer.
+// Missing returns what the commit cannot provide at these paths, which are relative,
+// slash-separated, and "." for all: submodules that are not here, if a path is one, leads into
+// one or has one below it, and pointers to Git LFS, if a path is one or has one below it. Stage
+// writes nothing for such a submodule; for a pointer it writes the pointer.
 //
-// A path that is not in the commit is not missing. As in Entries, symbolic links
-// on the way are followed as long as they stay in the tree; what is inside of a
-// directory is not followed.
+// A path that is not in the commit is not missing. As in Entries, symbolic links on the way are
+// followed as long as they stay in the tree; links inside of a directory are not.
 //
-// What is found is sorted by path. Once there are a hundred the search ends. Of a
-// submodule Why has what the last FetchSubmodules failed with.
+// The result is sorted by path. The search ends after a hundred. For a submodule, Why has the
+// error of the last FetchSubmodules.
 func (r *Repo) Missing(ctx context.Context, commit Hash, paths []string) ([]Missing, error) {
 	store := r.store()
 	defer store.close()
@@ -63,7 +61,7 @@ func (r *Repo) Missing(ctx context.Context, commit Hash, paths []string) ([]Miss
 	return missing, nil
 }
 
-// search is one Missing.
+// search is one run of Missing.
 type search struct {
 	*Repo
 	store  objectStore
@@ -74,7 +72,7 @@ type search struct {
 	seen   names
 }
 
-// look examines what a path leads to, and all below it.
+// look examines what a path leads to, and everything below that.
 func (s *search) look(ctx context.Context, name string) error {
 	name, err := s.follow(name)
 	if err != nil || s.seen[name] {
@@ -99,8 +97,8 @@ func (s *search) look(ctx context.Context, name string) error {
 	return s.examine(ctx, s.all[start:end])
 }
 
-// follow returns the path that a path leads to by links on the way, at most up
-// to a submodule that is not here.
+// follow returns the path that a path leads to by links on the way, at most up to a submodule
+// that is not here.
 func (s *search) follow(name string) (string, error) {
 	for range maxLinks {
 		at, rest := s.firstTurn(name)
@@ -119,8 +117,8 @@ func (s *search) follow(name string) (string, error) {
 	return name, nil
 }
 
-// firstTurn returns the first path on the way to a path that is a link or a
-// submodule, and what comes after it, or all of the path.
+// firstTurn returns the first link or submodule on the way to a path, and the rest of the path
+// after it, or the whole path.
 func (s *search) firstTurn(name string) (at, rest string) {
 	for i := range len(name) {
 		if name[i] != '/' {
@@ -162,7 +160,7 @@ func (s *search) examine(ctx context.Context, paths []string) error {
 
 const pointerWhy = "is a Git LFS pointer, and pgo does not fetch from LFS; commit the file itself, or build it into an image"
 
-// Bounds of the length of a pointer: what it must have, and what git-lfs reads.
+// Bounds of the length of a pointer: the shortest possible one, and what git-lfs reads.
 const (
 	minPointer = 100
 	maxPointer = 1024
@@ -177,8 +175,8 @@ func (s *search) isPointer(hash Hash) (bool, error) {
 	return err == nil && isPointer(content), err
 }
 
-// The lines of a pointer, see git-lfs's docs/spec.md: the version comes first,
-// the others are sorted, and extensions may be among them.
+// The lines of a pointer, see git-lfs's docs/spec.md: the version comes first, the others are
+// sorted, and extensions may be among them.
 var (
 	pointerVersion = regexp.MustCompile(`^version (https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1|http://git-media\.io/v/2)$`)
 	pointerOid     = regexp.MustCompile(`^oid sha256:([0-9a-f]+)$`)

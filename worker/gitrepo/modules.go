@@ -11,8 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// modules is the submodules that are here: for each commit, all objects of which
-// are, from where it is.
+// modules is the submodules that are here: each commit that is complete here, with its place.
 type modules map[Hash]string
 
 func (m modules) have(commit Hash) bool { return m[commit] != "" }
@@ -27,7 +26,7 @@ func (m modules) commits() []Hash {
 	return commits
 }
 
-// from returns those that are from one place, sorted.
+// from returns those from one place, sorted.
 func (m modules) from(place string) []Hash {
 	of := maps.Clone(m)
 	maps.DeleteFunc(of, func(_ Hash, p string) bool { return p != place })
@@ -45,7 +44,7 @@ func (r *objects) heldModules() modules {
 	return r.modules
 }
 
-// setModules replaces the modules: nobody changes those that another may read.
+// setModules replaces the modules: a map that another goroutine may read is never changed.
 func (r *objects) setModules(m modules) {
 	r.guard.Lock()
 	defer r.guard.Unlock()
@@ -56,8 +55,8 @@ func (r *refs) moduleRef(place string, commit Hash) string {
 	return filepath.Join(r.dir, moduleRefs, place, commit.String())
 }
 
-// recordModule makes a commit, all of which is here, part of the trees that have
-// it as a submodule.
+// recordModule makes a commit, which is complete here, part of the trees that have it as a
+// submodule.
 func (r *refs) recordModule(place string, commit Hash) error {
 	if err := flushFilesystem(r.dir); err != nil {
 		return err
@@ -77,8 +76,8 @@ func (r *refs) recordModule(place string, commit Hash) error {
 	return nil
 }
 
-// loadModules finds out which submodules are here. Of one that is damaged it
-// forgets that it is: it is fetched again, and the rest stays as it is.
+// loadModules finds out which submodules are here. It forgets a damaged one, which is then
+// fetched again, and keeps the rest.
 func (r *refs) loadModules() error {
 	top := filepath.Join(r.dir, moduleRefs)
 	places, err := os.ReadDir(top)
@@ -104,8 +103,8 @@ func (r *refs) loadModules() error {
 	return nil
 }
 
-// forgetModules lets go of the submodules that are not among the objects that
-// are needed, and returns the others.
+// forgetModules drops the submodules that are not among the needed objects, and returns the
+// others.
 func (r *refs) forgetModules(objects []Hash) ([]Hash, error) {
 	needed := map[Hash]bool{}
 	for _, h := range objects {

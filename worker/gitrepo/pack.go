@@ -16,12 +16,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/storer"
 )
 
-// maxObject bounds a single file: go-git has it in memory while it unpacks it.
+// maxObject bounds a single file: go-git holds it in memory while it unpacks it.
 const maxObject = 256 << 20
 
-// unpack makes the objects of a received pack part of the repository. The first
-// pack is kept as it is; later ones are small and build on objects that are not
-// in them, so their objects are stored one by one.
+// unpack adds the objects of a received pack to the repository. The first pack is kept as it is;
+// later ones are small and build on objects that are not in them, so their objects are stored one
+// by one.
 func (r *objects) unpack(ctx context.Context, name string, thin bool) error {
 	file, err := os.Open(name)
 	if err != nil {
@@ -45,8 +45,7 @@ func (r *objects) unpack(ctx context.Context, name string, thin bool) error {
 func (r *objects) explode(pack io.ReadSeeker) error {
 	store := r.store()
 	defer store.close()
-	// Nothing but the interface: with more, go-git's parser holds a file open
-	// for each object.
+	// Only the interface: with more methods, go-git's parser holds a file open for each object.
 	parser, err := packfile.NewParserWithStorage(packfile.NewScanner(pack), struct{ storer.EncodedObjectStorer }{store})
 	if err != nil {
 		return err
@@ -54,7 +53,7 @@ func (r *objects) explode(pack io.ReadSeeker) error {
 	_, err = parser.Parse()
 	var file *fs.PathError
 	if err != nil && !errors.As(err, &file) {
-		// The pack itself was read before, so it is what it builds on.
+		// The pack itself was read before, so the damage is in what it builds on.
 		return &Error{
 			Text:  fmt.Sprintf("the local repository is damaged: what the new commit builds on cannot be read: %v", err),
 			kind:  ErrDamaged,
@@ -64,8 +63,8 @@ func (r *objects) explode(pack io.ReadSeeker) error {
 	return err
 }
 
-// keepPack adds the pack itself. The index comes first: go-git takes each pack
-// that it sees to have one.
+// keepPack adds the pack itself. The index comes first: go-git expects one for each pack that it
+// sees.
 func (r *objects) keepPack(pack io.ReadSeeker, name string) error {
 	checksum, index, err := readObjects(pack)
 	if err != nil {
@@ -111,8 +110,8 @@ func writeIndex(name string, index *idxfile.MemoryIndex) error {
 	return os.Rename(file.Name(), name)
 }
 
-// measure reads a pack without keeping any of it, to see that all of it came, and
-// how large its objects are: a small pack can hold very large ones.
+// measure reads a pack without keeping any of it, to check that it is whole, and how large its
+// objects are: a small pack can hold very large ones.
 func (r *objects) measure(pack io.ReadSeeker) error {
 	scanner := packfile.NewScanner(pack)
 	_, objects, err := scanner.Header()
@@ -143,7 +142,7 @@ func (r *objects) measure(pack io.ReadSeeker) error {
 	return err
 }
 
-// beginning keeps as many of the first bytes that are written to it.
+// beginning keeps the first bytes that are written to it, at most that many.
 type beginning struct {
 	most  int
 	bytes []byte
@@ -154,7 +153,7 @@ func (b *beginning) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// deltaResult returns how large what a delta makes is: the second number of it.
+// deltaResult returns the size of a delta's result: its second number.
 func (b *beginning) deltaResult() (int64, error) {
 	_, n := binary.Uvarint(b.bytes)
 	if n > 0 {
@@ -185,7 +184,7 @@ func (i interruptible) Write(p []byte) (int, error) {
 	return i.File.Write(p)
 }
 
-// size writes a number of bytes for people.
+// size formats a number of bytes for people.
 func size(n int64) string {
 	switch {
 	case n >= 1<<30:

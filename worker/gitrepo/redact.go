@@ -12,12 +12,12 @@ const redacted = "***"
 
 var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`)
 
-// A redactor takes the secrets of one remote out of texts that others wrote: a
-// server may repeat what it was sent, in any of the spellings it came in.
+// A redactor removes the secrets of one remote from texts that others wrote: a server may repeat
+// what it was sent, in any of the spellings that it was sent in.
 type redactor struct{ secrets *strings.Replacer }
 
-// newRedactor returns a redactor for credentials of which the user's name is a
-// secret only where there is no password: then it is the token.
+// newRedactor returns a redactor for credentials. The user's name is a secret only if there is no
+// password: then it is the token.
 func newRedactor(user, password string) redactor {
 	secret := password
 	if secret == "" {
@@ -38,8 +38,8 @@ func (r redactor) text(s string) string {
 	return userinfo.ReplaceAllString(r.secrets.Replace(s), "${1}"+redacted+"@")
 }
 
-// error returns err itself if its text holds no secret, and otherwise one that
-// differs from it in its text only.
+// error returns err itself if its text holds no secret, and otherwise one that differs only in
+// its text.
 func (r redactor) error(err error) error {
 	if text := r.text(err.Error()); text != err.Error() {
 		return &redactedError{text, err}

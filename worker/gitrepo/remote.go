@@ -16,14 +16,13 @@ import (
 
 // Remote says where a repository is and how to get in.
 type Remote struct {
-	// URL is https, http, ssh, git or file, or user@host:path. It may hold a
-	// token, as the password or in the place of the user's name.
+	// URL is https, http, ssh, git or file, or user@host:path. It may hold a token, as the
+	// password or in place of the user's name.
 	URL string
 	// Key is the private key for SSH, in PEM.
 	Key []byte
-	// Submodules has the servers from which submodules may come besides the
-	// repository's own: https://lib.example.org. What gitserver.Parse does not
-	// take lets none come from anywhere.
+	// Submodules has the servers from which submodules may come besides the repository's own:
+	// https://lib.example.org. An entry that gitserver.Parse does not accept has no effect.
 	Submodules []string
 }
 
@@ -36,16 +35,15 @@ func (r Remote) String() string {
 	return a.String()
 }
 
-// GoString is String: a Remote is never printed with its secrets.
+// GoString returns the same as String: a Remote is never printed with its secrets.
 func (r Remote) GoString() string { return r.String() }
 
 // upstream is a remote repository, in one of the ways to reach it.
 type upstream interface {
 	// heads returns the branches whose name begins with prefix, and maybe more.
 	heads(ctx context.Context, prefix string) (map[string]Hash, error)
-	// pack returns a pack that holds the commit that is asked for and its files.
-	// While it waits and while the pack is read, it calls alive whenever
-	// something arrives.
+	// pack returns a pack that holds the requested commit and its files. While it waits and while
+	// the pack is read, it calls alive whenever something arrives.
 	pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error)
 }
 
@@ -53,14 +51,14 @@ type upstream interface {
 type query struct {
 	// want is the commit.
 	want Hash
-	// have is commits that are complete here. What they hold is left out, and
-	// what is sent may be deltas to it.
+	// have are commits that are complete here. The server omits what they hold, and may send
+	// deltas to it.
 	have []Hash
-	// any: the commit need not be the newest one of a branch.
+	// any means that the commit need not be the newest one of a branch.
 	any bool
 }
 
-// address is a Remote's URL, taken apart.
+// address is the parsed URL of a Remote.
 type address struct {
 	url            url.URL // without userinfo
 	user, password string
@@ -82,16 +80,16 @@ func (a *address) shortPath() (string, bool) {
 
 func (a *address) redactor() redactor {
 	if a.url.Scheme == "ssh" && a.password == "" {
-		return newRedactor("", "") // the user's name is a login: no secret
+		return newRedactor("", "") // the user's name is a login, not a secret
 	}
 	return newRedactor(a.user, a.password)
 }
 
-// homePath is how the path of an address begins that is relative to the login's
-// home, as the short form's is.
+// homePath is the beginning of an address's path that is relative to the login's home, as the
+// short form's is.
 const homePath = "/~/"
 
-// scpLike is git's short form for SSH: user@host:path.
+// scpLike matches git's short form for SSH: user@host:path.
 var scpLike = regexp.MustCompile(`^([^@/:\s]+)@([^/:\s]+):([^/].*)$`)
 
 func parseAddress(raw string) (*address, error) {
@@ -100,7 +98,7 @@ func parseAddress(raw string) (*address, error) {
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
-		// The parser's own words hold the URL, and that may hold a token.
+		// The parser's own error text holds the URL, and that may hold a token.
 		return nil, problem(nil, "`repository` is not a URL; write a token's special characters as %%xx")
 	}
 	if u.RawQuery != "" || u.Fragment != "" {
@@ -122,7 +120,7 @@ type origin struct {
 	address    *address
 	remote     upstream
 	stall      time.Duration
-	listed     servers // where submodules may come from besides
+	listed     servers // where submodules may come from, besides the repository's own server
 	key        []byte
 	knownHosts []string
 	url        string // without userinfo
@@ -174,8 +172,7 @@ func (a *address) hostPort(defaultPort string) string {
 	return net.JoinHostPort(a.url.Hostname(), port)
 }
 
-// repositoryPath returns the path as git sends it: one that begins with /~ is
-// relative to a home.
+// repositoryPath returns the path as git sends it: one that begins with /~ is relative to a home.
 func (a *address) repositoryPath() string {
 	if path, ok := strings.CutPrefix(a.url.Path, homePath); ok {
 		return path

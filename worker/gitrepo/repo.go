@@ -1,26 +1,23 @@
 // Package gitrepo is all that a worker does with git: it looks at a branch,
 // fetches its head into a bare repository, and writes commits into directories.
 //
-// Objects, packs and trees are go-git's business; no git command is ever run.
-// The conversation with the remote is this package's own, because go-git's
-// transports cannot ask for one commit as a difference to another (they fetch
-// the whole tree again, or all of the history behind a merge), do not let a
-// context end a silent SSH server, and list every ref for a look.
+// Objects, packs and trees are go-git's business; the package never runs a git command. The
+// conversation with the remote is its own, because go-git's transports cannot ask for one commit
+// as a difference to another (they fetch the whole tree again, or all of the history behind a
+// merge), do not let a context end a silent SSH server, and list every ref for a look.
 //
-// The repository holds commits without their history. A fetch brings what the
-// new head's tree has and the commits that are kept do not have, no more, so it
-// is as small after a rewritten branch or a merge as after any other commit.
-// What is no longer needed stays until Compact removes it.
+// The repository holds commits without their history. A fetch brings only what the new head's
+// tree has and the kept commits do not have, so it is as small after a rewritten branch or a
+// merge as after any other commit. What is no longer needed stays until Compact removes it.
 //
-// Where a commit has a submodule, the files of that are part of its tree once
-// FetchSubmodules has brought them: Stage writes them, Entries looks into them,
-// Keep keeps them, in the same repository. It is a step of its own, since whose
-// keys may log in must not depend on it. One that cannot be had does not keep a
-// commit from being staged either, as the commit may not use it: Missing says
-// which of the paths that it does use are submodules that are not here, or
-// pointers to Git LFS.
+// If a commit has a submodule, the submodule's files are part of its tree once FetchSubmodules
+// has fetched them: Stage writes them, Entries looks into them, Keep keeps them, in the same
+// repository. FetchSubmodules is a separate step, since whose keys may log in must not depend on
+// it. Nor does a submodule that cannot be fetched prevent the commit from being staged, as the
+// commit may not use it: Missing says which of the paths that it does use are submodules that are
+// not here, or pointers to Git LFS.
 //
-// It must not know what is in the files of a commit, apart from .gitmodules and public
+// The package must not know what is in the files of a commit, apart from .gitmodules and public
 // keys: neither compose nor the policy, nor which commit is deployed.
 package gitrepo
 
@@ -37,8 +34,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Info is what a person wants to know of a commit. Its texts are one line each,
-// printable and short.
+// Info describes a commit to a person. Its texts are one line each, printable and short.
 type Info struct {
 	Hash    Hash
 	Author  string
@@ -49,11 +45,10 @@ type Info struct {
 // Repo is a bare repository on disk that follows one branch of one remote. It
 // may be used by several goroutines.
 //
-// Each part of it has a state of its own, and knows only those it is made of: what is
-// stored (objects), what that is kept for (refs), and how it becomes small again
-// (compaction); the remote (origin); and what reads commits (reader) or writes them to
-// directories (checkouts). Repo itself is what takes several of them: to fetch, to
-// rebuild, to bring submodules.
+// Each part of it has a state of its own, and knows only the parts that it is made of: what is
+// stored (objects), why that is kept (refs), and how it is compacted (compaction); the remote
+// (origin); and what reads commits (reader) or writes them to directories (checkouts). Repo
+// itself does what takes several of them: it fetches, rebuilds, and fetches submodules.
 type Repo struct {
 	*origin
 	*compaction
@@ -71,8 +66,7 @@ func newRepo(dir string, from *origin, limit int64, allowed slack) *Repo {
 	return &Repo{origin: from, compaction: &compaction{refs: &refs{objects: o}, slack: allowed}, reader: reader{o}, checkouts: checkouts{o}}
 }
 
-// refs is what a repository's objects are kept for: the head, the commits that are to
-// stay, and the submodules.
+// refs is why a repository's objects are kept: the head, the kept commits, and the submodules.
 type refs struct {
 	*objects
 
@@ -90,8 +84,8 @@ type options struct {
 // Option changes how a Repo behaves.
 type Option func(*options)
 
-// Limit bounds what the repository may take on disk, and what the files of one
-// commit may take. The default is 1 GiB.
+// Limit bounds what the repository may take on disk, and what the files of one commit may take.
+// The default is 1 GiB.
 func Limit(bytes int64) Option { return func(o *options) { o.limit = bytes } }
 
 // StallAfter sets how long a remote may be silent. The default is two minutes.
@@ -101,9 +95,9 @@ func StallAfter(d time.Duration) Option { return func(o *options) { o.stall = d 
 // instead of /etc/ssh/ssh_known_hosts and the user's own.
 func KnownHosts(files ...string) Option { return func(o *options) { o.knownHosts = files } }
 
-// Open opens the bare repository in dir, which follows branch of remote. It is
-// created if need be. A damaged one, that is one of which the head cannot be
-// read, is replaced by an empty one; Rebuilt then says why.
+// Open opens the bare repository in dir, which follows branch of remote, and creates it if
+// needed. It replaces a damaged repository, one whose head cannot be read, by an empty one;
+// Rebuilt then returns why.
 func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, error) {
 	o := options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts(), slack: roomy}
 	for _, set := range opts {
@@ -136,7 +130,7 @@ func (r *refs) setHead(h Hash) {
 	r.head = h
 }
 
-// Commit returns what there is to say about a commit.
+// Commit returns the description of a commit.
 func (r reader) Commit(hash Hash) (Info, error) {
 	store := r.store()
 	defer store.close()
@@ -163,9 +157,8 @@ func oneLine(s string) string {
 	return string(clean)
 }
 
-// Keep has the objects of these commits and of their submodules stay available,
-// besides those of the head, and lets go of all others that were kept before. A
-// commit that is not here is passed over.
+// Keep keeps the objects of these commits and of their submodules available, besides those of the
+// head, and drops all commits that were kept before. It skips a commit that is not here.
 func (r *Repo) Keep(commits ...Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
@@ -191,8 +184,8 @@ func (r *Repo) Keep(commits ...Hash) error {
 	return nil
 }
 
-// held returns those of the head and the kept commits that are complete: the
-// remote will take them to be.
+// held returns those of the head and the kept commits that are complete, as the remote will
+// assume.
 func (r *refs) held() ([]Hash, error) {
 	commits, err := r.wanted()
 	return r.completeOf(commits...), err

@@ -82,8 +82,7 @@ func gitDaemon(t testing.TB, root string) string {
 	return listener.Addr().String()
 }
 
-// runAsHelper does not return in a process that another test started as its
-// helper.
+// runAsHelper does not return in a process that another test started as its helper.
 func runAsHelper() {
 	if root := os.Getenv("GITREPO_SERVE"); root != "" {
 		server := httptest.NewServer(gittest.Handler(root, "", io.Discard))
@@ -111,8 +110,8 @@ func runAsHelper() {
 	}
 }
 
-// serveApart serves root from a process of its own, whose CPU time is not
-// counted, and returns its URL.
+// serveApart serves root from a process of its own, so that its CPU time does not count, and
+// returns its URL.
 func serveApart(b *testing.B, root string) string {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "GITREPO_SERVE="+root)
@@ -134,8 +133,8 @@ func serveApart(b *testing.B, root string) string {
 	return url
 }
 
-// BenchmarkLook measures the CPU time of the client for a look at an unchanged
-// branch, also where the repository has many refs.
+// BenchmarkLook measures the CPU time of the client for a look at an unchanged branch, also where
+// the repository has many refs.
 func BenchmarkLook(b *testing.B) {
 	for _, refs := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("refs=%d", refs), func(b *testing.B) {

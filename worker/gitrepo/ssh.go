@@ -8,9 +8,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// newSSHRemote returns a repository behind SSH. go-git's own transport does not
-// heed the context until the channel is open, so a server that accepts and says
-// nothing would hold it for ever.
+// newSSHRemote returns a repository behind SSH. go-git's own transport does not heed the context
+// until the channel is open, so a server that accepts and says nothing would hold it for ever.
 func newSSHRemote(a *address, key []byte, knownHosts []string) (upstream, error) {
 	if a.url.Hostname() == "" {
 		return nil, problem(nil, "there is no host in `repository`")
@@ -113,7 +112,7 @@ func (s *sshRemote) run(client *ssh.Client, version string) (*conversation, erro
 		return nil, err
 	}
 	if version != "" {
-		_ = session.Setenv("GIT_PROTOCOL", version) // refused, it is version 0
+		_ = session.Setenv("GIT_PROTOCOL", version) // a server that refuses it speaks version 0
 	}
 	said := beginning{most: 4096} // enough of what a server says
 	session.Stderr = &said

@@ -7,9 +7,9 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 )
 
-// Stage makes dir hold exactly the files of a commit: what else is in there is
-// removed, and what is right already is left alone. The directory belongs to
-// pgo; for one that holds the data of a service there is Switch.
+// Stage makes dir hold exactly the files of a commit: it removes everything else, and leaves
+// alone what is right already. The directory belongs to pgo; for one that holds the data of a
+// service there is Switch.
 func (r checkouts) Stage(ctx context.Context, commit Hash, dir string) error {
 	c, err := r.openCheckout(dir, commit)
 	if err != nil {
@@ -44,8 +44,7 @@ func (r checkouts) Stage(ctx context.Context, commit Hash, dir string) error {
 	return nil
 }
 
-// prune removes from a directory what is not in the tree, or is something else
-// there.
+// prune removes from a directory what is not in the tree, or is of another kind there.
 func (c *checkout) prune(ctx context.Context, dir string, want tree) error {
 	entries, err := c.list(dir)
 	if err != nil {

@@ -11,8 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// listing describes all that is in a directory: each path with its mode and
-// its content or target.
+// listing describes everything in a directory: each path with its mode and its content or target.
 func listing(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -56,7 +55,7 @@ func (s *setup) committed(commit Hash) map[string]string {
 	for _, line := range strings.Split(s.remote.Git("ls-tree", "-r", "-t", "-z", commit.String()), "\x00") {
 		about, name, _ := strings.Cut(line, "\t")
 		words := strings.Fields(about)
-		if len(words) == 0 || words[0] == "160000" { // a submodule: another repository's
+		if len(words) == 0 || words[0] == "160000" { // a submodule belongs to another repository
 			continue
 		}
 		if words[0] == "040000" {
@@ -94,7 +93,7 @@ func wantSame(t testing.TB, got, want map[string]string) {
 	}
 }
 
-// strange makes a commit with all that a tree may hold.
+// strange makes a commit with everything that a tree may hold.
 func (s *setup) strange() Hash {
 	s.t.Helper()
 	for _, name := range []string{
@@ -266,7 +265,7 @@ func (s *setup) object(kind plumbing.ObjectType, content string) Hash {
 	return Hash(hash)
 }
 
-// tree stores a tree with entries as "mode name", each with the hash after it.
+// tree stores a tree with entries as "mode name", each followed by its hash.
 func (s *setup) tree(entries ...any) Hash {
 	var content strings.Builder
 	for i := 0; i < len(entries); i += 2 {

@@ -21,9 +21,9 @@ type objects struct {
 	limit int64         // of all that is on disk, and of the files of one commit
 	stall time.Duration // how long a remote may be silent
 
-	// removing is held for reading by each store, and for writing while files are
-	// removed that a store may read. Whoever holds one store opens another only
-	// together with Repo.fetching, which the writers hold too: lock that first.
+	// removing is held for reading by each store, and for writing while files are removed that a
+	// store may read. Whoever holds one store opens another only together with Repo.fetching,
+	// which the writers hold too: lock that first.
 	removing sync.RWMutex
 
 	guard   sync.Mutex // of what follows
@@ -33,8 +33,8 @@ type objects struct {
 // reader reads commits.
 type reader struct{ *objects }
 
-// store opens the objects afresh. Each operation does, and closes them again:
-// an idle worker then holds no index in memory, and none that is out of date.
+// store opens the objects afresh. Each operation does so, and closes them again: an idle worker
+// then holds no index in memory, and no outdated one.
 func (r *objects) store() objectStore {
 	return r.openStore(filesystem.Options{KeepDescriptors: true, LargeObjectThreshold: 1 << 20})
 }
@@ -59,13 +59,13 @@ func openStore(dir string, options filesystem.Options) objectStore {
 	return objectStore{Storage: storage, release: func() {}}
 }
 
-// alone is the store in which a tree ends at each submodule.
+// alone returns the store in which a tree ends at each submodule.
 func (s objectStore) alone() objectStore {
 	s.modules = nil
 	return s
 }
 
-// close closes files that were only read, so there is nothing to say about it.
+// close closes files that were only read, so it ignores their errors.
 func (s objectStore) close() {
 	_ = s.Close()
 	s.release()
@@ -83,9 +83,9 @@ func commit(store objectStore, hash Hash) (*object.Commit, error) {
 	return c, nil
 }
 
-// files is the file system as go-git gets it. Its own fails to list a directory
-// if something in it, like another's temporary file, goes meanwhile; and go-git
-// takes that to mean that there are no packs.
+// files is the file system that go-git gets. go-git's own fails to list a directory if something
+// in it, such as another process's temporary file, disappears meanwhile; and go-git takes that to
+// mean that there are no packs.
 type files struct{ osfs.ChrootOS }
 
 func (f *files) ReadDir(dir string) ([]fs.FileInfo, error) {

@@ -15,15 +15,14 @@ type conversation struct {
 	in    io.Writer
 	out   io.Reader
 	close func()
-	// said waits for the end and returns what the server wrote beside the
-	// protocol, or "".
+	// said waits for the end and returns what the server wrote outside of the protocol, or "".
 	said func() string
 }
 
-// streamed is a repository that is reached over a stream: SSH, or git's own
-// protocol. Each look and each fetch is a conversation of its own.
+// streamed is a repository that is reached over a stream: SSH, or git's own protocol. Each look
+// and each fetch is a conversation of its own.
 type streamed struct {
-	// dial asks for a version of the protocol, unless that is "".
+	// dial asks for a version of the protocol, unless it is "".
 	dial func(ctx context.Context, version string) (*conversation, error)
 }
 
@@ -33,7 +32,7 @@ func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) 
 		return nil, err
 	}
 	defer c.close()
-	// Nothing is wanted. If the server has gone already, that is as good.
+	// Nothing is wanted. It does not matter if the server has gone already.
 	_, _ = io.WriteString(c.in, flush)
 	return branches(advert), nil
 }
@@ -65,8 +64,8 @@ func (s streamed) pack(ctx context.Context, alive func(), q query) (io.ReadClose
 	return readCloser{pack, closerFunc(c.close)}, nil
 }
 
-// start begins a conversation. With a server that speaks version 2, if asked to,
-// the advert is nil.
+// start begins a conversation. If the server is asked for version 2 and speaks it, the advert is
+// nil.
 func (s streamed) start(ctx context.Context, version string) (*conversation, *packp.AdvRefs, error) {
 	c, err := s.dial(ctx, version)
 	if err != nil {
@@ -106,8 +105,8 @@ func dialGit(a *address) func(context.Context, string) (*conversation, error) {
 	}
 }
 
-// dialTCP connects to a server. The end of ctx closes the connection, whatever
-// is waited for on it then.
+// dialTCP connects to a server. The end of ctx closes the connection, whatever the connection is
+// waiting for.
 func dialTCP(ctx context.Context, address string) (conn net.Conn, closeConn func(), err error) {
 	dialer := net.Dialer{KeepAlive: 15 * time.Second}
 	conn, err = dialer.DialContext(ctx, "tcp", address)

@@ -14,30 +14,29 @@ import (
 	"pgo/internal/gitserver"
 )
 
-// Bounds of the submodules of one commit, those of submodules included.
+// Bounds of the submodules of one commit, including those of submodules.
 const (
 	maxModules     = 100
 	maxModuleDepth = 5
 )
 
-// failure is why a submodule cannot be had.
+// failure is why a submodule cannot be fetched.
 type failure struct {
-	why     string // what comes after "it"
-	verdict bool   // it is the commit's own fault
+	why     string // continues a text that ends in "it"
+	verdict bool   // the commit's own fault
 	cause   error
 }
 
-// FetchSubmodules fetches the submodules of the head or of a kept commit, and
-// theirs, as far as they are not here. It asks nobody if they all are.
+// FetchSubmodules fetches the submodules of the head or of a kept commit, and theirs, unless they
+// are here. If all are, it asks no server.
 //
-// They are fetched from where .gitmodules says, if that is the repository's own
-// server, with the same credentials, or one of Remote.Submodules, without any.
-// That holds for submodules of submodules and where a server redirects, too: it
-// is always the repository itself whose server counts. From this machine they
-// are fetched only if the repository is.
+// It fetches them from where .gitmodules says, if that is the repository's own server, with the
+// same credentials, or one of Remote.Submodules, without any. The same holds for submodules of
+// submodules and for redirects: the server that counts is always that of the repository itself.
+// It fetches from this machine only if the repository is there.
 //
-// It goes on where one cannot be had, and returns an ErrSubmodule for each. The
-// commit may not need them: ask Missing.
+// It continues after one that it cannot fetch, and returns an ErrSubmodule for each. The commit
+// may not need them: ask Missing.
 func (r *Repo) FetchSubmodules(ctx context.Context, commit Hash) error {
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
@@ -50,13 +49,13 @@ func (r *Repo) FetchSubmodules(ctx context.Context, commit Hash) error {
 	return errors.Join(f.errs...)
 }
 
-// failures is why the submodules are not here that were last tried.
+// failures is why the submodules of the last try are not here.
 type failures struct {
 	mu sync.Mutex
 	of map[Hash]failure
 }
 
-// setFailures replaces what Missing says of submodules that are not here.
+// setFailures replaces what Missing says about submodules that are not here.
 func (r *failures) setFailures(failed map[Hash]failure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,10 +74,10 @@ func (r *failures) failure(commit Hash) failure {
 	return failure{why: "has not been fetched yet"}
 }
 
-// allOthers stands for the submodules that were not come to.
+// allOthers stands for the submodules that were not reached.
 var allOthers Hash
 
-// moduleFetch is one FetchSubmodules.
+// moduleFetch is one run of FetchSubmodules.
 type moduleFetch struct {
 	*Repo
 	ctx    context.Context
@@ -88,8 +87,8 @@ type moduleFetch struct {
 	errs   []error
 }
 
-// all fetches the submodules of a commit from address from, which is at dir. Its
-// error is one that ends it all.
+// all fetches the submodules of a commit from address from, which is at dir. An error ends the
+// whole run.
 func (f *moduleFetch) all(commit Hash, from *address, dir string, depth int) error {
 	links, err := f.links(commit)
 	if err != nil {
@@ -122,7 +121,7 @@ func (f *moduleFetch) links(commit Hash) ([]link, error) {
 	return readLinks(store, commit)
 }
 
-// note has the error and Missing say why there is no submodule at a path.
+// note records why there is no submodule at a path, for the error and for Missing.
 func (f *moduleFetch) note(at string, commit Hash, failed failure) {
 	if _, twice := f.failed[commit]; twice && commit == allOthers {
 		return
@@ -132,7 +131,7 @@ func (f *moduleFetch) note(at string, commit Hash, failed failure) {
 	f.errs = append(f.errs, &Error{Text: text, kind: ErrSubmodule, cause: failed.cause})
 }
 
-// one has a submodule of the repository at base be here, and returns its address.
+// one makes a submodule of the repository at base available here, and returns its address.
 func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) {
 	if l.why != "" {
 		return nil, failure{why: l.why, verdict: true}
@@ -195,7 +194,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 		err = obtain()
 	}
 	if errors.Is(err, ErrDamaged) {
-		// By what was sent: the repository itself need not be rebuilt.
+		// What was sent is damaged: the repository itself need not be rebuilt.
 		return problem(nil, "what it sent cannot be read")
 	}
 	if err != nil {
@@ -204,8 +203,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 	return f.recordModule(place, want)
 }
 
-// elsewhere refuses what a submodule's server redirects to, unless submodules may
-// come from there.
+// elsewhere refuses a redirect by a submodule's server, unless submodules may come from there.
 func (f *moduleFetch) elsewhere(to *url.URL) error {
 	there := &address{url: *to}
 	if there.sameServer(f.address) || f.listed.have(there) {
@@ -241,7 +239,7 @@ func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey), errors.Is(err, errElsewhere):
 		return explain(err)
 	case foreign && errors.As(err, &own):
-		// What any server that a commit names has to say is not repeated.
+		// The words of an arbitrary server that a commit names are not repeated.
 		return "it does not answer as a git server does"
 	}
 	return explain(err)

@@ -15,7 +15,7 @@ import (
 	"pgo/internal/gittest"
 )
 
-// noted serves a root, and notes who was sent what credentials for what.
+// noted serves a root, and notes which requests came with which credentials.
 func noted(t *testing.T, root, token string) (server string, requests func() string) {
 	git := gittest.Handler(root, token, t.Output())
 	var all []string
@@ -117,8 +117,8 @@ func TestSubmodulesOfASilentServer(t *testing.T) {
 	}
 }
 
-// A server that a commit names gets nothing of what it says shown, nor can it
-// have the repository taken for damaged.
+// A server that a commit names cannot have its words shown, nor have the repository taken for
+// damaged.
 func TestSubmodulesOfAHostileServer(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -173,13 +173,12 @@ func TestSubmodulesOfAHostileServer(t *testing.T) {
 		s.wantSound()
 		s.remote.Git("rm", "--quiet", "--cached", name)
 	}
-	if len(asked) != 1 || asked[0] != "/dumb/info/refs" { // and not for its alternates
+	if len(asked) != 1 || asked[0] != "/dumb/info/refs" { // not for its alternates
 		t.Errorf("as a server of files it was asked for %q", asked)
 	}
 }
 
-// It is the repository's server that counts, and not that of the submodule whose
-// submodule it is.
+// The server that counts is the repository's, not that of the submodule that has the submodule.
 func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -213,7 +212,7 @@ func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	}
 	s.wantStaged("near/file", "2", "far/file", "3", "far/beside/file", "4", "far/back/file", "5")
 
-	// What is here is no reason to go on to elsewhere.
+	// That a submodule is here is not a reason to go on to elsewhere.
 	remote.Submodules = []string{third}
 	s.open(remote)
 	s.commit("another", "1")
@@ -246,7 +245,7 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 			http.Redirect(w, r, strings.Replace(r.URL.String(), "/within", "/lib", 1), http.StatusFound)
 		case "home":
 			http.Redirect(w, r, own+strings.Replace(r.URL.String(), "/home", "/lib", 1), http.StatusFound)
-		case "around": // by one that is listed
+		case "around": // by a listed one
 			http.Redirect(w, r, listed+strings.Replace(r.URL.String(), "/around", "/away", 1), http.StatusFound)
 		default:
 			if _, password, _ := r.BasicAuth(); r.Host != own[len("http://"):] && password != "" {
@@ -281,7 +280,7 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 		addModule(s.remote, "lib", c.url, lib)
 		s.commit("url", c.url+c.more)
 		s.open(Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app", Submodules: []string{listed, c.more}})
-		if err := s.Rebuild(); err != nil { // it is to be fetched anew
+		if err := s.Rebuild(); err != nil { // it must be fetched anew
 			t.Fatal(err)
 		}
 		head, before := s.sync(), targetRequests()
@@ -301,7 +300,7 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 	if got := targetRequests(); strings.Contains(got, "s3cret") {
 		t.Errorf("the other server was asked for %s", got)
 	}
-	// A redirect of one is not a server that is down for the others.
+	// A redirect of one does not mean that the server is down for the others.
 	s.commit()
 	addModule(s.remote, "a", own+"/away", someHash)
 	s.commit()
@@ -315,8 +314,8 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 	s.wantStaged("lib/file", "1")
 }
 
-// Of all that git and git-lfs read in a commit, only a submodule's path, url and
-// commit count.
+// Of everything that git and git-lfs read in a commit, only a submodule's path, url and commit
+// count.
 func TestNothingElseInACommitLeadsAnywhere(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)

@@ -10,8 +10,8 @@ import (
 	"pgo/internal/gittest"
 )
 
-// module makes a repository beside the remote one, in which each file is a
-// commit, a name and a content in turn, and returns it and its last commit.
+// module makes a repository next to the remote one, with a commit for each file, given as names
+// and contents in turn, and returns it and its last commit.
 func (s *setup) module(name string, files ...string) (*gittest.Repo, Hash) {
 	s.t.Helper()
 	repo := gittest.NewRepo(s.t, filepath.Join(s.root, name))
@@ -22,8 +22,8 @@ func (s *setup) module(name string, files ...string) (*gittest.Repo, Hash) {
 	return repo, hashOf(repo.Git("rev-parse", "HEAD"))
 }
 
-// addModule has a repository have a commit of another one as a submodule, with
-// the next commit.
+// addModule adds a commit of another repository to a repository as a submodule, with the next
+// commit.
 func addModule(repo *gittest.Repo, path, url string, commit Hash) {
 	if err := os.MkdirAll(filepath.Join(repo.Dir, path), 0o755); err != nil {
 		panic(err)
@@ -43,7 +43,7 @@ func (s *setup) syncModules() Hash {
 	return head
 }
 
-// missing is what the head misses of paths, without anything else.
+// missing returns what the head lacks of paths, without anything else.
 func (s *setup) missing(paths ...string) []Missing {
 	s.t.Helper()
 	head, _ := s.Head()
@@ -54,7 +54,7 @@ func (s *setup) missing(paths ...string) []Missing {
 	return missing
 }
 
-// A submodule may be at a commit that is no branch's newest.
+// A submodule may be at a commit that is not the newest of a branch.
 func TestSubmodulesOverEveryWay(t *testing.T) {
 	t.Parallel()
 	for name, serve := range ways {
@@ -78,7 +78,7 @@ func TestSubmodulesOverEveryWay(t *testing.T) {
 				s.commit()
 				head := s.sync()
 				err := s.FetchSubmodules(t.Context(), head)
-				if name == "http, version 0" { // it gives out only what a branch or a tag is at
+				if name == "http, version 0" { // it gives out only the commits of branches and tags
 					wantKind(t, err, ErrSubmodule)
 					wantKind(t, err, ErrMoved)
 					continue
@@ -93,7 +93,7 @@ func TestSubmodulesOverEveryWay(t *testing.T) {
 	}
 }
 
-// All that is done with trees is done with those of submodules.
+// Everything that works on trees works on those of submodules.
 func TestSubmodulesArePartOfTheTree(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t)
@@ -150,7 +150,7 @@ func TestSubmodulesArePartOfTheTree(t *testing.T) {
 		}
 	}
 
-	// And none: the user's file stays.
+	// And without submodules: the user's file stays.
 	c.remote.Git("rm", "--quiet", "--cached", "lib")
 	c.remote.Git("rm", "--quiet", "--force", ".gitmodules")
 	c.remote.Git("commit", "--quiet", "--message=without")
@@ -165,7 +165,7 @@ func TestSubmodulesArePartOfTheTree(t *testing.T) {
 	c.wantSound()
 }
 
-// The keys are those of the repository itself.
+// Only the repository's own keys count.
 func TestKeysOfSubmodulesDoNotCount(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -185,7 +185,7 @@ func TestKeysOfSubmodulesDoNotCount(t *testing.T) {
 	}
 }
 
-// A submodule that cannot be had keeps nothing else from being had.
+// A submodule that cannot be fetched does not affect anything else.
 func TestUnreachableSubmodule(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -226,7 +226,7 @@ func TestUnreachableSubmodule(t *testing.T) {
 		t.Errorf("Missing() = %v", got)
 	}
 
-	// Once it is there, it is had.
+	// Once it exists, it is fetched.
 	_, gone := s.module("gone", "file", "2")
 	addModule(s.remote, "gone", "../gone", gone)
 	s.commit()
@@ -237,7 +237,7 @@ func TestUnreachableSubmodule(t *testing.T) {
 	}
 }
 
-// What is here need not be fetched, after a restart either.
+// What is here need not be fetched, not even after a restart.
 func TestFetchSubmodulesAgainAsksNobody(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -268,7 +268,7 @@ func TestFetchSubmodulesAgainAsksNobody(t *testing.T) {
 	wantKind(t, s.FetchSubmodules(t.Context(), someHash), ErrNoCommit)
 }
 
-// Submodules are kept with the commits that have them, and not longer.
+// Submodules are kept as long as the commits that have them.
 func TestSubmodulesAreKept(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -300,7 +300,7 @@ func TestSubmodulesAreKept(t *testing.T) {
 	s.wantSound()
 }
 
-// A submodule that is damaged is fetched again, and the rest stays as it is.
+// A damaged submodule is fetched again, and the rest stays as it is.
 func TestDamagedSubmodule(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -311,7 +311,7 @@ func TestDamagedSubmodule(t *testing.T) {
 	lib.Write("file", "2")
 	addModule(s.remote, "lib", "../lib", hashOf(lib.Commit("2")))
 	s.commit()
-	head := s.syncModules() // in loose objects, where the first came as a pack
+	head := s.syncModules() // in loose objects; the first came as a pack
 	blob := lib.Git("rev-parse", "HEAD:file")
 	if err := os.Remove(filepath.Join(s.dir, "objects", blob[:2], blob[2:])); err != nil {
 		t.Fatal(err)

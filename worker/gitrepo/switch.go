@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// InTheWayError says that a commit has files where the checkout has something
-// that git does not track. Nothing was written.
+// InTheWayError says that the commit has files where the checkout has something that git does not
+// track. Nothing was written.
 type InTheWayError struct {
-	// Paths is what is in the way, relative to the checkout.
+	// Paths are the obstacles, relative to the checkout.
 	Paths []string
 }
 
@@ -33,20 +33,19 @@ func (e *InTheWayError) Error() string {
 		"; move it away, or take it out of the commit"
 }
 
-// Switch brings the checkout in dir from the commits in from, any mix of them,
-// to the commit to: it writes and removes the files that differ between to and
-// any of from, and no others. With no from, that is all files of to.
+// Switch brings the checkout in dir from the commits in from, any mix of them, to the commit to:
+// it writes and removes only the files that differ between to and any of from. Without from,
+// those are all files of to.
 //
-// Files that git does not track are never touched, nor are directories that
-// still hold something; if one is where a file must go, the error is an
-// InTheWayError, unless it has that file's content already. A file that was
-// changed in the checkout is overwritten if it differs between the commits.
+// It never touches files that git does not track, nor directories that still hold something; if
+// one is where a file must go, the error is an InTheWayError, unless it has that file's content
+// already. It overwrites a file that was changed in the checkout if the file differs between the
+// commits.
 //
-// Run again after a crash, it ends the same. Beside the checkout, in dir.tracked,
-// it notes which files in there are git's: once there is that note, it counts,
-// and not what the commits in from have. So from may name a commit that never
-// got as far as being written, or that is lost since the repository had to be
-// rebuilt.
+// Run again after a crash, it ends the same. Next to the checkout, in dir.tracked, it records
+// which files in there are git's: once that record exists, it counts instead of what the commits
+// in from have. So from may name a commit that was never written completely, or that is lost
+// since the repository had to be rebuilt.
 func (r checkouts) Switch(ctx context.Context, from []Hash, to Hash, dir string) error {
 	s, err := r.prepare(ctx, from, to, dir)
 	if err != nil {
@@ -69,8 +68,8 @@ func (r checkouts) Switch(ctx context.Context, from []Hash, to Hash, dir string)
 	return record.write(s.want.files())
 }
 
-// CanSwitch returns the error that Switch would begin with: an InTheWayError,
-// for example. It leaves the checkout as it is.
+// CanSwitch returns the error that Switch would begin with, for example an InTheWayError. It
+// leaves the checkout as it is.
 func (r checkouts) CanSwitch(ctx context.Context, from []Hash, to Hash, dir string) error {
 	s, err := r.prepare(ctx, from, to, dir)
 	if err != nil {
@@ -80,7 +79,7 @@ func (r checkouts) CanSwitch(ctx context.Context, from []Hash, to Hash, dir stri
 	return nil
 }
 
-// prepare returns a switcher that nothing is in the way of.
+// prepare returns a switcher with nothing in its way.
 func (r checkouts) prepare(ctx context.Context, from []Hash, to Hash, dir string) (*switcher, error) {
 	record := trackedBeside(dir)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -113,7 +112,7 @@ type plan struct {
 	want    tree
 	tracked names // the files in the checkout that are git's
 	removes []string
-	writes  []string // the others stay as they are on disk, whatever is there
+	writes  []string // the others stay as they are on disk
 }
 
 func newSwitcher(c *checkout, from []Hash, to Hash, record trackedFile) (*switcher, error) {
@@ -129,7 +128,7 @@ func newPlan(store objectStore, from []Hash, to Hash, record trackedFile) (p pla
 	if err != nil {
 		return p, err
 	}
-	same := map[string]int{} // in how many of from a file is as in to
+	same := map[string]int{} // how many of from have a file as to has it
 	for _, commit := range from {
 		old, err := readTree(store, commit)
 		if known && (errors.Is(err, ErrNoCommit) || errors.Is(err, ErrDamaged)) {
@@ -161,8 +160,8 @@ func newPlan(store objectStore, from []Hash, to Hash, record trackedFile) (p pla
 	return p, nil
 }
 
-// lookAhead finds what is in the way before anything is written, and takes from
-// the files to write those that are there already.
+// lookAhead finds what is in the way before anything is written, and drops from the files to
+// write those that are there already.
 func (s *switcher) lookAhead(ctx context.Context) error {
 	inTheWay := names{}
 	var writes []string
@@ -193,8 +192,8 @@ func (s *switcher) lookAhead(ctx context.Context) error {
 	return s.mayWrite()
 }
 
-// mayWrite finds a directory that is to be changed and must not be: one that
-// the engine made, to mount it, is root's.
+// mayWrite finds a directory that must change and cannot: one that the engine made, to mount it,
+// is root's.
 func (s *switcher) mayWrite() error {
 	changes := slices.Clone(s.writes)
 	for _, name := range s.removes {
@@ -229,7 +228,7 @@ func (s *switcher) mayWrite() error {
 	return nil
 }
 
-// existingAbove returns the nearest directory above a path that is there.
+// existingAbove returns the nearest existing directory above a path.
 func (s *switcher) existingAbove(name string) (string, error) {
 	for {
 		name = path.Dir(name)
@@ -266,8 +265,8 @@ func (s *switcher) obstacle(name string) (string, error) {
 	return name, nil
 }
 
-// untrackedIn returns the first thing in a directory, other than directories,
-// that is not tracked, or "".
+// untrackedIn returns the first thing in a directory, other than directories, that is not
+// tracked, or "".
 func (s *switcher) untrackedIn(dir string) (string, error) {
 	entries, err := s.list(dir)
 	if err != nil {
@@ -286,8 +285,8 @@ func (s *switcher) untrackedIn(dir string) (string, error) {
 	return "", nil
 }
 
-// remove removes the files that are no longer tracked, and the directories that
-// this leaves empty, but for those that will be needed.
+// remove removes the files that are no longer tracked, and the directories that this leaves
+// empty, unless they will be needed.
 func (s *switcher) remove(ctx context.Context) error {
 	for _, name := range s.removes {
 		if ctx.Err() != nil {

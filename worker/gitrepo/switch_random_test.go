@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// interrupted is a context that ends when it has been asked a number of times.
+// interrupted is a context that ends after it has been asked a number of times.
 type interrupted struct {
 	context.Context
 	left *int
@@ -25,8 +25,8 @@ func (i interrupted) Err() error {
 	return nil
 }
 
-// TestSwitchAtRandom goes to and fro between random commits, with files of the
-// user in between, and compares with what git says is in the commits.
+// TestSwitchAtRandom switches back and forth between random commits, with files of the user in
+// between, and compares the result with what git says is in the commits.
 func TestSwitchAtRandom(t *testing.T) {
 	t.Parallel()
 	const seed, commits, switches = 20, 12, 60
@@ -50,7 +50,7 @@ func TestSwitchAtRandom(t *testing.T) {
 		to := history[random.IntN(commits)]
 		from := []Hash{c.at}
 		c.addAtRandom(random, mine)
-		for range random.IntN(3) { // a switch may come to nothing half-way
+		for range random.IntN(3) { // a switch may stop half-way
 			half := history[random.IntN(commits)]
 			from = append(from, half)
 			left := random.IntN(60)
@@ -74,8 +74,8 @@ func TestSwitchAtRandom(t *testing.T) {
 	}
 }
 
-// switchAndMakeWay switches, and removes what of the user's is in the way if
-// anything is, which it reports.
+// switchAndMakeWay switches, removes what of the user's is in the way, and reports whether
+// anything was.
 func (c *checkoutTest) switchAndMakeWay(from []Hash, to Hash, mine map[string]string) bool {
 	c.t.Helper()
 	for obstacles := 0; ; obstacles++ {
@@ -115,8 +115,7 @@ func (c *checkoutTest) wantMine(mine map[string]string) {
 	}
 }
 
-// wantTracked checks that the checkout holds the tree, the user's files and no
-// others.
+// wantTracked checks that the checkout holds the tree, the user's files and no others.
 func (c *checkoutTest) wantTracked(tree, mine map[string]string) {
 	c.t.Helper()
 	want := maps.Clone(tree)
@@ -167,8 +166,7 @@ func (c *checkoutTest) changeAtRandom(random *rand.Rand) {
 	}
 }
 
-// addAtRandom has the user add files and links to the checkout where there is
-// room for them.
+// addAtRandom has the user add files and links to the checkout where there is room for them.
 func (c *checkoutTest) addAtRandom(random *rand.Rand, mine map[string]string) {
 	c.t.Helper()
 	for range random.IntN(3) {

@@ -113,7 +113,7 @@ func TestSwitchOverwritesOnlyWhatDiffers(t *testing.T) {
 		t.Error("a file that the new commit does not have is still there")
 	}
 
-	// From nowhere: all of the commit.
+	// From nowhere: everything in the commit.
 	if err := c.Switch(t.Context(), nil, c.at, c.checkout); err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +220,8 @@ func TestSwitchRemovesOnlyWhatWasTracked(t *testing.T) {
 	wantSame(t, listing(t, c.checkout), before)
 }
 
-// The commit that the checkout is at may be gone, with a repository that was
-// damaged and a branch that was rewritten.
+// The commit that the checkout is at may be gone, after the repository was damaged and the branch
+// rewritten.
 func TestSwitchFromALostCommit(t *testing.T) {
 	t.Parallel()
 	c := newCheckout(t)

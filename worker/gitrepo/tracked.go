@@ -15,11 +15,11 @@ type names map[string]bool
 
 func (n names) names() []string { return slices.Sorted(maps.Keys(n)) }
 
-// trackedFile is the file in which a checkout's tracked files are noted: their
-// names, which may hold anything but a zero byte, with such a byte after each.
+// trackedFile is the file with the record of a checkout's tracked files: their names, which may
+// hold anything but a zero byte, each followed by such a byte.
 type trackedFile string
 
-// trackedBeside is the record of the checkout in dir.
+// trackedBeside returns the record of the checkout in dir.
 func trackedBeside(dir string) trackedFile {
 	return trackedFile(filepath.Clean(dir) + ".tracked")
 }

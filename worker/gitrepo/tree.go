@@ -12,8 +12,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// Bounds of what a commit may hold. A few small objects can describe a tree of
-// any size, since each may be used many times.
+// Bounds of what a commit may hold. A few small objects can describe a tree of any size, since
+// each may be used many times.
 const (
 	maxEntries = 100_000
 	maxName    = 255
@@ -26,11 +26,11 @@ type entry struct {
 	hash Hash
 }
 
-// tree is all that a commit has, by slash-separated path: files, symbolic links,
-// directories, and submodules that are not here. One that is here is a directory.
+// tree is everything that a commit has, by slash-separated path: files, symbolic links,
+// directories, and submodules that are not here. A submodule that is here is a directory.
 type tree map[string]entry
 
-// file returns the file or symbolic link at a path, if that is what is there.
+// file returns the file or symbolic link at a path, if there is one.
 func (t tree) file(name string) (entry, bool) {
 	e, ok := t[name]
 	return e, ok && e.mode != filemode.Dir && e.mode != filemode.Submodule
@@ -86,8 +86,8 @@ func (t tree) add(store objectStore, commit Hash, dir string, hash Hash) error {
 	return nil
 }
 
-// directory returns the tree object behind an entry that is a directory or a
-// submodule that is here.
+// directory returns the tree object behind an entry that is a directory or a submodule that is
+// here.
 func (s objectStore) directory(e object.TreeEntry) (hash Hash, is bool, err error) {
 	switch {
 	case e.Mode == filemode.Dir:
@@ -102,8 +102,8 @@ func (s objectStore) directory(e object.TreeEntry) (hash Hash, is bool, err erro
 	return Hash{}, false, nil
 }
 
-// refusal says why an entry cannot be written, or "". No git command makes such
-// trees, but anybody can.
+// refusal says why an entry cannot be written, or "". No git command makes such trees, but
+// anybody can.
 func (t tree) refusal(dir, name string) string {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return "which is no name for a file"
@@ -125,8 +125,8 @@ func (t tree) refusal(dir, name string) string {
 	return ""
 }
 
-// eachObject visits each object of a commit once, but those in seen, and adds
-// them there. The store says which submodules are part of it.
+// eachObject visits each object of a commit once, except those in seen, and adds them there. The
+// store says which submodules are part of it.
 func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Hash, plumbing.ObjectType) error) error {
 	once := func(h Hash, t plumbing.ObjectType) error {
 		if seen[h] {
@@ -135,7 +135,7 @@ func eachObject(store objectStore, hash Hash, seen map[Hash]bool, visit func(Has
 		seen[h] = true
 		return visit(h, t)
 	}
-	// Lists and no recursion: trees may be nested as deep as someone likes.
+	// Lists, not recursion: trees may be nested arbitrarily deep.
 	commits, trees := []Hash{hash}, []Hash(nil)
 	for len(commits)+len(trees) > 0 {
 		if len(trees) == 0 {

@@ -15,17 +15,16 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 )
 
-// Git's upload-pack protocol, version 0, as far as it takes to list refs and to
-// fetch one commit; and of version 2 the listing of some refs, which is what
-// makes a look at a repository with many refs cheap, and the fetch of a commit
-// that is no branch's newest: see uploadpack2.go.
+// Git's upload-pack protocol, version 0, as far as listing refs and fetching one commit require
+// it; and of version 2 the listing of some refs, which makes a look at a repository with many
+// refs cheap, and the fetch of a commit that is not a branch's newest: see uploadpack2.go.
 
 // maxAdvert bounds what a list of refs may take in memory.
 const maxAdvert = 64 << 20
 
 const branchPrefix = "refs/heads/"
 
-// The two lines of the protocol that have no content.
+// The two lines of the protocol without content.
 const (
 	flush     = "0000"
 	delimiter = "0001"
@@ -36,7 +35,7 @@ func writeLine(b *bytes.Buffer, format string, args ...any) {
 	fmt.Fprintf(b, "%04x%s", len("0000")+len(line), line)
 }
 
-// wantedCapabilities is what a packRequest makes use of where the server is able to.
+// wantedCapabilities is what a packRequest uses of what the server supports.
 var wantedCapabilities = []capability.Capability{
 	capability.MultiACKDetailed,
 	capability.Sideband64k,
@@ -46,8 +45,7 @@ var wantedCapabilities = []capability.Capability{
 	capability.Shallow,
 }
 
-// readAdvert reads what a server of version 0 begins with: its refs and what it
-// is able to do.
+// readAdvert reads the greeting of a server of version 0: its refs and capabilities.
 func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
 	advert := packp.NewAdvRefs()
 	err := advert.Decode(io.LimitReader(r, maxAdvert))
@@ -70,7 +68,7 @@ func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
 	return advert, nil
 }
 
-// serverError gives the words that a server ends the conversation with a kind.
+// serverError gives the words with which a server ends the conversation a kind.
 func serverError(err error) error {
 	var line *pktline.ErrorLine
 	if !errors.As(err, &line) {
@@ -79,7 +77,7 @@ func serverError(err error) error {
 	return refused(line.Text)
 }
 
-// refused is the error for what a server said instead of serving.
+// refused returns the error for what a server said instead of serving.
 func refused(text string) error {
 	kind := error(nil)
 	switch lower := strings.ToLower(text); {
@@ -104,10 +102,10 @@ func branches(advert *packp.AdvRefs) map[string]Hash {
 	return heads
 }
 
-// packRequest asks for a commit without its history. The server may leave out
-// what the commits that are here hold and send deltas to it ("thin"): that is
-// also what has it consider their trees at all, as they are no ancestors of a
-// commit without history. Without an advert the server speaks version 2.
+// packRequest asks for a commit without its history. The server may omit what the commits that
+// are here hold, and send deltas to it ("thin"). Only "thin" has it consider their trees at all,
+// as they are not ancestors of a commit without history. Without an advert the server speaks
+// version 2.
 func packRequest(advert *packp.AdvRefs, q query) ([]byte, error) {
 	if advert == nil {
 		return fetchRequest(q), nil
@@ -153,9 +151,9 @@ func readPack(raw io.Reader, advert *packp.AdvRefs) (io.Reader, error) {
 	for s.Scan() {
 		switch words := strings.Fields(string(s.Bytes())); {
 		case len(words) == 0, words[0] == "shallow", words[0] == "unshallow":
-			// That all we hold has no history is known.
+			// It is known that nothing here has history.
 		case words[0] == "ACK" && len(words) > 2:
-			// One of several commits in common.
+			// One of several common commits.
 		case words[0] == "ACK", words[0] == "NAK":
 			if advert.Capabilities.Supports(capability.Sideband64k) {
 				return sideband.NewDemuxer(sideband.Sideband64k, r), nil

@@ -11,22 +11,21 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp/sideband"
 )
 
-// The fetch of version 2. It can ask for any commit that the repository has,
-// where version 0 gives out only those that a branch or a tag points to, unless
-// the server was told to. So submodules are fetched with it: the commit that one
-// is at need not be the newest of anything.
+// The fetch of version 2. It can ask for any commit that the repository has; version 0 gives out
+// only those that a branch or a tag points to, unless the server was told otherwise. So
+// submodules are fetched with it: the commit of a submodule need not be the newest of anything.
 
-// firstLine2 is what a server begins with that speaks version 2.
+// firstLine2 begins the greeting of a server that speaks version 2.
 const firstLine2 = "000eversion 2\n"
 
-// readGreeting reads what a server begins with that was asked for a version of
-// the protocol. The advert is nil if it speaks version 2.
+// readGreeting reads the greeting of a server that was asked for a version of the protocol. The
+// advert is nil if it speaks version 2.
 func readGreeting(r *bufio.Reader, version string) (*packp.AdvRefs, error) {
 	if version == "" {
 		return readAdvert(r)
 	}
-	// No more at once than there may be: an empty repository's advert is one
-	// flush, after which its server waits.
+	// Peek at no more than there may be: an empty repository's advert is one flush, after which
+	// its server waits.
 	if start, _ := r.Peek(len(flush)); !strings.HasPrefix(firstLine2, string(start)) || len(start) == 0 {
 		return readAdvert(r)
 	}
@@ -45,7 +44,7 @@ func readGreeting(r *bufio.Reader, version string) (*packp.AdvRefs, error) {
 	return nil, io.ErrUnexpectedEOF
 }
 
-// fetchRequest is a packRequest in version 2.
+// fetchRequest returns a packRequest in version 2.
 func fetchRequest(q query) []byte {
 	var body bytes.Buffer
 	writeLine(&body, "command=fetch")
@@ -65,8 +64,8 @@ func fetchRequest(q query) []byte {
 	return body.Bytes()
 }
 
-// readFetched reads the answer to a fetchRequest up to where the pack begins: in
-// the last of its sections.
+// readFetched reads the answer to a fetchRequest up to where the pack begins: in the last of its
+// sections.
 func readFetched(r *bufio.Reader) (io.Reader, error) {
 	s := pktline.NewScanner(r)
 	for {
@@ -81,7 +80,7 @@ func readFetched(r *bufio.Reader) (io.Reader, error) {
 		case line == "packfile":
 			return sideband.NewDemuxer(sideband.Sideband64k, r), nil
 		case line == "shallow-info", strings.HasPrefix(line, "shallow "), strings.HasPrefix(line, "unshallow "):
-			// That all we hold has no history is known.
+			// It is known that nothing here has history.
 		default:
 			return nil, problem(nil, "its answer is not git's protocol")
 		}
