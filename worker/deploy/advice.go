@@ -22,7 +22,7 @@ type Route struct {
 	Targets []string // host:port
 }
 
-// advice is what to say of a configuration that works, and leads nowhere.
+// advice warns of what in a working configuration leads nowhere.
 type advice struct {
 	name   string
 	allow  []string
@@ -37,8 +37,8 @@ type advice struct {
 	log    hclog.Logger
 }
 
-// judge finds what of the configuration leads nowhere, by itself or with what is deployed.
-// Nothing is wrong enough to refuse it: the other end may follow with the next commit.
+// judge finds what leads nowhere in the configuration, by itself or with what is deployed.
+// None of it is a reason for a refusal: the other end may follow with the next commit.
 func (a *advice) judge() {
 	warnings := a.idleAllow()
 	if len(a.routes) > 0 || a.proxy.entry != nil {
@@ -51,7 +51,7 @@ func (a *advice) judge() {
 	}
 }
 
-// idleAllow are the entries of `allow` that lift no refusal there can be.
+// idleAllow returns a warning for each entry of `allow` that cannot lift any refusal.
 func (a *advice) idleAllow() []string {
 	var warnings []string
 	for _, complaint := range policy.Complaints(a.allow) {
@@ -60,7 +60,7 @@ func (a *advice) idleAllow() []string {
 	return warnings
 }
 
-// lostRoutes are the targets of urls that a proxy will not find.
+// lostRoutes returns a warning for each target in urls that a proxy will not find.
 func (a *advice) lostRoutes(model *compose.Model) []string {
 	hosts := model.Hosts()
 	var warnings []string
@@ -85,7 +85,7 @@ func (a *advice) lostRoutes(model *compose.Model) []string {
 	return warnings
 }
 
-// unseenSnippet warns of a snippet that the proxy does not get to see.
+// unseenSnippet warns of a snippet that the proxy cannot see.
 func (a *advice) unseenSnippet(model *compose.Model) []string {
 	if a.proxy.entry == nil {
 		return nil
@@ -110,7 +110,8 @@ func (a *advice) unseenSnippet(model *compose.Model) []string {
 	}
 }
 
-// deafProxy warns of a `reload` that names nobody, before there is something to tell.
+// deafProxy warns of a `reload` that names no compose service, before there is anything to
+// tell the proxy.
 func (a *advice) deafProxy(model *compose.Model) []string {
 	if a.proxy.entry == nil || a.proxy.entry.Service == "" {
 		return nil
@@ -121,8 +122,9 @@ func (a *advice) deafProxy(model *compose.Model) []string {
 	return nil
 }
 
-// closedPorts are the URLs of any service at whose ports the proxy cannot be reached. Of
-// 80 and 443 nothing is known: a global option of Caddy may have it listen elsewhere.
+// closedPorts returns a warning for each URL of any service at whose port the proxy cannot
+// be reached. Nothing is known about 80 and 443: a global option of Caddy may make it
+// listen elsewhere.
 func (a *advice) closedPorts(model *compose.Model) []string {
 	open, known := model.ContainerPorts()
 	if a.proxy.entry == nil || !known {

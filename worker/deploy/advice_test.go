@@ -14,8 +14,8 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// routesModel has a compose service on the proxy's network, under an alias too, and one
-// on its own.
+// routesModel has a compose service on the proxy's network, also under an alias, and one
+// that is not on it.
 const routesModel = `{"name": "web", "services": {
 	"frontend": {"image": "a", "networks": {"front": {"aliases": ["Shop"]}, "default": null},
 		"volumes": [{"type": "bind", "source": "/checkout/caddy", "target": "/etc/caddy"}]},
@@ -42,14 +42,14 @@ func TestLostRoutes(t *testing.T) {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
 	}
-	// A proxy reaches what is beside it.
+	// A proxy reaches what is next to it.
 	s := &advice{name: "web", proxy: &proxy{entry: &Proxy{}}, routes: []Route{{URL: "web.example.org", Targets: []string{"db:80"}}}}
 	if got := s.lostRoutes(model); got != nil {
 		t.Errorf("a proxy's own: %q", got)
 	}
 }
 
-// An entry of allow that lifts nothing is a warning before anything is deployed: the
+// An entry of allow that lifts nothing causes a warning before anything is deployed: the
 // commit that it is meant for is refused.
 func TestIdleAllow(t *testing.T) {
 	dir := t.TempDir()
@@ -140,8 +140,8 @@ func TestClosedPorts(t *testing.T) {
 	}
 }
 
-// A warning that is no news is not logged again, and those about the urls of others come
-// and go with them.
+// A warning that is not new is not logged again, and warnings about the urls of others come
+// and go with those urls.
 func TestJudgeAgain(t *testing.T) {
 	s := open(t, t.TempDir())
 	var log strings.Builder

@@ -11,16 +11,16 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// retreat is what follows a switch that went wrong: back to the last good
-// deploy. It returns why, and what it came to.
+// retreat goes back to the last good deploy after a switch that failed. It returns the
+// cause and what came of going back.
 func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause error) error {
 	if outer.Err() != nil {
-		return cause // the worker ends: the next one goes on
+		return cause // the worker ends; the next one continues
 	}
 	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
 	if away := d.engine.Away(ctx); away != nil {
-		return errors.Join(cause, away) // it is begun again when the engine is back
+		return errors.Join(cause, away) // it begins again when the engine is back
 	}
 	if !isVerdict(cause) && d.faults.outage(c.record.Basis) >= maxOutages {
 		cause = verdict{fmt.Errorf("%w; that was so %d times", cause, maxOutages)}
@@ -57,7 +57,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 	return &retreatError{cause, "went back to " + went}
 }
 
-// retreatError is why a deploy failed, with what followed.
+// retreatError is why a deploy failed, and what followed.
 type retreatError struct {
 	error
 	then string
@@ -66,9 +66,9 @@ type retreatError struct {
 func (e *retreatError) Error() string { return e.error.Error() + "; " + e.then }
 func (e *retreatError) Unwrap() error { return e.error }
 
-// leave lets what failed stay as it is, for somebody to look at: nobody wants it
-// otherwise, or there is nothing to go back to. What failed by a fault of the
-// surroundings is begun again.
+// leave leaves what failed as it is, for somebody to look at: going back is not wanted, or
+// there is nothing to go back to. What failed by a fault of the surroundings is begun
+// again.
 func (d *deployer) leave(c *candidate, cause error) error {
 	if !isVerdict(cause) {
 		return cause
@@ -84,7 +84,7 @@ func (d *deployer) leave(c *candidate, cause error) error {
 	}))
 }
 
-// lastGood is the deploy to go back to from a candidate, or nil.
+// lastGood returns the deploy to go back to from a candidate, or nil.
 func (d *deployer) lastGood(c *candidate) *Record {
 	state := d.store.snapshot()
 	if runs := state.Deployed; runs.good() && runs.Number != c.record.Number {
@@ -95,9 +95,9 @@ func (d *deployer) lastGood(c *candidate) *Record {
 	return d.store.history.before(c.record.Number)
 }
 
-// goBack runs an earlier deploy again, from what is kept here: that one or, if
-// it is lost, the one before. It returns which. That it is not well this time is
-// told, and changes nothing: there is none better.
+// goBack runs an earlier deploy again, from what is kept here: to, or an earlier one if
+// that is lost. It returns which one. If that is not well this time, unwell says so and
+// nothing else changes: there is none better.
 func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o order) (went string, unwell, err error) {
 	c, err := d.recallGood(ctx, to, o)
 	if err != nil {
@@ -105,7 +105,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	}
 	c.record.Trigger, c.record.Reason = "went back", reason
 	if begun := d.store.snapshot().Switching; begun != nil {
-		c.freeze = begun.Freeze // a rollback that was broken off
+		c.freeze = begun.Freeze // a rollback that was interrupted
 	}
 	if err := d.switchTo(ctx, c, o); err != nil {
 		return "", nil, err
@@ -126,7 +126,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	})
 }
 
-// recallGood recalls that deploy or, if it is lost, the one before, and so on.
+// recallGood recalls the given deploy or, if it is lost, the one before it, and so on.
 func (d *deployer) recallGood(ctx context.Context, to *Record, o order) (*candidate, error) {
 	for {
 		commit := to.Commit.Short()
@@ -150,8 +150,8 @@ func (d *deployer) recallGood(ctx context.Context, to *Record, o order) (*candid
 	}
 }
 
-// lostError is a good deploy that cannot be gone back to now; goneError one that
-// never can be again.
+// lostError means that pgo cannot go back to a good deploy now; goneError, that it never
+// can again.
 type (
 	lostError struct{ error }
 	goneError struct{ error }
@@ -190,7 +190,7 @@ func (d *deployer) recall(ctx context.Context, to *Record) (*candidate, error) {
 	c := &candidate{commit: commit, record: &r, resolved: model, images: model.Images(d.cfg.Name), back: to.Number}
 	d.board.enter(StepCheck, commit)
 	model.Reroot(d.files.checkout(), d.files.stage())
-	// The operator may have other things in mind by now.
+	// The operator may grant other things by now.
 	judged, err := d.prover.asMade(ctx, model)
 	if err != nil {
 		return nil, err

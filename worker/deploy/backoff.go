@@ -6,16 +6,14 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// How long a poll leaves a commit alone that failed by a fault of the
-// surroundings.
+// How long a poll leaves alone a commit that failed by a fault of the surroundings.
 const (
 	firstWait = time.Second
 	lastWait  = 10 * time.Minute
 )
 
-// faults counts how often in a row a commit failed by a fault of the
-// surroundings, so that it is tried again less and less often. Each try may
-// take down what runs.
+// faults keeps track of the failures in a row of a commit by a fault of the surroundings,
+// so that it is tried again less and less often: each attempt may take down what runs.
 type faults struct {
 	commit   gitrepo.Hash
 	settings string
@@ -30,11 +28,11 @@ type faults struct {
 	}
 }
 
-// maxOutages is how often a commit may take down what runs for a fault of the
-// surroundings that shows only then. The last of them is a verdict.
+// maxOutages is how often a commit may take down what runs because of a fault of the
+// surroundings that shows only then. The last of these faults is a verdict.
 const maxOutages = 3
 
-// outage counts one more, and returns how many the commit has had.
+// outage counts one more outage, and returns how many the commit has had.
 func (f *faults) outage(b Basis) int {
 	o := &f.outages
 	if o.commit != b.Commit || o.settings != b.Settings {
@@ -44,7 +42,7 @@ func (f *faults) outage(b Basis) int {
 	return o.count
 }
 
-// wait returns the last error while it is too early for another try.
+// wait returns the last error while it is too early for another attempt.
 func (f *faults) wait(commit gitrepo.Hash, settings string) error {
 	if f.commit == commit && f.settings == settings && time.Now().Before(f.until) {
 		return f.err
@@ -52,7 +50,7 @@ func (f *faults) wait(commit gitrepo.Hash, settings string) error {
 	return nil
 }
 
-// note takes what a try came to.
+// note records the result of an attempt.
 func (f *faults) note(commit gitrepo.Hash, settings string, err error) {
 	if err == nil || isVerdict(err) {
 		*f = faults{outages: f.outages}

@@ -10,7 +10,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// branch is the one that is followed, in the service's own repository.
+// branch is the branch that is followed, in the service's own repository.
 type branch struct {
 	repo    *gitrepo.Repo
 	store   *store
@@ -19,8 +19,8 @@ type branch struct {
 	timeout time.Duration
 }
 
-// fetch brings the branch's head here, if it moved. That a remote sends
-// something now and then is not enough: no other change runs meanwhile.
+// fetch fetches the branch's head, if it moved. It has a deadline even if the remote keeps
+// sending something now and then: no other change runs meanwhile.
 func (b *branch) fetch(ctx context.Context) (gitrepo.Hash, error) {
 	ctx, cancel := deadline(ctx, b.timeout)
 	defer cancel()
@@ -32,11 +32,10 @@ func (b *branch) fetch(ctx context.Context) (gitrepo.Hash, error) {
 	return head, err
 }
 
-// soon is how long a git server may take to answer while what runs is in between.
+// soon is how long a git server may take to answer while a switch is unfinished.
 const soon = 20 * time.Second
 
-// fetchSoon fetches the branch. While a switch is to be finished it does not wait
-// for long.
+// fetchSoon fetches the branch. It does not wait long while a switch has to be finished.
 func (b *branch) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
 	if b.store.snapshot().Switching != nil {
 		var cancel context.CancelFunc
@@ -46,8 +45,8 @@ func (b *branch) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
 	return b.fetch(ctx)
 }
 
-// refresh fetches the branch for the keys in it, while a change runs: so it leaves the
-// board and the repository alone. What is wrong is for the next fetch to report.
+// refresh fetches the branch for the keys in it while a change runs, so it leaves the board
+// and the repository alone. Errors are left for the next fetch to report.
 func (b *branch) refresh(ctx context.Context) {
 	head, moved, err := gitrepo.Follower{Repo: b.repo}.Once(ctx)
 	if err != nil {
@@ -67,14 +66,14 @@ func (b *branch) rebuilding(reason error) {
 	b.log.Warn("rebuilding the git repository", "reason", reason)
 }
 
-// rebuild begins the repository anew, which a deploy has found to be damaged.
+// rebuild begins the repository anew after a deploy has found it damaged.
 func (b *branch) rebuild(reason error) error {
 	b.rebuilding(reason)
 	return b.repo.Rebuild()
 }
 
-// fetched is the commit that operations work on: the one that a pull has chosen,
-// or the head.
+// fetched returns the commit that operations work on: the one that a pull has chosen, or
+// the head.
 func (b *branch) fetched() (gitrepo.Hash, error) {
 	if pin := b.store.snapshot().pinned(time.Now()); pin != nil {
 		return pin.Commit, nil

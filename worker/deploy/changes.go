@@ -12,14 +12,14 @@ import (
 	"pgo/worker/compose"
 )
 
-// pinTime is how long a pull has its commit stay the one to act on.
+// pinTime is how long the commit of a pull stays the one to act on.
 const pinTime = 30 * time.Minute
 
-// SyncProxy writes the proxy's snippet, if it is another one or somebody changed it, and
-// tells the proxy. What is wrong is in the status.
+// SyncProxy writes the proxy's snippet, if it is new or somebody changed the file, and
+// tells the proxy. Problems are in the status.
 func (t *Turn) SyncProxy(ctx context.Context) { t.syncProxy(ctx) }
 
-// Heal brings back what somebody took away, and returns when to look again; 0: when
+// Heal brings back what somebody took away. It returns when to look again; 0 means when
 // something happens.
 func (t *Turn) Heal(ctx context.Context) (again time.Duration, err error) {
 	return t.containers.heal(ctx)
@@ -40,9 +40,9 @@ func (t *Turn) GitPull(ctx context.Context, out compose.Output) error {
 	return nil
 }
 
-// Up deploys the fetched commit and ends a Down. Where there is nothing new it
-// starts what is missing or stopped. Named compose services alone are started
-// as they are deployed.
+// Up deploys the fetched commit and ends a Down. If there is nothing new, it starts what is
+// missing or stopped. If compose services are named, it only starts those, as they are
+// deployed.
 func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.
 	return err
 }
 
-// upSome starts some compose services of what is deployed, with what they need.
+// upSome starts some compose services of what is deployed, and what they need.
 func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output) error {
 	if args.Has("--build") || args.Has("--pull") {
 		return target.Usagef("up with names of services starts them as they are deployed, and takes --force-recreate only; up alone builds and pulls")
@@ -122,7 +122,7 @@ func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output)
 	return err
 }
 
-// checkNames returns an error if one of these is no compose service of the model.
+// checkNames returns an error if one of the names is not a compose service of the model.
 func checkNames(model *compose.Model, services []string) error {
 	for _, name := range services {
 		if slices.Contains(model.Services(), name) {
@@ -165,8 +165,8 @@ func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) e
 	return err
 }
 
-// Stop stops containers, all or those of some compose services, until somebody
-// starts them again.
+// Stop stops all containers, or those of some compose services, until somebody starts them
+// again.
 func (t *Turn) Stop(ctx context.Context, args target.Args, out compose.Output) error {
 	stopped := func(st *State, services []string) {
 		for _, name := range services {
@@ -179,8 +179,8 @@ func (t *Turn) Stop(ctx context.Context, args target.Args, out compose.Output) e
 	})
 }
 
-// Start starts what is stopped, all or some compose services. A job that is done
-// is not run again, unless it is named.
+// Start starts what is stopped, for all or some compose services. A job that is done is not
+// run again unless it is named.
 func (t *Turn) Start(ctx context.Context, args target.Args, out compose.Output) error {
 	return t.onServices(ctx, "start", args, out, started, func(ctx context.Context, model *compose.Model) error {
 		if len(args.Services) == 0 {
@@ -190,7 +190,7 @@ func (t *Turn) Start(ctx context.Context, args target.Args, out compose.Output) 
 	})
 }
 
-// Restart stops and starts containers, all or those of some compose services.
+// Restart stops and starts all containers, or those of some compose services.
 func (t *Turn) Restart(ctx context.Context, args target.Args, out compose.Output) error {
 	return t.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
 		if err := t.starter.mayRestart(ctx, model, args.Services); err != nil {
@@ -206,8 +206,8 @@ func started(st *State, services []string) {
 	}
 }
 
-// onServices does something to some or all compose services of what is deployed.
-// What is to be remembered of it is so before it begins.
+// onServices does something to some or all compose services of what is deployed. What has
+// to be remembered of it is saved before it begins.
 func (t *Turn) onServices(ctx context.Context, activity string, args target.Args, out compose.Output,
 	remember func(*State, []string), do func(context.Context, *compose.Model) error) error {
 	if err := t.store.usable(); err != nil {
@@ -244,8 +244,8 @@ func (t *Turn) onServices(ctx context.Context, activity string, args target.Args
 	return err
 }
 
-// Pull fetches the branch, checks its head and pulls the images. What runs
-// stays. Build and Up act on that commit from then on, for a while.
+// Pull fetches the branch, checks its head and pulls the images. It leaves what runs alone.
+// For a while from then on, Build and Up act on that commit.
 func (t *Turn) Pull(ctx context.Context, by string, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err
@@ -277,7 +277,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	if err := t.images.came(ctx, c, before); err != nil {
 		return err
 	}
-	// First the objects, then the promise.
+	// The objects come first, then the pin that promises them.
 	if err := t.tree.keep(head); err != nil {
 		return err
 	}
@@ -289,7 +289,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	return nil
 }
 
-// Build builds the images of the fetched commit. What runs stays.
+// Build builds the images of the fetched commit. It leaves what runs alone.
 func (t *Turn) Build(ctx context.Context, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err

@@ -14,11 +14,11 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// The engine starts a container again by its restart policy, or with the host, and
-// then follows the paths that it mounts anew. So the checkout never moves under a
-// container for which they would lead elsewhere, whatever the reason for the move.
+// The engine starts a container again by its restart policy, or with the host, and then
+// resolves the paths that it mounts anew. Therefore the checkout never moves under a
+// container whose paths would lead elsewhere, whatever the reason for the move.
 
-// checkout is the files that containers mount, and the commit that they are of.
+// checkout is the files that containers mount, and the commit that they are from.
 type checkout struct {
 	name   string
 	repo   *gitrepo.Repo
@@ -29,9 +29,8 @@ type checkout struct {
 	log    hclog.Logger
 }
 
-// move brings the checkout to the commit. Before it begins it records
-// that files of both commits may be there, and ends the containers whose mounts would
-// lead elsewhere.
+// move brings the checkout to the commit. First it ends the containers whose mounts would
+// lead elsewhere, and records that files of both commits may be there.
 func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
 	led, err := t.existingMovedMounts(ctx, to)
 	if err != nil {
@@ -57,8 +56,8 @@ func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
 	return t.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
 }
 
-// keep has git hold on to what may still be needed: the commits in the
-// checkout, those that can be gone back to, the pinned one, and more.
+// keep makes git keep the commits that may still be needed: those in the checkout, those of
+// the kept good deploys, the pinned one, that of an unfinished switch, and more.
 func (t *checkout) keep(more ...gitrepo.Hash) error {
 	state := t.store.snapshot()
 	commits := slices.Concat(state.Checkout, more)
@@ -85,7 +84,8 @@ func firstOfEach(mounts []compose.Mount) []compose.Mount {
 	return firsts
 }
 
-// forecast is what will be in the checkout once it is at the commit. Close it.
+// forecast returns what will be in the checkout once it is at the commit. The caller closes
+// it.
 func (t *checkout) forecast(to gitrepo.Hash) (*gitrepo.Forecast, error) {
 	return t.repo.Forecast(t.store.snapshot().Checkout, to, t.files.checkout(), policy.Disk{})
 }
@@ -116,8 +116,8 @@ func (t *checkout) movedMounts(mounts []compose.Mount, to gitrepo.Hash) ([]compo
 	return slices.DeleteFunc(slices.Clone(mounts), func(m compose.Mount) bool { return !slices.Contains(moved, m.Source) }), nil
 }
 
-// notInPlace returns why the candidate cannot replace what runs in place; "" if it
-// can. Otherwise all that runs has to be gone before.
+// notInPlace returns why the candidate cannot replace what runs in place, or "" if it can.
+// If it cannot, everything that runs has to be gone first.
 func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, err error) {
 	mounts, err := t.engine.Mounts(ctx, t.name)
 	if err != nil || len(mounts) == 0 {
@@ -127,7 +127,7 @@ func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, er
 	if err != nil {
 		return "", err
 	}
-	// Else moveCheckout ends those containers alone.
+	// Otherwise move ends those containers alone.
 	if len(led) > 0 && c.resolved.SharesContainers() {
 		return led[0].Name + " mounts " + brief(t.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and others share what that container has", nil
 	}
@@ -147,7 +147,7 @@ func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, er
 	return "", nil
 }
 
-// inRepository is a path in the checkout as the repository has it.
+// inRepository returns a path in the checkout as the repository has it.
 func (t *checkout) inRepository(path string) string {
 	if rel, err := filepath.Rel(t.files.checkout(), path); err == nil && filepath.IsLocal(rel) {
 		return "./" + rel
@@ -155,9 +155,8 @@ func (t *checkout) inRepository(path string) string {
 	return path
 }
 
-// swappable tells whether containers that run could lead what the candidate mounts
-// elsewhere, while they are replaced in place: they would do it after the last look
-// at it.
+// swappable reports whether running containers could make what the candidate mounts lead
+// elsewhere while they are replaced in place: they would do so after the last check of it.
 func (t *checkout) swappable(c *candidate, mounts []compose.Mount) bool {
 	limits := t.around.limits()
 	model := c.resolved.WithoutBuild().Document()
@@ -170,10 +169,10 @@ func (t *checkout) swappable(c *candidate, mounts []compose.Mount) bool {
 	return len(policy.CheckSources(limits, model, policy.Disk{})) > len(alone)
 }
 
-// inherits tells whether compose would hand a mount of a container on to the one
-// that replaces it, although the new model does not ask for it. Where the new model or
-// its image wants a volume without a name, compose takes whatever is there, a bind
-// mount of the old model included. declared has what images want, as far as known.
+// inherits reports whether compose would pass a mount of a container on to the one that
+// replaces it, although the new model does not ask for it. If the new model or its image
+// wants a volume without a name, compose takes whatever is there, including a bind mount of
+// the old model. declared has what images want, as far as known.
 func (t *checkout) inherits(ctx context.Context, c *candidate, m compose.Mount, declared map[string][]string) (bool, error) {
 	kept, wanted := c.resolved.MountAt(m.Service, m.Target)
 	if kept || policy.Anonymous(m.Volume) {

@@ -12,7 +12,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// toRemember is what is to be remembered of containers: what they are, what somebody has
+// toRemember returns what to remember of containers: what they are, what somebody has
 // stopped, and the jobs that were done before.
 func toRemember(boot string, containers []compose.Container, stopped, done []string) Containers {
 	known := Containers{Boot: boot, Stopped: stopped, Finished: done}
@@ -30,7 +30,7 @@ func toRemember(boot string, containers []compose.Container, stopped, done []str
 	return known
 }
 
-// containers are those that run what is deployed.
+// containers manages the containers that run what is deployed.
 type containers struct {
 	name    string
 	timeout time.Duration
@@ -53,7 +53,7 @@ func (cs *containers) whatRuns(ctx context.Context) (boot string, containers []c
 	return boot, containers, err
 }
 
-// add returns the sorted set with one more.
+// add returns the sorted set with name in it.
 func add(set []string, name string) []string {
 	if i, found := slices.BinarySearch(set, name); !found {
 		return slices.Insert(slices.Clone(set), i, name)
@@ -61,13 +61,13 @@ func add(set []string, name string) []string {
 	return set
 }
 
-// remove returns the set without one.
+// remove returns the set without name.
 func remove(set []string, name string) []string {
 	return slices.DeleteFunc(slices.Clone(set), func(n string) bool { return n == name })
 }
 
-// unfinished returns the compose services that lack a container which runs, or
-// which has done its work.
+// unfinished returns the compose services that lack a container that runs or has done its
+// work.
 func unfinished(model *compose.Model, containers []compose.Container) []string {
 	fine := map[string]int{}
 	for _, c := range containers {
@@ -84,8 +84,8 @@ func unfinished(model *compose.Model, containers []compose.Container) []string {
 	return names
 }
 
-// withNeeds returns the compose services and those unfinished ones that they
-// depend on. Compose itself would run a job again that one of them waited for.
+// withNeeds returns the given compose services and the unfinished ones that they depend on.
+// Compose itself would run a job again that one of them waited for.
 func (cs *containers) withNeeds(ctx context.Context, model *compose.Model, services []string) ([]string, error) {
 	containers, err := cs.engine.Containers(ctx, cs.name)
 	if err != nil {
@@ -101,8 +101,7 @@ func (cs *containers) withNeeds(ctx context.Context, model *compose.Model, servi
 	return all, nil
 }
 
-// startSome starts some compose services of what is deployed, with what they
-// need.
+// startSome starts some compose services of what is deployed, and what they need.
 func (cs *containers) startSome(ctx context.Context, model *compose.Model, args target.Args, out compose.Output) (err error) {
 	if args.Services, err = cs.withNeeds(ctx, model, args.Services); err != nil {
 		return err
@@ -114,8 +113,8 @@ func (cs *containers) startSome(ctx context.Context, model *compose.Model, args 
 	return cs.startDeployed(ctx, out, args.Services, flags...)
 }
 
-// startMissing starts what does not run and has not done its work either: a
-// job that ended with 0 is not run again.
+// startMissing starts what does not run and has not done its work either: a job that exited
+// with 0 is not run again.
 func (cs *containers) startMissing(ctx context.Context, out compose.Output) error {
 	ctx, cancel := deadline(ctx, cs.timeout)
 	defer cancel()
@@ -128,10 +127,10 @@ func (cs *containers) startMissing(ctx context.Context, out compose.Output) erro
 		return err
 	}
 	services := slices.DeleteFunc(unfinished(model, containers), func(name string) bool {
-		return slices.Contains(cs.store.snapshot().Containers.Finished, name) // a job of which only the container is gone
+		return slices.Contains(cs.store.snapshot().Containers.Finished, name) // a job that is done, and whose container is gone
 	})
 	if len(containers) == 0 {
-		services = model.Services() // its jobs too: they belong to the containers that are gone
+		services = model.Services() // including its jobs, which belong to the containers that are gone
 	}
 	if len(services) == 0 {
 		say(out, "up to date: there is nothing to start")
@@ -140,7 +139,7 @@ func (cs *containers) startMissing(ctx context.Context, out compose.Output) erro
 	return cs.startDeployed(ctx, out, some(services, model))
 }
 
-// some is a choice of a model's compose services; nil: all of them.
+// some returns services, or nil if these are all compose services of the model.
 func some(services []string, model *compose.Model) []string {
 	if slices.Equal(services, model.Services()) {
 		return nil
@@ -148,8 +147,8 @@ func some(services []string, model *compose.Model) []string {
 	return append([]string{}, services...)
 }
 
-// startDeployed starts these compose services of what is deployed, all for nil, if
-// the policy still lets its sources pass, and remembers what runs then.
+// startDeployed starts the given compose services of what is deployed, nil meaning all, if
+// the policy still accepts its sources, and remembers what runs then.
 func (cs *containers) startDeployed(ctx context.Context, out compose.Output, services []string, flags ...string) error {
 	state := cs.store.snapshot()
 	if state.Deployed == nil {
@@ -164,7 +163,7 @@ func (cs *containers) startDeployed(ctx context.Context, out compose.Output, ser
 		if !networkGone.MatchString(err.Error()) {
 			return err
 		}
-		// A container keeps the network that it was made with, also one that is gone.
+		// A container keeps the network that it was created with, even if that is gone.
 		say(out, "its network was made anew: so are the containers that do not run")
 		if err := cs.starter.start(ctx, out, c, services, "--force-recreate"); err != nil {
 			return err
@@ -173,8 +172,8 @@ func (cs *containers) startDeployed(ctx context.Context, out compose.Output, ser
 	return cs.look(ctx, false)
 }
 
-// look remembers which containers run. After the engine was away that is not yet
-// what should run: Heal finds that out, and then says that it is settled.
+// look remembers which containers run. After the engine was away these are not yet those
+// that should run: Heal finds that out, and then says that it is settled.
 func (cs *containers) look(ctx context.Context, settled bool) error {
 	boot, containers, err := cs.whatRuns(ctx)
 	if err != nil {

@@ -13,19 +13,19 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// order is why and how a deploy is asked for.
+// order says why and how a deploy was requested.
 type order struct {
 	trigger string // "poll", "up by miek"
 	told    bool   // somebody said up: an image that moved by itself counts
-	force   bool   // switch, even when nothing is different
-	build   bool   // build, even when no context is different
+	force   bool   // switch even if nothing differs
+	build   bool   // build even if no context differs
 	pull    string // pull policy: always, missing, never
 	hold    bool   // prove the commit, and leave what runs as it is
 	out     compose.Output
 }
 
-// deployer takes a commit the whole way, and back: it is what leads the owners. It is for
-// the change that has the turn alone.
+// deployer takes a commit the whole way, and back: it coordinates the owners. Only the
+// change that has the turn may use it.
 type deployer struct {
 	cfg    Config
 	log    hclog.Logger
@@ -47,13 +47,13 @@ type deployer struct {
 	gate       *gate
 	containers *containers
 
-	isDown bool // nothing runs since somebody said down
+	isDown bool // nothing has run since somebody said down
 	faults faults
 	held   Basis // what was proven and is held
 }
 
-// newDeployer brings the owners together: each gets those that it needs. repo is nil for
-// a removal, which only takes down.
+// newDeployer connects the owners: each gets those that it needs. repo is nil for a
+// removal, which only takes down.
 func newDeployer(cfg Config, files *workspace, store *store, board *board, repo *gitrepo.Repo, log hclog.Logger) *deployer {
 	engine := &compose.Engine{Host: cfg.Project.Host}
 	name, redact, around := cfg.Name, files.project.Redact, newNeighbourhood(cfg, files)
@@ -73,9 +73,9 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	return d
 }
 
-// deploy is the path from a fetched commit to running containers. Until it
-// replaces what runs, nothing that runs and no file that a container can see has
-// changed. It returns whether something was replaced.
+// deploy takes a fetched commit to running containers. Until it replaces what runs, it has
+// changed nothing that runs and no file that a container can see. It returns whether
+// something was replaced.
 func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r *Record) (switched bool, err error) {
 	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
@@ -83,7 +83,7 @@ func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r
 	c, err := d.prove(ctx, commit, o, r)
 	switch {
 	case err != nil && d.store.snapshot().Switching != nil:
-		// An earlier deploy was broken off, so it is not as if nothing was changed.
+		// An earlier deploy was interrupted, so something may have changed already.
 		return true, d.retreat(outer, &candidate{commit: commit, record: r}, o, err)
 	case err != nil:
 		return false, err
@@ -95,8 +95,8 @@ func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r
 	return true, d.replace(outer, ctx, c, o)
 }
 
-// prove does all that can be done to find out whether a commit works without
-// touching what runs.
+// prove does everything possible to find out whether a commit works without touching what
+// runs.
 func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Record) (*candidate, error) {
 	c, err := d.prover.propose(ctx, commit, r)
 	if err != nil || o.hold {
@@ -112,7 +112,7 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 		return nil, err
 	}
 	if len(c.changes) == 0 {
-		// Nothing is different but the way to what is mounted.
+		// Nothing differs except where the mounts may lead.
 		led, err := d.tree.existingMovedMounts(ctx, commit)
 		if err != nil {
 			return nil, &stepError{"compare", commit.Short(), err}
@@ -128,8 +128,8 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	return c, d.prepare(ctx, c)
 }
 
-// replace makes the candidate what runs. When that fails, what ran before does
-// so again, if there is such a thing and nobody wants it otherwise.
+// replace replaces what runs with the candidate. If that fails, what ran before runs again,
+// if there is such a deploy and going back is wanted.
 func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) error {
 	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
 	ctx, cancel := d.unhurried(outer, ctx)
@@ -154,12 +154,12 @@ func deadline(ctx context.Context, timeout time.Duration) (context.Context, cont
 		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, timeout))
 }
 
-// switchTime is what a switch may take at least, in addition to its gate and to
-// what the containers that it replaces may take to stop.
+// switchTime is how long a switch may always take, in addition to its gate and to the time
+// that the containers it replaces may take to stop.
 const switchTime = 2 * time.Minute
 
-// unhurried is ctx with a deadline that leaves time for the gate: what pulling and
-// building took is no reason to break off between down and up.
+// unhurried returns ctx with a deadline that leaves time for the gate: the time that
+// pulling and building took is not a reason to stop between down and up.
 func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, context.CancelFunc) {
 	least := time.Now().Add(d.cfg.Gate + switchTime)
 	if deployed, err := d.files.loadDeployed(); err == nil {
@@ -171,8 +171,8 @@ func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, conte
 	return context.WithDeadlineCause(outer, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
 }
 
-// attempt deploys the commit, and remembers what came of it: for people in the
-// history, and for the next poll when it failed by the commit's own fault.
+// attempt deploys the commit and records the outcome: in the history for people, and for
+// the next poll if the failure was the commit's own fault.
 func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
 	d.store.journal.begin(heading(o.trigger + ": " + commit.Short()))
 	o.out = d.store.journal.recorded(o.out)
@@ -191,14 +191,15 @@ func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (s
 	return switched, outcome, d.remember(r, err, true)
 }
 
-// syncProxy brings the proxy up to date. The urls of others may be new.
+// syncProxy brings the proxy up to date, and then the advice: the urls of others may be
+// new.
 func (d *deployer) syncProxy(ctx context.Context) {
 	if d.proxy.sync(ctx) {
 		d.advice.judge()
 	}
 }
 
-// conclude tells those who watch how a deploy ended. Who asked for it is told
+// conclude tells everyone who watches how a deploy ended. Whoever asked for it is told
 // anyway.
 func (d *deployer) conclude(err error) {
 	if err == nil {
@@ -206,7 +207,7 @@ func (d *deployer) conclude(err error) {
 	} else {
 		_, _ = fmt.Fprintf(&d.store.journal, "== %s: %s\n", outcomeOf(err), printable.Line(err.Error()))
 		for _, line := range Details(err) {
-			_, _ = fmt.Fprintf(&d.store.journal, "   %s\n", printable.Line(line)) // perhaps a container's words
+			_, _ = fmt.Fprintf(&d.store.journal, "   %s\n", printable.Line(line)) // may be a container's output
 		}
 	}
 	if err := d.store.journal.save(d.store.history.dir); err != nil {
@@ -214,15 +215,15 @@ func (d *deployer) conclude(err error) {
 	}
 }
 
-// remember keeps what a failed deploy came to, and returns its error. condemn
-// says that a verdict keeps the commit from being tried again.
+// remember records the outcome of a failed deploy and returns its error. If condemn is set,
+// a verdict keeps the commit from being tried again.
 func (d *deployer) remember(r *Record, err error, condemn bool) error {
 	d.faults.note(r.Commit, r.Settings, err)
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	if errors.Is(err, gitrepo.ErrDamaged) {
-		return errors.Join(err, d.branch.rebuild(err)) // the next poll fetches
+		return errors.Join(err, d.branch.rebuild(err)) // the next poll fetches it again
 	}
 	failed := *r
 	failed.Duration = time.Since(r.At)
@@ -236,8 +237,7 @@ func (d *deployer) remember(r *Record, err error, condemn bool) error {
 	return errors.Join(err, d.store.update(func(st *State) { st.Verdict = failed.verdict() }))
 }
 
-// verdict is the record of a failed deploy as what keeps it from being tried
-// again.
+// verdict returns the verdict that keeps a failed deploy from being tried again.
 func (r *Record) verdict() *Verdict {
 	return &Verdict{Basis: r.Basis, Outcome: r.Outcome, At: time.Now(), Error: r.Error, Details: r.Details}
 }

@@ -62,7 +62,7 @@ func TestDamagedStateIsAnError(t *testing.T) {
 	}
 }
 
-// With a damaged state nothing is changed, and the service can still be seen.
+// With a damaged state nothing is changed, and the service can still be inspected.
 func TestDamagedStateStopsChanges(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte("{"), 0o600); err != nil {
@@ -131,7 +131,7 @@ func TestSubmoduleFromElsewhere(t *testing.T) {
 	}{
 		{nil, true},
 		{[]string{"https://127.0.0.1:1"}, true}, // another one
-		{[]string{"http://127.0.0.1:1"}, false}, // where nobody is, which is no fault of the commit
+		{[]string{"http://127.0.0.1:1"}, false}, // where nobody listens, which is not the commit's fault
 	} {
 		cfg.Remote.Submodules = test.listed
 		s, err := Open(cfg, NewQueue(), hclog.NewNullLogger(), func() {})
@@ -195,7 +195,7 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 	}
 }
 
-// An error lasts in the status, with the time when it began, until all is well.
+// An error stays in the status, with the time when it began, until all is well.
 func TestStatusKeepsErrors(t *testing.T) {
 	s := open(t, t.TempDir())
 	if err := turn(s).Poll(t.Context()); err == nil {
@@ -228,7 +228,7 @@ func TestVerdictOutlivesTheWorker(t *testing.T) {
 	}
 }
 
-// What somebody said down is taken down as soon as that works, and then left
+// After somebody said down, the service is taken down as soon as that works, and then left
 // alone.
 func TestDownIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
@@ -260,7 +260,7 @@ func TestDownIsTriedAgain(t *testing.T) {
 	}
 }
 
-// That there is no compose on this host says nothing about the commit.
+// A missing compose on this host says nothing about the commit.
 func TestNoVerdictWithoutCompose(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.files.project.Plugin = "/nonexistent/docker-compose"
@@ -273,13 +273,13 @@ func TestNoVerdictWithoutCompose(t *testing.T) {
 	}
 }
 
-// named is a commit of which only the name counts.
+// named returns a commit of which only the name counts.
 func named(name string) (commit gitrepo.Hash) {
 	copy(commit[:], name)
 	return commit
 }
 
-// A state of before commits were a type of their own, and one with none.
+// A state from before commits had a type of their own, and one without a commit.
 func TestStateOfEarlierVersions(t *testing.T) {
 	const digits = "1234567890abcdef1234567890abcdef12345678"
 	const text = `{"wanted":"up","deployed":{"number":1,"commit":"` + digits + `","settings":"s","limits":"l","at":"2026-01-02T03:04:05Z",` +
@@ -311,5 +311,5 @@ func TestStateOfEarlierVersions(t *testing.T) {
 	}
 }
 
-// turn is what the queue would give to a change.
+// turn returns what the queue would give to a change.
 func turn(s *Service) *Turn { return &Turn{s.work} }

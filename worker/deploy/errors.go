@@ -9,9 +9,9 @@ import (
 	"pgo/internal/printable"
 )
 
-// verdict is an error that is the commit's own fault: trying the same commit
-// again leads to the same end. Every other error is a fault of the
-// surroundings, and tried again with the next poll.
+// verdict is an error that is the commit's own fault: another attempt at the same commit
+// ends the same way. Every other error is a fault of the surroundings, and the next poll
+// tries again.
 type verdict struct{ error }
 
 func (v verdict) Unwrap() error { return v.error }
@@ -27,33 +27,32 @@ var ErrNothingFetched = errors.New("nothing is fetched yet")
 // ErrNothingDeployed means that there is no model to act on.
 var ErrNothingDeployed = errors.New("nothing is deployed yet")
 
-// DamagedStateError is what the service was to remember, and cannot be read.
+// DamagedStateError means that the service's saved state cannot be read.
 type DamagedStateError struct{ path string }
 
 func (e *DamagedStateError) Error() string {
 	return e.path + " is damaged: mend it, or remove it to deploy afresh"
 }
 
-// ErrIsDown means that there are no containers, and that this is what somebody
-// wants.
+// ErrIsDown means that there are no containers, and that somebody wants it so.
 var ErrIsDown = errors.New("the service is down: say up")
 
-// FrozenError refuses what would follow the branch.
+// FrozenError refuses an operation that would follow the branch.
 type FrozenError struct{ Frozen *Frozen }
 
 func (e *FrozenError) Error() string {
 	return fmt.Sprintf("frozen %s; say unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
 }
 
-// NoCommitError says that there is no such deploy to go back to.
+// NoCommitError means that there is no such deploy to go back to.
 type NoCommitError struct{ Text string }
 
 func (e *NoCommitError) Error() string { return e.Text }
 
-// RefusedError is a model that the policy does not let pass.
+// RefusedError means that the policy refuses a model.
 type RefusedError struct {
 	Commit   string           // short
-	Refusals []policy.Refusal // the first of them
+	Refusals []policy.Refusal // the first ones
 	All      int              // how many there are
 }
 
@@ -64,8 +63,7 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the policy refuses %s for %d reasons", e.Commit, e.All)
 }
 
-// Details is each refusal in a line; none where the error itself has the only
-// one.
+// Details returns a line for each refusal, or none if the error message has the only one.
 func (e *RefusedError) Details() []string {
 	if e.All == 1 {
 		return nil
@@ -93,7 +91,7 @@ func (e *stepError) Error() string {
 
 func (e *stepError) Unwrap() error { return e.err }
 
-// Details are the lines that belong to an error, besides its own.
+// Details returns the lines that belong to an error in addition to its message.
 func Details(err error) []string {
 	var detailed interface{ Details() []string }
 	if errors.As(err, &detailed) {
@@ -102,7 +100,7 @@ func Details(err error) []string {
 	return nil
 }
 
-// What is kept and told of an error: a repository decides how much there is.
+// Bounds of what is kept and shown of an error: a repository decides how much there is.
 const (
 	maxRefusals = 100
 	maxDetails  = 120
@@ -110,7 +108,7 @@ const (
 	maxError    = 4 << 10
 )
 
-// fail makes the record that of a deploy which ended with the error.
+// fail makes the record that of a deploy that ended with the error.
 func (r *Record) fail(err error) {
 	r.Outcome, r.Error, r.Details = outcomeOf(err), printable.Cut(err.Error(), maxError), nil
 	for _, line := range Details(err) {
@@ -121,7 +119,7 @@ func (r *Record) fail(err error) {
 	}
 }
 
-// outcomeOf is what a deploy came to that ended with the error.
+// outcomeOf returns the outcome of a deploy that ended with the error.
 func outcomeOf(err error) Outcome {
 	switch {
 	case err == nil:
@@ -135,7 +133,7 @@ func outcomeOf(err error) Outcome {
 	}
 }
 
-// splitLines splits text into its lines, without empty ones at the end.
+// splitLines splits text into its lines, without the empty ones at the end.
 func splitLines(text string) []string {
 	text = strings.TrimRight(text, "\n")
 	if text == "" {
@@ -144,8 +142,8 @@ func splitLines(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-// SaysMore tells whether an error tells more than the program whose status it
-// carries has printed: what else was done about it.
+// SaysMore reports whether an error says more than the program whose status it carries has
+// printed: what else was done about it.
 func SaysMore(err error) bool {
 	return errors.As(err, new(*unhealthyError)) || errors.As(err, new(*retreatError))
 }

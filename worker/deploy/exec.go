@@ -10,17 +10,17 @@ import (
 	"pgo/worker/compose"
 )
 
-// statusNoContainer is what docker compose exec says of a compose service that has no
-// container to run anything in.
+// statusNoContainer is the exit status of docker compose exec for a compose service that
+// has no container to run anything in.
 const statusNoContainer = 1
 
-// Exec runs a program in a container of the service. What it ends with, if not with 0,
+// Exec runs a program in a container of the service. If its exit status is not 0, the error
 // is a *compose.ExitError.
 func (s *Service) Exec(ctx context.Context, args target.Args, terminal *compose.Terminal, in compose.Input, out compose.Output) error {
 	if args.Has("--tty") && terminal == nil {
 		return target.Usagef("exec --tty needs a terminal on the client's side: ssh -t, or pgoctl -t before the target")
 	}
-	index, _ := strconv.Atoi(args.Value("--index")) // the table sees to it that it is a number
+	index, _ := strconv.Atoi(args.Value("--index")) // the table ensures that it is a number
 	command := compose.Command{
 		Service: args.Services[0], Index: index, Words: args.Command,
 		User: args.Value("--user"), Dir: args.Value("--workdir"), Env: args.Values("--env"),

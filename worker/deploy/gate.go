@@ -17,18 +17,18 @@ import (
 const (
 	// steady is how long a container must have run since it was last started.
 	steady = 3 * time.Second
-	// gateLook is the time between two looks at the containers.
+	// gateLook is the time between two inspections of the containers.
 	gateLook = 200 * time.Millisecond
-	// lastLines is how much of what a failing container said is kept.
+	// lastLines is how many lines of a failing container's output are kept.
 	lastLines = 15
 )
 
-// unhealthyError is a deploy that did not become healthy.
+// unhealthyError is the error of a deploy that did not become healthy.
 type unhealthyError struct {
 	commit  string // short
 	problem string
-	last    []string // what the failing container said last
-	err     error    // compose's, if that is where it showed
+	last    []string // the last output of the failing container
+	err     error    // compose's, if that is where the problem showed
 }
 
 func (e *unhealthyError) Error() string {
@@ -41,7 +41,7 @@ func (e *unhealthyError) Unwrap() error     { return e.err }
 // gate is what a deploy has to pass.
 type gate struct {
 	name    string
-	time    time.Duration // how long it may take to become healthy
+	time    time.Duration // how long a deploy may take to become healthy
 	engine  *compose.Engine
 	store   *store
 	board   *board
@@ -50,10 +50,9 @@ type gate struct {
 	log     hclog.Logger
 }
 
-// pass starts the candidate and waits until all of its containers are as they
-// should be: running and not restarted for a while, healthy where there is a
-// health check, or ended with 0 where they are meant to end. That is the only
-// proof that a commit works.
+// pass starts the candidate and waits until all of its containers are as they should be:
+// running and not restarted for a while, healthy where there is a health check, or exited
+// with 0 where they are meant to end. Only that proves that a commit works.
 func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	overdue := errors.New("the gate is over")
 	services, told := g.notStopped(c), &toldOnce{}
@@ -82,7 +81,7 @@ func withGate(ctx context.Context, gate time.Duration, overdue error, create fun
 	return gated, cancel, nil
 }
 
-// notStopped are the compose services to start: all but those that somebody has
+// notStopped returns the compose services to start: all except those that somebody has
 // stopped, and jobs that are done.
 func (g *gate) notStopped(c *candidate) []string {
 	leave := slices.Concat(g.store.snapshot().Containers.Stopped, c.done)
@@ -90,8 +89,8 @@ func (g *gate) notStopped(c *candidate) []string {
 	return some(services, c.resolved)
 }
 
-// expected is how many containers each compose service is to have, but those
-// that are left alone.
+// expected returns how many containers each compose service should have, without those that
+// are left alone.
 func (g *gate) expected(c *candidate) map[string]int {
 	wanted := c.resolved.Wanted()
 	for _, name := range slices.Concat(g.store.snapshot().Containers.Stopped, c.done) {
@@ -100,8 +99,8 @@ func (g *gate) expected(c *candidate) map[string]int {
 	return wanted
 }
 
-// healthy looks at the containers until there is a verdict. gated ends with the
-// gate, ctx with the whole deploy.
+// healthy inspects the containers until there is a verdict. gated ends with the gate, ctx
+// with the whole deploy.
 func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
 	look := time.NewTicker(gateLook)
 	defer look.Stop()
@@ -131,14 +130,15 @@ func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) 
 			return nil
 		case late.IsZero():
 		case time.Since(late) < steady && !slices.ContainsFunc(waiting, func(h health) bool { return !h.young }):
-			// All that is missing is that they have run for a while.
+			// They only have not run for long enough yet.
 		default:
 			return g.stillWaiting(ctx, c, waiting)
 		}
 	}
 }
 
-// stillWaiting is the end of a gate at which something is not as it should be.
+// stillWaiting returns the error for a gate that ended while something was not as it should
+// be.
 func (g *gate) stillWaiting(ctx context.Context, c *candidate, waiting []health) error {
 	var problems []string
 	for _, w := range waiting {
@@ -147,22 +147,21 @@ func (g *gate) stillWaiting(ctx context.Context, c *candidate, waiting []health)
 	return g.unhealthy(ctx, c, fmt.Sprintf("after %s %s", g.time, strings.Join(problems, ", ")), waiting[0].ID, nil)
 }
 
-// surroundings is what compose says when it is not the commit's fault.
+// surroundings matches what compose prints when the failure is not the commit's fault.
 var surroundings = regexp.MustCompile(`(?i)port is already allocated|address already in use|declared as external, but could not be found|` +
 	`network \S+ not found|no space left on device|disk quota exceeded|cannot connect to the docker daemon|is the docker daemon running|` +
 	`connection refused|no such host|i/o timeout|tls handshake timeout|connection reset by peer|context deadline exceeded|toomanyrequests|` +
 	`temporary failure in name resolution|network is unreachable|no route to host|bad gateway|service unavailable|pool overlaps|` +
 	`no available network|all predefined address pools have been fully subnetted`)
 
-// blameless tells whether a compose that failed did so for a reason that says
-// nothing about the commit.
+// blameless reports whether compose failed for a reason that says nothing about the commit.
 func blameless(err error) bool {
 	var exit *compose.ExitError
 	return !errors.As(err, &exit) || surroundings.MatchString(exit.Output)
 }
 
-// startFailed is a compose that could not start everything, or an engine that could not
-// be asked before the gate was over.
+// startFailed returns the error for a compose that could not start everything, or for an
+// engine that could not be asked before the gate was over.
 func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdue error) error {
 	if errors.Is(err, overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), overdue) {
 		return g.startOverdue(ctx, c)
@@ -170,7 +169,7 @@ func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdu
 	if blameless(err) || g.engine.Away(ctx) != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
-	// Which container it was shows in the containers, and why in its words.
+	// The containers show which one failed, and its output shows why.
 	problem, id := "", ""
 	if containers, cannot := g.engine.Containers(ctx, g.name); cannot == nil {
 		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil {
@@ -183,8 +182,8 @@ func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdu
 	return g.unhealthy(ctx, c, problem, id, err)
 }
 
-// startOverdue is a compose that was still at it when the gate was over. What runs
-// may be what ran before, so that this is no success in any case.
+// startOverdue returns the error for a compose that was still running when the gate was
+// over. What runs may be what ran before, so this is not a success in any case.
 func (g *gate) startOverdue(ctx context.Context, c *candidate) error {
 	containers, err := g.engine.Containers(ctx, g.name)
 	if err != nil {
@@ -214,17 +213,17 @@ func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, 
 	return verdict{e}
 }
 
-// health is what is to be said of a container.
+// health is the state of a container and what is wrong with it.
 type health struct {
 	compose.Container
 	problem string
-	young   bool // it has only not run for long enough yet
+	young   bool // the only problem is that it has not run for long enough yet
 }
 
-// healthWatch remembers what was seen of containers while they become healthy.
+// healthWatch remembers what was observed of containers while they become healthy.
 type healthWatch struct {
 	wanted map[string]int       // containers by compose service
-	since  map[string]time.Time // when a container was first seen in its present run
+	since  map[string]time.Time // when a container was first seen in its current run
 }
 
 func newHealthWatch(wanted map[string]int) *healthWatch {
@@ -258,7 +257,7 @@ func (w *healthWatch) judge(containers []compose.Container, now time.Time) (wait
 	return waiting, nil
 }
 
-// problem says what is wrong with a container, and whether waiting is hopeless.
+// problem returns what is wrong with a container, and whether waiting is hopeless.
 func (w *healthWatch) problem(c compose.Container, now time.Time) (text string, hopeless bool) {
 	switch c.State {
 	case "running":

@@ -11,7 +11,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// with is a container of the compose service web.
+// with returns a container of the compose service web.
 func with(state string, change func(*compose.Container)) compose.Container {
 	c := compose.Container{ID: "1", Name: "web-1", Service: "web", State: state}
 	if change != nil {
@@ -68,12 +68,12 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// A container must run on for a while: one that restarts begins anew, whatever
-// the engine's clock says.
+// A container must keep running for a while: one that restarts begins anew, whatever the
+// engine's clock says.
 func TestSteady(t *testing.T) {
 	watch := newHealthWatch(map[string]int{"web": 2})
 	now := time.Now()
-	one := with("running", func(c *compose.Container) { c.Started = now.Add(time.Hour) }) // a clock that goes wrong
+	one := with("running", func(c *compose.Container) { c.Started = now.Add(time.Hour) }) // a clock that is wrong
 	judge := func(after time.Duration, containers ...compose.Container) string {
 		waiting, failed := watch.judge(containers, now.Add(after))
 		if failed != nil {

@@ -13,28 +13,27 @@ import (
 	"pgo/worker/compose"
 )
 
-// How soon containers are brought back that somebody keeps taking away.
+// How soon pgo brings back containers that somebody keeps taking away.
 const (
 	healFirst = time.Second
 	healLast  = 5 * time.Minute
-	healCalm  = 10 * time.Minute // without any, the next is the first again
+	healCalm  = 10 * time.Minute // after that long without any, the delays begin anew
 )
 
-// networkGone is what the engine says of a container whose network was made
-// anew.
+// networkGone matches the engine's error about a container whose network was created anew.
 var networkGone = regexp.MustCompile(`network \S+ not found`)
 
-// healing is what is known of containers that somebody took away.
+// healing is what is known about containers that somebody took away.
 type healing struct {
 	mu      sync.Mutex
 	killed  map[string]bool // containers that were sent a signal to end, by ID
-	stopped map[string]bool // those that ended of that, or were stopped
+	stopped map[string]bool // those that ended because of it, or were stopped
 
-	delay time.Duration // for changes only, as the rest
+	delay time.Duration // used by changes only, like last
 	last  time.Time
 }
 
-// happened takes an event of the engine, and reports whether it is a reason to heal.
+// happened records an event of the engine, and reports whether it is a reason to heal.
 func (cs *containers) happened(e compose.Event) bool {
 	h := &cs.healing
 	h.mu.Lock()
@@ -65,11 +64,10 @@ func (cs *containers) happened(e compose.Event) bool {
 	return true
 }
 
-// heal looks at the containers, and brings back those that somebody removed or
-// stopped behind pgo's back, or that ended with the host. One that ended by
-// itself is its restart policy's business. It returns when to look again; 0: when
-// something happens. What did not become healthy is left as it is, for somebody to look
-// at.
+// heal inspects the containers, and brings back those that somebody removed or stopped
+// behind pgo's back, or that ended with the host. One that ended by itself is left to its
+// restart policy. It returns when to look again; 0 means when something happens. What did
+// not become healthy is left as it is, for somebody to look at.
 func (cs *containers) heal(ctx context.Context) (again time.Duration, err error) {
 	state := cs.store.snapshot()
 	if cs.store.usable() != nil || state.Wanted != Up || !state.Deployed.good() || state.Switching != nil {
@@ -99,10 +97,10 @@ func (cs *containers) heal(ctx context.Context) (again time.Duration, err error)
 		cs.setUnwell(append(ailing(containers, state.Containers), err.Error()))
 		return cs.healing.delay, err
 	}
-	return healFirst, cs.look(ctx, true) // and again, to see that it did
+	return healFirst, cs.look(ctx, true) // and again, to see whether it worked
 }
 
-// lost returns the compose services that have a container to be brought back.
+// lost returns the compose services that have a container to bring back.
 func (cs *containers) lost(model *compose.Model, boot string, containers []compose.Container, known Containers) []string {
 	cs.healing.mu.Lock()
 	defer cs.healing.mu.Unlock()
@@ -129,15 +127,14 @@ func (cs *containers) lost(model *compose.Model, boot string, containers []compo
 	return lost
 }
 
-// isLost tells whether a container is to be brought back. ran says that its compose
-// service ran when it was last looked at, ended that the host or the engine ended
-// since.
+// isLost reports whether a container has to be brought back. ran says that its compose
+// service ran at the last inspection, ended that the host or the engine has ended since.
 func (cs *containers) isLost(c compose.Container, ran, ended bool) bool {
 	switch c.State {
 	case "exited", "dead":
 		return cs.healing.stopped[c.ID] || ran && ended
 	case "created":
-		return ran && c.Error == "" // not one that waits for what another one could not do
+		return ran && c.Error == "" // not one that waits for another that failed
 	}
 	return false
 }
@@ -154,7 +151,8 @@ func (cs *containers) bringBack(ctx context.Context, services []string) error {
 	return err
 }
 
-// wait returns how long to wait before bringing something back, and counts.
+// wait returns how long to wait before bringing something back. If that is 0, it counts an
+// attempt.
 func (h *healing) wait(now time.Time) time.Duration {
 	if now.Sub(h.last) > healCalm {
 		h.delay = 0
@@ -167,7 +165,7 @@ func (h *healing) wait(now time.Time) time.Duration {
 	return 0
 }
 
-// ailing says which containers are not as they should be.
+// ailing returns which containers are not as they should be, and how.
 func ailing(containers []compose.Container, known Containers) []string {
 	var all []string
 	watch := newHealthWatch(nil)
@@ -189,10 +187,10 @@ func ailing(containers []compose.Container, known Containers) []string {
 	return all
 }
 
-// maxUnwell bounds how many containers are told of.
+// maxUnwell bounds how many containers are reported.
 const maxUnwell = 50
 
-// setUnwell puts that on the board, without secrets.
+// setUnwell puts unwell on the board, without secrets.
 func (cs *containers) setUnwell(unwell []string) {
 	for i, text := range unwell {
 		unwell[i] = cs.redact(text)

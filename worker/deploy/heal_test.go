@@ -71,7 +71,7 @@ func TestHappened(t *testing.T) {
 	}
 }
 
-// Who keeps taking containers away has them back less and less soon.
+// Containers that somebody keeps taking away are brought back less and less soon.
 func TestHealingWaits(t *testing.T) {
 	var h healing
 	now := time.Now()

@@ -13,8 +13,8 @@ import (
 	"pgo/worker/compose"
 )
 
-// images are those that the service's deploys run: pulled, built, kept, and removed when
-// nothing uses them any more.
+// images manages the images that the service's deploys run: it pulls, builds and keeps
+// them, and removes them when nothing uses them any more.
 type images struct {
 	name   string
 	engine *compose.Engine
@@ -25,15 +25,15 @@ type images struct {
 	log    hclog.Logger
 }
 
-// pullAndBuild gets the images, from the stage. A context that is different is
-// a change only if the image built from it is.
+// pullAndBuild pulls and builds the images, from the stage. A context that differs is a
+// change only if the image built from it differs.
 func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error {
 	before, err := i.engine.ImageIDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
 	if o.told {
-		// What runs needs no tag, and what is to be started does.
+		// What runs needs no tag, but what is to be started does.
 		for _, service := range slices.Sorted(maps.Keys(before)) {
 			if before[service] == "" {
 				c.changes = append(c.changes, "the image of "+service+" is missing")
@@ -53,16 +53,16 @@ func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error 
 	return i.compareImages(ctx, c, o, before)
 }
 
-// builtElse tells whether the name of a built image means another one than what
-// runs: what was built last may have been another commit.
+// builtElse reports whether the name of a built image refers to another image than the one
+// that runs: the last build may have been of another commit.
 func (i *images) builtElse(c *candidate, now map[string]string) bool {
 	d := i.store.snapshot().Deployed
 	return d != nil && slices.ContainsFunc(c.built, func(name string) bool { return now[name] != d.Images[name] })
 }
 
-// compareImages finds the images that are others than those that run. That the
-// tag of an image was moved, by `pull` or by somebody else, is a change only
-// when somebody says up: a poll asks what the commit brings.
+// compareImages finds the images that differ from those that run. An image tag that was
+// moved, by `pull` or by somebody else, is a change only when somebody says up: a poll only
+// considers what the commit brings.
 func (i *images) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
 	now, err := i.engine.ImageIDs(ctx, c.images)
 	if err != nil {
@@ -85,8 +85,8 @@ func (i *images) compareImages(ctx context.Context, c *candidate, o order, befor
 	return nil
 }
 
-// bring remembers the names of images that came to this host for this service:
-// those may be removed one day, and none that somebody else put here.
+// bring remembers the names of images that came to this host for this service: only those
+// may be removed one day, and none that somebody else put here.
 func (i *images) bring(c *candidate, before, now map[string]string) error {
 	state := i.store.snapshot()
 	brought := slices.Clone(state.Brought)
@@ -124,7 +124,7 @@ func (i *images) areHere(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// pullFor pulls as much as the order wants.
+// pullFor pulls what the order asks for.
 func (i *images) pullFor(ctx context.Context, c *candidate, o order, ids map[string]string) error {
 	switch o.pull {
 	case "never":
@@ -165,8 +165,8 @@ func (i *images) build(ctx context.Context, c *candidate, out compose.Output, fl
 	return nil
 }
 
-// mayBuild refuses to build over an image that this service has not built: others may
-// run it, whatever it is called.
+// mayBuild refuses to overwrite an image that this service has not built: others may run
+// it, whatever its name is.
 func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 	allow := i.around.limits().Allow
 	for _, service := range c.built {
@@ -184,14 +184,14 @@ func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// pinnedRepository is where the images of a service's good deploys are kept by
-// a name of pgo's own, which no build and no pull takes away.
+// pinnedRepository returns the repository that keeps the images of a service's good deploys
+// under names of pgo's own, which no build and no pull takes away.
 func (i *images) pinnedRepository() string {
 	return "pgo/" + i.name
 }
 
-// pin is the name that an image of a deploy is kept under. It names the image's
-// ID as well: one commit may be built more than once.
+// pin returns the name under which an image of a deploy is kept. It includes the image's
+// ID: one commit may be built more than once.
 func (i *images) pin(r *Record, service, id string) string {
 	const most = 90 // of 128 that a tag may have
 	_, digest, _ := strings.Cut(id, ":")
@@ -211,8 +211,8 @@ func (i *images) keep(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// prune lets go of the images that no deploy uses which is kept. That it cannot is
-// no reason to fail a deploy that works.
+// prune removes the images that no kept deploy uses. A failure to do so is not a reason to
+// fail a deploy that works.
 func (i *images) prune(ctx context.Context) {
 	if err := i.pruneImages(ctx); err != nil {
 		i.log.Warn("cannot remove old images", "error", err)

@@ -12,21 +12,21 @@ import (
 	"pgo/worker/compose"
 )
 
-// maxJournal is how much of a deploy's output is kept for those who watch.
+// maxJournal is how much of a deploy's output is kept for whoever watches.
 const maxJournal = 256 << 10
 
-// journal is what the present or the last deploy has said.
+// journal is the output of the current or the last deploy.
 type journal struct {
 	mu    sync.Mutex
 	text  []byte
-	cut   int64         // how many bytes were before text
+	cut   int64         // how many bytes were dropped before text
 	turn  int           // counts the deploys
-	title string        // of a deploy that has not said anything yet
+	title string        // of a deploy that has not written anything yet
 	news  chan struct{} // closed when something is added; nil: nobody waits
 }
 
-// begin heads the next deploy. The last one is forgotten as soon as the next
-// says something: most commits change nothing that runs.
+// begin sets the title of the next deploy. The last one is forgotten only when the next
+// writes something: most commits change nothing that runs.
 func (j *journal) begin(title string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -58,8 +58,8 @@ func (j *journal) add(b []byte) {
 	}
 }
 
-// after returns what was said since a place, the place after it, and what is
-// closed when there is more. A place before the present deploy is its begin.
+// after returns what was written since a place, the place after it, and a channel that is
+// closed when there is more. A place before the current deploy means its beginning.
 func (j *journal) after(turn int, place int64) (text []byte, now int, next int64, more <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -73,8 +73,7 @@ func (j *journal) after(turn int, place int64) (text []byte, now int, next int64
 	return text, j.turn, place + int64(len(text)), j.news
 }
 
-// follow writes what was said and what is being said, until ctx ends or out
-// fails.
+// follow writes the output so far and then what is added, until ctx ends or out fails.
 func (j *journal) follow(ctx context.Context, out io.Writer) error {
 	turn, place := -1, int64(0)
 	for {
@@ -94,7 +93,7 @@ func (j *journal) follow(ctx context.Context, out io.Writer) error {
 	}
 }
 
-// outputFile has the last deploy's output, for watch after a new start.
+// outputFile has the last deploy's output, for watch after a restart.
 const outputFile = "output.log"
 
 func (j *journal) save(dir string) error {
@@ -110,7 +109,7 @@ func (j *journal) load(dir string) {
 	}
 }
 
-// recorded is an output that the journal gets as well.
+// recorded returns an output that the journal gets as well.
 func (j *journal) recorded(out compose.Output) compose.Output {
 	both := func(w io.Writer) io.Writer {
 		if w == nil {
@@ -121,14 +120,14 @@ func (j *journal) recorded(out compose.Output) compose.Output {
 	return compose.Output{Stdout: both(out.Stdout), Stderr: both(out.Stderr)}
 }
 
-// say writes a line of pgo's own between compose's.
+// say writes a line of pgo's own between those of compose.
 func say(out compose.Output, format string, args ...any) {
 	if out.Stderr != nil {
 		_, _ = fmt.Fprintf(out.Stderr, format+"\n", args...)
 	}
 }
 
-// heading heads a deploy in the journal.
+// heading returns the title of a deploy in the journal.
 func heading(what string) string {
 	return fmt.Sprintf("== %s, %s", what, time.Now().UTC().Format(time.RFC3339))
 }

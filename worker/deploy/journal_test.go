@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Who watches gets what was said, and then each word as it is said.
+// Whoever watches gets the output so far, and then each addition as it is written.
 func TestWatch(t *testing.T) {
 	var j journal
 	j.begin("one")
@@ -36,7 +36,7 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// What a deploy says is bounded; who comes late gets its end.
+// The output of a deploy is bounded; whoever comes late gets its end.
 func TestJournalIsBounded(t *testing.T) {
 	var j journal
 	j.begin("long")

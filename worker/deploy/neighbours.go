@@ -11,24 +11,24 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Neighbours is what a host has beside a service, for the policy.
+// Neighbours is what a host has next to a service, for the policy.
 type Neighbours struct {
 	Services []string          // their names
-	Granted  []ports.Range     // host ports of theirs, and pgod's own
-	Reserved map[string]string // the host part of each target in urls, and whose it is
-	Snippet  string            // for a reverse proxy: what its snippet is to hold
-	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports but 80 and 443
+	Granted  []ports.Range     // their host ports, and pgod's own
+	Reserved map[string]string // the host part of each target in urls, and its owner
+	Snippet  string            // for a reverse proxy: the content of its snippet
+	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports except 80 and 443
 }
 
-// neighbourhood is what a model is judged by: what the operator grants, and what is
-// beside the service.
+// neighbourhood is what a model is checked against: what the operator grants, and what is
+// next to the service.
 type neighbourhood struct {
 	settings string // see Config.settings
 
-	mu     sync.Mutex // guards what follows, which pgod changes at any time
+	mu     sync.Mutex // guards the fields below, which pgod changes at any time
 	policy policy.Limits
-	text   string            // the newest snippet, for a proxy
-	ports  map[string]uint32 // see Neighbours.Ports; never changed, only replaced
+	text   string            // the latest snippet, for a proxy
+	ports  map[string]uint32 // see Neighbours.Ports; never modified, only replaced
 }
 
 func newNeighbourhood(cfg Config, files *workspace) *neighbourhood {
@@ -44,14 +44,14 @@ func (n *neighbourhood) adjust(to Neighbours) {
 	n.text, n.ports = to.Snippet, to.Ports
 }
 
-// limits is what a model is held against now.
+// limits returns what a model is checked against now.
 func (n *neighbourhood) limits() policy.Limits {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.policy
 }
 
-// snippet is what the proxy is to know.
+// snippet returns what the proxy should know.
 func (n *neighbourhood) snippet() []byte {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -64,7 +64,7 @@ func (n *neighbourhood) urlPorts() map[string]uint32 {
 	return n.ports
 }
 
-// basis is what there is to know of a commit's deploy before it is begun.
+// basis returns what is known about a commit's deploy before it begins.
 func (n *neighbourhood) basis(commit gitrepo.Hash) Basis {
 	h := sha256.New()
 	_ = json.NewEncoder(h).Encode(n.limits())

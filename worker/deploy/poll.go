@@ -9,8 +9,8 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Resume brings what runs in line with what is wanted after the worker's start,
-// where a crash can have left it in between.
+// Resume brings what runs in line with what is wanted after the worker's start: a crash can
+// have left it in between.
 func (t *Turn) Resume(ctx context.Context) error {
 	t.syncProxy(ctx) // it does not wait for a git server
 	if t.store.snapshot().Wanted != Down {
@@ -21,8 +21,8 @@ func (t *Turn) Resume(ctx context.Context) error {
 	return err
 }
 
-// stayDown takes down what is wanted down, unless that has worked before: the
-// engine may have been away when somebody said down, or at the worker's start.
+// stayDown takes the service down, unless that has worked before: the engine may have been
+// away when somebody said down, or at the worker's start.
 func (d *deployer) stayDown(ctx context.Context) error {
 	if d.isDown {
 		return nil
@@ -32,7 +32,7 @@ func (d *deployer) stayDown(ctx context.Context) error {
 	return d.takeDown(ctx, compose.Output{})
 }
 
-// Poll looks at the branch and deploys it if it moved.
+// Poll checks the branch and deploys it if it moved.
 func (t *Turn) Poll(ctx context.Context) error {
 	before, _ := t.repo.Head()
 	outcome, err := t.poll(ctx)
@@ -48,7 +48,7 @@ func (t *Turn) Poll(ctx context.Context) error {
 
 func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	if begun := t.store.snapshot().Switching; begun != nil && begun.Back != 0 && t.store.snapshot().Wanted == Up && t.store.usable() == nil {
-		outcome, err := t.goOnBack(ctx, begun) // it needs no git server
+		outcome, err := t.goOnBack(ctx, begun) // it does not need a git server
 		t.branch.refresh(ctx)                  // which has the keys
 		return outcome, err
 	}
@@ -95,8 +95,8 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	return outcome, err
 }
 
-// hold returns why nothing is deployed unless somebody says so; empty: nothing
-// is in the way.
+// hold returns why nothing is deployed until somebody says so, or "" if nothing is in the
+// way.
 func (t *Turn) hold(state State) Outcome {
 	switch {
 	case state.Frozen != nil:
@@ -107,8 +107,8 @@ func (t *Turn) hold(state State) Outcome {
 	return ""
 }
 
-// goOn finishes a switch that was broken off: to the head, unless that cannot be
-// had, nobody has asked for it, or it does not work.
+// goOn finishes a switch that was interrupted: to the head, unless it cannot be fetched,
+// nobody has asked for it, or it does not work.
 func (t *Turn) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
 	state := t.store.snapshot()
 	begun := state.Switching
@@ -150,7 +150,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 	return outcomeOf(err), err
 }
 
-// condemnedError is a verdict of earlier.
+// condemnedError is an earlier verdict.
 type condemnedError struct{ *Verdict }
 
 func (e *condemnedError) Error() string     { return e.Verdict.Error }

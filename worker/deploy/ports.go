@@ -11,7 +11,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// hostPorts are the ports of the host: which a model asks for, and which are in use.
+// hostPorts finds out which ports of the host a model asks for, and which are in use.
 type hostPorts struct {
 	name    string
 	timeout time.Duration
@@ -24,8 +24,8 @@ func newHostPorts(cfg Config, files *workspace, board *board, engine *compose.En
 	return &hostPorts{name: cfg.Name, timeout: cfg.Timeout, engine: engine, board: board, files: files}
 }
 
-// free returns an error if a host port that the candidate asks for is
-// taken by somebody else: to find out by taking down what runs would be late.
+// free returns an error if a host port that the candidate asks for is taken by somebody
+// else: after taking down what runs it would be too late to find out.
 func (p *hostPorts) free(ctx context.Context, c *candidate) error {
 	asked := c.resolved.HostPorts()
 	if len(asked) == 0 {
@@ -60,8 +60,8 @@ func (p *hostPorts) free(ctx context.Context, c *candidate) error {
 // maxPorts bounds how many entries of ports a model may have.
 const maxPorts = 2000
 
-// collision returns an error if a model asks for more than there is of a host
-// port: to start it would fail half-way.
+// collision returns an error if containers of a model would need the same host port:
+// starting them would fail half-way.
 func collision(asked []compose.HostPort, wanted map[string]int) error {
 	for i, p := range asked {
 		if n := wanted[p.Service]; n > p.Last-p.First+1 {
@@ -77,8 +77,8 @@ func collision(asked []compose.HostPort, wanted map[string]int) error {
 	return nil
 }
 
-// taken tells who has a host port, if it is not the service itself. named has the names of
-// containers by their IDs.
+// taken returns an error that says what has a host port, if it is not the service itself.
+// named returns the name of the container with an ID.
 func taken(service string, port compose.HostPort, n int, published []compose.Published, listeners []sockets.Socket, named func(id string) string) error {
 	for _, p := range published {
 		if p.Port != n || p.Protocol != port.Protocol || !sockets.Overlap(p.IP, port.IP) {
@@ -97,8 +97,8 @@ func taken(service string, port compose.HostPort, n int, published []compose.Pub
 	return nil
 }
 
-// programAt names the program that listens there. That of another user only root can
-// find.
+// programAt names the program that listens at the socket. Only root can find that of
+// another user.
 func programAt(l sockets.Socket, named func(id string) string) string {
 	if p, known := sockets.Programs([]sockets.Socket{l})[l]; known {
 		return whose(p, named)
@@ -118,24 +118,24 @@ func whose(p sockets.Program, named func(id string) string) string {
 	return fmt.Sprintf("the container %s, which uses the network of the host", name)
 }
 
-// listeners are the sockets that programs of this host listen at. What cannot be found
-// out counts as free: the engine will tell.
+// listeners returns the sockets at which programs of this host listen. What cannot be found
+// out counts as free: the engine will report it.
 func (p *hostPorts) listeners() []sockets.Socket {
 	if !p.onThisHost() {
 		return nil
 	}
 	if deployed, err := p.files.loadDeployed(); err == nil && deployed.OnHostNetwork() {
-		return nil // they may well be its own
+		return nil // they may be its own
 	}
 	return sockets.Listening()
 }
 
-// onThisHost tells whether the ports of the service's engine are those of this host.
+// onThisHost reports whether the ports of the service's engine are those of this host.
 func (p *hostPorts) onThisHost() bool {
 	return p.engine.Host == "" || strings.HasPrefix(p.engine.Host, "unix:")
 }
 
-// maxUsed bounds how many host ports are told of, and how many containers that have some.
+// maxUsed bounds how many host ports are reported, and how many containers that have some.
 const maxUsed = 1000
 
 func (p *hostPorts) look(ctx context.Context) error {

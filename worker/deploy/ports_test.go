@@ -68,7 +68,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// A container on the host's network is named, and not what runs in it.
+// A container on the host's network is named, not what runs in it.
 func TestWhose(t *testing.T) {
 	named := func(id string) string { return map[string]string{"abc": "shop-web-1"}[id] }
 	for container, want := range map[string]string{

@@ -20,23 +20,23 @@ import (
 type candidate struct {
 	commit   gitrepo.Hash
 	record   *Record                        // as it will be
-	resolved *compose.Model                 // its paths in the stage, and in the checkout once it is settled
-	model    []byte                         // resolved as a compose file, its paths in the checkout
+	resolved *compose.Model                 // its paths are in the stage, and in the checkout once it is settled
+	model    []byte                         // resolved as a compose file with paths in the checkout
 	all      func() (*compose.Model, error) // resolved with all profiles
 	images   map[string]string
 	built    []string // the compose services whose image is built
 	done     []string // jobs that are not run again
-	back     int      // the good deploy that it is again; 0: none
+	back     int      // the good deploy that it repeats; 0: none
 	freeze   *Frozen  // why the branch is no longer followed once it runs
 
-	changes  []string // what is different from what is deployed; empty: nothing
-	contexts []string // build contexts that are different: they count if the image is
+	changes  []string // what differs from what is deployed; empty: nothing
+	contexts []string // build contexts that differ: they count if the image does
 }
 
-// differs tells whether there may be something to deploy.
+// differs reports whether there may be something to deploy.
 func (c *candidate) differs() bool { return len(c.changes)+len(c.contexts) > 0 }
 
-// reason is what is different, in one line.
+// reason returns what differs, in one line.
 func (c *candidate) reason() string {
 	all := slices.Clone(c.changes)
 	for _, path := range c.contexts {
@@ -76,8 +76,7 @@ type prover struct {
 	versionsFine bool // compose and engine are new enough
 }
 
-// stageAndResolve lays out the commit's tree beside the checkout and has
-// compose read it there.
+// stageAndResolve lays out the commit's tree in the stage and has compose read it there.
 func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
 	if err := p.checkVersions(ctx); err != nil {
 		return nil, err
@@ -89,7 +88,7 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	all := p.resolveAll(ctx)
 	model, err := p.files.project.Resolve(ctx, p.files.stage(), p.files.compose)
 	if err != nil {
-		_, _ = all() // it reads the stage
+		_, _ = all() // wait for it: it reads the stage
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
 			// Compose only says that there is no such file, or no YAML in it.
@@ -107,8 +106,8 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	return c, nil
 }
 
-// resolveAll resolves the compose file with all of its profiles, at the same time
-// as others do something else. The result waits for it.
+// resolveAll resolves the compose file with all of its profiles, concurrently with other
+// work. The function that it returns waits for the model.
 func (p *prover) resolveAll(ctx context.Context) func() (*compose.Model, error) {
 	var model *compose.Model
 	var err error
@@ -139,7 +138,7 @@ func (p *prover) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
 	return nil
 }
 
-// candidate is a model of a commit, its paths in the stage.
+// candidate returns the candidate for a model of a commit, whose paths are in the stage.
 func (p *prover) candidate(ctx context.Context, commit gitrepo.Hash, model *compose.Model, r *Record) (*candidate, error) {
 	if err := p.proxy.placeIn(commit); err != nil {
 		return nil, &stepError{"deploy", commit.Short(), verdict{err}}
@@ -159,8 +158,8 @@ func (p *prover) candidate(ctx context.Context, commit gitrepo.Hash, model *comp
 	return c, nil
 }
 
-// provided returns an error if the commit has only a reference in the place of a
-// file that is used: a submodule that cannot be had, a pointer of Git LFS.
+// provided returns an error if the commit has only a reference in place of a file that is
+// used: a submodule that cannot be fetched, or a Git LFS pointer.
 func (p *prover) provided(ctx context.Context, commit gitrepo.Hash, paths []string) error {
 	missing, err := p.repo.Missing(ctx, commit, paths)
 	if err != nil || len(missing) == 0 {
@@ -173,7 +172,7 @@ func (p *prover) provided(ctx context.Context, commit gitrepo.Hash, paths []stri
 	return verdict{incomplete}
 }
 
-// incompleteError is what a commit needs and does not have.
+// incompleteError lists what a commit needs and does not have.
 type incompleteError struct{ missing []gitrepo.Missing }
 
 func (e *incompleteError) Error() string {
@@ -184,7 +183,7 @@ func (e *incompleteError) Error() string {
 	return text
 }
 
-// Details is each of it in a line.
+// Details returns a line for each missing item.
 func (e *incompleteError) Details() []string {
 	if len(e.missing) == 1 {
 		return nil
@@ -196,9 +195,8 @@ func (e *incompleteError) Details() []string {
 	return all
 }
 
-// settle saves the candidate's model, which has passed the policy, for compose
-// to pull and build from the stage, and moves its paths to where containers
-// will have them.
+// settle saves the candidate's model, which has passed the policy, for compose to pull and
+// build from the stage, and moves its paths to where containers will have them.
 func (p *prover) settle(c *candidate) error {
 	if err := p.files.save(stagedModel, c.resolved.Encode()); err != nil {
 		return err
@@ -208,8 +206,7 @@ func (p *prover) settle(c *candidate) error {
 	return nil
 }
 
-// checkVersions asks compose and the engine once in a worker's life whether they
-// are new enough.
+// checkVersions checks once in a worker's life that compose and the engine are new enough.
 func (p *prover) checkVersions(ctx context.Context) error {
 	if p.versionsFine {
 		return nil
@@ -224,8 +221,8 @@ func (p *prover) checkVersions(ctx context.Context) error {
 	return nil
 }
 
-// check holds the model against the policy, and also what the file would be
-// with all of its profiles: nobody has to wonder what one of them would bring.
+// check checks the model against the policy, and also the model with all of its profiles:
+// nobody has to wonder what one of them would bring.
 func (p *prover) check(ctx context.Context, c *candidate) error {
 	p.board.enter(StepCheck, c.commit)
 	limits := p.around.limits()
@@ -255,8 +252,8 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	return refuse(p.files.project.Redact, c, refusals)
 }
 
-// asMade is a model with its volumes as the engine has made them: an earlier commit
-// may have said something else of them, and that is what is mounted.
+// asMade returns a model with its volumes as the engine has created them: an earlier commit
+// may have defined them otherwise, and those are mounted.
 func (p *prover) asMade(ctx context.Context, model *compose.Model) (*compose.Model, error) {
 	made, err := p.engine.Volumes(ctx, model.VolumeNames())
 	if err != nil {
@@ -265,7 +262,8 @@ func (p *prover) asMade(ctx context.Context, model *compose.Model) (*compose.Mod
 	return model.WithVolumes(made), nil
 }
 
-// refuse returns the verdict on a candidate with these refusals; nil without any.
+// refuse returns the verdict on a candidate with the given refusals, or nil if there are
+// none.
 func refuse(redact func(string) string, c *candidate, refusals []policy.Refusal) error {
 	if len(refusals) == 0 {
 		return nil
@@ -280,7 +278,7 @@ func refuse(redact func(string) string, c *candidate, refusals []policy.Refusal)
 	return verdict{&RefusedError{Commit: c.commit.Short(), Refusals: first, All: len(refusals)}}
 }
 
-// compare finds what is different from what is deployed.
+// compare finds what differs from what is deployed.
 func (p *prover) compare(c *candidate) error {
 	state := p.store.snapshot()
 	switch {
@@ -314,13 +312,13 @@ func (p *prover) compare(c *candidate) error {
 	return nil
 }
 
-// maxReason is as much as is told of one key or path that changed.
+// maxReason bounds what is shown of one key or path that changed.
 const maxReason = 300
 
-// brief is a key or a path of a repository's, fit to be shown.
+// brief returns a key or a path of a repository in a form that is fit to be shown.
 func brief(name string) string { return printable.Cut(printable.Line(name), maxReason) }
 
-// whatChanged is what to call the keys in which two models differ.
+// whatChanged describes the keys in which two models differ.
 func (p *prover) whatChanged(deployed *Record, keys []string) []string {
 	const most = 20
 	var changes []string
@@ -353,10 +351,10 @@ func different(a, b map[string]string) []string {
 	return paths
 }
 
-// propose lays out a commit beside the checkout, has compose resolve it there,
-// holds the model against the policy and compares it with what is deployed.
+// propose lays out a commit in the stage, has compose resolve it there, checks the model
+// against the policy and compares it with what is deployed.
 func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*candidate, error) {
-	// Its objects stay here also when the branch moves on meanwhile.
+	// Its objects stay here even if the branch moves on meanwhile.
 	if err := p.tree.keep(commit); err != nil {
 		return nil, &stepError{"keep", commit.Short(), err}
 	}

@@ -19,14 +19,14 @@ import (
 	"pgo/worker/snippet"
 )
 
-// Proxy is what a service needs to know that is the reverse proxy of the others.
+// Proxy is the configuration of a service that is the reverse proxy of the others.
 type Proxy struct {
 	Import  string   // path in the repository, where the snippet is written
-	Service string   // the compose service that reads it; empty: nobody is to be told
+	Service string   // the compose service that reads it; empty: nobody is told
 	Command []string // to run in its containers when the snippet has changed
 }
 
-// Reload is what came of telling the proxy that its snippet has changed.
+// Reload is the result of telling the proxy that its snippet has changed.
 type Reload string
 
 const (
@@ -36,20 +36,20 @@ const (
 	NotRunning   Reload = "not running" // it reads the snippet when it starts
 )
 
-// Snippet is what there is to remember of a proxy's snippet.
+// Snippet is what is remembered about a proxy's snippet.
 type Snippet struct {
 	Import    string    `json:"import,omitempty"`    // where it was written; the rest is about that file
-	WrittenAt time.Time `json:"written_at,omitzero"` // when its content changed last
+	WrittenAt time.Time `json:"written_at,omitzero"` // when its content last changed
 	Known     string    `json:"known,omitempty"`     // identifies the content that the proxy reads; see identify
 	Reload    Reload    `json:"reload,omitempty"`    // empty: nobody had to be told yet
-	At        time.Time `json:"at,omitzero"`         // of Reload
-	Error     string    `json:"error,omitempty"`     // why it is not written, or the proxy not told
+	At        time.Time `json:"at,omitzero"`         // the time of Reload
+	Error     string    `json:"error,omitempty"`     // why it was not written, or the proxy not told
 }
 
-// proxy is the reverse proxy's side of a service: the snippet in its checkout, and what
-// its containers know of that.
+// proxy is the reverse proxy's side of a service: the snippet in its checkout, and what its
+// containers know of it.
 type proxy struct {
-	entry  *Proxy // nil: the service is no reverse proxy
+	entry  *Proxy // nil: the service is not a reverse proxy
 	name   string
 	repo   *gitrepo.Repo
 	engine *compose.Engine
@@ -60,15 +60,15 @@ type proxy struct {
 	log    hclog.Logger
 
 	backoff        reloadBackoff
-	saidNobodyTold bool   // that nobody tells the proxy
-	trouble        string // what was logged last of that; empty: all is well
+	saidNobodyTold bool   // it was logged that nobody tells the proxy
+	trouble        string // the last problem that was logged; empty: all is well
 }
 
 // reloadTimeout is how long the proxy may take to be told.
 const reloadTimeout = 30 * time.Second
 
-// sync writes the snippet, if it is another one or somebody changed it, and tells the
-// proxy. What is wrong is in the status. It returns whether it came to an end.
+// sync writes the snippet, if it is new or somebody changed the file, and tells the proxy.
+// Problems are in the status. It returns whether it ran to its end.
 func (p *proxy) sync(ctx context.Context) bool {
 	state := p.store.snapshot()
 	if p.entry == nil || len(state.Checkout) == 0 || p.store.usable() != nil {
@@ -85,8 +85,8 @@ func (p *proxy) sync(ctx context.Context) bool {
 	return true
 }
 
-// note keeps what is wrong with the proxy, and logs what is news. What its container
-// says is not for the log of the host: it is in the status alone.
+// note records what is wrong with the proxy, and logs what is new. The output of its
+// container does not belong in the log of the host: it is in the status alone.
 func (p *proxy) note(err error) {
 	text, said := "", ""
 	if err != nil {
@@ -111,12 +111,12 @@ func (p *proxy) note(err error) {
 	}
 }
 
-// reloadError is a command that did not work, and what it said last.
+// reloadError is a command that failed, and its last output.
 type reloadError struct{ text, said string }
 
 func (e *reloadError) Error() string { return e.text }
 
-// snippet returns what is remembered; never nil.
+// snippet returns what is remembered about the snippet. It never returns nil.
 func (s State) snippet() *Snippet {
 	if s.Snippet == nil {
 		return &Snippet{}
@@ -124,8 +124,8 @@ func (s State) snippet() *Snippet {
 	return s.Snippet
 }
 
-// snippetAt returns what is remembered of the snippet at that path: what was written to
-// another one says nothing of it. Whatever is wrong is so with the proxy.
+// snippetAt returns what is remembered about the snippet at that path. What was written to
+// another path says nothing about it, except for the error, which is about the proxy.
 func (s State) snippetAt(name string) *Snippet {
 	if remembered := s.snippet(); remembered.Import != name {
 		return &Snippet{Error: remembered.Error}
@@ -141,7 +141,8 @@ func (p *proxy) update(change func(*Snippet)) error {
 	})
 }
 
-// identify tells one snippet from another; where it lies and who is told is part of it.
+// identify returns the identity of a snippet, which includes its path and the compose
+// service that is told.
 func (p *proxy) identify(content []byte) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q\n", p.entry.Import, p.entry.Service)
@@ -161,15 +162,15 @@ func (p *proxy) write() error {
 		}
 	}
 	changed, err := snippet.Write(p.files.checkout(), p.entry.Import, p.files.dir, content)
-	// One that lies there from a time when this was its place counts as written, too.
+	// A snippet that is left from a time when this was its path counts as written, too.
 	if err != nil || !changed && p.store.snapshot().snippet().Import == p.entry.Import {
 		return err
 	}
 	if changed {
 		p.log.Info("wrote the proxy's snippet", "file", p.entry.Import)
 	}
-	// Where somebody else had written it the proxy may have read that, though what it is
-	// to know is not new.
+	// If somebody else changed the file, the proxy may have read that, even if its snippet
+	// is not new.
 	if err := p.update(func(n *Snippet) {
 		n.Import, n.WrittenAt, n.Known, n.Reload, n.At = p.entry.Import, time.Now(), "", "", time.Time{}
 		if p.entry.Service != "" {
@@ -182,8 +183,8 @@ func (p *proxy) write() error {
 	return nil
 }
 
-// try writes the snippet into the checkout as it is: what a container has put in
-// its way is better found out before the switch than in it.
+// try writes the snippet into the checkout as it is: it is better to find out before the
+// switch than during it what a container has put in the way.
 func (p *proxy) try() error {
 	commits := p.store.snapshot().Checkout
 	if len(commits) == 0 {
@@ -191,13 +192,13 @@ func (p *proxy) try() error {
 	}
 	for _, commit := range commits {
 		if p.placeIn(commit) != nil {
-			return nil // the candidate may well have mended that
+			return nil // the candidate may have corrected that
 		}
 	}
 	return p.write()
 }
 
-// placeIn returns an error if the commit has something where the snippet is to be.
+// placeIn returns an error if the commit has something in the snippet's place.
 func (p *proxy) placeIn(commit gitrepo.Hash) error {
 	if p.entry == nil {
 		return nil
@@ -216,8 +217,8 @@ func (p *proxy) placeIn(commit gitrepo.Hash) error {
 	return nil
 }
 
-// startsKnowing notes that containers which are about to be started will read the snippet
-// as it is.
+// startsKnowing records that the containers about to be started will read the snippet as it
+// is.
 func (p *proxy) startsKnowing() error {
 	if p.entry == nil {
 		return nil
@@ -226,7 +227,7 @@ func (p *proxy) startsKnowing() error {
 	return p.update(func(n *Snippet) { *n = Snippet{Import: n.Import, WrittenAt: n.WrittenAt, Known: identity} })
 }
 
-// tell has the proxy read its snippet again, if it has not yet.
+// tell makes the proxy read its snippet again, unless it already has.
 func (p *proxy) tell(ctx context.Context) error {
 	identity := p.identify(p.around.snippet())
 	state := p.store.snapshot()
@@ -256,14 +257,14 @@ func (p *proxy) tell(ctx context.Context) error {
 	}))
 }
 
-// reloadBackoff keeps a reload that does not work from taking every turn.
+// reloadBackoff keeps a reload that fails from taking every turn.
 type reloadBackoff struct {
 	until time.Time // nothing is tried before
 	delay time.Duration
-	why   error // what did not work last
+	why   error // the last failure
 }
 
-// The times between two tries to reload the proxy.
+// Bounds of the time between two attempts to reload the proxy.
 const (
 	firstReloadDelay = time.Second
 	mostReloadDelay  = 5 * time.Minute
@@ -278,8 +279,8 @@ func (b *reloadBackoff) note(err error) {
 	b.until, b.why = time.Now().Add(b.delay), err
 }
 
-// reload runs the command in each of the proxy's containers, at once: one that does not
-// answer must not keep what is new from the others.
+// reload runs the command in all of the proxy's containers at once: one that does not
+// answer must not keep the news from the others.
 func (p *proxy) reload(ctx context.Context) (Reload, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reloadTimeout, fmt.Errorf("it did not end within %s", reloadTimeout))
 	defer cancel()
@@ -300,7 +301,7 @@ func (p *proxy) reload(ctx context.Context) (Reload, error) {
 		all.Go(func() { failures[i] = p.reloadIn(ctx, number) })
 	}
 	all.Wait()
-	for _, err := range failures { // the first says enough
+	for _, err := range failures { // the first one is enough
 		if err != nil {
 			return ReloadFailed, err
 		}
@@ -321,7 +322,7 @@ func (p *proxy) reloadIn(ctx context.Context, number int) error {
 	switch {
 	case ctx.Err() != nil && errors.As(err, new(*compose.LeftRunningError)):
 		return fmt.Errorf("cannot reload the proxy: %s: %w, and may run on in the container, where neither kill nor sh could end it", what, context.Cause(ctx))
-	case ctx.Err() != nil: // what else went wrong comes of that, and differs
+	case ctx.Err() != nil: // any other error results from that, and varies
 		return fmt.Errorf("cannot reload the proxy: %s: %w", what, context.Cause(ctx))
 	case err != nil:
 		return fmt.Errorf("cannot reload the proxy: %s: %w", what, err)

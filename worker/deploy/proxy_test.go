@@ -16,7 +16,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// A proxy is told of what is written, and of nothing else; it is told again where
+// A proxy is told about what is written, and about nothing else. It is told again if
 // somebody changed the file, which it may have read meanwhile.
 func TestWhatTheProxyKnows(t *testing.T) {
 	dir := t.TempDir()
@@ -34,7 +34,7 @@ func TestWhatTheProxyKnows(t *testing.T) {
 		t.Error("nobody has said what it is to hold, and it is written")
 	}
 	s.Adjust(Neighbours{Snippet: "one"})
-	// knows writes the snippet and returns whether the proxy knows it.
+	// knows writes the snippet and reports whether the proxy knows it.
 	knows := func() bool {
 		t.Helper()
 		if err := s.proxy.write(); err != nil {
@@ -72,8 +72,8 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	}
 }
 
-// When the snippet was written is said of the path where it was: another `import` is
-// another file.
+// The time when the snippet was written belongs to its path: another `import` is another
+// file.
 func TestAnotherImport(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.Adjust(Neighbours{Snippet: "one"})
@@ -98,8 +98,8 @@ func TestAnotherImport(t *testing.T) {
 	}
 }
 
-// Whoever has `import` name a directory is not told to take that out of the repository,
-// and nothing is said of how it is mounted.
+// If `import` names a directory, the error does not advise to remove it from the
+// repository, and no warning is about how it is mounted.
 func TestPlaceForSnippet(t *testing.T) {
 	remote := gittest.NewRepo(t, filepath.Join(t.TempDir(), "app"))
 	remote.Write("caddy/Caddyfile", "import import")
@@ -145,8 +145,8 @@ func TestPlaceForSnippet(t *testing.T) {
 	}
 }
 
-// What takes too long is told in the same words each time: whatever breaks because of it
-// is no news.
+// A reload that takes too long is reported in the same words each time: whatever breaks
+// because of it is not new.
 func TestReloadTakesTooLong(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.proxy.entry = &Proxy{Service: "caddy", Command: []string{"caddy", "reload"}}
@@ -158,8 +158,8 @@ func TestReloadTakesTooLong(t *testing.T) {
 	}
 }
 
-// The status has what the proxy's container said last. The log tells once that something
-// is wrong, and none of its words.
+// The status has the last output of the proxy's container. The log says once that something
+// is wrong, without that output.
 func TestProxyTrouble(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.proxy.entry = &Proxy{}
@@ -187,8 +187,8 @@ func TestProxyTrouble(t *testing.T) {
 	}
 }
 
-// A commit that has something in the snippet's place is tried again when the place is
-// another one, and not for anything else about the proxy.
+// A commit with something in the snippet's place is tried again when the place changes, and
+// not for any other change of the proxy.
 func TestAnotherPlaceForTheSnippet(t *testing.T) {
 	here := Config{Proxy: &Proxy{Import: "caddy/import"}}
 	state := State{Verdict: &Verdict{Basis: Basis{Commit: named("c"), Settings: here.settings()}, Outcome: Failed}}
@@ -206,8 +206,7 @@ func TestAnotherPlaceForTheSnippet(t *testing.T) {
 	}
 }
 
-// A reload that does not work is tried less and less often: each try takes the service's
-// turn.
+// A reload that fails is tried less and less often: each attempt takes the service's turn.
 func TestReloadBackoff(t *testing.T) {
 	var b reloadBackoff
 	last := time.Duration(0)

@@ -6,34 +6,33 @@ import (
 	"sync"
 )
 
-// ErrDraining refuses a change while the worker comes to its end.
+// ErrDraining refuses a change while the worker is stopping.
 var ErrDraining = errors.New("the worker is stopping and takes no further changes: try again in a moment")
 
-// Queue lets one change run at a time, the others in the order in which they
-// came.
+// Queue runs one change at a time, in the order in which they came.
 type Queue struct {
 	turn   chan struct{} // holds one token while nothing runs
 	closed chan struct{} // closed by the first Drain
 	once   sync.Once
 
 	mu      sync.Mutex
-	running string // what runs, in words
+	running string // a description of what runs
 }
 
-// NewQueue returns a queue in which nobody waits.
+// NewQueue returns an empty queue.
 func NewQueue() *Queue {
 	q := &Queue{turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	q.turn <- struct{}{}
 	return q
 }
 
-// Turn is the right to change a service, and all that changes one. Only the queue gives
-// it, to one change at a time, and takes it back when that has ended: to use it then, or
-// one that was made otherwise, is a fault in the program and panics.
+// Turn is the right to change a service, and has everything that changes one. Only the
+// queue gives it, to one change at a time, and takes it back when that change has ended.
+// Using it afterwards, or using one that was made otherwise, is a bug and panics.
 type Turn struct{ *deployer }
 
-// do runs change when its turn comes. If that is not at once, it first tells
-// waiting what for. ctx bounds the wait, not the change.
+// do runs change when its turn comes. If it has to wait, it first calls waiting with what
+// it waits for. ctx bounds the wait, not the change.
 func (q *Queue) do(ctx context.Context, d *deployer, name string, waiting func(running string), change func(*Turn) error) error {
 	select {
 	case <-q.closed:

@@ -9,7 +9,7 @@ import (
 
 func never(string) {}
 
-// One change at a time; who waits is told for what.
+// One change runs at a time; whoever waits is told for what.
 func TestQueueOneAtATime(t *testing.T) {
 	q := NewQueue()
 	begun, finish := make(chan struct{}), make(chan struct{})

@@ -18,10 +18,10 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Record is one deploy: what was deployed, and what came of it.
+// Record is one deploy: what was deployed, and its outcome.
 type Record struct {
-	// Number counts a service's deploys. One that goes back to an earlier
-	// deploy has the number of that one, and an At of its own.
+	// Number counts a service's deploys. A deploy that goes back to an earlier one has the
+	// number of that one, and an At of its own.
 	Number int `json:"number"`
 	Basis
 
@@ -31,21 +31,21 @@ type Record struct {
 	At       time.Time     `json:"at"`       // when it began
 	Duration time.Duration `json:"duration"` // of the whole deploy
 	Trigger  string        `json:"trigger"`  // poll, up by miek, rollback by miek, …
-	Reason   string        `json:"reason"`   // what was different from what ran
+	Reason   string        `json:"reason"`   // what differed from what ran
 	Outcome  Outcome       `json:"outcome"`
 	Error    string        `json:"error,omitempty"`
 	Details  []string      `json:"details,omitempty"`
-	Tries    int           `json:"tries,omitempty"` // in a row that ended alike, this one included
+	Tries    int           `json:"tries,omitempty"` // consecutive ones that ended alike, including this one
 
-	// Tree is the commit that the checkout has for it: Commit, or a later one
-	// that differs in nothing that is used.
+	// Tree is the commit that the checkout has for it: Commit, or a later one that does not
+	// differ in anything that is used.
 	Tree gitrepo.Hash `json:"tree,omitzero"`
 
-	// Engine is the address of the engine that runs it; empty: the usual one.
+	// Engine is the address of the engine that runs it; empty: the default one.
 	Engine string `json:"engine,omitempty"`
 
-	// Inputs has each path in the repository that containers read, Contexts
-	// each that an image is built from; with the identity of their content.
+	// Inputs has each path in the repository that containers read, and Contexts each that
+	// an image is built from, with the identity of their content.
 	Inputs   map[string]string `json:"inputs,omitempty"`
 	Contexts map[string]string `json:"contexts,omitempty"`
 
@@ -53,10 +53,10 @@ type Record struct {
 	Images map[string]string `json:"images,omitempty"`
 }
 
-// good tells whether it can be gone back to.
+// good reports whether pgo can go back to the deploy.
 func (r *Record) good() bool { return r != nil && r.Outcome == Deployed }
 
-// tree is the commit whose files it runs with.
+// tree returns the commit whose files the deploy runs with.
 func (r *Record) tree() gitrepo.Hash {
 	if !r.Tree.IsZero() {
 		return r.Tree
@@ -65,17 +65,17 @@ func (r *Record) tree() gitrepo.Hash {
 }
 
 const (
-	maxRecords = 50 // that history shows
-	maxGood    = 3  // that can be gone back to
+	maxRecords = 50 // the number that history shows
+	maxGood    = 3  // the number that pgo can go back to
 )
 
-// history is what is kept of earlier deploys: a record each, and of the last
-// good ones all that is needed to go back to them.
+// history keeps earlier deploys: a record of each, and for the last good ones everything
+// needed to go back to them.
 type history struct {
 	dir string
 
 	mu      sync.Mutex // guards the lists, which changes replace and everybody reads
-	records []*Record  // the newest first
+	records []*Record  // newest first
 	good    []*Record  // likewise; complete, with a model each
 }
 
@@ -84,8 +84,8 @@ const (
 	goodFile    = "good.json"
 )
 
-// openHistory reads what is in dir, made if need be. Records that cannot be
-// read are lost, and said to be: they are no reason to stop a service.
+// openHistory reads what is in dir, which it creates if necessary. Records that cannot be
+// read are lost, and the error says so: they are not a reason to stop a service.
 func openHistory(dir string) (*history, error) {
 	h := &history{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -110,9 +110,8 @@ func readList(path string, into *[]*Record) error {
 	return nil
 }
 
-// add puts a record in front. One that says the same as the last one only
-// counts that up: a fault that is tried again and again does not push out what
-// is worth knowing.
+// add puts a record in front. A failure that repeats the last one only increases its count:
+// a fault that occurs again and again does not push out what is worth knowing.
 func (h *history) add(r Record) error {
 	r.Inputs, r.Contexts, r.Tries = nil, nil, 1
 	earlier := h.list()
@@ -132,7 +131,7 @@ func (h *history) add(r Record) error {
 	return nil
 }
 
-// list returns all records, kept those that can be gone back to.
+// list returns all records, kept those that pgo can go back to.
 func (h *history) list() []*Record { return h.get(func() []*Record { return h.records }) }
 func (h *history) kept() []*Record { return h.get(func() []*Record { return h.good }) }
 
@@ -154,13 +153,13 @@ func (h *history) set(records, good []*Record) {
 	}
 }
 
-// keep makes a good deploy one that can be gone back to, as the last few and the one
-// that runs.
+// keep adds a good deploy to those that pgo can go back to: the last few and the one that
+// runs.
 func (h *history) keep(r Record, model []byte, runs int) error {
 	if err := replaceFile(h.dir, modelFile(r.Number), model); err != nil {
 		return err
 	}
-	// What is deployed again takes no place from what is different.
+	// A deploy that repeats another does not take the place of one that differs.
 	all := slices.DeleteFunc(h.kept(), func(g *Record) bool {
 		return g.Number == r.Number || g.Commit == r.Commit && g.Settings == r.Settings && maps.Equal(g.Images, r.Images)
 	})
@@ -179,7 +178,7 @@ func (h *history) keep(r Record, model []byte, runs int) error {
 	return h.sweep()
 }
 
-// amend changes what is kept of a good deploy.
+// amend changes the kept record of a good deploy.
 func (h *history) amend(number int, change func(*Record)) error {
 	good := h.kept()
 	for i, g := range good {
@@ -196,7 +195,7 @@ func (h *history) amend(number int, change func(*Record)) error {
 	return nil
 }
 
-// forget gives up a good deploy that cannot be gone back to after all.
+// forget gives up a good deploy that pgo cannot go back to after all.
 func (h *history) forget(number int) error {
 	good := slices.DeleteFunc(h.kept(), func(g *Record) bool { return g.Number == number })
 	if err := h.save(goodFile, good); err != nil {
@@ -279,7 +278,7 @@ func (h *history) ofCommit(commit string) *Record {
 	return nil
 }
 
-// offer lists the commits that can be gone back to, for people.
+// offer lists the commits that pgo can go back to, for people.
 func (h *history) offer() string {
 	var all []string
 	for _, g := range h.kept() {

@@ -47,7 +47,7 @@ func models(t *testing.T, dir string) []string {
 	return files
 }
 
-// The last three good deploys can be gone back to, and the one that runs.
+// pgo can go back to the last three good deploys, and to the one that runs.
 func TestHistoryKeeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "history")
 	h := history3(t, dir)
@@ -56,7 +56,7 @@ func TestHistoryKeeps(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Gone back to 3, then on to 6 and 7: 3 is kept for as long as it runs.
+	// After going back to 3 and on to 6 and 7, 3 is kept for as long as it runs.
 	if err := h.keep(*h.find(3), []byte(`{"name": "model 3"}`), 3); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestHistoryKeeps(t *testing.T) {
 	}
 }
 
-// To deploy the same again takes the place of nothing that is different.
+// Deploying the same again does not take the place of anything that differs.
 func TestHistoryKeepsWhatDiffers(t *testing.T) {
 	h := history3(t, t.TempDir())
 	for n := 1; n <= 3; n++ {
@@ -113,7 +113,7 @@ func TestHistoryKeepsWhatDiffers(t *testing.T) {
 	}
 }
 
-// A fault that is tried again and again is one line.
+// A fault that occurs again and again is one line.
 func TestHistoryCountsUp(t *testing.T) {
 	h := history3(t, t.TempDir())
 	for n := 1; n <= 60; n++ {
@@ -132,7 +132,7 @@ func TestHistoryCountsUp(t *testing.T) {
 	}
 }
 
-// A history that cannot be read is no reason to stop a service.
+// A history that cannot be read is not a reason to stop a service.
 func TestHistoryDamaged(t *testing.T) {
 	for _, content := range []string{"", "{", "[null]", `{"a":1}`} {
 		dir := t.TempDir()

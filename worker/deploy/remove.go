@@ -11,9 +11,9 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Remove takes down the containers of a service that is not configured any more. What
-// is wanted of it stays as it is, and so do its volumes: when its entry comes back, it
-// does so as it was. No git server is needed. It takes its turn in the queue.
+// Remove takes down the containers of a service that is no longer configured. The wanted
+// state and the volumes stay: if its entry comes back, the service comes back as it was.
+// Remove does not need a git server. It takes its turn in the queue.
 func Remove(ctx context.Context, cfg Config, queue *Queue, log hclog.Logger) error {
 	configured := cfg.Project.Host
 	store, err := openStore(cfg.Dir, func() {})
@@ -47,7 +47,7 @@ func (d *deployer) remove(ctx context.Context, configured string) error {
 	}
 	return d.store.update(func(st *State) {
 		if !st.Deployed.good() {
-			st.Verdict = nil // what was not well, and ran, would not be started again
+			st.Verdict = nil // otherwise what ran and was not well would not be started again
 		}
 	})
 }
@@ -67,8 +67,8 @@ func (d *deployer) takeDown(ctx context.Context, out compose.Output, flags ...st
 	return err
 }
 
-// elsewhere tells what to do where the containers are not on the engine that was
-// configured last: what it takes to use theirs, this worker may not have.
+// elsewhere adds what to do if the containers are not on the engine that was configured
+// last: this worker may not have what it takes to use theirs.
 func elsewhere(err error, theirs, configured string) error {
 	hint := "with docker_host = " + theirs
 	switch theirs {
@@ -80,8 +80,8 @@ func elsewhere(err error, theirs, configured string) error {
 	return fmt.Errorf("%w; it was deployed on another engine than the one that was configured last: configure it %s once more, and take it out when its worker is ready", err, hint)
 }
 
-// allGone returns an error if there are containers left: the engine may have made one
-// for a deploy that was broken off after compose had looked for them.
+// allGone returns an error if there are containers left: for a deploy that was interrupted,
+// the engine may have created one after compose had looked for them.
 func (d *deployer) allGone(ctx context.Context) error {
 	left, err := d.engine.Containers(ctx, d.cfg.Name)
 	if err != nil || len(left) == 0 {

@@ -12,8 +12,8 @@ import (
 	"pgo/worker/compose"
 )
 
-// Where the containers are on another engine than the one that was configured last, it is
-// that one which is asked, and an error says what to do.
+// If the containers are on another engine than the one that was configured last, that other
+// engine is asked, and an error says what to do.
 func TestRemovalFromAnotherEngine(t *testing.T) {
 	away := "unix://" + filepath.Join(t.TempDir(), "docker.sock")
 	for configured, hint := range map[string]string{

@@ -45,8 +45,8 @@ func (t *Turn) Unfreeze(out compose.Output) error {
 	return nil
 }
 
-// Rollback deploys an earlier good deploy again, from what is kept here, and
-// freezes. commit may be abbreviated; empty: the one before what runs.
+// Rollback deploys an earlier good deploy again, from what is kept here, and freezes.
+// commit may be abbreviated; if it is empty, it is the one before what runs.
 func (t *Turn) Rollback(ctx context.Context, by, commit string, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err

@@ -1,11 +1,10 @@
-// Package deploy brings one service from its branch to running containers, and
-// keeps what it did in state.json. Its one path is the same for the poll, for
-// `up` and for the first start.
+// Package deploy takes one service from its branch to running containers, and keeps what it
+// did in state.json. The poll, `up` and the first start all take the same path.
 //
-// Whoever looks has a Service. Whoever changes something has a Turn, which the Queue
-// gives to one change at a time. Behind both, each matter has an owner with state of
-// its own: the store, the images, the proxy, the containers and so on. An owner knows
-// those that it needs and never the whole. Nothing here knows of gRPC or of clients.
+// Readers use a Service. Changes use a Turn, which the Queue gives to one change at a time.
+// Behind both, each concern has an owner with its own state: the store, the images, the
+// proxy, the containers and so on. An owner knows the owners that it needs and never the
+// whole. Nothing here knows about gRPC or clients.
 package deploy
 
 import (
@@ -23,7 +22,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Config is what a Service needs to know; immutable.
+// Config is the configuration of a Service. It is immutable.
 type Config struct {
 	Name    string
 	Dir     string // the service's directory
@@ -37,34 +36,34 @@ type Config struct {
 	Registries []compose.Registry
 
 	InPlace  bool          // replace only what changed, instead of down and up
-	Rollback bool          // go back when a deploy does not become healthy
+	Rollback bool          // go back if a deploy does not become healthy
 	Gate     time.Duration // how long a deploy may take to become healthy
-	Limits   policy.Limits // what the operator grants; its neighbours come with Adjust
+	Limits   policy.Limits // what the operator grants; the neighbours come with Adjust
 
-	Proxy  *Proxy  // nil: the service is no reverse proxy
+	Proxy  *Proxy  // nil: the service is not a reverse proxy
 	Routes []Route // its own urls
 
-	OnStep func(Step) // called as each step begins; nil: nobody wants to know
+	OnStep func(Step) // called when each step begins; may be nil
 }
 
-// settings identifies what, beside the commit, makes the model. When it changes
-// what runs is compared again.
+// settings identifies what makes the model in addition to the commit. When it changes, what
+// runs is compared again.
 func (c Config) settings() string {
 	h := sha256.New()
 	for _, part := range [][]string{{c.Compose, c.Project.Host}, c.Project.Profiles, c.Project.Env} {
 		fmt.Fprintf(h, "%q\n", part)
 	}
 	if c.Proxy != nil {
-		fmt.Fprintf(h, "%q\n", c.Proxy.Import) // what a commit has in its place condemns it
+		fmt.Fprintf(h, "%q\n", c.Proxy.Import) // a commit with something in its place is condemned
 	}
 	if c.Remote.Submodules != nil {
-		fmt.Fprintf(h, "submodules %q\n", c.Remote.Submodules) // one from elsewhere condemns a commit
+		fmt.Fprintf(h, "submodules %q\n", c.Remote.Submodules) // a commit with one from elsewhere is condemned
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Service is one service, for those who look at it: all of its methods may be called at
-// any time. What changes it is in Turn.
+// Service is one service, for readers: all of its methods may be called at any time. Turn
+// has what changes it.
 type Service struct {
 	log  hclog.Logger
 	repo *gitrepo.Repo
@@ -83,9 +82,9 @@ type Service struct {
 	containers *containers
 }
 
-// Open opens the service in its directory, which exists and is this process's
-// own. Nothing is started and no network is used. Its changes take their turns in the
-// queue. changed is called after each change of Status or of the keys.
+// Open opens the service in its directory, which exists and is this process's own. It
+// starts nothing and does not use the network. Changes take their turns in the queue.
+// changed is called after each change of Status or of the keys.
 func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service, error) {
 	files := newWorkspace(cfg)
 	if err := files.makeDirs(); err != nil {
@@ -120,17 +119,17 @@ func (s *Service) Do(ctx context.Context, name string, waiting func(running stri
 	return s.queue.do(ctx, s.work, name, waiting, change)
 }
 
-// Adjust takes what the service has for neighbours from now on.
+// Adjust sets the neighbours of the service from now on.
 func (s *Service) Adjust(n Neighbours) { s.around.adjust(n) }
 
-// Refresh fetches the branch for the keys in it, while a change runs and Poll has to
-// wait. What is wrong with that is for the next Poll to tell.
+// Refresh fetches the branch for the keys in it while a change runs and Poll has to wait.
+// Errors are left for the next Poll to report.
 func (s *Service) Refresh(ctx context.Context) { s.branch.refresh(ctx) }
 
-// Happened takes an event of the engine, and reports whether it is a reason to Heal.
+// Happened records an event of the engine, and reports whether it is a reason to Heal.
 func (s *Service) Happened(e compose.Event) bool { return s.containers.happened(e) }
 
-// Status returns the present status.
+// Status returns the current status.
 func (s *Service) Status() Status {
 	status, state := s.board.get(), s.store.snapshot()
 	status.Wanted = state.Wanted
@@ -145,7 +144,7 @@ func (s *Service) Status() Status {
 	return status
 }
 
-// Keys returns the public keys of the fetched head, and whether there is one.
+// Keys returns the public keys of the fetched head, and whether they are known.
 func (s *Service) Keys() (keys []gitrepo.Key, known bool) {
 	head, ok := s.repo.Head()
 	if !ok {
@@ -176,23 +175,23 @@ func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) 
 	return s.files.onDeployed(ctx, out, args...)
 }
 
-// FollowEngine has the engine tell of the service's containers until ctx ends or
-// the engine does.
+// FollowEngine reports the engine's events about the service's containers until ctx or the
+// engine ends.
 func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
 	return s.engine.Events(ctx, s.files.project.Name, began, happened)
 }
 
-// Watch writes what the present or the last deploy has said, and then what is
-// being said, until ctx ends.
+// Watch writes the output of the current or the last deploy, and then what is added, until
+// ctx ends.
 func (s *Service) Watch(ctx context.Context, out compose.Output) error {
 	return s.store.journal.follow(ctx, out.Stdout)
 }
 
-// LookAtPorts finds out which host ports the service's running containers have, and
-// which of them may have others.
+// LookAtPorts finds out which host ports the service's running containers have, and which
+// containers may have others.
 func (s *Service) LookAtPorts(ctx context.Context) error { return s.ports.look(ctx) }
 
-// Usage measures the service's containers. It only reads.
+// Usage measures what the service's containers use. It only reads.
 func (s *Service) Usage(ctx context.Context) ([]compose.Usage, error) {
 	return s.engine.Usage(ctx, s.files.project.Name)
 }

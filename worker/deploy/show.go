@@ -19,7 +19,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Check holds the fetched commit against the policy and lists every refusal.
+// Check checks the fetched commit against the policy and lists every refusal.
 func (t *Turn) Check(ctx context.Context, out compose.Output) error {
 	c, err := t.proposed(ctx, "check")
 	t.board.idle()
@@ -37,14 +37,14 @@ func (t *Turn) Check(ctx context.Context, out compose.Output) error {
 	return &listedError{err}
 }
 
-// listedError is an error whose details were told already.
+// listedError is an error whose details were already listed.
 type listedError struct{ error }
 
 func (e *listedError) Details() []string { return nil }
 func (e *listedError) Unwrap() error     { return e.error }
 
-// proposed is the fetched commit, proven as far as that is possible without
-// pulling or building anything.
+// proposed returns the fetched commit, proven as far as possible without pulling or
+// building anything.
 func (t *Turn) proposed(ctx context.Context, trigger string) (*candidate, error) {
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
@@ -55,8 +55,8 @@ func (t *Turn) proposed(ctx context.Context, trigger string) (*candidate, error)
 	return t.prover.propose(ctx, commit, t.prover.newRecord(commit, trigger))
 }
 
-// Diff shows what Up would change: the keys, the files, and both models side by
-// side.
+// Diff shows what Up would change: the keys, the files, and the differences between both
+// models.
 func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
 	c, err := t.proposed(ctx, "diff")
 	t.board.idle()
@@ -86,7 +86,8 @@ func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
 	return err
 }
 
-// masked is a model for people: without secrets, as far as they can be told.
+// masked returns the text of a model for people: without secrets, as far as they can be
+// recognized.
 func masked(env []string, m *compose.Model) []byte {
 	var secrets []string
 	for _, variable := range env {
@@ -108,7 +109,7 @@ func masked(env []string, m *compose.Model) []byte {
 	return b.Bytes()
 }
 
-// History shows the deploys, the newest first.
+// History shows the deploys, newest first.
 func (s *Service) History(args target.Args, out compose.Output) error {
 	records, kept := s.store.history.list(), map[int]bool{}
 	for _, g := range s.store.history.kept() {

@@ -11,7 +11,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// starter makes containers, and nothing else does.
+// starter creates containers, and nothing else does.
 type starter struct {
 	name   string
 	engine *compose.Engine
@@ -23,10 +23,9 @@ type starter struct {
 	log    hclog.Logger
 }
 
-// start makes and starts these compose services as they are in the checkout, with the
-// images that they are to have; nil: all of them.
-// Everything is made first, and what the engine says of
-// it is held against what was checked, before anything of it runs.
+// start creates and starts the given compose services as they are in the checkout, nil
+// meaning all, with the images that they should have. Everything is created first, and what
+// the engine reports about it is compared with what was checked, before any of it runs.
 func (s *starter) start(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	told := &toldOnce{}
 	if err := s.create(ctx, told.first(out), c, services, flags...); err != nil {
@@ -35,7 +34,7 @@ func (s *starter) start(ctx context.Context, out compose.Output, c *candidate, s
 	return s.startCreated(ctx, told.second(out), c, services)
 }
 
-// create makes the containers and holds them against the policy; none of them runs yet.
+// create creates the containers and checks them against the policy; none of them runs yet.
 func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if nothing(services) {
 		return nil
@@ -73,7 +72,7 @@ func (s *starter) up(ctx context.Context, out compose.Output, services []string,
 	return s.files.inCheckout(ctx, s.files.path(startModel), out, args...)
 }
 
-// nothing reports whether these are no compose services at all; nil means all of them.
+// nothing reports whether services names no compose service at all; nil means all of them.
 func nothing(services []string) bool { return services != nil && len(services) == 0 }
 
 // startable saves the model that compose starts, and returns it.
@@ -86,7 +85,7 @@ func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, 
 	moved := map[string]string{}
 	for service, id := range c.record.Images {
 		if id != "" && now[service] != id {
-			moved[service] = id // its name means another image by now, or none
+			moved[service] = id // its name refers to another image by now, or to none
 		}
 	}
 	model.RunImages(moved)
@@ -99,9 +98,9 @@ func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, 
 	return model, nil
 }
 
-// checkSources holds the model against the policy once more, with the files
-// that the containers will mount: symlinks in there may have changed since. It
-// returns the volumes that there are.
+// checkSources checks the model against the policy once more, with the files that the
+// containers will mount: symlinks among them may have changed since. It returns the volumes
+// that exist.
 func (s *starter) checkSources(ctx context.Context, c *candidate) (map[string]compose.Volume, error) {
 	s.board.enter(StepSources, c.commit)
 	volumes, err := s.engine.Volumes(ctx, c.resolved.VolumeNames())
@@ -111,16 +110,16 @@ func (s *starter) checkSources(ctx context.Context, c *candidate) (map[string]co
 	return volumes, refuse(s.redact, c, s.refusalsNow(c.resolved, volumes))
 }
 
-// refusalsNow is what the policy says of a model in the checkout with these volumes.
+// refusalsNow returns the policy's refusals of a model in the checkout with these volumes.
 func (s *starter) refusalsNow(model *compose.Model, volumes map[string]compose.Volume) []policy.Refusal {
 	return policy.CheckSources(s.around.limits(), model.WithVolumes(volumes).WithoutBuild().Document(), policy.Disk{})
 }
 
-// checkMade holds what the engine has made of these compose services, nil for all,
-// against the model and against the policy, and removes what does not agree. before
-// has the volumes that there were already. A commit that gets this far with something
-// else than was checked is an attack, a setting of the engine's that is not known
-// here, or a fault of this check.
+// checkMade compares what the engine has created of the given compose services, nil meaning
+// all, with the model, checks it against the policy, and removes what does not agree.
+// before has the volumes that existed already. A commit that gets this far with something
+// else than was checked is an attack, a setting of the engine that is not known here, or a
+// fault of this check.
 func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
 	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
@@ -153,8 +152,9 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 	return &madeError{c.commit.Short(), refuse(s.redact, c, refusals)}
 }
 
-// madeOf is what the engine has made of these compose services. Containers of others
-// that never ran are not started now, and are of an earlier model perhaps.
+// madeOf returns what the engine has created of the given compose services. Containers of
+// others that never ran are omitted: they are not started now, and may be of an earlier
+// model.
 func (s *starter) madeOf(ctx context.Context, model *compose.Model, services []string) (policy.Made, error) {
 	made, err := s.engine.Made(ctx, s.name)
 	if services == nil || err != nil {
@@ -169,7 +169,7 @@ func (s *starter) madeOf(ctx context.Context, model *compose.Model, services []s
 	return policy.Made(made), nil
 }
 
-// newVolumes are those of the service's own that were not there before.
+// newVolumes returns the service's own volumes that did not exist before.
 func newVolumes(model *compose.Model, now, before map[string]compose.Volume, project string) []string {
 	outside := model.Outside("volumes")
 	var names []string
@@ -181,10 +181,10 @@ func newVolumes(model *compose.Model, now, before map[string]compose.Volume, pro
 	return names
 }
 
-// unmakeTime bounds how long it may take to remove what must not be started.
+// unmakeTime bounds the removal of what must not be started.
 const unmakeTime = time.Minute
 
-// unmake removes what must not be started, also when whoever asked has left.
+// unmake removes what must not be started, even if whoever asked has left.
 func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volumes []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmakeTime)
 	defer cancel()
@@ -198,7 +198,8 @@ func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volume
 	}
 }
 
-// madeError is a deploy of which the engine made something else than was checked.
+// madeError is the error of a deploy for which the engine created something else than was
+// checked.
 type madeError struct {
 	commit string // short
 	error
@@ -210,14 +211,14 @@ func (e *madeError) Error() string {
 
 func (e *madeError) Unwrap() error { return e.error }
 
-// deployed is what is deployed, to be started again.
+// deployed returns what is deployed, to be started again.
 func (s *starter) deployed(model *compose.Model) *candidate {
 	deployed := s.store.snapshot().Deployed
 	return &candidate{commit: deployed.Commit, record: deployed, resolved: model}
 }
 
-// mayRestart tells whether containers may be started again: what they mount may lead
-// elsewhere by now, and one that a worker has made and not checked before it ended
+// mayRestart returns an error unless containers may be started again: what they mount may
+// lead elsewhere by now, and one that a worker created and did not check before it ended
 // would run for the first time.
 func (s *starter) mayRestart(ctx context.Context, model *compose.Model, services []string) error {
 	c := s.deployed(model)

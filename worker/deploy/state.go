@@ -7,7 +7,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Wanted is what somebody asked for last.
+// Wanted says what somebody asked for last.
 type Wanted string
 
 const (
@@ -20,44 +20,45 @@ const (
 type State struct {
 	Wanted Wanted `json:"wanted"`
 
-	// Deployed is what runs, or ran when somebody took it down.
+	// Deployed records what runs, or ran when somebody took it down.
 	Deployed *Record `json:"deployed,omitempty"`
 
-	// Switching is a switch that has begun and not ended. While it is set
-	// nobody knows what runs.
+	// Switching is a switch that has begun and not ended. While it is set, it is not known
+	// what runs.
 	Switching *Switching `json:"switching,omitempty"`
 
-	// Checkout lists the commits whose files the checkout may hold: one, and
-	// while it is brought to another commit that one too. None: it was never
-	// wholly brought to any.
+	// Checkout lists the commits whose files the checkout may hold: one, and a second one
+	// while it is brought to that. It is empty if the checkout was never completely brought
+	// to any.
 	Checkout []gitrepo.Hash `json:"checkout,omitempty"`
 
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody says up.
 	Verdict *Verdict `json:"verdict,omitempty"`
 
-	// Frozen says that the branch is not followed; nil: it is.
+	// Frozen says that the branch is not followed; nil if it is followed.
 	Frozen *Frozen `json:"frozen,omitempty"`
 
 	// Pin is the commit that a pull has chosen for the build and up after it.
 	Pin *Pin `json:"pin,omitempty"`
 
-	// Deploys counts the deploys that were begun: the next one's Number less 1.
+	// Deploys counts the deploys that were begun: it is one less than the next one's
+	// Number.
 	Deploys int `json:"deploys"`
 
-	// Containers is what pgo has to remember of them to tell what is missing.
+	// Containers is what pgo has to remember about containers to find out what is missing.
 	Containers Containers `json:"containers"`
 
-	// Brought has the names of images that this service pulled or built. Those
-	// may be removed when nothing that is kept uses them.
+	// Brought has the names of images that this service pulled or built. They may be
+	// removed when nothing that is kept uses them.
 	Brought []string `json:"brought,omitempty"`
 
-	// Snippet is what there is to remember of a reverse proxy's snippet; nil: the
-	// service is none.
+	// Snippet is what is remembered about a reverse proxy's snippet; nil if the service is
+	// not a reverse proxy.
 	Snippet *Snippet `json:"snippet,omitempty"`
 }
 
-// Basis is what a model is made of and judged by. Where it is the same there is
+// Basis is what a model is made from and checked against. If it is the same, there is
 // nothing new.
 type Basis struct {
 	Commit   gitrepo.Hash `json:"commit"`
@@ -65,17 +66,17 @@ type Basis struct {
 	Limits   string       `json:"limits"`   // see neighbourhood.limits
 }
 
-// Switching is a switch on its way.
+// Switching is a switch in progress.
 type Switching struct {
 	Commit gitrepo.Hash `json:"commit"`
-	// Back is the good deploy that is gone back to; 0: it goes forward.
+	// Back is the good deploy that pgo goes back to; 0: it goes forward.
 	Back int `json:"back,omitempty"`
-	// Freeze is why the branch is no longer followed once it has worked; nil:
-	// it is.
+	// Freeze is why the branch is no longer followed once the switch has worked; nil if it
+	// is followed.
 	Freeze *Frozen `json:"freeze,omitempty"`
 }
 
-// Verdict is why a commit was not deployed, or what was deployed is not well.
+// Verdict is why a commit was not deployed, or why what was deployed is not well.
 type Verdict struct {
 	Basis
 	Outcome Outcome   `json:"outcome"` // Refused, Failed or Degraded
@@ -101,16 +102,16 @@ func (f *Frozen) String() string {
 	return "by " + f.By + ": " + f.Reason
 }
 
-// Pin is a commit that operations act on until a time, whatever the branch does.
+// Pin is a commit that operations act on until a given time, whatever the branch does.
 type Pin struct {
 	Commit gitrepo.Hash `json:"commit"`
 	By     string       `json:"by"`
 	Until  time.Time    `json:"until"`
 }
 
-// Containers is what was last known of a service's containers.
+// Containers is what was last known about a service's containers.
 type Containers struct {
-	// Boot is the host's boot that the rest was seen in.
+	// Boot is the boot of the host during which the rest was seen.
 	Boot string `json:"boot,omitempty"`
 	// Running has the compose services that ran.
 	Running []string `json:"running,omitempty"`
@@ -121,13 +122,13 @@ type Containers struct {
 	Stopped []string `json:"stopped,omitempty"`
 }
 
-// same reports whether both say the same. A set that is empty may be nil.
+// same reports whether both are equal. An empty set may be nil.
 func (c Containers) same(as Containers) bool {
 	return c.Boot == as.Boot && slices.Equal(c.Running, as.Running) && slices.Equal(c.Finished, as.Finished) && slices.Equal(c.Stopped, as.Stopped)
 }
 
-// condemns tells whether there is a verdict on the commit that still counts:
-// other limits may have a refusal go away, and say nothing about a build.
+// condemns reports whether there is a verdict on the commit that still counts: other limits
+// may lift a refusal, and say nothing about a build.
 func (s State) condemns(b Basis) bool {
 	v := s.Verdict
 	if v == nil || v.Commit != b.Commit || v.Settings != b.Settings {
@@ -136,7 +137,7 @@ func (s State) condemns(b Basis) bool {
 	return v.Outcome != Refused || v.Limits == b.Limits
 }
 
-// pinned returns the pin, if there is one that still counts.
+// pinned returns the pin if it still counts, or nil.
 func (s State) pinned(now time.Time) *Pin {
 	if s.Pin != nil && now.Before(s.Pin.Until) {
 		return s.Pin

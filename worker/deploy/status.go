@@ -11,7 +11,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Status is what a Service says of itself.
+// Status is the status of a Service.
 type Status struct {
 	Wanted     Wanted
 	Head       gitrepo.Hash // the fetched commit
@@ -19,9 +19,9 @@ type Status struct {
 	DeployedAt time.Time
 	Trigger    string // who or what asked for what runs
 	Reason     string // why what runs was deployed
-	Activity   string // the step that is being worked at, or Idle
+	Activity   string // the current step, or Idle
 	Outcome    Outcome
-	Error      string   // of the last look, fetch or deploy; empty: all is well
+	Error      string   // of the last check, fetch or deploy; empty: all is well
 	Details    []string // of the error
 	ErrorSince time.Time
 	Frozen     *Frozen
@@ -29,14 +29,14 @@ type Status struct {
 	Unwell     []string                // containers that are not as they should be, and how
 	Ports      []compose.Published     // host ports that its running containers have
 	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
-	Warnings   []string                // what works, or could, and should be changed
-	Snippet    *Snippet                // nil: the service is no reverse proxy
+	Warnings   []string                // what works, or could work, and should be changed
+	Snippet    *Snippet                // nil: the service is not a reverse proxy
 }
 
 // Idle is the activity between two changes.
 const Idle = "idle"
 
-// Outcome is what a deploy or poll came to.
+// Outcome is the result of a deploy or poll.
 type Outcome string
 
 const (
@@ -44,21 +44,22 @@ const (
 	Held       Outcome = "held"     // there is something new, and nobody has said up
 	KeptFrozen Outcome = "frozen"   // the branch is not followed
 	TakenDown  Outcome = "down"     // somebody said down
-	Refused    Outcome = "refused"  // by the policy: what ran runs on
+	Refused    Outcome = "refused"  // by the policy: what ran keeps running
 	Failed     Outcome = "failed"   // before the switch, or by a fault of the surroundings
 	Degraded   Outcome = "degraded" // it did not become healthy
 )
 
-// board has what of the status is not saved: what goes on, and what went wrong last.
+// board has the part of the status that is not saved: what is going on, and what went wrong
+// last.
 type board struct {
-	onStep  func(Step) // nil: nobody wants to know
+	onStep  func(Step) // may be nil
 	changed func()
 
 	mu     sync.Mutex // guards status, which changes write and everybody reads
 	status Status
 }
 
-// newBoard is the board as an earlier worker would have left it.
+// newBoard returns the board as an earlier worker would have left it.
 func newBoard(state State, head gitrepo.Hash, onStep func(Step), changed func()) *board {
 	b := &board{onStep: onStep, changed: changed, status: Status{Activity: Idle}}
 	if state.Deployed != nil {
@@ -86,11 +87,11 @@ func (b *board) edit(change func(*Status)) {
 
 func (b *board) setActivity(activity string) { b.edit(func(s *Status) { s.Activity = activity }) }
 
-// idle notes that a change has ended which says nothing of what runs: who asked
-// for it was told how.
+// idle records the end of a change that says nothing about what runs: whoever asked for it
+// was told how it ended.
 func (b *board) idle() { b.setActivity(Idle) }
 
-// enter says that a step begins: to whoever looks at the status, and to a test.
+// enter announces that a step begins, to whoever reads the status and to a test.
 func (b *board) enter(step Step, commit gitrepo.Hash) {
 	b.setActivity(string(step) + " " + commit.Short())
 	if b.onStep != nil {
@@ -98,9 +99,8 @@ func (b *board) enter(step Step, commit gitrepo.Hash) {
 	}
 }
 
-// ended notes how a poll or a change ended; outcome is empty when it was not
-// about what runs. What was broken off, since the worker ends, says nothing of
-// the service.
+// ended records how a poll or a change ended; outcome is empty if it was not about what
+// runs. What was interrupted because the worker ends says nothing about the service.
 func (b *board) ended(outcome Outcome, err error) {
 	broken := errors.Is(err, context.Canceled)
 	if outcome != "" && err != nil && outcome != Refused && outcome != Degraded {
@@ -124,21 +124,21 @@ func (b *board) ended(outcome Outcome, err error) {
 	})
 }
 
-// setUnwell notes which containers are not as they should be.
+// setUnwell records which containers are not as they should be.
 func (b *board) setUnwell(unwell []string) {
 	if !slices.Equal(b.get().Unwell, unwell) {
 		b.edit(func(s *Status) { s.Unwell = unwell })
 	}
 }
 
-// setPorts notes which host ports are in use.
+// setPorts records which host ports are in use.
 func (b *board) setPorts(ports []compose.Published, onHost []compose.HostContainer) {
 	if now := b.get(); !slices.Equal(now.Ports, ports) || !slices.Equal(now.OnHost, onHost) {
 		b.edit(func(s *Status) { s.Ports, s.OnHost = ports, onHost })
 	}
 }
 
-// setWarnings notes what should be changed, and returns what of it is news.
+// setWarnings records what should be changed, and returns the warnings that are new.
 func (b *board) setWarnings(warnings []string) (news []string) {
 	before := b.get().Warnings
 	if slices.Equal(before, warnings) {

@@ -27,7 +27,7 @@ const (
 	StepBack     Step = "go back to"
 )
 
-// Steps has all steps in their order, for a test to break off each.
+// Steps has all steps in order, for a test that interrupts each.
 var Steps = []Step{
 	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
 	StepCheckout, StepModel, StepSources, StepCreate, StepMade, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,

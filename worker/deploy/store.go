@@ -12,24 +12,24 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// store keeps what outlives the worker: the state, the history, and what the last deploy
-// has said. Nothing else writes state.json, and what is in memory is always what was
-// written there.
+// store keeps what outlives the worker: the state, the history, and the output of the last
+// deploy. Nothing else writes state.json, and what is in memory is always what was written
+// there.
 type store struct {
 	dir     string
 	changed func()
 	history *history
 	journal journal
 
-	mu     sync.Mutex // guards what follows, which changes write and everybody reads
+	mu     sync.Mutex // guards the fields below, which changes write and everybody reads
 	state  State
-	damage error // of the state that was saved: then nothing is changed, and all can be seen
+	damage error // of the saved state: if set, nothing is changed and everything can be read
 }
 
 const stateFile = "state.json"
 
-// openStore reads what is kept in dir. The error is about the history alone, which
-// then begins anew.
+// openStore reads what is kept in dir. The error is only about the history, which then
+// begins anew.
 func openStore(dir string, changed func()) (*store, error) {
 	s := &store{dir: dir, changed: changed}
 	s.state, s.damage = loadState(dir)
@@ -39,15 +39,15 @@ func openStore(dir string, changed func()) (*store, error) {
 	return s, err
 }
 
-// snapshot returns the state as it is.
+// snapshot returns the current state.
 func (s *store) snapshot() State {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state
 }
 
-// update saves a changed copy of the state, and only then takes it for the state: where
-// it cannot be saved all stays as it was.
+// update saves a changed copy of the state, and only then makes it the state: if it cannot
+// be saved, everything stays as it was.
 func (s *store) update(change func(*State)) error {
 	err := s.replace(change)
 	s.changed()
@@ -65,7 +65,7 @@ func (s *store) replace(change func(*State)) error {
 		return err
 	}
 	change(&next)
-	if next, err = next.clone(); err != nil { // of what others still hold and may change
+	if next, err = next.clone(); err != nil { // others may still hold and change parts of it
 		return err
 	}
 	if err := next.save(s.dir); err != nil {
@@ -75,7 +75,7 @@ func (s *store) replace(change func(*State)) error {
 	return nil
 }
 
-// usable returns why nothing can be changed. Somebody may have mended it.
+// usable returns why nothing can be changed. Somebody may have repaired it since.
 func (s *store) usable() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +123,7 @@ func (s State) save(dir string) error {
 	return nil
 }
 
-// replaceFile writes a file for its owner alone, so that a crash leaves the
+// replaceFile writes a file that only its owner may use, so that a crash leaves either the
 // old content or the new one.
 func replaceFile(dir, name string, content []byte) error {
 	return renameio.WriteFile(filepath.Join(dir, name), content, 0o600, renameio.WithTempDir(dir))

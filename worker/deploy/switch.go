@@ -11,8 +11,8 @@ import (
 	"pgo/worker/compose"
 )
 
-// note records a commit that brings nothing new: the checkout follows, what
-// runs stays as it is.
+// note records a commit that brings nothing new: the checkout follows, and what runs stays
+// as it is.
 func (d *deployer) note(ctx context.Context, c *candidate) error {
 	state := d.store.snapshot()
 	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil {
@@ -31,8 +31,8 @@ func (d *deployer) note(ctx context.Context, c *candidate) error {
 	return d.store.update(func(st *State) { st.Deployed, st.Verdict = &noted, nil })
 }
 
-// holdBack ends a deploy that nobody has asked for: all that is known of the
-// commit is that it could be deployed.
+// holdBack ends a deploy that nobody has asked for: it is only known that the commit could
+// be deployed.
 func (d *deployer) holdBack(c *candidate) error {
 	d.held = c.record.Basis
 	state := d.store.snapshot()
@@ -71,7 +71,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// missingError is what somebody else has yet to make.
+// missingError lists what somebody else has yet to create.
 type missingError struct{ what []string }
 
 func (e *missingError) Error() string {
@@ -82,8 +82,8 @@ func (e *missingError) Error() string {
 	return text + " is declared as external and does not exist yet: make it, or start the service that does; it is tried again"
 }
 
-// switchTo replaces what runs. From when Switching is set to when it is cleared
-// a crash leaves it set, and the next worker finishes the switch.
+// switchTo replaces what runs. A crash while Switching is set leaves it set, and the next
+// worker finishes the switch.
 func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	d.board.enter(StepSwitch, c.commit)
 	inPlace := d.cfg.InPlace
@@ -142,7 +142,7 @@ func (d *deployer) clear(ctx context.Context, o order) error {
 	return d.files.onDeployed(ctx, o.out, "down", "--remove-orphans")
 }
 
-// compareRunning finds the jobs that are done and not different, before what runs is
+// compareRunning finds the jobs that are done and do not differ, before what runs is
 // replaced in place: they are not run again.
 func (d *deployer) compareRunning(c *candidate) {
 	state := d.store.snapshot()
@@ -158,8 +158,8 @@ func (d *deployer) compareRunning(c *candidate) {
 	}
 }
 
-// finish records the deploy as the one that runs. Only that can fail: what else
-// there is to do can be done later, and is no reason to touch what is healthy.
+// finish records the deploy as the one that runs. Only that can fail: everything else can
+// be done later, and is not a reason to touch what is healthy.
 func (d *deployer) finish(ctx context.Context, c *candidate) error {
 	r := c.record
 	d.board.enter(StepRecord, c.commit)
@@ -190,8 +190,8 @@ func (d *deployer) finish(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// secure has all be kept that it takes to go back to what is deployed, and lets
-// go of what it took for older deploys. It may be done again at any time.
+// secure keeps everything needed to go back to what is deployed, and releases what was
+// needed for older deploys. It may be repeated at any time.
 func (d *deployer) secure(ctx context.Context) error {
 	r := d.store.snapshot().Deployed
 	commit := r.Commit
@@ -211,7 +211,7 @@ func (d *deployer) secure(ctx context.Context) error {
 	return d.tree.keep()
 }
 
-// secured tells whether what is deployed can be gone back to.
+// secured reports whether pgo can go back to what is deployed.
 func (d *deployer) secured() bool {
 	state := d.store.snapshot()
 	return !state.Deployed.good() || state.Switching != nil || d.store.history.find(state.Deployed.Number) != nil

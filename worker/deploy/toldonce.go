@@ -7,11 +7,11 @@ import (
 	"pgo/worker/compose"
 )
 
-// toldOnce has the second of two runs of compose on one model not repeat what the
-// first has said on standard error: its warnings, and what runs already.
+// toldOnce keeps the second of two runs of compose on one model from repeating what the
+// first has written to standard error: its warnings, and what runs already.
 type toldOnce struct{ said map[string]bool }
 
-// first is an output of which the lines are remembered.
+// first returns an output whose lines are remembered.
 func (t *toldOnce) first(out compose.Output) compose.Output {
 	t.said = map[string]bool{}
 	remember := &lineWriter{each: func(line []byte) { t.said[string(line)] = true }}
@@ -23,8 +23,8 @@ func (t *toldOnce) first(out compose.Output) compose.Output {
 	return out
 }
 
-// second is an output that leaves out the lines which were remembered. What is drawn
-// on a terminal has no lines.
+// second returns an output that omits the remembered lines. Output that is drawn on a
+// terminal has no lines.
 func (t *toldOnce) second(out compose.Output) compose.Output {
 	if to := out.Stderr; to != nil && !out.Color {
 		out.Stderr = &lineWriter{each: func(line []byte) {
@@ -36,7 +36,7 @@ func (t *toldOnce) second(out compose.Output) compose.Output {
 	return out
 }
 
-// lineWriter hands on whole lines, their ends included.
+// lineWriter passes on whole lines, including their ends.
 type lineWriter struct {
 	each func(line []byte)
 	rest []byte

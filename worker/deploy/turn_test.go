@@ -10,7 +10,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// A turn is only good for its change.
+// A turn is only valid during its change.
 func TestTurnEndsWithItsChange(t *testing.T) {
 	s := open(t, t.TempDir())
 	var kept *Turn
@@ -37,8 +37,7 @@ func panics(do func()) (did bool) {
 	return false
 }
 
-// What cannot be saved has not happened: neither in the state nor in what else there is in
-// memory.
+// What cannot be saved has not happened: neither in the state nor elsewhere in memory.
 func TestWhatCannotBeSavedChangesNothing(t *testing.T) {
 	web := target.Args{Services: []string{"web"}}
 	commit := named("a")
@@ -124,7 +123,7 @@ func memoryOf(s *Service) memory {
 	return memory{s.store.snapshot(), saved, s.store.history.list(), s.store.history.kept(), s.work.isDown, s.work.held, s.proxy.backoff}
 }
 
-// Neither who changes the state nor who has changed it holds what is in memory.
+// Neither a change in progress nor an earlier one shares the state in memory.
 func TestUpdateGetsACopy(t *testing.T) {
 	s := open(t, t.TempDir())
 	mine := &Record{Number: 1, Images: map[string]string{"web": "1"}}

@@ -11,8 +11,8 @@ import (
 	"pgo/worker/compose"
 )
 
-// workspace is the service's directory: the stage and the checkout, the models that are
-// about them, and compose at work on those.
+// workspace is the service's directory: the stage and the checkout, their models, and
+// compose running on those.
 type workspace struct {
 	dir     string
 	compose string // the compose file's path in the repository; empty: one of the usual names
@@ -32,7 +32,7 @@ func (w *workspace) makeDirs() error {
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return fmt.Errorf("cannot make the service's directory: %w", err)
 		}
-		// Whatever the umask says: containers of any user read the checkout.
+		// Regardless of the umask: containers of any user read the checkout.
 		if err := os.Chmod(dir, mode); err != nil {
 			return fmt.Errorf("cannot make the service's directory: %w", err)
 		}
@@ -43,8 +43,8 @@ func (w *workspace) makeDirs() error {
 func (w *workspace) stage() string    { return filepath.Join(w.dir, "stage") }
 func (w *workspace) checkout() string { return w.project.Checkout }
 
-// The models of the stage, of what is deployed, and as that is started: with
-// the images that it is to have, whatever their names mean by now.
+// The models of the stage, of what is deployed, and of what is deployed as it is started:
+// with the images that it should have, whatever their names refer to by now.
 const (
 	stagedModel   = "staged.json"
 	deployedModel = "deployed.json"
@@ -69,14 +69,13 @@ func (w *workspace) loadDeployed() (*compose.Model, error) {
 	return compose.Load(raw)
 }
 
-// projectDir is the directory in tree that the compose file's paths are about.
+// projectDir returns the directory in tree that the compose file's paths are relative to.
 func (w *workspace) projectDir(tree string) string {
 	return filepath.Join(tree, filepath.Dir(w.compose))
 }
 
-// onDeployed runs compose on the deployed model. Where there is none, compose
-// acts on what bears the project's name: nothing, or what an earlier life of
-// this service left.
+// onDeployed runs compose on the deployed model. If there is none, compose acts on whatever
+// has the project's name: nothing, or what an earlier life of this service left.
 func (w *workspace) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
 	model := w.path(deployedModel)
 	if _, err := os.Stat(model); err != nil {
@@ -99,9 +98,8 @@ func (w *workspace) onStaged(ctx context.Context, out compose.Output, args ...st
 	return w.project.Run(ctx, w.path(stagedModel), w.projectDir(w.stage()), out, args...)
 }
 
-// inputs identifies what a compose service uses beside its model. Compose
-// compares it as a label: so a changed file has exactly those containers
-// replaced that use it.
+// inputs identifies what a compose service uses in addition to its model. Compose compares
+// it as a label, so a changed file replaces exactly the containers that use it.
 func (w *workspace) inputs(model *compose.Model, service string, r *Record) string {
 	h := sha256.New()
 	for _, path := range model.UsedBy(service, w.checkout()) {
