@@ -1,6 +1,6 @@
-// Package snippet writes the file that tells a reverse proxy where to send requests
-// into a checkout, whose files a container may be able to change. It must not know what
-// the snippet says, nor which proxy reads it.
+// Package snippet writes into a checkout the file that tells a reverse proxy where to send
+// requests. A container may be able to change the files of the checkout. The package must
+// not know what the snippet says or which proxy reads it.
 package snippet
 
 import (
@@ -17,11 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Write makes content that of the file at name in the directory tree, unless that is
-// so already. The file is replaced at once and whole, for whoever has its directory
-// mounted. Anybody may read it: a container's user is any. No symbolic link is
-// followed and none replaced. Until it is finished, the new file lies in beside, a
-// directory of the same file system that nobody else sees.
+// Write makes content the content of the file name in the directory tree, and reports
+// whether it had to change the file. The file is replaced atomically, for whoever has its
+// directory mounted. Everybody may read it, since a container may run as any user. Symbolic
+// links are neither followed nor replaced. Until the new file is finished it is in beside,
+// a directory of the same file system that nobody else sees.
 func Write(tree, name, beside string, content []byte) (changed bool, err error) {
 	dir, err := openDir(tree, path.Dir(name))
 	if err != nil {
@@ -54,8 +54,8 @@ func cannot(name string, err error) error {
 	return fmt.Errorf("cannot write %s: %w", name, err)
 }
 
-// openDir opens a directory below tree and makes what is missing on the way there.
-// Each step is taken from the directory before it: nobody can put a link in between.
+// openDir opens a directory below tree and makes what is missing on the way. Each directory
+// is opened relative to its parent, so that nobody can put a link in between.
 func openDir(tree, name string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Open(tree, flags, 0)
@@ -91,8 +91,8 @@ func whyNot(part string, err error) error {
 	return fmt.Errorf("%s: %w", part, err)
 }
 
-// has tells whether the file has that content and can be read by all. What is there
-// and is no file is an error.
+// has reports whether the file has that content and everybody can read it. It is an error
+// if something else than a regular file is there.
 func has(dir *os.File, base string, content []byte) (bool, error) {
 	var info unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), base, &info, unix.AT_SYMLINK_NOFOLLOW)
@@ -110,7 +110,7 @@ func has(dir *os.File, base string, content []byte) (bool, error) {
 	case info.Size != int64(len(content)), info.Mode&0o777 != 0o644:
 		return false, nil
 	}
-	// By now it may be something else: a link, or a pipe to wait at.
+	// By now it may be something else: a link, or a pipe that would block.
 	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, err

@@ -10,7 +10,7 @@ import (
 
 const name = "caddy/conf/Caddyfile-import"
 
-// place is a checkout, and the directory beside it.
+// place returns a checkout and the directory that contains it.
 func place(t *testing.T) (tree, beside string) {
 	t.Helper()
 	beside = t.TempDir()
@@ -85,7 +85,7 @@ func TestWriteMendsMode(t *testing.T) {
 	}
 }
 
-// What is in the way is told, and neither followed nor removed.
+// Whatever is in the way is reported, and neither followed nor removed.
 func TestWriteInTheWay(t *testing.T) {
 	for what, test := range map[string]struct {
 		make func(tree, outside string) error
