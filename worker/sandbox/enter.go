@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits are the same for soft and hard: a Go program ignores the signal of the
-// soft limit of CPU time, and raises the one of open files by itself.
+// limits are set as both soft and hard limits: a Go program ignores the signal of the soft
+// limit of CPU time, and raises the soft limit of open files by itself.
 var limits = []struct {
 	resource int
 	max      uint64
@@ -36,9 +36,9 @@ const (
 	execute  = landlock.AccessFSSet(llsys.AccessFSExecute)
 )
 
-// Main turns a process that a confined command started into that command's
-// program, and does not return then. In every other process it returns at once.
-// It comes first in the main function of each program that uses Confine.
+// Main turns a process that a confined command started into that command's program, and
+// then does not return. In every other process it returns at once. It comes first in the
+// main function of each program that uses Confine.
 func Main() {
 	if os.Args[0] != shim {
 		hosted = true
@@ -49,7 +49,7 @@ func Main() {
 	os.Exit(NotEntered)
 }
 
-// enter returns only when it fails.
+// enter returns only if it fails.
 func enter(args []string) error {
 	i := slices.Index(args, separator)
 	if i < 0 || len(args) < i+3 {
@@ -57,8 +57,8 @@ func enter(args []string) error {
 	}
 	read, program, argv := args[:i], args[i+1], args[i+2:]
 
-	// What follows is kept by exec for the thread that calls it, and the signal
-	// of the parent's death is no other thread's.
+	// Exec keeps the settings below only for the thread that calls it, and the parent-death
+	// signal belongs to one thread.
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("cannot follow the parent's death: %w", err)
@@ -79,7 +79,7 @@ func enter(args []string) error {
 	return &os.PathError{Op: "exec", Path: program, Err: syscall.Exec(program, argv, os.Environ())}
 }
 
-// rules allow reading, and executing the program.
+// rules returns rules that allow reading, and executing the program.
 func rules(read []string, program string) ([]landlock.Rule, error) {
 	rules := []landlock.Rule{landlock.PathAccess(readFile|execute, program)}
 	loader, err := loader(program)
@@ -88,7 +88,7 @@ func rules(read []string, program string) ([]landlock.Rule, error) {
 	}
 	if loader != "" {
 		rules = append(rules, landlock.PathAccess(readFile|execute, loader))
-		// The C library lies beside it.
+		// The C library is next to it.
 		read = append(read, filepath.Dir(loader))
 	}
 	for _, path := range read {
@@ -105,8 +105,8 @@ func rules(read []string, program string) ([]landlock.Rule, error) {
 	return rules, nil
 }
 
-// loader returns the dynamic loader that program needs, and "" if it needs
-// none. Compose as Docker packages it does.
+// loader returns the dynamic loader that program needs, or "" if it needs none. Compose as
+// packaged by Docker needs one.
 func loader(program string) (string, error) {
 	file, err := elf.Open(program)
 	if err != nil {
@@ -131,7 +131,7 @@ func limit() error {
 		if err := unix.Getrlimit(l.resource, &was); err != nil {
 			return fmt.Errorf("cannot read limit %d: %w", l.resource, err)
 		}
-		max := min(l.max, was.Max) // raising it is root's
+		max := min(l.max, was.Max) // only root can raise it
 		if err := unix.Setrlimit(l.resource, &unix.Rlimit{Cur: max, Max: max}); err != nil {
 			return fmt.Errorf("cannot set limit %d: %w", l.resource, err)
 		}

@@ -16,8 +16,7 @@ import (
 	"pgo/internal/procgroup"
 )
 
-// What the test binary is when it is started with one of these in its
-// environment.
+// The roles of the test binary when one of these is in its environment.
 const (
 	dialer = "SANDBOX_TEST_DIAL"   // connects to the address that this holds
 	parent = "SANDBOX_TEST_PARENT" // starts a confined program and waits for it
@@ -50,8 +49,8 @@ func needLandlock(t *testing.T, abi int) {
 	}
 }
 
-// run runs a shell script that may read below dir, and is in it. Of other
-// programs there is none: what it does it does with the shell's own means.
+// run runs a shell script in dir that may read below dir. It has no other programs, only
+// the shell's builtins.
 func run(t *testing.T, dir, script string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", script)
@@ -133,8 +132,7 @@ func TestNoTCP(t *testing.T) {
 	}
 }
 
-// A confined program is seen from outside: what it says of itself is what it
-// can read of itself, nothing.
+// A confined program is inspected from outside: it cannot read anything about itself.
 func TestLimits(t *testing.T) {
 	cmd := exec.Command("cat")
 	cmd.Env = []string{"ONLY=this"}
@@ -197,8 +195,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// The signal of the parent's death outlives the change from the one program to
-// the other.
+// The parent-death signal survives the change from one program to the other.
 func TestDiesWithParent(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
