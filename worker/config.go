@@ -12,7 +12,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// serviceConfig is the entry as the packages below want it.
+// serviceConfig returns the configured entry as the packages below need it.
 func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 	cfg := deploy.Config{
 		Name:    r.GetName(),
@@ -55,7 +55,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 	return cfg
 }
 
-// submoduleServers are those that entries of `allow` let submodules come from.
+// submoduleServers returns the servers from which entries of `allow` let submodules come.
 func submoduleServers(allow []string) []string {
 	var servers []string
 	for _, entry := range allow {
@@ -66,7 +66,7 @@ func submoduleServers(allow []string) []string {
 	return servers
 }
 
-// neighbours is what the host has beside the service.
+// neighbours returns what the host has next to the service.
 func neighbours(n *proto.Neighbours) deploy.Neighbours {
 	return deploy.Neighbours{
 		Services: n.GetServices(), Granted: proto.Ranges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet(), Ports: n.GetPorts(),

@@ -18,7 +18,7 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Bounds of a configuration in git. All of it goes in one message.
+// Bounds of a configuration in git, all of which is sent in one message.
 const (
 	maxConfigFile  = 1 << 20
 	maxConfigFiles = 1000
@@ -27,11 +27,11 @@ const (
 
 // configuration follows the branch of a configuration in git.
 type configuration struct {
-	mu   sync.Mutex // held by who fetches; guards what follows
+	mu   sync.Mutex // held during a fetch; guards repo
 	repo *gitrepo.Repo
 }
 
-// Fetch brings the configuration files of the branch's head.
+// Fetch fetches the branch and returns the configuration files of its head.
 func (w *Worker) Fetch(ctx context.Context, request *proto.FetchRequest) (*proto.FetchReply, error) {
 	select {
 	case <-w.configured:
@@ -74,7 +74,7 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 	}
 	if moved {
 		if err := c.repo.Compact(ctx); errors.Is(err, gitrepo.ErrDamaged) {
-			return nil, errors.Join(err, c.repo.Rebuild()) // the next fetch brings it again
+			return nil, errors.Join(err, c.repo.Rebuild()) // the next fetch fills it again
 		} else if err != nil {
 			return nil, err
 		}
@@ -90,7 +90,7 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 	return &proto.FetchReply{Commit: head.String(), Author: text(info.Author), Subject: text(info.Subject), Files: files}, nil
 }
 
-// files are the main file and those in its directory of more.
+// files returns the main file and the drop-in files.
 func (c *configuration) files(head gitrepo.Hash, main, dropins string) ([]*proto.File, error) {
 	names := []string{main}
 	more, err := c.repo.Names(head, dropins)

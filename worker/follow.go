@@ -13,8 +13,8 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// follow follows the branch until the worker ends: a poll at once, and then one
-// per interval.
+// follow follows the branch until the worker ends. It polls at once and then once per
+// interval.
 func (w *Worker) follow() {
 	for w.service.Load() == nil {
 		if !w.wait() {
@@ -35,8 +35,8 @@ func (w *Worker) follow() {
 			defer close(polled)
 			w.change("a poll", func(t *deploy.Turn) error { return t.Poll(w.ctx) })
 			if head := service.Status().Head; head != seen {
-				// Starting, fetching and staging needs much more than looking. What is in
-				// pools goes with the second collection only.
+				// Starting, fetching and staging need much more memory than polling. What
+				// is in pools is freed only by the second collection.
 				runtime.GC()
 				debug.FreeOSMemory()
 				seen = head
@@ -50,14 +50,14 @@ func (w *Worker) follow() {
 			case <-polled:
 				waiting = false
 			default:
-				// Whose keys count must not depend on how long a change takes.
+				// Which keys are valid must not depend on how long a change takes.
 				service.Refresh(w.ctx)
 			}
 		}
 	}
 }
 
-// syncProxy passes on each new snippet until the worker ends.
+// syncProxy passes each new snippet on to the proxy until the worker ends.
 func (w *Worker) syncProxy(service *deploy.Service) {
 	for {
 		select {
@@ -74,8 +74,8 @@ func (w *Worker) syncProxy(service *deploy.Service) {
 	}
 }
 
-// change runs one of the worker's own changes. Its error is in the service's
-// status for as long as it lasts, and once in the log.
+// change runs one of the worker's own changes. Its error stays in the service's status for
+// as long as it lasts, and is logged once.
 func (w *Worker) change(name string, change func(*deploy.Turn) error) {
 	service := w.service.Load()
 	before := service.Status().Error
@@ -85,13 +85,13 @@ func (w *Worker) change(name string, change func(*deploy.Turn) error) {
 	}
 }
 
-// unannounced waits for its turn without telling anybody what for.
+// unannounced is for a change that waits for its turn without telling anybody.
 func unannounced(string) {}
 
-// maxLogged is how many refusals one log line has.
+// maxLogged bounds the number of refusals in one log line.
 const maxLogged = 20
 
-// details are the refusals, for a log line. What a container said last is not for
+// details returns the refusals for a log line. A container's last output does not belong in
 // the log of the host.
 func details(err error) []any {
 	var refused *deploy.RefusedError
@@ -108,8 +108,9 @@ func details(err error) []any {
 	return []any{"details", strings.Join(lines, "; ")}
 }
 
-// wait waits until the next poll is due, and tells when; false: the worker ends. The
-// workers of many services and hosts do not ask a git server all at once.
+// wait waits until the next poll is due, and reports when that is. It returns false if the
+// worker ends. The delay is spread so that the workers of many services and hosts do not
+// ask a git server all at once.
 func (w *Worker) wait() bool {
 	delay := wait.Spread(time.Duration(w.cfg.GetIntervalMs())*time.Millisecond, 0.25)
 	w.board.nextPoll(time.Now().Add(delay))

@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// settleTime is how long the engine's events must pause before the
-	// containers are looked at: one docker command leads to several.
+	// settleTime is how long the engine's events must pause before the containers are
+	// inspected: one docker command causes several events.
 	settleTime = 300 * time.Millisecond
-	// settleMost is how long they are waited for that do not pause.
+	// settleMost bounds the wait for events that do not pause.
 	settleMost = 3 * time.Second
-	// engineWait is the time between two tries to reach an engine that is away.
+	// engineWait is the time between two attempts to reach an engine that is away.
 	engineWait = 2 * time.Second
 )
 
-// heal looks after the containers until the worker ends: at the start, when the
-// engine tells that something happened to one, and when the engine is back.
+// heal looks after the containers until the worker ends: at the start, when the engine
+// reports that something happened to one, and when the engine is back.
 func (w *Worker) heal(service *deploy.Service) {
 	happened := make(chan struct{}, 1)
 	nudge := func() {
@@ -34,7 +34,7 @@ func (w *Worker) heal(service *deploy.Service) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	last := ""
-	since := time.Time{} // of the first event that was not looked after yet
+	since := time.Time{} // of the first event that was not handled yet
 	for {
 		select {
 		case <-happened:
@@ -50,7 +50,7 @@ func (w *Worker) heal(service *deploy.Service) {
 		case <-w.queue.Draining():
 			return
 		}
-		// Nothing is changed by that: it need not wait for its turn.
+		// It changes nothing, so it need not wait for its turn.
 		if err := service.LookAtPorts(w.ctx); err != nil {
 			w.log.Debug("cannot see which host ports are in use", "error", err)
 		}
@@ -74,7 +74,7 @@ func (w *Worker) healNow(service *deploy.Service) (again time.Duration, err erro
 	return again, errors.Join(noTurn, err)
 }
 
-// followEngine listens to the engine, again and again when it was away.
+// followEngine listens to the engine, and does so again each time the engine was away.
 func (w *Worker) followEngine(service *deploy.Service, nudge func()) {
 	for w.ctx.Err() == nil {
 		err := service.FollowEngine(w.ctx, nudge, func(e compose.Event) {

@@ -29,8 +29,8 @@ func newInput() *input {
 	return in
 }
 
-// What the collector lets the heap grow by, in percent: idle, where memory counts,
-// and while a client sends, which leaves a lot behind.
+// The garbage collector's target percentage: while idle, when memory matters, and while a
+// client sends, which produces a lot of garbage.
 const (
 	IdleGC   = 25
 	streamGC = 200
@@ -38,10 +38,10 @@ const (
 
 var (
 	streamsMu sync.Mutex
-	streams   int // that run
+	streams   int // the number that run
 )
 
-// streaming has the collector run less often until the result is called.
+// streaming makes the garbage collector run less often until done is called.
 func streaming() (done func()) {
 	count := func(change int) {
 		streamsMu.Lock()
@@ -58,11 +58,11 @@ func streaming() (done func()) {
 	return func() { count(-1) }
 }
 
-// stop has receive pass on nothing more.
+// stop keeps receive from passing on anything more.
 func (in *input) stop() { _ = in.reader.Close() }
 
-// receive passes on what comes, as fast as it is taken: a program that reads slowly
-// slows its client. It returns when the client has left or the operation has ended.
+// receive passes on input as fast as it is read: a program that reads slowly slows its
+// client down. It returns when the client has left or the operation has ended.
 func (in *input) receive(stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]) {
 	for {
 		request, err := stream.Recv()
@@ -81,9 +81,9 @@ func (in *input) take(ctx context.Context, request *proto.RunRequest) {
 			_ = in.stdin.Close()
 			return
 		}
-		_, _ = in.stdin.Write(m.Stdin) // fails when nobody reads it any more
+		_, _ = in.stdin.Write(m.Stdin) // fails if nobody reads it any more
 	case *proto.RunRequest_Resize:
-		select { // only the last size is of interest
+		select { // only the last size matters
 		case <-in.resized:
 		default:
 		}
@@ -100,7 +100,7 @@ func window(w *proto.Window) compose.Window {
 	return compose.Window{Columns: uint(w.GetColumns()), Rows: uint(w.GetRows())}
 }
 
-// terminal is the client's; nil: it has none.
+// terminal returns the client's terminal, or nil if it has none.
 func terminal(t *proto.Terminal) *compose.Terminal {
 	if t == nil {
 		return nil

@@ -13,12 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leftoverGrace is how long a killed process may take to be gone.
+// leftoverGrace is how long a killed process may take to disappear.
 const leftoverGrace = 5 * time.Second
 
-// killMarked kills every process that has marker in its environment, and waits
-// until it is gone. The environment is inherited, so that also descendants are
-// found whose parents the kernel ended.
+// killMarked kills every process that has marker in its environment, and waits until it is
+// gone. Since the environment is inherited, this includes descendants whose parents the
+// kernel killed.
 func killMarked(marker string) error {
 	environs, err := filepath.Glob("/proc/[0-9]*/environ")
 	if err != nil {
@@ -29,12 +29,12 @@ func killMarked(marker string) error {
 		return err
 	}
 	for _, path := range environs {
-		// A container's: whoever writes its compose file chooses its environment,
-		// and its user.
+		// It is a container's process: whoever writes the compose file chooses its
+		// environment and its user.
 		if ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/pid")); err != nil || ns != own {
 			continue
 		}
-		// Not readable: somebody else's, or gone.
+		// If it is not readable, the process is somebody else's, or gone.
 		env, err := os.ReadFile(path)
 		if err != nil || !hasMarker(env, marker) {
 			continue
@@ -59,7 +59,7 @@ func hasMarker(environ []byte, marker string) bool {
 	return false
 }
 
-// killAndWait kills pid by a handle that cannot come to mean another process.
+// killAndWait kills pid through a handle that cannot come to refer to another process.
 func killAndWait(pid int, environ, marker string) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if errors.Is(err, unix.ESRCH) {
@@ -70,7 +70,7 @@ func killAndWait(pid int, environ, marker string) error {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if env, err := os.ReadFile(environ); err != nil || !hasMarker(env, marker) {
-		return nil // the number was given out again before the handle was made
+		return nil // the PID was reused before the handle was opened
 	}
 	if err := unix.PidfdSendSignal(fd, syscall.SIGKILL, nil, 0); err != nil {
 		return nil // gone

@@ -9,22 +9,21 @@ import (
 	"pgo/worker/compose"
 )
 
-// pieceSize is how much output may wait while the piece before is on its way.
+// pieceSize is how much output may wait while the previous piece is being sent.
 const pieceSize = 128 << 10
 
-// pieces passes a reader's output on to its client in pieces as large as they come
-// together while the one before is sent: a message for each line would cost more
-// than what it holds. Nothing waits for a piece to be full. A client that reads
-// slowly slows the one who writes.
+// pieces passes a reader's output on to its client. The output that arrives while one piece
+// is sent becomes the next piece: a message for each line would cost more than its content.
+// Nothing waits for a piece to be full. A client that reads slowly slows the writer down.
 type pieces struct {
 	send func(*proto.RunReply) error
 	done chan struct{}
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	changed *sync.Cond
 	next    []byte // the piece that is being filled
 	stderr  bool   // which stream it belongs to
-	closed  bool   // nothing more comes
+	closed  bool   // nothing more will come
 	err     error  // the client is gone
 }
 
@@ -35,7 +34,7 @@ func newPieces(send func(*proto.RunReply) error) *pieces {
 	return p
 }
 
-// output may be written to by one goroutine for each stream.
+// output returns an output whose streams may each be written to by one goroutine.
 func (p *pieces) output() compose.Output {
 	writer := func(stderr bool) io.Writer {
 		return writerFunc(func(b []byte) (int, error) { return p.write(stderr, b) })
@@ -57,10 +56,10 @@ func (p *pieces) write(stderr bool, b []byte) (int, error) {
 	return len(b), nil
 }
 
-// run sends piece after piece, until close was called or the client is gone.
+// run sends one piece after another until close is called or the client is gone.
 func (p *pieces) run() {
 	defer close(p.done)
-	var sent []byte // the piece before, to be filled again
+	var sent []byte // the previous piece, whose memory is reused
 	for {
 		piece, stderr := p.take(sent[:0])
 		if len(piece) == 0 {
@@ -97,10 +96,10 @@ func (p *pieces) fail(err error) {
 	p.changed.Broadcast()
 }
 
-// errClosed is for who writes after the end.
+// errClosed is the error of a write after the end.
 var errClosed = errors.New("the operation has ended")
 
-// close waits until the client has all that was written. What comes later is refused.
+// close waits until the client has everything that was written. Later writes are refused.
 func (p *pieces) close() {
 	p.mu.Lock()
 	p.closed = true

@@ -10,7 +10,7 @@ import (
 	"pgo/proto"
 )
 
-// What is written comes, all of it and in its order, however it is cut.
+// Everything that is written arrives, in order, however it is cut into pieces.
 func TestPiecesKeepTheOrder(t *testing.T) {
 	var got []string
 	hold := make(chan struct{})
@@ -43,7 +43,7 @@ func TestPiecesKeepTheOrder(t *testing.T) {
 	}
 }
 
-// What comes together while a piece is sent is the next piece.
+// The output that arrives while a piece is sent becomes the next piece.
 func TestPiecesGrowWhileOneIsSent(t *testing.T) {
 	sending, goOn := make(chan int), make(chan struct{})
 	p := newPieces(func(r *proto.RunReply) error {
@@ -58,7 +58,7 @@ func TestPiecesGrowWhileOneIsSent(t *testing.T) {
 		t.Errorf("the first piece has %d bytes", n)
 	}
 	for range 100 {
-		_, _ = out.Stdout.Write(line) // which does not block, though nothing is taken
+		_, _ = out.Stdout.Write(line) // does not block, though nothing is taken
 	}
 	goOn <- struct{}{}
 	if n := <-sending; n != 100_000 {
@@ -68,7 +68,7 @@ func TestPiecesGrowWhileOneIsSent(t *testing.T) {
 	p.close()
 }
 
-// A client that takes nothing stops the one who writes, and one that is gone ends it.
+// A client that takes nothing blocks the writer, and one that is gone ends it.
 func TestPiecesHoldTheWriter(t *testing.T) {
 	gone := errors.New("gone")
 	hold := make(chan struct{})

@@ -2,11 +2,11 @@ package worker
 
 import "io"
 
-// plain takes the escape sequences out of what a program writes that thinks of a
+// plain removes the escape sequences from the output of a program that writes for a
 // terminal in any case: ESC [ parameters letter, ECMA-48 section 5.4.
 type plain struct {
 	out   io.Writer
-	state int // how much of a sequence the last byte has completed
+	state int // how much of a sequence has been read
 }
 
 const (

@@ -14,13 +14,13 @@ const (
 	relayPatience = 5 * time.Second
 )
 
-// relay passes a change's output on to its client. A client that stops reading
-// loses output: it cannot hold up the change, for which others wait.
+// relay passes a change's output on to its client. A client that stops reading loses
+// output: it must not hold up the change, since others wait for it.
 type relay struct {
 	pieces   chan *proto.RunReply
 	done     chan struct{}
 	patience time.Duration
-	dropped  bool // touched by the sender alone, then by close
+	dropped  bool // accessed by the sender alone, then by close
 }
 
 // newRelay returns a relay to send, which may block.
@@ -29,7 +29,7 @@ func newRelay(send func(*proto.RunReply) error, patience time.Duration) *relay {
 	go func() {
 		defer close(r.done)
 		for piece := range r.pieces {
-			_ = send(piece) // fails when the client has left: the change goes on
+			_ = send(piece) // fails if the client has left; the change goes on
 		}
 	}()
 	return r
@@ -54,8 +54,8 @@ func (r *relay) send(piece *proto.RunReply) {
 	}
 }
 
-// close waits until the client has what was sent, however long it takes, and
-// returns whether something was dropped. The change is over by then.
+// close waits until the client has what was sent, however long that takes, and reports
+// whether something was dropped. The change has ended by then.
 func (r *relay) close() (dropped bool) {
 	close(r.pieces)
 	<-r.done

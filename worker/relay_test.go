@@ -25,7 +25,7 @@ func TestRelayKeepsTheOrder(t *testing.T) {
 	}
 }
 
-// A client that reads nothing loses output, and holds up nobody.
+// A client that reads nothing loses output and does not hold up anybody.
 func TestRelayDropsForAStuckClient(t *testing.T) {
 	stuck := make(chan struct{})
 	r := newRelay(func(*proto.RunReply) error {

@@ -10,7 +10,7 @@ import (
 	"pgo/worker/deploy"
 )
 
-// Remove takes down the containers of a service that is not configured any more.
+// Remove takes down the containers of a service that is no longer configured.
 func (w *Worker) Remove(ctx context.Context, _ *proto.RemoveRequest) (*proto.RemoveReply, error) {
 	select {
 	case <-w.configured:

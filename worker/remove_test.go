@@ -10,8 +10,7 @@ import (
 	"pgo/proto"
 )
 
-// Only a worker that is there for it takes its service down, and that one does nothing
-// else.
+// Only a worker with that purpose takes its service down, and it does nothing else.
 func TestRemoveIsForItsPurpose(t *testing.T) {
 	remove := func(w *Worker) codes.Code {
 		_, err := w.Remove(t.Context(), &proto.RemoveRequest{})

@@ -15,10 +15,10 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// board is the last report, for whoever wants to see it and each change.
+// board holds the last report, for whoever wants to see it and each change of it.
 type board struct {
 	mu     sync.Mutex
-	report *proto.ReportReply // never changed, only replaced
+	report *proto.ReportReply // never modified, only replaced
 	next   chan struct{}      // closed when report is replaced
 }
 
@@ -32,7 +32,7 @@ func (b *board) get() (*proto.ReportReply, <-chan struct{}) {
 	return b.report, b.next
 }
 
-// edit replaces the report by a changed copy.
+// edit replaces the report with a changed copy.
 func (b *board) edit(change func(*proto.ReportReply)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,8 +50,8 @@ func (b *board) nextPoll(at time.Time) {
 	b.edit(func(r *proto.ReportReply) { r.State.NextPoll = at.Unix() })
 }
 
-// broken reports a service that could not even be opened. It returns whether
-// that is news.
+// broken reports a service that could not even be opened. It returns whether the error is
+// new.
 func (b *board) broken(err error) (news bool) {
 	b.edit(func(r *proto.ReportReply) {
 		if news = r.State.Error != text(err.Error()); news {
@@ -61,15 +61,15 @@ func (b *board) broken(err error) (news bool) {
 	return news
 }
 
-// report puts the service's present state on the board. The keys are read
-// anew when the head has moved.
+// report puts the service's current state on the board. It reads the keys again if the head
+// has moved.
 func (w *Worker) report() {
 	service := w.service.Load()
 	if service == nil {
 		return
 	}
 	w.board.edit(func(r *proto.ReportReply) {
-		status := service.Status() // in here, so that an older one never replaces it
+		status := service.Status() // read in here, so that an older status never replaces it
 		if !r.KeysKnown || r.State.Head != status.Head.String() {
 			var keys []gitrepo.Key
 			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
@@ -111,7 +111,7 @@ func (w *Worker) report() {
 	})
 }
 
-// activity is what there is to say of one, but for its words.
+// activity returns the kind of activity that a step is.
 func activity(step string) proto.State_Activity {
 	switch step {
 	case "":
@@ -122,7 +122,8 @@ func activity(step string) proto.State_Activity {
 	return proto.State_ACTIVITY_BUSY
 }
 
-// proxyState is how a reverse proxy's snippet is; nil: the service is none.
+// proxyState returns the state of a reverse proxy's snippet, or nil if the service is not a
+// reverse proxy.
 func (w *Worker) proxyState(s *deploy.Snippet) *proto.ProxyState {
 	if s == nil {
 		return nil
@@ -157,21 +158,21 @@ func hostContainers(containers []compose.HostContainer) []*proto.HostContainer {
 	return all
 }
 
-// text makes a string of what a program printed or a repository holds, which
-// may be any bytes: a message with others than UTF-8 could not be sent at all.
+// text returns a valid, bounded string for what a program printed or a repository holds,
+// which may be any bytes: a message that is not valid UTF-8 could not be sent at all.
 func text(s string) string { return strings.ToValidUTF8(printable.Cut(s, maxText), "\uFFFD") }
 
-// maxText bounds a text that is only there to be shown. A report that is too large
-// could not be sent, and a worker without reports is taken for a broken one.
+// maxText bounds a text that is only displayed. A report that is too large could not be
+// sent, and a worker without reports is considered broken.
 const maxText = 8 << 10
 
-// name is text that is one of very many.
+// name is text with a smaller bound, for one of very many texts.
 func name(s string) string { return text(printable.Cut(s, maxName)) }
 
-// maxName bounds a name of which a message can have hundreds.
+// maxName bounds a name; a message can have hundreds of them.
 const maxName = 256
 
-// maxTexts bounds a list that is only there to be shown.
+// maxTexts bounds the length of a list that is only displayed.
 const maxTexts = 200
 
 func texts(list []string) []string {
@@ -185,7 +186,7 @@ func texts(list []string) []string {
 	return all
 }
 
-// seconds is a time in Unix seconds, and 0 for none.
+// seconds returns a time in Unix seconds, or 0 for the zero time.
 func seconds(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
@@ -193,8 +194,8 @@ func seconds(t time.Time) int64 {
 	return t.Unix()
 }
 
-// Report streams the report and each one after it. One that is replaced before
-// it could be sent is left out.
+// Report streams the current report and each later one. A report that is replaced before it
+// could be sent is skipped.
 func (w *Worker) Report(_ *proto.ReportRequest, stream grpc.ServerStreamingServer[proto.ReportReply]) error {
 	<-w.configured
 	for {

@@ -19,8 +19,8 @@ import (
 	"pgo/worker/deploy"
 )
 
-// Each word that a deploy has for something closed is in the contract, and the contract has
-// no other. Otherwise a value that is added to one of them would be reported as nothing.
+// The contract has each word of the closed sets of values in deploy, and no others.
+// Otherwise a value that is added to one of them would be reported as nothing.
 func TestContractHasTheWordsOfDeploy(t *testing.T) {
 	for name, enum := range map[string]protoreflect.Enum{
 		"Wanted": proto.State_WANTED_UNSPECIFIED, "Outcome": proto.State_OUTCOME_UNSPECIFIED, "Reload": proto.ProxyState_RELOAD_UNSPECIFIED,
@@ -37,7 +37,7 @@ func TestContractHasTheWordsOfDeploy(t *testing.T) {
 	}
 }
 
-// constantsOf are the values of a package's string constants of a type, sorted.
+// constantsOf returns the values of a package's string constants of a type, sorted.
 func constantsOf(t *testing.T, dir, typeName string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -90,8 +90,8 @@ func TestActivity(t *testing.T) {
 	}
 }
 
-// Names in a repository and what programs print may be any bytes. A message
-// with them must be sent all the same: pgod ends a worker whose reports end.
+// Names in a repository and the output of programs may be any bytes. A message with them
+// must still be sent: pgod ends a worker whose reports end.
 func TestAnyBytesCanBeSent(t *testing.T) {
 	b := newBoard()
 	b.broken(errors.New("\xff"))

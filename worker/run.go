@@ -18,19 +18,20 @@ import (
 	"pgo/worker/deploy"
 )
 
-// call is one operation that somebody asked for.
+// call is one requested operation.
 type call struct {
 	ctx     context.Context // ends when the client leaves
 	service *deploy.Service
-	by      string // the client's login name, only to be shown
+	by      string // the client's login name, only for display
 	args    target.Args
 	out     compose.Output
 
-	input    compose.Input     // of an operation that takes any
+	input    compose.Input     // for an operation that takes input
 	terminal *compose.Terminal // likewise; nil: the client has none
 }
 
-// shown passes an operation on to compose, on the deployed model.
+// shown returns the function that passes an operation on to compose, with the deployed
+// model.
 func shown(name string) func(call) error {
 	return func(c call) error {
 		words := append([]string{name}, c.args.Words()...)
@@ -41,7 +42,7 @@ func shown(name string) func(call) error {
 	}
 }
 
-// readers are the operations that are answered at once, also during a change.
+// readers are the operations that are answered at once, even during a change.
 var readers = map[string]func(call) error{
 	"ping": func(c call) error {
 		host, err := os.Hostname()
@@ -56,7 +57,7 @@ var readers = map[string]func(call) error{
 	"images": shown("images"),
 	"port":   shown("port"),
 	"stats": func(c call) error {
-		if !c.out.Color { // compose itself does not ask who reads it
+		if !c.out.Color { // compose itself does not check who reads it
 			c.out.Stdout = &plain{out: c.out.Stdout}
 		}
 		return shown("stats")(c)
@@ -75,8 +76,8 @@ var readers = map[string]func(call) error{
 	},
 }
 
-// changes are the operations that wait for their turn. Once begun they run to
-// their end, also when the client leaves: half a deploy helps nobody.
+// changes are the operations that wait for their turn. Once begun they run to their end,
+// even if the client leaves: half a deploy helps nobody.
 var changes = map[string]func(context.Context, *deploy.Turn, call) error{
 	"up":      func(ctx context.Context, t *deploy.Turn, c call) error { return t.Up(ctx, c.by, c.args, c.out) },
 	"down":    func(ctx context.Context, t *deploy.Turn, c call) error { return t.Down(ctx, c.args, c.out) },
@@ -96,8 +97,8 @@ var changes = map[string]func(context.Context, *deploy.Turn, call) error{
 	"git pull": func(ctx context.Context, t *deploy.Turn, c call) error { return t.GitPull(ctx, c.out) },
 }
 
-// errUnknown cannot happen while both ends come from one build: pgod has looked
-// the operation up in the same table.
+// errUnknown cannot occur as long as both ends are from one build: pgod has looked the
+// operation up in the same table.
 var errUnknown = errors.New("the worker does not know this operation")
 
 // Run carries out one operation.
@@ -137,8 +138,8 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 	return replies.exit(exitOf(err))
 }
 
-// begin is for an operation that runs as long as its client is there, and this worker.
-// It ends with done, for which Close waits: what runs in containers has to be told.
+// begin begins an operation that runs as long as its client and this worker are there. The
+// operation ends with done, for which Close waits: what runs in containers has to be told.
 func (w *Worker) begin(client context.Context) (ctx context.Context, done func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -155,7 +156,7 @@ func (w *Worker) begin(client context.Context) (ctx context.Context, done func()
 	}, nil
 }
 
-// errStopping is why an operation ends that only looks, or runs a program.
+// errStopping is why an operation that only reads, or runs a program, ends with the worker.
 var errStopping = errors.New("the worker was stopped; a new one is being started")
 
 func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
@@ -187,11 +188,10 @@ func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 	return w.carryOutChange(name, change, replies, c)
 }
 
-// carryOutChange has the client wait for the change, and the change not for the
-// client.
+// carryOutChange makes the client wait for the change, but not the change for the client.
 func (w *Worker) carryOutChange(name string, change func(context.Context, *deploy.Turn, call) error, replies *replies, c call) error {
 	relay := newRelay(replies.send, relayPatience)
-	var mu sync.Mutex // standard output and error come from two goroutines
+	var mu sync.Mutex // two goroutines write standard output and standard error
 	c.out = output(func(piece *proto.RunReply) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -208,8 +208,8 @@ func (w *Worker) carryOutChange(name string, change func(context.Context, *deplo
 	return err
 }
 
-// exitOf is what an error means for the client: a program's own status, which
-// needs no further words since its output was seen, or pgo's with a message.
+// exitOf returns what an error means for the client: a program's own status, without a
+// message since its output was seen, or pgo's status with a message.
 func exitOf(err error) *proto.Exit {
 	if err == nil {
 		return &proto.Exit{}
@@ -248,7 +248,7 @@ func exitOf(err error) *proto.Exit {
 	return exit
 }
 
-// replies sends what an operation writes: gRPC wants one sender at a time.
+// replies sends the output of an operation. gRPC allows one sender at a time.
 type replies struct {
 	mu     sync.Mutex
 	stream grpc.BidiStreamingServer[proto.RunRequest, proto.RunReply]
@@ -264,11 +264,11 @@ func (r *replies) exit(exit *proto.Exit) error {
 	return r.send(&proto.RunReply{Message: &proto.RunReply_Exit{Exit: exit}})
 }
 
-// output writes to a client, in pieces.
+// output returns an output that sends pieces to a client.
 func output(send func(*proto.RunReply) error) compose.Output {
 	writer := func(wrap func([]byte) *proto.RunReply) io.Writer {
 		return writerFunc(func(b []byte) (int, error) {
-			// The caller uses its buffer again, and the piece may wait.
+			// The caller reuses its buffer, and the piece may wait.
 			if err := send(wrap(bytes.Clone(b))); err != nil {
 				return 0, err
 			}

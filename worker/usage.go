@@ -13,14 +13,14 @@ import (
 	"pgo/worker/compose"
 )
 
-// usageFresh is how long a reading is given to others who ask as well: a host may have
-// several who look on, and the engine has other work.
+// usageFresh is how long a reading is given to other callers too: a host may have several
+// observers, and the engine has other work.
 const usageFresh = 500 * time.Millisecond
 
 // usageTimeout bounds a reading.
 const usageTimeout = 10 * time.Second
 
-// meter reads what the containers use, one reading at a time.
+// meter measures what the containers use, one reading at a time.
 type meter struct {
 	turn chan struct{} // held by whoever reads; guards last
 	last *proto.UsageReply
@@ -28,7 +28,7 @@ type meter struct {
 
 func newMeter() *meter { return &meter{turn: make(chan struct{}, 1)} }
 
-// read returns what measure measures, or what it has measured a moment ago.
+// read returns the result of measure, or the last one if it is recent.
 func (m *meter) read(ctx context.Context, measure func(context.Context) ([]compose.Usage, error)) (*proto.UsageReply, error) {
 	select {
 	case m.turn <- struct{}{}:
@@ -59,14 +59,14 @@ func (m *meter) read(ctx context.Context, measure func(context.Context) ([]compo
 	return m.last, nil
 }
 
-// clock is the host's clock that only goes forward.
+// clock returns the time of the host's monotonic clock.
 func clock() (int64, error) {
 	var now unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
 	return now.Nano(), err
 }
 
-// Usage tells what the containers use. It waits for no change.
+// Usage returns what the containers use. It does not wait for a change.
 func (w *Worker) Usage(ctx context.Context, _ *proto.UsageRequest) (*proto.UsageReply, error) {
 	service := w.service.Load()
 	if service == nil {

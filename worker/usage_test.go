@@ -10,7 +10,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// Who asks at the same time, or soon after, is given one reading. Who leaves does not
+// Calls at the same time, or soon after, share one reading. A caller that leaves does not
 // wait for it.
 func TestReadingsAreShared(t *testing.T) {
 	m := newMeter()
@@ -46,7 +46,7 @@ func TestReadingsAreShared(t *testing.T) {
 	}
 }
 
-// A reading that is old, or went wrong, is not given to the next one.
+// A reading that is old, or failed, is not given to the next caller.
 func TestReadingsAreFresh(t *testing.T) {
 	m := newMeter()
 	fails := errors.New("the engine is away")

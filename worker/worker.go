@@ -1,6 +1,5 @@
-// Package worker is everything that happens for one service: the gRPC server
-// that pgod talks to, and behind it one queue of changes with readers beside
-// it.
+// Package worker does everything for one service: it is the gRPC server that pgod talks to,
+// and behind it one queue of changes and the readers next to that queue.
 package worker
 
 import (
@@ -32,18 +31,18 @@ type Worker struct {
 
 	once       sync.Once
 	configured chan struct{}           // closed when cfg is set
-	cfg        *proto.ConfigureRequest // then immutable
+	cfg        *proto.ConfigureRequest // immutable once set
 
 	service atomic.Pointer[deploy.Service] // nil until it could be opened
 
-	operations sync.WaitGroup // that run; added to only under mu while ctx has not ended
+	operations sync.WaitGroup // those that run; added to only under mu while ctx has not ended
 
-	configuration configuration // for a worker that is there to fetch one
+	configuration configuration // for a worker whose purpose is to fetch one
 
 	renewed chan struct{} // holds a token when the neighbours have changed
 
 	mu         sync.Mutex        // guards neighbours
-	neighbours *proto.Neighbours // the newest that pgod told of
+	neighbours *proto.Neighbours // the latest that pgod sent
 }
 
 // New returns a worker that waits to be configured.
@@ -61,7 +60,7 @@ func New(log hclog.Logger) *Worker {
 	}
 }
 
-// Hello says who this process is.
+// Hello identifies this process.
 func (w *Worker) Hello(context.Context, *proto.HelloRequest) (*proto.HelloReply, error) {
 	groups, err := os.Getgroups()
 	if err != nil {
@@ -79,8 +78,8 @@ func (w *Worker) Hello(context.Context, *proto.HelloRequest) (*proto.HelloReply,
 	return reply, nil
 }
 
-// Configure opens the service and begins to follow its branch. What is wrong
-// with the service itself is no error here: it is reported as its state.
+// Configure opens the service and begins to follow its branch. A problem with the service
+// itself is not an error here: it is reported in its state.
 func (w *Worker) Configure(_ context.Context, r *proto.ConfigureRequest) (*proto.ConfigureReply, error) {
 	err := errors.New("configured twice")
 	w.once.Do(func() { err = w.configure(r) })
@@ -94,15 +93,15 @@ func (w *Worker) configure(r *proto.ConfigureRequest) error {
 	if err := os.Chdir(r.GetDir()); err != nil {
 		return err
 	}
-	// What an earlier worker started and could not end with itself must not
-	// run beside what this one starts.
+	// What an earlier worker started and could not end with itself must not keep running
+	// next to what this one starts.
 	if err := killMarked(markerOf(r)); err != nil {
 		return err
 	}
 	w.cfg, w.neighbours = r, r.GetNeighbours()
 	close(w.configured)
 	if r.GetPurpose() != proto.ConfigureRequest_PURPOSE_SERVICE {
-		return nil // it is told what to do
+		return nil // it waits to be told what to do
 	}
 	w.open()
 	go w.follow()
@@ -126,8 +125,8 @@ func (w *Worker) open() bool {
 	return true
 }
 
-// Adjust takes what the host has beside the service from now on. A proxy is told at
-// once; what it means for what is deployed is found out by the next poll.
+// Adjust sets what the host has next to the service from now on. A proxy is told at once;
+// the next poll finds out what this means for what is deployed.
 func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.AdjustReply, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -142,7 +141,8 @@ func (w *Worker) Adjust(_ context.Context, r *proto.AdjustRequest) (*proto.Adjus
 	return &proto.AdjustReply{}, nil
 }
 
-// markerOf is in the environment of all that this service's workers start.
+// markerOf returns the variable in the environment of everything that this service's
+// workers start.
 func markerOf(r *proto.ConfigureRequest) string {
 	return "PGO_SERVICE_DIR=" + filepath.Clean(r.GetDir())
 }
@@ -157,8 +157,8 @@ func (w *Worker) Drain(ctx context.Context, _ *proto.DrainRequest) (*proto.Drain
 	return &proto.DrainReply{}, w.queue.Drain(ctx)
 }
 
-// Close breaks off what runs and waits for it, no longer than ctx. Containers
-// stay as they are.
+// Close interrupts what runs and waits for it, at most until ctx ends. Containers stay as
+// they are.
 func (w *Worker) Close(ctx context.Context) {
 	w.mu.Lock()
 	w.cancel()
