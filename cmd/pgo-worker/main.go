@@ -24,8 +24,7 @@ import (
 	"pgo/worker/sandbox"
 )
 
-// stopGrace is how long a worker takes at most to break off what it does. pgod
-// kills it after 5 s.
+// stopGrace is how long a worker may take to break off what it does. pgod kills it after 5 s.
 const stopGrace = 4 * time.Second
 
 func main() {
@@ -42,23 +41,23 @@ func main() {
 }
 
 func serve() {
-	// Another process of its user must not get at its secrets, or take part in its
-	// conversation with pgod: by default a process may trace those of its user.
+	// Another process of its user must not read its secrets, or take part in its conversation
+	// with pgod: by default a process may trace those of its user.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		fmt.Fprintln(os.Stderr, "pgo-worker: cannot protect itself from its user's other processes:", err)
 		os.Exit(1)
 	}
-	// A worker is idle most of its life, and there are many: memory counts for
-	// more than the time to collect it.
+	// A worker is idle most of its life, and there are many: memory counts for more than the time
+	// to collect it.
 	debug.SetGCPercent(worker.IdleGC)
-	// What it does itself is little, and one thing at a time: a second thread
-	// costs memory, and a look a third more of CPU.
+	// It does little itself, and one thing at a time: a second thread costs memory, and a look a
+	// third more of CPU.
 	runtime.GOMAXPROCS(1)
 
 	// Before go-plugin takes standard error for its own purposes.
 	log := hclog.New(&hclog.LoggerOptions{
 		Name:       "worker",
-		Level:      hclog.Debug, // pgod shows what its own level lets through
+		Level:      hclog.Debug, // pgod filters by its own level
 		Output:     os.Stderr,
 		JSONFormat: true,
 	})
@@ -79,8 +78,8 @@ func serve() {
 	})
 }
 
-// stopOnTerm ends the process on SIGTERM: what compose is doing is broken off
-// in order, containers stay as they are.
+// stopOnTerm ends the process on SIGTERM: what compose is doing is broken off in order,
+// containers stay as they are.
 func stopOnTerm(w *worker.Worker) {
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)

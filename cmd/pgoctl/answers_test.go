@@ -10,8 +10,8 @@ import (
 	"pgo/internal/sshd"
 )
 
-// answers are what the test's host does, by operation. An operation that is not here prints
-// nothing and ends well.
+// answers are what the test's host does, by operation. An operation that is not listed prints
+// nothing and succeeds.
 var answers = map[string]func(*process) sshd.Exit{
 	"ping": func(p *process) sshd.Exit { return p.print("pong!\n") },
 	"metrics": func(p *process) sshd.Exit {
@@ -42,13 +42,13 @@ var answers = map[string]func(*process) sshd.Exit{
 		}
 		return sshd.Exit{Status: uint32(status), Message: message}
 	},
-	"services": func(p *process) sshd.Exit { return p.print("pgo\nshop\n\x1b[31m\n") }, // and what is no name
+	"services": func(p *process) sshd.Exit { return p.print("pgo\nshop\n\x1b[31m\n") }, // the last is not a name
 	"status": func(p *process) sshd.Exit {
 		return p.printf("{\"service\":%q}\n", p.Command.Service)
 	},
 	"git hash": func(p *process) sshd.Exit { return p.print("of " + p.Identity.User) },
 	"diff":     (*process).printMuch,
-	"images":   func(p *process) sshd.Exit { return p.printf("[%q,\n", p.Identity.User) }, // no JSON line
+	"images":   func(p *process) sshd.Exit { return p.printf("[%q,\n", p.Identity.User) }, // not a JSON line
 	"top": func(p *process) sshd.Exit {
 		if !slices.Contains(p.args, "--json") {
 			return p.printf("a table %q, colours: %v\n", p.args, p.Color)
@@ -90,7 +90,7 @@ func (p *process) printMuch() sshd.Exit {
 	return sshd.Exit{}
 }
 
-// follow prints what the test wants to have printed, until the client leaves.
+// follow prints what the test provides, until the client leaves.
 func (p *process) follow() sshd.Exit {
 	for {
 		select {

@@ -11,7 +11,7 @@ import (
 	"pgo/internal/target"
 )
 
-// check reads what was typed, as far as that goes without a connection.
+// check reads what was typed, as far as that is possible without a connection.
 func (c *client) check(command *cobra.Command, words []string) (target.Target, error) {
 	if c.flags.timeout <= 0 {
 		return target.Target{}, target.Usagef("--timeout %v is not a time to wait; write for example 30s", c.flags.timeout)
@@ -59,14 +59,14 @@ func withJSON(o target.Operation, args []string) ([]string, error) {
 	if o.JSON == nil {
 		return nil, target.Usagef("%s prints no JSON: --json is for %s", typedName(o), named(func(o target.Operation) bool { return o.JSON != nil }))
 	}
-	given, _ := o.ParseArgs(args, true) // of which the host says what is wrong
+	given, _ := o.ParseArgs(args, true) // the host reports what is wrong with them
 	if format := given.Value("--format"); format != "" && format != "json" {
 		return nil, target.Usagef("--json and --format %s exclude each other", format)
 	}
 	return slices.Concat(o.JSON, args), nil
 }
 
-// named lists the operations that are of a kind.
+// named lists the operations of a kind.
 func named(of func(target.Operation) bool) string {
 	var names []string
 	for _, o := range target.Operations() {
@@ -77,7 +77,7 @@ func named(of func(target.Operation) bool) string {
 	return strings.Join(names, ", ")
 }
 
-// typedName is an operation's name with the slashes that set those on the host apart.
+// typedName returns an operation's name with the slashes that mark one on the host.
 func typedName(o target.Operation) string {
 	if o.Scope == target.Host {
 		return "//" + o.Name

@@ -18,7 +18,7 @@ type client struct {
 	own   streams
 	flags flags
 	hosts *hostsFile
-	batch bool // there is nobody to be asked for anything
+	batch bool // nobody can be asked for anything
 
 	ctx      context.Context         // of the whole run
 	stop     context.CancelCauseFunc // ends it
@@ -26,9 +26,9 @@ type client struct {
 	signals  signals
 	raw      rawMode
 	keys     keyring
-	logins   chan struct{} // as many as happen now
+	logins   chan struct{} // one entry for each current login
 
-	remembering sync.Mutex // a new host, in a file
+	remembering sync.Mutex // held while a new host is written to a file
 }
 
 // streams are what pgoctl itself reads and writes.
@@ -52,7 +52,7 @@ type flags struct {
 	serveMetrics string
 }
 
-// run is pgoctl. It returns the exit code, an interface that scripts rely on.
+// run runs pgoctl. It returns the exit code, an interface that scripts rely on.
 func run(received <-chan os.Signal, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	c := &client{
@@ -106,14 +106,14 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	return c.job(places[0], t.Command).do(ctx)
 }
 
-// job is the command on one host.
+// job returns the command on one host.
 func (c *client) job(p place, command target.Command) *job {
 	j := &job{client: c, console: c.console, place: p, command: command, colors: showsColors(c.own.out, c.env)}
 	o, _ := target.Lookup(command.Scope(), command.Operation)
 	if !o.Input {
 		return j
 	}
-	args, _ := o.ParseArgs(command.Args, true) // of which the host says what is wrong
+	args, _ := o.ParseArgs(command.Args, true) // the host reports what is wrong with them
 	j.input = !args.Has("--detach")
 	j.tty = c.wantsTerminal(args)
 	return j

@@ -45,7 +45,7 @@ func (c *client) command() *cobra.Command {
 	command.SetVersionTemplate("pgoctl {{.Version}}\n")
 	command.SetFlagErrorFunc(flagError)
 	flags := command.Flags()
-	flags.SetInterspersed(false) // what follows the target is the operation's
+	flags.SetInterspersed(false) // what follows the target belongs to the operation
 	flags.SortFlags = false
 	flags.StringArrayVarP(&c.flags.identities, "identity", "i", nil, "private key `FILE`; may be repeated (default: PGOCTL_ID, the SSH agent's, ~/.ssh/id_*)")
 	flags.StringVarP(&c.flags.login, "login", "l", "", "login `NAME`, which is only shown and logged (default: the local user)")
@@ -60,8 +60,8 @@ func (c *client) command() *cobra.Command {
 	flags.StringVar(&c.flags.serveMetrics, "serve-metrics", "", "serve the metrics of host://metrics on this `ADDRESS` over HTTP")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but what the host prints, and errors")
 	flags.BoolP("version", "v", false, "print the version")
-	for _, flag := range []string{"login", "port", "fingerprint", "timeout", "serve-metrics"} { // the others' values are files
-		_ = command.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // fails for one that there is not
+	for _, flag := range []string{"login", "port", "fingerprint", "timeout", "serve-metrics"} { // the values of the others are files
+		_ = command.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // fails for a flag that does not exist
 	}
 	return command
 }
@@ -79,7 +79,7 @@ func flagError(command *cobra.Command, err error) error {
 	return target.Usagef("%s; %s", printable.Line(err.Error()), hint)
 }
 
-// operations lists what there is, for people.
+// operations lists the operations, for people.
 func operations() string {
 	var text strings.Builder
 	text.WriteString("Operations, written host:service//operation (host://operation for those on the host):\n")

@@ -19,13 +19,13 @@ import (
 	"pgo/internal/target"
 )
 
-// completionTime is how long a shell, and somebody who has pressed Tab, waits for a host.
+// completionTime is how long a shell, and whoever has pressed Tab, waits for a host.
 var completionTime = time.Second
 
 const nothingElse = cobra.ShellCompDirectiveNoFileComp
 
-// complete offers a shell what can be typed next. What goes wrong is not said: there is
-// nothing to be offered then.
+// complete offers a shell what can be typed next. After an error it offers nothing, and does not
+// report it.
 func (c *client) complete(command *cobra.Command, words []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	file, err := c.readHostsFile()
 	if err != nil {
@@ -48,7 +48,7 @@ func (c *client) complete(command *cobra.Command, words []string, typed string) 
 	}
 }
 
-// startingWith leaves out what does not go on as was typed.
+// startingWith returns only what continues the typed text.
 func startingWith(typed string, all []cobra.Completion) []cobra.Completion {
 	return slices.DeleteFunc(all, func(c cobra.Completion) bool { return !strings.HasPrefix(c, typed) })
 }
@@ -67,8 +67,8 @@ func (c *client) completeHost(place string) []cobra.Completion {
 	return slices.Compact(all)
 }
 
-// knownNames are the hosts in the files of known ones that have something at pgod's port.
-// Those whose names are hashed, so that nobody can read them, are left out.
+// knownNames returns the hosts in the files of known ones that have an entry for pgod's port,
+// without those whose names are hashed.
 func (c *client) knownNames() []string {
 	anywhere := c.place(c.hosts, "")
 	var names []string
@@ -114,7 +114,7 @@ func (c *client) completeService(ctx context.Context, place string) []cobra.Comp
 	return slices.Compact(all)
 }
 
-// completeOperation offers operations, of those with two words the first one.
+// completeOperation offers operations; of those with two words, the first word.
 func completeOperation(place string) []cobra.Completion {
 	var all []cobra.Completion
 	for _, o := range operationsOf(place) {
@@ -150,7 +150,7 @@ func (c *client) completeArgs(ctx context.Context, words []string, typed string)
 	}
 	given, _ := o.ParseArgs(t.Args, true) // more may be missing
 	if len(given.Command) > 0 || o.Positional == target.ServiceAndCommand && len(given.Services) > 0 {
-		return nil // it is another program's
+		return nil // it belongs to another program
 	}
 	if strings.HasPrefix(typed, "-") {
 		var all []cobra.Completion
@@ -162,7 +162,7 @@ func (c *client) completeArgs(ctx context.Context, words []string, typed string)
 	return startingWith(typed, c.completePositional(ctx, t, o, given))
 }
 
-// secondWords are those of operations that have two, after the first one.
+// secondWords returns the second words of operations that have two.
 func secondWords(words []string) []cobra.Completion {
 	place, first, ok := strings.Cut(words[0], "//")
 	if !ok || len(words) > 1 {
@@ -186,7 +186,7 @@ func flagOf(o target.Operation, typed string) (target.Flag, bool) {
 	return o.Flags[i], true
 }
 
-// flagValues are what a flag may have behind it, where that can be listed.
+// flagValues are the values that a flag may have, where they can be listed.
 var flagValues = map[string][]cobra.Completion{
 	"--pull":     {"always", "missing", "never"},
 	"--format":   {"json", "table"},
@@ -197,7 +197,7 @@ var flagValues = map[string][]cobra.Completion{
 
 var composeService = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
-// completePositional offers what the operation is about, as the host tells it.
+// completePositional offers the operation's objects, as the host lists them.
 func (c *client) completePositional(ctx context.Context, t target.Target, o target.Operation, given target.Args) []cobra.Completion {
 	p := c.places(c.hosts, t.Hosts)[0]
 	about := target.Command{Service: t.Service}
@@ -221,7 +221,7 @@ func (c *client) completePositional(ctx context.Context, t target.Target, o targ
 	return all
 }
 
-// commits are those that can be gone back to.
+// commits returns the commits that a rollback can name.
 func commits(history []byte) []cobra.Completion {
 	var records []struct {
 		Commit, Subject string
@@ -241,11 +241,11 @@ func commits(history []byte) []cobra.Completion {
 
 func isCommit(text string) bool { return strings.Trim(text, "0123456789abcdef") == "" }
 
-// maxInquiry is as much of an answer as is read.
+// maxInquiry bounds what is read of an answer.
 const maxInquiry = 1 << 20
 
-// inquire returns what a command prints, if that is to be had in time and without asking
-// anybody for anything.
+// inquire returns what a command prints, if it does so in time and nobody has to be asked for
+// anything.
 func (c *client) inquire(ctx context.Context, p place, command target.Command) []byte {
 	output := &bounded.Buffer{Most: maxInquiry}
 	j := &job{client: c, console: console{stdout: output, stderr: io.Discard}, place: p, command: command}

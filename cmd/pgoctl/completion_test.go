@@ -6,8 +6,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// cmdOffers wants a shell to be offered these words, in this order, after pgoctl with the
-// others. Nothing else may be printed than what tells the shell how to go on.
+// cmdOffers checks that a shell is offered these words, in this order, after pgoctl with the
+// others. pgoctl may print nothing else, except what tells the shell how to continue.
 func cmdOffers(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(ts.Exec("pgoctl", append([]string{"__complete"}, args[1:]...)...))
 	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stdout")), "\n")

@@ -18,22 +18,22 @@ import (
 	"pgo/internal/wait"
 )
 
-// errNoKeyKnown is how connect says that the host knows none of the keys.
+// errNoKeyKnown means that the host knows none of the keys.
 var errNoKeyKnown = errors.New("the host knows none of the keys")
 
-// errTurnedAway is why the host cannot be logged in to now.
+// errTurnedAway means that the host does not accept a login now.
 var errTurnedAway = errors.New("the host closed the connection; too many may be logging in, or it is not a pgod")
 
-// maxTries is how often a host is tried that closes the connection at once.
+// maxTries is how often pgoctl tries a host that closes the connection at once.
 const maxTries = 5
 
-// turnedAwayDelays are how long it waits in between. The jitter has those who were turned away
-// together come back at different times.
+// turnedAwayDelays are the pauses between the tries. The jitter spreads clients that were turned
+// away together.
 var turnedAwayDelays = backoff.Delays{First: 100 * time.Millisecond, Last: time.Second, Jitter: 0.5}
 
-// connect logs in with the first of the keys that the host knows, and returns which it was.
-// A host that closes the connection before it has shown its key has too many who are logging
-// in: it is tried again.
+// connect logs in with the first of the keys that the host knows, and returns which it was. A
+// host that closes the connection before it has shown its key has too many logins in progress:
+// connect tries again.
 func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error) {
 	hosts, err := j.loadKnownHosts()
 	if err != nil {
@@ -142,7 +142,7 @@ func loginError(ctx context.Context, address string, shown bool, err error) erro
 	}
 }
 
-// localError is a reason of our own not to go on with a login. It comes back through the SSH
+// localError is a reason of pgoctl's own to break off a login. It comes back through the SSH
 // library, whose words around it help nobody.
 type localError struct{ error }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// front is in front of a host, turns away those who come first, and takes the others there.
+// front is in front of a host, turns away the first clients, and connects the others to it.
 func (w *world) front(turnedAway int) (port string) {
 	w.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func (w *world) front(turnedAway int) (port string) {
 	return port
 }
 
-// A host where too many are logging in is tried again, but not for ever.
+// A host with too many logins in progress is tried again, but not for ever.
 func TestHostsThatTurnAwayAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -60,7 +60,7 @@ var programs = map[string]func(*process) sshd.Exit{
 		show := func() {
 			fmt.Fprintf(p.Stdout, "%s %dx%d\r\n", p.Terminal.Type, p.Terminal.Window().Columns, p.Terminal.Window().Rows)
 		}
-		<-p.Terminal.Resized() // there is one from the beginning
+		<-p.Terminal.Resized() // the first size comes at the beginning
 		show()
 		ended := make(chan struct{})
 		go func() {
@@ -103,7 +103,7 @@ var programs = map[string]func(*process) sshd.Exit{
 			}
 		}
 	},
-	"late": func(p *process) sshd.Exit { // that nothing is shown meanwhile, nobody can wait for
+	"late": func(p *process) sshd.Exit { // a test cannot wait to see that nothing is shown meanwhile
 		time.Sleep(2 * progressDelay)
 		fmt.Fprintln(p.Stdout, "late")
 		return sshd.Exit{}

@@ -19,24 +19,24 @@ import (
 	"pgo/internal/target"
 )
 
-// What a scrape may take: less than the ten seconds that Prometheus waits.
+// Bounds of a scrape: less than the ten seconds that Prometheus waits.
 const (
 	scrapeTime = 8 * time.Second
 	maxMetrics = 16 << 20
 )
 
-// exporter serves a host's metrics over HTTP. Root's pgod has no HTTP listener: this one
-// runs anywhere and as anybody, with an operator's key.
+// exporter serves a host's metrics over HTTP. Root's pgod has no HTTP listener: this one runs
+// anywhere and as any user, with an operator's key.
 type exporter struct {
 	*job
-	scrapes singleflight.Group // those at the same time share an answer
+	scrapes singleflight.Group // concurrent ones share an answer
 
 	mu      sync.Mutex // guards what follows
 	conn    *ssh.Client
-	trouble string // why the last scrape did not work
+	trouble string // why the last scrape failed
 }
 
-// checkExporter reports what is wrong with --serve-metrics.
+// checkExporter returns what is wrong with --serve-metrics.
 func checkExporter(address string, t target.Target) error {
 	_, port, err := net.SplitHostPort(address)
 	if err == nil {
@@ -90,8 +90,7 @@ func (c *client) serveMetrics(ctx context.Context, address string, p place, comm
 	return nil
 }
 
-// start finds out what only somebody who is here now can put right. A host that is away
-// comes back.
+// start finds what only somebody who is present now can correct. A host that is away comes back.
 func (e *exporter) start(ctx context.Context) error {
 	if _, err := e.keysFor(e.place); err != nil {
 		return err
@@ -120,12 +119,12 @@ func (e *exporter) handler() http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		w.Header().Set("Content-Length", strconv.Itoa(len(metrics)))
-		_, _ = w.Write(metrics) // fails when nobody reads it any more
+		_, _ = w.Write(metrics) // fails when the client has left
 	})
 	return mux
 }
 
-// scrape asks the host, once for all who want to know now.
+// scrape asks the host once for all concurrent requests.
 func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 	answer := e.scrapes.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), scrapeTime)
@@ -141,8 +140,8 @@ func (e *exporter) scrape(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// fetch gets the metrics over the connection that there is, or over a new one, and logs when
-// it begins to fail and when it works again.
+// fetch gets the metrics over the existing connection, or over a new one, and logs when it begins
+// to fail and when it works again.
 func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -162,7 +161,7 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	return metrics, err
 }
 
-// scrapeFailure is an error in words, with what the host has said of it.
+// scrapeFailure puts an error into words, together with what the host has said about it.
 func scrapeFailure(ctx context.Context, err error) string {
 	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return fmt.Sprintf("it takes longer than %v", scrapeTime)
@@ -193,7 +192,7 @@ func (e *exporter) ask(ctx context.Context) ([]byte, error) {
 	return metrics, err
 }
 
-// run gets the metrics over a connection, which is closed when that takes too long.
+// run gets the metrics over a connection, which it closes when that takes too long.
 func (e *exporter) run(ctx context.Context, conn *ssh.Client) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// logLines are what a program says on stderr, line by line.
+// logLines returns a function that checks the next line on a program's stderr.
 func logLines(t *testing.T, c *exec.Cmd) func(want string) string {
 	t.Helper()
 	stderr, err := c.StderrPipe()
@@ -35,10 +35,10 @@ func logLines(t *testing.T, c *exec.Cmd) func(want string) string {
 	}
 }
 
-// operator gives the key at home to an operator.
+// operator makes the key at home an operator's.
 func (w *world) operator() { w.write("ssh/operators/id.pub", w.read("ssh/pgo/id.pub")) }
 
-// startExporter returns the URL that it serves on, and what it says next.
+// startExporter returns the URL that it serves on, and what it prints next.
 func (w *world) startExporter() (c *exec.Cmd, url string, says func(string) string) {
 	w.t.Helper()
 	c = w.command("--serve-metrics", "127.0.0.1:0", "127.0.0.1://metrics")
@@ -74,7 +74,7 @@ func TestExporter(t *testing.T) {
 	w := newWorld(t)
 	w.operator()
 	c, url, says := w.startExporter()
-	// The first one was to see whether it works. There is one connection for all.
+	// The first request tested the connection. All requests share one connection.
 	response := w.gets(url, 200, "pgo_up 1\nasked 2\n")
 	if kind := response.Header.Get("Content-Type"); kind != "text/plain; version=0.0.4; charset=utf-8" {
 		t.Errorf("it is %q", kind)
@@ -89,7 +89,7 @@ func TestExporter(t *testing.T) {
 		t.Errorf("to POST: %v, %v", response, err)
 	}
 
-	// A host that is away is told once, and so is its return.
+	// An absent host is reported once, and so is its return.
 	w.host.stop()
 	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
 	says("pgoctl: cannot get the metrics of 127.0.0.1: ")
@@ -97,7 +97,7 @@ func TestExporter(t *testing.T) {
 	w.gets(url, 200, "pgo_up 1\nasked 4\n")
 	says("pgoctl: the metrics of 127.0.0.1 are to be had again")
 
-	// A refusal is the host's word, and costs no connection.
+	// A refusal is the host's answer, and costs no connection.
 	w.write("ssh/operators/id.pub", "")
 	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
 	says(`Process exited with status 401: Unauthorized: Key for user "miek" is not an operator's`)
@@ -108,7 +108,7 @@ func TestExporter(t *testing.T) {
 	}
 }
 
-// Who is being answered when pgoctl is to end gets the answer, and others may share it.
+// A client that is being answered when pgoctl must end gets the answer, and others may share it.
 func TestExporterEndsWithAnAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -116,7 +116,7 @@ func TestExporterEndsWithAnAnswer(t *testing.T) {
 	w.host.stop()
 	w.host.slow = make(chan struct{}, 1)
 	w.restart()
-	w.host.slow <- struct{}{} // to see whether it works
+	w.host.slow <- struct{}{} // for the test of the connection
 	c, url, _ := w.startExporter()
 	answers := make(chan string)
 	ask := func() {
@@ -124,7 +124,7 @@ func TestExporterEndsWithAnAnswer(t *testing.T) {
 		if err == nil && response.StatusCode != 200 {
 			t.Errorf("somebody gets %s, %q", response.Status, body)
 		}
-		answers <- body // nothing if it has come too late
+		answers <- body // empty if it came too late
 	}
 	go ask()
 	for w.host.metrics.Load() < 2 { // until it is asked

@@ -21,7 +21,7 @@ import (
 	"pgo/internal/target"
 )
 
-// testHost is what pgod is without services: its listener, and a backend that does as if.
+// testHost is a pgod without services: its listener, and a simulated backend.
 type testHost struct {
 	dir            string   // the public keys of a service are in <dir>/<service>/*.pub
 	socket         *os.File // bound to the port
@@ -62,7 +62,7 @@ func (h *testHost) listen() (net.Listener, error) {
 	return net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", h.port))
 }
 
-// start serves on the listener with a new host key, and returns that.
+// start serves on the listener with a new host key, and returns the key.
 func (h *testHost) start(listener net.Listener, limits sshd.Limits) (ssh.PublicKey, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -73,7 +73,7 @@ func (h *testHost) start(listener net.Listener, limits sshd.Limits) (ssh.PublicK
 		return nil, err
 	}
 	server := sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
-	h.server = server // which may be another one before the goroutine begins
+	h.server = server // the field may have another one before the goroutine begins
 	go func() { _ = server.Serve(context.Background(), listener) }()
 	return signer.PublicKey(), nil
 }
@@ -94,7 +94,7 @@ func (h *testHost) close() {
 	}
 }
 
-// patience is how long a test waits for what it knows will happen.
+// patience is how long a test waits for something that is certain to happen.
 const patience = 30 * time.Second
 
 func await(c <-chan struct{}) error {

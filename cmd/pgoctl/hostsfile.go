@@ -18,7 +18,7 @@ import (
 	"pgo/internal/tomllines"
 )
 
-// hostsFile is what a user's hosts.toml says.
+// hostsFile is a user's hosts.toml.
 type hostsFile struct {
 	path     string
 	defaults hostEntry
@@ -26,7 +26,7 @@ type hostsFile struct {
 	groups   map[string][]string
 }
 
-// hostEntry is what it says of one host, or of all. What it does not say is empty.
+// hostEntry is what it says about one host, or about all. What it does not say is empty.
 type hostEntry struct {
 	host        string
 	port        uint16
@@ -37,7 +37,7 @@ type hostEntry struct {
 	services    []string
 }
 
-// names are all that can be typed for a host.
+// names returns every name that can be typed for a host.
 func (f *hostsFile) names() []string {
 	return slices.Concat(slices.Sorted(maps.Keys(f.hosts)), slices.Sorted(maps.Keys(f.groups)))
 }
@@ -72,7 +72,7 @@ func (c *client) readHostsFile() (*hostsFile, error) {
 	return parseHostsFile(path, string(text), c.env("HOME"))
 }
 
-// hostsReader gathers what the file says and all that is wrong with it.
+// hostsReader gathers what the file says and everything that is wrong with it.
 type hostsReader struct {
 	file     *hostsFile
 	home     string
@@ -113,7 +113,7 @@ func (r *hostsReader) complain(path string, format string, args ...any) {
 	r.problems = append(r.problems, hostsProblem{r.lines[path], path + ": " + fmt.Sprintf(format, args...)})
 }
 
-// table returns the keys of a table, in a fixed order. What is none has no keys.
+// table returns the keys of a table, in a fixed order. Anything else has no keys.
 func (r *hostsReader) table(path string, raw any) (map[string]any, []string) {
 	table, ok := raw.(map[string]any)
 	if !ok {
@@ -137,7 +137,7 @@ func (r *hostsReader) root(root map[string]any) {
 			r.file.defaults = r.entry(path, root[key], false)
 		case "hosts":
 			r.hosts(path, root[key])
-		case "groups": // which are held against the hosts
+		case "groups": // which are checked against the hosts
 		default:
 			r.unknown(path, key, []string{"defaults", "hosts", "groups"})
 		}
@@ -160,7 +160,7 @@ func (r *hostsReader) hosts(path string, raw any) {
 	}
 }
 
-// checkName sees to it that the name can be typed in a target.
+// checkName checks that the name can be typed in a target.
 func (r *hostsReader) checkName(path, name string) {
 	if strings.HasPrefix(name, "[") || target.CheckHost(name) != nil {
 		r.complain(path, "this name cannot be typed in a target: letters, digits, dots, dashes and underscores")
@@ -196,7 +196,7 @@ func (r *hostsReader) groups(path string, raw any) {
 	}
 }
 
-// entry reads what is said of one host, or of all.
+// entry reads what the file says about one host, or about all.
 func (r *hostsReader) entry(path string, raw any, one bool) hostEntry {
 	var known []string
 	for _, k := range hostKeys {
@@ -227,7 +227,7 @@ func (r *hostsReader) entry(path string, raw any, one bool) hostEntry {
 // hostKey is a key of a host's table.
 type hostKey struct {
 	name string
-	one  bool // it is about one host, and no default
+	one  bool // it is about one host, and not a default
 	read func(*hostsReader, *hostEntry, any) error
 }
 
@@ -327,7 +327,7 @@ func parseTexts(raw any) ([]string, error) {
 	return all, nil
 }
 
-// checkAddress takes the name of a host or its address, an IPv6 one with or without brackets.
+// checkAddress accepts the name of a host or its address, an IPv6 one with or without brackets.
 func checkAddress(host string) error {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"pgo/internal/target"
 )
 
-// Whatever stands in the file, it is understood, or what is wrong is said with its line.
+// Any file is understood, or each mistake is reported with its line.
 func FuzzHostsFile(f *testing.F) {
 	f.Add("[defaults]\nport = 1\n[hosts.a]\nhost = '[::1]'\nidentity = ['~/x', '/y']\n[groups]\ng = ['a', '::1']")
 	f.Add("hosts = [1]\n[groups.x]\ny = {}")

@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passInput sends what pgoctl reads to a command. A read that waits when the command has
-// ended is left alone: what it returns, nobody needs.
+// passInput sends pgoctl's input to a command. A read that is pending when the command has ended
+// is left alone: nobody needs its result.
 func (j *job) passInput(stdin io.WriteCloser, fail context.CancelCauseFunc) {
 	defer j.raw.guard()
 	source := &source{in: j.own.in}
 	_, _ = io.Copy(stdin, source) // writing fails when the command has ended
 	if source.err != nil {
-		// Its end would look to the command as if this had been all.
+		// To the command, the end of a failed input would look like the end of all of it.
 		fail(fmt.Errorf("cannot read the input: %w", source.err))
 		return
 	}
 	_ = stdin.Close()
 }
 
-// passSignals has the command that a session runs get pgoctl's next signal, as soon as it
-// runs, until the function that is returned is called. On a raw terminal Ctrl-C is a byte
-// among others, and a signal is for pgoctl.
+// passSignals sends pgoctl's next signal to the command that a session runs, as soon as it runs,
+// until the returned function is called. On a raw terminal Ctrl-C is an ordinary byte, and a
+// signal is for pgoctl.
 func (j *job) passSignals(ctx context.Context, session *ssh.Session, runs <-chan struct{}) (stop func()) {
 	if j.raw.entered() {
 		return func() {}
@@ -44,7 +44,7 @@ func (j *job) passSignals(ctx context.Context, session *ssh.Session, runs <-chan
 	})
 }
 
-// source remembers why reading has failed, if it has.
+// source remembers why reading failed, if it did.
 type source struct {
 	in  io.Reader
 	err error

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 )
 
-// key is a private key to log in with. One with a passphrase is unlocked when the host has
-// said that it knows the key.
+// key is a private key to log in with. One with a passphrase is unlocked when the host has said
+// that it knows the key.
 type key struct {
 	public ssh.PublicKey
 	locked bool                       // by a passphrase, which somebody has to type
@@ -58,8 +58,8 @@ func (o *offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string)
 	return signer.Sign(rand, data)
 }
 
-// keyring is the keys that were loaded already. Each is loaded, and its passphrase asked
-// for, once, however many hosts it is for.
+// keyring has the keys that were loaded already. Each is loaded, and its passphrase asked for,
+// once, however many hosts it is for.
 type keyring struct {
 	mu     sync.Mutex // held while somebody is asked
 	loaded map[string][]*key
@@ -91,12 +91,12 @@ type keyLoader struct {
 	ctx    context.Context // of the whole run: to stop asking for a passphrase
 	env    func(string) string
 	batch  bool                   // nobody can be asked for a passphrase
-	pause  func()                 // is called before somebody is asked for a passphrase
-	agents func() ([]*key, error) // those of the SSH agent, which is asked once and not for nothing
+	pause  func()                 // called before somebody is asked for a passphrase
+	agents func() ([]*key, error) // the SSH agent's; it is asked once, and only if needed
 }
 
-// loadKeys returns the keys to try, in this order: those given by -i and no others, or that
-// of PGOCTL_ID and no other, or the SSH agent's and those with the usual names.
+// loadKeys returns the keys to try, in this order: only those given by -i, or only that of
+// PGOCTL_ID, or the SSH agent's and those with the usual names.
 func (c *client) loadKeys(identities []string) ([]*key, error) {
 	l := &keyLoader{ctx: c.ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
 	l.agents = sync.OnceValues(l.askAgent)
@@ -118,7 +118,7 @@ func (c *client) loadKeys(identities []string) ([]*key, error) {
 	return keys, nil
 }
 
-// usual returns the keys that are there without being named.
+// usual returns the keys that are used without being named.
 func (l *keyLoader) usual() ([]*key, error) {
 	looked := []string{"-i is not given", "PGOCTL_ID is not set"}
 	keys, err := l.agents()
@@ -154,11 +154,11 @@ func (l *keyLoader) file(name string) (*key, error) {
 	return l.parse(name, text)
 }
 
-// environment takes the key itself or the name of its file, as GitLab has variables of both
-// kinds. It may be a damaged key, and so is never shown.
+// environment accepts the key itself or the name of its file, as GitLab has variables of both
+// kinds. The value may be a damaged key, and so is never shown.
 func (l *keyLoader) environment(id string) (*key, error) {
 	if strings.Contains(id, "PRIVATE KEY-----") {
-		// Pasted into a form, its last line may have become one with half a line's end.
+		// After pasting into a form, the last line may have half a line's end.
 		return l.parse("PGOCTL_ID", []byte(strings.TrimSpace(id)+"\n"))
 	}
 	text, err := os.ReadFile(id)
@@ -194,7 +194,7 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 	locked := &key{public: public, locked: true, unlock: sync.OnceValues(func() (ssh.Signer, error) {
 		return l.askPassphrase(name, text)
 	})}
-	// Where the agent has it, nobody needs to type anything.
+	// If the agent has it, nobody needs to type anything.
 	agents, _ := l.agents()
 	if i := slices.IndexFunc(agents, locked.same); i >= 0 {
 		return agents[i], nil
@@ -202,7 +202,7 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 	return locked, nil
 }
 
-// publicHalf reads a public key, if that is what the file has.
+// publicHalf reads a public key, if the file has one.
 func publicHalf(file string) ssh.PublicKey {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -232,7 +232,7 @@ func (l *keyLoader) askAgent() ([]*key, error) {
 	}
 	var keys []*key
 	for _, s := range signers {
-		if _, certificate := s.PublicKey().(*ssh.Certificate); !certificate { // pgod takes none
+		if _, certificate := s.PublicKey().(*ssh.Certificate); !certificate { // pgod accepts none
 			keys = append(keys, keyOf(s))
 		}
 	}

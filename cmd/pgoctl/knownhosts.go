@@ -23,7 +23,7 @@ type knownHosts struct {
 	known ssh.HostKeyCallback
 }
 
-// loadKnownHosts reads the files of known hosts, those that there are. OpenSSH's is only read.
+// loadKnownHosts reads the files of known hosts that exist. It never writes OpenSSH's.
 func (j *job) loadKnownHosts() (*knownHosts, error) {
 	files := j.knownHostsFiles(j.place)
 	h := &knownHosts{job: j, own: files[0]}
@@ -38,7 +38,7 @@ func (j *job) loadKnownHosts() (*knownHosts, error) {
 	return h, nil
 }
 
-// knownHostsFiles are those that count for a host; new keys are written to the first.
+// knownHostsFiles returns those that count for a host; new keys are written to the first.
 func (c *client) knownHostsFiles(p place) []string {
 	if p.knownHosts != "" {
 		return []string{p.knownHosts}
@@ -46,7 +46,7 @@ func (c *client) knownHostsFiles(p place) []string {
 	return []string{filepath.Join(c.configDir(), "known_hosts"), filepath.Join(c.env("HOME"), ".ssh", "known_hosts")}
 }
 
-// configDir is where a user's files for pgo are.
+// configDir returns the directory of a user's files for pgo.
 func (c *client) configDir() string {
 	dir := c.env("XDG_CONFIG_HOME")
 	if dir == "" {
@@ -55,7 +55,7 @@ func (c *client) configDir() string {
 	return filepath.Join(dir, "pgo")
 }
 
-// check is asked whether a host's key is right.
+// check decides whether a host's key is right.
 func (h *knownHosts) check(address string, remote net.Addr, key ssh.PublicKey) error {
 	got := ssh.FingerprintSHA256(key)
 	if want := h.job.fingerprint; want != "" {
@@ -118,7 +118,7 @@ func (h *knownHosts) append(line string) error {
 		return err
 	}
 	if len(before) > 0 && !bytes.HasSuffix(before, []byte("\n")) {
-		line = "\n" + line // somebody edited it and left the last line open
+		line = "\n" + line // somebody edited it and left the last line without its end
 	}
 	file, err := os.OpenFile(h.own, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -128,9 +128,9 @@ func (h *knownHosts) append(line string) error {
 	return errors.Join(err, file.Close())
 }
 
-// algorithms puts those first that belong to the keys known for the host, so that it shows
-// one of these keys if it has several. The library does not tell them but as what it wanted
-// instead of a key that cannot be right.
+// algorithms puts those first that belong to the keys known for the host, so that it shows one of
+// these keys if it has several. The library reports them only as what it wanted instead of a key
+// that cannot be right.
 func (h *knownHosts) algorithms(address string, all []string) []string {
 	nobody, err := ssh.NewPublicKey(ed25519.PublicKey(make([]byte, ed25519.PublicKeySize)))
 	if err != nil {

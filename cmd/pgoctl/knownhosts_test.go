@@ -13,7 +13,7 @@ import (
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
-// A host may have keys of several kinds. It is asked for one that is known.
+// A host may have keys of several kinds. pgoctl asks for a known one.
 func TestKnownKindsOfHostKeysComeFirst(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -10,19 +10,18 @@ import (
 	"pgo/internal/printable"
 )
 
-// How much is kept of a host's output. A longer line is shown in pieces; a longer JSON
-// value is not shown.
+// How much is kept of a host's output. A longer line is shown in pieces; a longer JSON value is
+// not shown.
 const (
 	maxLine = 1 << 20
 	maxJSON = 64 << 20
 )
 
-// lineWriter shows what is written line by line, so that those of several can share an
-// output.
+// lineWriter shows its input line by line, so that several can share an output.
 type lineWriter struct {
 	output *sync.Mutex // held while a line is written to any of the outputs
 	out    io.Writer
-	label  string // is shown before each
+	label  string // shown before each line
 	most   int    // bytes of a line
 
 	line []byte // not complete yet
@@ -47,7 +46,7 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// flush shows a line that was not ended.
+// flush shows an unfinished line.
 func (w *lineWriter) flush() error {
 	if len(w.line) == 0 {
 		return nil
@@ -63,11 +62,11 @@ func (w *lineWriter) flush() error {
 	return err
 }
 
-// valueWriter shows each JSON value that is written as a line that tells its host.
+// valueWriter shows each JSON value that is written as a line that names its host.
 type valueWriter struct {
 	*io.PipeWriter
 	done chan struct{} // closed when all is shown
-	err  error         // why not all is, to be read then
+	err  error         // why not everything is; valid once done is closed
 }
 
 func newValueWriter(host string, out io.Writer) *valueWriter {
@@ -76,12 +75,12 @@ func newValueWriter(host string, out io.Writer) *valueWriter {
 	go func() {
 		defer close(w.done)
 		w.err = showValues(host, reader, out)
-		_ = reader.CloseWithError(w.err) // which Write returns then
+		_ = reader.CloseWithError(w.err) // Write returns it then
 	}()
 	return w
 }
 
-// flush waits until all is shown. Half a value is none.
+// flush waits until everything is shown. An incomplete value is not shown.
 func (w *valueWriter) flush() error {
 	_ = w.Close()
 	<-w.done

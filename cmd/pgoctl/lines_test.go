@@ -46,7 +46,7 @@ func TestValueWriter(t *testing.T) {
 		var out bytes.Buffer
 		w := newValueWriter("::1", &out)
 		for i := range c.written {
-			_, _ = io.WriteString(w, c.written[i:i+1]) // flush says what is wrong
+			_, _ = io.WriteString(w, c.written[i:i+1]) // flush reports what is wrong
 		}
 		err := w.flush()
 		if out.String() != c.want || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
@@ -55,7 +55,7 @@ func TestValueWriter(t *testing.T) {
 	}
 }
 
-// On a terminal hosts have colours, and what goes wrong has another one.
+// On a terminal hosts have colours, and errors have another one.
 func TestLabelsHaveColors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

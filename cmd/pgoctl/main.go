@@ -1,6 +1,6 @@
 // Command pgoctl runs operations on services of a pgod: host:service//operation. It is an SSH
-// client with pgo's grammar. It must not know what a host does with a command, and it trusts
-// nothing that a host prints.
+// client with pgo's grammar. It must not know what a host does with a command, and trusts nothing
+// that a host prints.
 package main
 
 import "os"

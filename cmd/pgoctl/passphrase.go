@@ -12,11 +12,11 @@ import (
 	"golang.org/x/term"
 )
 
-// asking is held while somebody is asked: there is one terminal only.
+// asking is held while somebody is asked: there is only one terminal.
 var asking sync.Mutex
 
-// askPassphrase unlocks a key with what somebody types, on the terminal even if input and
-// output are redirected.
+// askPassphrase asks for a passphrase and unlocks a key with it, on the terminal even if input
+// and output are redirected.
 func (l *keyLoader) askPassphrase(name string, text []byte) (ssh.Signer, error) {
 	if l.batch {
 		return nil, localErrorf("%s has a passphrase", name)
@@ -63,7 +63,7 @@ func readPassphrase(ctx context.Context, tty *os.File, prompt string) ([]byte, e
 	}()
 	select {
 	case a := <-answers:
-		_, _ = io.WriteString(tty, "\n") // the one that was typed is not shown
+		_, _ = io.WriteString(tty, "\n") // the typed one is not echoed
 		return a.passphrase, a.err
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, before))

@@ -28,13 +28,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Under nohup SIGHUP would be ignored by all that is started here, too. One that is
-	// caught is not passed on like that.
+	// Under nohup every process started here would inherit an ignored SIGHUP. A caught signal is
+	// not inherited.
 	if filepath.Base(os.Args[0]) != "pgoctl" {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	testscript.Main(m, map[string]func(){"pgoctl": func() {
-		// Tests do not depend on how fast a host answers a shell.
+		// Tests must not depend on how fast a host answers a shell.
 		if d, err := time.ParseDuration(os.Getenv("COMPLETION_TIME")); err == nil {
 			completionTime = d
 		}
@@ -74,9 +74,9 @@ type scriptHost struct{}
 
 func hostOf(ts *testscript.TestScript) *testHost { return ts.Value(scriptHost{}).(*testHost) }
 
-// cmdHost starts a host on 127.0.0.1:$PORT that has the key $FINGERPRINT and the line
-// $KNOWN_HOST for a file of known hosts. Said again, the host comes back with another key.
-// An argument is how many sessions it takes from one key.
+// cmdHost starts a host on 127.0.0.1:$PORT that has the key $FINGERPRINT and the line $KNOWN_HOST
+// for a file of known hosts. A second call brings the host back with another key. The argument is
+// how many sessions it accepts from one key.
 func cmdHost(ts *testscript.TestScript, _ bool, args []string) {
 	h := hostOf(ts)
 	h.stop()
@@ -134,7 +134,7 @@ func cmdAgent(ts *testscript.TestScript, _ bool, files []string) {
 	ts.Setenv("SSH_AUTH_SOCK", listener.Addr().String())
 }
 
-// sorted compares an output, line by line and whatever their order, with a file.
+// sorted compares an output with a file, line by line in any order.
 func sorted(ts *testscript.TestScript, stream, file string) {
 	lines := strings.SplitAfter(ts.ReadFile(stream), "\n")
 	slices.Sort(lines)
@@ -143,7 +143,7 @@ func sorted(ts *testscript.TestScript, stream, file string) {
 	}
 }
 
-// cmdExpand makes a file of a template, whose variables are those of the script.
+// cmdExpand makes a file from a template, whose variables are those of the script.
 func cmdExpand(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[1])
 	ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
@@ -156,7 +156,7 @@ func cmdTerminate(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(programs[len(programs)-1].Process.Signal(syscall.SIGTERM))
 }
 
-// cmdExits runs a program and wants this exit code of it.
+// cmdExits runs a program and checks that it ends with this exit code.
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -258,7 +258,7 @@ func TestRefusalFilter(t *testing.T) {
 	}
 }
 
-// newKey returns a private key that nobody knows.
+// newKey returns a private key that no host knows.
 func newKey(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "id")

@@ -9,22 +9,22 @@ import (
 // defaultPort is pgod's.
 const defaultPort = 2222
 
-// place is a host to be talked to, with all that is known of it before it is.
+// place is a host to connect to, with everything that is known about it before.
 type place struct {
 	name        string // as it was typed
 	host        string // its name or address
 	port        uint16
 	login       string
-	identities  []string // files of private keys; none: those that are found
+	identities  []string // files of private keys; none: those that pgoctl finds
 	knownHosts  string   // a file; empty: the usual ones
-	fingerprint string   // of the host's key; empty: the files of known hosts tell
+	fingerprint string   // of the host's key; empty: use the files of known hosts
 	saidBy      string   // where the fingerprint is from
 }
 
-// address is what is connected to.
+// address is the address to connect to.
 func (p place) address() string { return net.JoinHostPort(p.host, strconv.Itoa(int(p.port))) }
 
-// places are the hosts that were typed, and those of the groups that were.
+// places returns the hosts that were typed, and the members of typed groups.
 func (c *client) places(file *hostsFile, typed []string) []place {
 	var all []place
 	for _, name := range typed {
@@ -41,7 +41,7 @@ func (c *client) places(file *hostsFile, typed []string) []place {
 	return all
 }
 
-// place is what is known of a host: from flags first, and then from the file.
+// place returns what is known about a host: from flags first, then from the file.
 func (c *client) place(file *hostsFile, name string) place {
 	entry := file.hosts[name].or(file.defaults).or(hostEntry{port: defaultPort, login: c.localUser()})
 	p := place{

@@ -9,11 +9,11 @@ import (
 	"github.com/briandowns/spinner"
 )
 
-// progressDelay is how long nothing has to happen before anything is said of that.
+// progressDelay is how long pgoctl waits before it shows what it waits for.
 const progressDelay = 300 * time.Millisecond
 
-// progress tells somebody at a terminal what pgoctl waits for, until there is something
-// else to be seen.
+// progress tells somebody at a terminal what pgoctl waits for, until there is something else to
+// see.
 type progress struct {
 	out *os.File // nil: nobody sees it
 
@@ -30,7 +30,7 @@ func (p *progress) say(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
-	// Each has one of its own: one that is started again may stop at once.
+	// Each text has a spinner of its own: one that is started again may stop at once.
 	next := spinner.New(spinner.CharSets[14], 100*time.Millisecond, spinner.WithWriterFile(p.out),
 		spinner.WithHiddenCursor(false), spinner.WithSuffix(" "+text))
 	p.spinner, p.delay = next, time.AfterFunc(progressDelay, func() {
@@ -42,7 +42,7 @@ func (p *progress) say(text string) {
 	})
 }
 
-// stop leaves the line as it was. Nothing is shown after that.
+// stop restores the line. Nothing is shown after that.
 func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,7 +57,7 @@ func (p *progress) clear() {
 	}
 }
 
-// before returns a writer to out, at the first use of which progress has an end.
+// before returns a writer to out that ends progress with its first use.
 func (p *progress) before(out io.Writer) io.Writer {
 	return &afterProgress{p, out}
 }

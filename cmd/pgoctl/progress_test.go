@@ -41,8 +41,8 @@ func TestProgressWhileConnecting(t *testing.T) {
 	}
 }
 
-// Elsewhere than at a terminal, or where somebody does not want it or types, nothing is
-// shown, however long it takes.
+// Without a terminal, or if the user does not want it or types, nothing is shown, however long it
+// takes.
 func TestNoProgress(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -52,7 +52,7 @@ func TestNoProgress(t *testing.T) {
 	for name, s := range map[string]*terminal{"quiet": quiet, "typing": typing, "interactive": interactive} {
 		s.exits(0)
 		shown := strings.TrimSpace(s.all())
-		if name != "quiet" { // that it connects is shown where it takes long
+		if name != "quiet" { // the connecting is shown where it takes long
 			shown = shown[strings.LastIndex(shown, "\r")+1:]
 			shown = strings.TrimPrefix(shown, "\x1b[K")
 		}

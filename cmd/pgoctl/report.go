@@ -14,19 +14,19 @@ import (
 	"pgo/internal/target"
 )
 
-// console is where a run, or one host's part in it, shows what there is to be seen.
+// console is where a run, or one host's part in it, shows its output.
 type console struct {
 	stdout, stderr io.Writer
 	quiet          bool
-	red            bool // what went wrong is shown in red
+	red            bool // errors are shown in red
 }
 
-// sayf prints a line to stderr. When that fails there is nobody left to tell.
+// sayf prints a line to stderr. If that fails, nobody is left to tell.
 func (c *console) sayf(format string, args ...any) {
 	fmt.Fprintf(c.stderr, format+"\n", args...)
 }
 
-// complainf prints what went wrong.
+// complainf prints an error.
 func (c *console) complainf(format string, args ...any) {
 	if c.red {
 		format = "\x1b[31m" + format + "\x1b[0m"
@@ -34,21 +34,21 @@ func (c *console) complainf(format string, args ...any) {
 	c.sayf(format, args...)
 }
 
-// isTerminal reports whether something that is read or written is a terminal.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// showsColors reports whether somebody sees colours there, and wants to.
+// showsColors reports whether somebody sees colours there, and wants them.
 func showsColors(stream any, env func(string) string) bool {
 	return isTerminal(stream) && env("NO_COLOR") == "" && env("TERM") != "dumb"
 }
 
-// statusError is what the host says of a command that did not go well.
+// statusError is what the host says about a command that failed.
 type statusError struct {
 	status  int
-	signal  string // not empty: this is what ended the command
+	signal  string // not empty: it ended the command
 	message []byte // from stderr, not shown yet
 }
 
@@ -59,7 +59,7 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("Process exited with status %d", e.status)
 }
 
-// exitCode is pgoctl's: for a signal what a shell has.
+// exitCode returns pgoctl's exit code: for a signal, what a shell has.
 func (e *statusError) exitCode() int {
 	if e.signal != "" {
 		return 128 + int(unix.SignalNum("SIG"+e.signal))
@@ -67,12 +67,12 @@ func (e *statusError) exitCode() int {
 	return target.ExitCode(e.status)
 }
 
-// outputError is why a run ends: what a host prints cannot be shown.
+// outputError is why a run ends: the output of a host cannot be shown.
 type outputError struct{ error }
 
 func (e *outputError) Unwrap() error { return e.error }
 
-// report says what went wrong, if anything did, and returns the exit code for it.
+// report prints an error, if there is one, and returns the exit code for it.
 func (c *console) report(err error) int {
 	var status *statusError
 	var usage *target.UsageError
@@ -92,7 +92,7 @@ func (c *console) report(err error) int {
 	case errors.As(err, &signal):
 		return signal.exitCode()
 	case errors.As(err, &output) && errors.Is(err, syscall.EPIPE):
-		return interrupted(syscall.SIGPIPE).exitCode() // as head has it: somebody has seen enough
+		return interrupted(syscall.SIGPIPE).exitCode() // as after `| head`: somebody has seen enough
 	case errors.As(err, &usage):
 		c.complainf("pgoctl: %v", err)
 		return target.ExitCode(target.StatusUsage)

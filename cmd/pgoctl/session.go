@@ -13,8 +13,8 @@ import (
 	"pgo/internal/target"
 )
 
-// maxOffered is how many keys are tried in one connection: pgod closes it at the tenth that
-// it does not know, without a word about the others.
+// maxOffered is how many keys are tried in one connection: pgod closes it at the tenth that it
+// does not know, without a word about the others.
 const maxOffered = 9
 
 // job is one command on one host.
@@ -23,9 +23,9 @@ type job struct {
 	console // of this host
 	place
 	command target.Command
-	input   bool // the command gets pgoctl's
-	tty     bool // and a terminal
-	colors  bool // somebody sees the colours of what it prints
+	input   bool // the command gets pgoctl's input
+	tty     bool // the command gets a terminal
+	colors  bool // colours in its output are visible
 	several bool // others run on other hosts
 }
 
@@ -36,21 +36,22 @@ func (j *job) do(ctx context.Context) error {
 	})
 }
 
-// say tells what is waited for.
+// say shows what pgoctl waits for.
 func (j *job) say(text string) {
 	if !j.several {
 		j.progress.say(text)
 	}
 }
 
-// withKeys logs in with one key after the other, until f ends with something else than the
-// host's refusal of the key. f is told whether there is another one to try.
+// withKeys logs in with one key after the other, until f ends with something other than the
+// host's refusal of the key. It tells f whether there is another key to try.
 func (j *job) withKeys(ctx context.Context, f func(conn *ssh.Client, otherKeys bool) error) error {
 	keys, err := j.keysFor(j.place)
 	if err != nil {
 		return err
 	}
-	// Said when no key logs in. pgod says it itself to a key that may use other services only.
+	// Reported when no key logs in. pgod itself reports it to a key that may use other services
+	// only.
 	var refusal error = &statusError{
 		status:  target.StatusUnauthorized,
 		message: []byte(target.Unauthorized(j.login, j.command.Service) + "\n"),
@@ -79,16 +80,16 @@ func isUnauthorized(err error) bool {
 	return errors.As(err, &status) && status.status == target.StatusUnauthorized
 }
 
-// carryOut runs the command and passes on what it prints. With another key to try, a refusal
-// of this one is kept back.
+// carryOut runs the command and passes on its output. If there is another key to try, it holds
+// back a refusal of this one.
 func (j *job) carryOut(ctx context.Context, conn *ssh.Client, otherKeys bool) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	stop := context.AfterFunc(ctx, func() { conn.Close() }) // which ends the command, too
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // this also ends the command
 	defer stop()
 	defer conn.Close()
 	if j.input && otherKeys {
-		// What this key's command has read would be lost for the next one's.
+		// Input that this key's command has read would be lost for the next key's.
 		if err := j.ask(conn); isUnauthorized(err) {
 			return err
 		}
@@ -106,7 +107,7 @@ func (j *job) carryOut(ctx context.Context, conn *ssh.Client, otherKeys bool) er
 	return explain(err, stderr.held.Bytes())
 }
 
-// explain is why a command did not end well. The message is what it has printed of it.
+// explain returns why a command failed. The message is what it has printed about that.
 func explain(err error, message []byte) error {
 	exit, refused, lost := new(ssh.ExitError), new(ssh.OpenChannelError), new(ssh.ExitMissingError)
 	switch {
@@ -136,8 +137,8 @@ func (j *job) ask(conn *ssh.Client) error {
 	return nil
 }
 
-// converse runs the command, with the input and the terminal that it is to have. fail ends
-// it with a reason of our own.
+// converse runs the command with its input and terminal. fail ends it with a reason of pgoctl's
+// own.
 func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.Writer, fail context.CancelCauseFunc) error {
 	session, err := conn.NewSession()
 	if err != nil {
@@ -153,7 +154,7 @@ func (j *job) converse(ctx context.Context, conn *ssh.Client, stdout, stderr io.
 		}
 	}
 	if j.tty || j.input && isTerminal(j.own.in) {
-		j.progress.stop() // it is the command's terminal now, or what is typed is seen there
+		j.progress.stop() // it is the command's terminal now, or typed text appears there
 	} else {
 		j.say("waiting for " + j.name + "…")
 	}
@@ -201,11 +202,12 @@ func (o *outlet) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// refusalFilter passes on what is written, but keeps what may be the host's refusal of a key.
+// refusalFilter passes on what is written, but holds back what may be the host's refusal of a
+// key.
 type refusalFilter struct {
 	out  io.Writer
 	held bytes.Buffer
-	done bool // it is not a refusal: nothing more is kept
+	done bool // it is not a refusal: nothing more is held back
 }
 
 func (f *refusalFilter) Write(p []byte) (int, error) {
@@ -215,7 +217,7 @@ func (f *refusalFilter) Write(p []byte) (int, error) {
 	f.held.Write(p)
 	begin := f.held.String()
 	n := min(len(begin), len(target.UnauthorizedPrefix))
-	// The refusal is one line. More than that is a command's own.
+	// The refusal is one line. Anything longer is the command's own.
 	lines := strings.Count(begin, "\n")
 	if begin[:n] == target.UnauthorizedPrefix[:n] && (lines == 0 && len(begin) < 1024 || lines == 1 && strings.HasSuffix(begin, "\n")) {
 		return len(p), nil
@@ -223,7 +225,7 @@ func (f *refusalFilter) Write(p []byte) (int, error) {
 	return len(p), f.flush()
 }
 
-// flush writes what was kept, and keeps nothing from then on.
+// flush writes what was held back, and holds back nothing from then on.
 func (f *refusalFilter) flush() error {
 	f.done = true
 	_, err := f.held.WriteTo(f.out)

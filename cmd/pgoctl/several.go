@@ -8,17 +8,17 @@ import (
 	"pgo/internal/target"
 )
 
-// maxLogins is how many hosts are logged in to at a time. What runs on them then is not
-// bounded: it may have no end.
+// maxLogins is how many hosts are logged in to at a time. The commands that run there afterwards
+// are not bounded: they may have no end.
 const maxLogins = 8
 
-// severalError is what came of several hosts, each of which has reported its part.
+// severalError is the result of several hosts, each of which has reported its part.
 type severalError struct{ exitCode int }
 
 func (e *severalError) Error() string { return fmt.Sprintf("the worst exit code is %d", e.exitCode) }
 
-// doAll carries out a command on several hosts at once. What becomes of one is nothing to
-// the others.
+// doAll carries out a command on several hosts at once. A failure on one does not affect the
+// others.
 func (c *client) doAll(ctx context.Context, places []place, command target.Command) error {
 	o, _ := target.Lookup(command.Scope(), command.Operation)
 	switch {
@@ -49,14 +49,14 @@ func (c *client) doAll(ctx context.Context, places []place, command target.Comma
 				err = flushed
 			}
 			codes[i] = j.report(err)
-			_ = stderr.flush() // fails when there is nobody left to tell
+			_ = stderr.flush() // fails when nobody is left to tell
 		})
 	}
 	running.Wait()
 	return worst(codes)
 }
 
-// padded are the names of hosts, all of one length.
+// padded returns the names of hosts, all of one length.
 func padded(places []place) []string {
 	width := 0
 	for _, p := range places {
@@ -69,7 +69,7 @@ func padded(places []place) []string {
 	return names
 }
 
-// worst is the highest code, if that is not 0.
+// worst returns the highest code, if that is not 0.
 func worst(codes []int) error {
 	most := 0
 	for _, code := range codes {
@@ -81,10 +81,10 @@ func worst(codes []int) error {
 	return &severalError{most}
 }
 
-// labelColors are those that tell hosts apart: none of them means that something is wrong.
+// labelColors distinguish hosts: none of them means that something is wrong.
 var labelColors = []string{"36", "35", "34", "32", "33"}
 
-// label is what stands before the lines of a host.
+// label returns the prefix of a host's lines.
 func label(name string, i int, colored bool) string {
 	if !colored {
 		return name + " | "

@@ -13,11 +13,11 @@ type interrupted syscall.Signal
 
 func (i interrupted) Error() string { return syscall.Signal(i).String() }
 
-// exitCode is what a shell shows of a program that the signal has ended.
+// exitCode returns what a shell shows for a program that the signal has ended.
 func (i interrupted) exitCode() int { return 128 + int(i) }
 
-// catchSignals has the signals that ask for an end sent to the channel. One that was ignored
-// from the beginning, as nohup does, stays so.
+// catchSignals sends the signals that ask for an end to the channel. One that was ignored from
+// the beginning, as under nohup, stays ignored.
 func catchSignals() <-chan os.Signal {
 	received := make(chan os.Signal, 8)
 	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
@@ -25,8 +25,8 @@ func catchSignals() <-chan os.Signal {
 			signal.Notify(received, s)
 		}
 	}
-	// A pipe that nobody reads any more is an error where it is written to, so that a
-	// terminal is not left as it should not be.
+	// A pipe that nobody reads any more becomes an error of the writer, so that the terminal is
+	// restored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	return received
 }
@@ -41,7 +41,7 @@ type signals struct {
 	stopped bool
 }
 
-// serve acts on what is received.
+// serve acts on received signals.
 func (s *signals) serve(received <-chan os.Signal) {
 	for r := range received {
 		if number, ok := r.(syscall.Signal); ok {
@@ -65,8 +65,8 @@ func (s *signals) next(number syscall.Signal) {
 	}
 }
 
-// divert has the next signal go to a command on the host instead, until the function that
-// is returned is called.
+// divert sends the next signal to a command on the host instead, until the returned function is
+// called.
 func (s *signals) divert(taker func(syscall.Signal)) (back func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// pattern is as many bytes as one wants, which are not all the same.
+// pattern is any number of bytes, which are not all the same.
 type pattern struct{ left, at int }
 
 func (p *pattern) Read(b []byte) (int, error) {
@@ -53,7 +53,7 @@ func TestLargeInputTakesNoMemory(t *testing.T) {
 		most[size] = c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	}
 	t.Logf("memory at most: %v", most)
-	if most[64<<20]-most[1<<10] > 40<<20 { // a race detector's memory included
+	if most[64<<20]-most[1<<10] > 40<<20 { // including a race detector's memory
 		t.Errorf("memory at most, by size of the input: %v", most)
 	}
 }

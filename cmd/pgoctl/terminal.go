@@ -14,9 +14,9 @@ import (
 	"pgo/internal/target"
 )
 
-// wantsTerminal reports whether the command is to have a terminal on the host: when somebody
-// sits at both ends of pgoctl, unless something else is said. What is wrong with the
-// operation's flags is for the host to say.
+// wantsTerminal reports whether the command gets a terminal on the host: when somebody sits at
+// both ends of pgoctl, unless a flag says otherwise. The host reports what is wrong with the
+// operation's flags.
 func (c *client) wantsTerminal(args target.Args) bool {
 	switch {
 	case c.flags.noTTY || args.Has("--no-tty") || args.Has("--detach"):
@@ -27,12 +27,12 @@ func (c *client) wantsTerminal(args target.Args) bool {
 	return isTerminal(c.own.in) && isTerminal(c.own.out)
 }
 
-// defaultSize is that of a terminal that is only pretended.
+// defaultSize is the size of a simulated terminal.
 var defaultSize = size{80, 24}
 
 type size struct{ columns, rows int }
 
-// terminalSize returns that of the terminal that pgoctl is used from, if there is one.
+// terminalSize returns the size of the terminal that pgoctl is used from, if there is one.
 func (c *client) terminalSize() size {
 	for _, stream := range []any{c.own.out, c.own.in, c.own.err} {
 		if file, ok := stream.(*os.File); ok {
@@ -44,8 +44,8 @@ func (c *client) terminalSize() size {
 	return defaultSize
 }
 
-// lendTerminal has the host make a terminal that does what pgoctl's own does, until the
-// function that is returned is called.
+// lendTerminal has the host make a terminal that acts like pgoctl's own, until the returned
+// function is called.
 func (j *job) lendTerminal(session *ssh.Session) (giveBack func(), err error) {
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
@@ -79,11 +79,11 @@ func (j *job) lendTerminal(session *ssh.Session) (giveBack func(), err error) {
 }
 
 // rawMode is the state of pgoctl's own terminal while each key goes to the host as a byte,
-// Ctrl-C included. Whoever ends pgoctl leaves it first.
+// including Ctrl-C. Whatever ends pgoctl leaves it first.
 type rawMode struct {
 	mu     sync.Mutex // guards what follows
 	fd     int
-	before *term.State // nil: it is as it was
+	before *term.State // nil: the terminal is not raw
 }
 
 // enter does nothing to an input that is not a terminal.
@@ -112,7 +112,7 @@ func (r *rawMode) entered() bool {
 	return r.before != nil
 }
 
-// leave makes the terminal what it was.
+// leave restores the terminal.
 func (r *rawMode) leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// On a terminal exec has one as well: with its type and size, also when that changes.
+// On a terminal exec has one as well, with its type and size, also when the size changes.
 func TestExecHasTheTerminalsSize(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -19,14 +19,14 @@ func TestExecHasTheTerminalsSize(t *testing.T) {
 	s.sees("xterm 100x30\r\n")
 	w.must(pty.Setsize(s.File, &pty.Winsize{Cols: 132, Rows: 43}))
 	s.sees("xterm 132x43\r\n")
-	s.types("\x04") // which is a byte: the input goes on
+	s.types("\x04") // a byte like any other: the input continues
 	w.must(pty.Setsize(s.File, &pty.Winsize{Cols: 80, Rows: 24}))
 	s.sees("xterm 80x24\r\n")
 	w.must(s.program.Process.Signal(syscall.SIGTERM))
 	s.exits(143)
 }
 
-// Ctrl-C, Ctrl-D, Ctrl-Z and the others are keys like any, and nothing is echoed here.
+// Ctrl-C, Ctrl-D, Ctrl-Z and the others are ordinary keys, and nothing is echoed here.
 func TestExecGetsEachKey(t *testing.T) {
 	t.Parallel()
 	s := sit(t, newWorld(t).command(at("pgo", "exec", "web", "keys")...))
@@ -49,7 +49,7 @@ func TestExecGetsEachKey(t *testing.T) {
 	}
 }
 
-// However pgoctl ends, the terminal is what it was.
+// However pgoctl ends, it restores the terminal.
 func TestTerminalIsRestored(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -102,7 +102,7 @@ func TestFaultsLeaveRawMode(t *testing.T) {
 	panic("a fault")
 }
 
-// A key that may not use the service leaves nothing behind, nor does -T take the terminal.
+// A key that may not use the service leaves nothing behind, and -T does not take the terminal.
 func TestExecWithoutATerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -115,7 +115,7 @@ func TestExecWithoutATerminal(t *testing.T) {
 	if after := s.settings(); after != before {
 		t.Errorf("the terminal was %+v and is %+v", before, after)
 	}
-	// What is typed goes on line by line; Ctrl-D is its end.
+	// Input is sent line by line; Ctrl-D ends it.
 	s = sit(t, w.command(at("pgo", "exec", "-T", "web", "cat")...))
 	s.types("hello\n")
 	s.sees("hello\r\nhello\r\n")
@@ -123,8 +123,8 @@ func TestExecWithoutATerminal(t *testing.T) {
 	s.exits(0)
 }
 
-// What goes wrong is red on a terminal, for those who want colours, and so is the host's
-// output asked to have some.
+// Errors are red on a terminal, for those who want colours, and the host is asked for coloured
+// output.
 func TestColors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -16,7 +16,7 @@ import (
 	"pgo/internal/wait"
 )
 
-// How long it takes until a host is asked again that does not answer, or that has refused.
+// How long pgoctl waits before it asks a host again that does not answer, or that has refused.
 const (
 	retryTime   = 3 * time.Second
 	refusedTime = 30 * time.Second
@@ -28,8 +28,8 @@ func (c *client) wantsScreen(command target.Command) bool {
 		isTerminal(c.own.in) && isTerminal(c.own.out) && c.env("TERM") != "dumb"
 }
 
-// showTop shows all services of the hosts, live, until somebody leaves. When no host can
-// tell anything, it ends like any other command.
+// showTop shows all services of the hosts, live, until the user leaves. If no host reports
+// anything, it ends like any other command.
 func (c *client) showTop(ctx context.Context, places []place) error {
 	ctx, leave := context.WithCancel(ctx)
 	defer leave()
@@ -62,7 +62,7 @@ func (c *client) showTop(ctx context.Context, places []place) error {
 	return c.reportAll(places, failed)
 }
 
-// reportAll says why no host tells anything.
+// reportAll says why no host reports anything.
 func (c *client) reportAll(places []place, failed map[string]error) error {
 	var codes []int
 	output := new(sync.Mutex)
@@ -107,13 +107,13 @@ func send(ctx context.Context, to chan<- screen.Update, u screen.Update) {
 	}
 }
 
-// feed is what one host tells, again and again.
+// feed is what one host reports, again and again.
 type feed struct {
 	*job
 	updates chan<- screen.Update
 }
 
-// follow tells what the host does until ctx ends. A host that is away is asked again.
+// follow passes on what the host reports until ctx ends. A host that is away is asked again.
 func (f *feed) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := f.read(ctx)
@@ -154,7 +154,7 @@ func (f *feed) read(ctx context.Context) error {
 	return err
 }
 
-// toldError is a statusError that says on one line what the host has said.
+// toldError is a statusError that shows on one line what the host has said.
 type toldError struct{ *statusError }
 
 func (e *toldError) Error() string {

@@ -11,7 +11,7 @@ import (
 	"github.com/creack/pty"
 )
 
-// snapshot is a line of `//top --json` with one service that is in this state.
+// snapshot returns a line of `//top --json` with one service in this state.
 func snapshot(state string) string {
 	return fmt.Sprintf(`{"time":"2026-05-04T12:00:00Z","host":{"name":"web1","cores":2},"services":[`+
 		`{"service":"shop","state":%q,"deployed":"468ac4e2d9b9","error":{"text":"\u001b[2Jwhy"},"worker":{"state":"ready"}}]}`+"\n", state)
@@ -19,7 +19,7 @@ func snapshot(state string) string {
 
 const top = "127.0.0.1://top"
 
-// At a terminal //top is a screen, which follows what the host tells, and the terminal's size.
+// At a terminal //top is a screen, which follows what the host reports, and the terminal's size.
 func TestTopIsAScreen(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -27,7 +27,7 @@ func TestTopIsAScreen(t *testing.T) {
 	s := sit(t, w.command(top))
 	before := s.settings()
 	w.host.more <- snapshot("running")
-	s.sees("\x1b[?1049h") // another screen than the one for commands
+	s.sees("\x1b[?1049h") // the alternate screen
 	s.sees("shop")
 	w.host.more <- snapshot("unwell")
 	s.sees("unwell")
@@ -86,7 +86,7 @@ func TestTopShowsTrouble(t *testing.T) {
 	s.exits(0)
 }
 
-// Several hosts are in one table. One that is away takes nothing from the others.
+// Several hosts are in one table. One that is away does not affect the others.
 func TestTopOfSeveralHosts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -99,7 +99,7 @@ func TestTopOfSeveralHosts(t *testing.T) {
 	s.sees("shop")
 	s.types("q")
 	s.exits(0)
-	// Where none tells anything there is no screen.
+	// If no host reports anything, there is no screen.
 	w.write("ssh/operators/id.pub", "")
 	s = sit(t, w.command("web1,localhost.invalid://top"))
 	s.exits(255)
@@ -149,7 +149,7 @@ func TestTopElsewhere(t *testing.T) {
 	s.exits(130)
 }
 
-// NO_COLOR leaves what is no colour.
+// NO_COLOR affects only colours.
 func TestTopWithoutColors(t *testing.T) {
 	t.Parallel()
 	for env, colored := range map[string]bool{"NO_COLOR=1": false, "X=": true} {

@@ -42,11 +42,11 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// restart starts the host, or again one that has stopped.
+// restart starts the host, also again after a stop.
 func (w *world) restart() {
 	w.t.Helper()
 	listener, err := w.host.listen()
-	// The kernel may still have something of the one before.
+	// The kernel may not have released the old socket yet.
 	for limit := time.Now().Add(10 * time.Second); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(limit); {
 		time.Sleep(10 * time.Millisecond)
 		listener, err = w.host.listen()
@@ -81,27 +81,28 @@ func (w *world) read(name string) string {
 	return string(text)
 }
 
-// command is pgoctl, to be run at home.
+// command returns a pgoctl that runs at home.
 func (w *world) command(args ...string) *exec.Cmd {
 	c := exec.Command("pgoctl", append([]string{"-p", w.port}, args...)...)
 	c.Dir, c.Env = w.home, w.env
 	return c
 }
 
-// terminal is a real one, with a program that somebody uses there.
+// terminal is a real one, with a program that runs on it.
 type terminal struct {
 	*os.File
 	t       *testing.T
 	program *exec.Cmd
-	done    chan struct{} // closed when there is no more to be seen
+	done    chan struct{} // closed when nothing more will be seen
 
 	mu   sync.Mutex // guards what follows
 	seen bytes.Buffer
-	read int // of seen, by Sees
+	read int // how much of seen, by sees
 	more chan struct{}
 }
 
-// sit runs a program on a terminal of 100 columns and 30 rows. A stream that is set stays.
+// sit runs a program on a terminal of 100 columns and 30 rows. A stream that is already set
+// stays.
 func sit(t *testing.T, program *exec.Cmd) *terminal {
 	t.Helper()
 	file, err := pty.StartWithSize(program, &pty.Winsize{Cols: 100, Rows: 30})
@@ -122,7 +123,7 @@ func sit(t *testing.T, program *exec.Cmd) *terminal {
 			s.mu.Lock()
 			s.seen.Write(buf[:n])
 			s.mu.Unlock()
-			if err != nil { // EIO, when nobody has it open any more
+			if err != nil { // EIO: nobody has it open any more
 				return
 			}
 			select {
@@ -165,7 +166,7 @@ func (s *terminal) sees(text string) {
 	}
 }
 
-// all is what was seen from the beginning.
+// all returns everything seen from the beginning.
 func (s *terminal) all() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +181,7 @@ func (s *terminal) types(keys string) {
 	}
 }
 
-// exits waits for the program's end and wants this exit code.
+// exits waits for the program's end and checks its exit code.
 func (s *terminal) exits(want int) {
 	s.t.Helper()
 	late := time.AfterFunc(patience, func() { _ = s.program.Process.Kill() })
@@ -202,7 +203,7 @@ func (s *terminal) exits(want int) {
 	}
 }
 
-// settings are the terminal's.
+// settings returns the terminal's settings.
 func (s *terminal) settings() unix.Termios {
 	s.t.Helper()
 	t, err := unix.IoctlGetTermios(int(s.Fd()), unix.TCGETS)
@@ -212,7 +213,7 @@ func (s *terminal) settings() unix.Termios {
 	return *t
 }
 
-// arguments joins what a target is made of in these tests.
+// at joins the parts of a target in these tests.
 func at(service string, words ...string) []string {
 	first, rest := words[0], words[1:]
 	return append(strings.Fields("127.0.0.1:"+service+"//"+first), rest...)

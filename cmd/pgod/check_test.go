@@ -10,7 +10,7 @@ import (
 	"pgo/internal/config"
 )
 
-// --check tells the mistakes of all files at once: each on a line that an editor can jump to.
+// --check reports the mistakes of all files at once, each on a line that an editor can jump to.
 func TestCheckTellsEverything(t *testing.T) {
 	dir := t.TempDir()
 	service := func(name, more string) string {
@@ -70,7 +70,7 @@ func TestCheckTellsEverything(t *testing.T) {
 	}
 }
 
-// Who takes a flag for a command, or a URL for a file's path, is told what to write.
+// Whoever takes a flag for a command, or a URL for a file's path, is told what to write.
 func TestUsage(t *testing.T) {
 	for arguments, want := range map[string]string{
 		"check":                         `unknown argument "check"; did you mean --check?`,

@@ -22,7 +22,7 @@ import (
 type flags struct {
 	config    string // a path; empty: all of the configuration is in git
 	upstream  *config.Upstream
-	user      string // who fetches it
+	user      string // the user that fetches it
 	dir       string
 	ssh       string
 	interval  time.Duration
@@ -78,7 +78,7 @@ listener, with pgoctl or any SSH client.`,
 	return c
 }
 
-// noArguments refuses arguments, of which pgod has none: what it does is said with flags.
+// noArguments refuses arguments: pgod takes flags only.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -134,7 +134,7 @@ func check(f flags, out io.Writer) error {
 	return nil
 }
 
-// options are what the configuration is checked against.
+// options returns what the configuration is checked against.
 func (f flags) options() (config.Options, error) {
 	_, port, err := net.SplitHostPort(f.ssh)
 	if err != nil {
@@ -176,7 +176,7 @@ func (f flags) logger() (hclog.Logger, error) {
 	}), nil
 }
 
-// workerPath finds pgo-worker: as told, or beside pgod itself.
+// workerPath returns the path of pgo-worker: as given, or next to pgod itself.
 func (f flags) workerPath() (string, error) {
 	path := f.worker
 	if path == "" {

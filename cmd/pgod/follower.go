@@ -19,59 +19,59 @@ import (
 	"pgo/supervisor"
 )
 
-// rejoin is how long a configuration from git may be out of the local files, and still be
-// what was in force last when it comes back: the local file may have been half written.
+// rejoin is how long the local files may lack a configuration from git before it no longer counts
+// as the last one in force: the local file may have been half written.
 const rejoin = 10 * time.Minute
 
-// follower follows the branch that the configuration is in: it fetches, remembers what was in
-// force last, and calls the reloader when there is something new. It is the watcher's
-// counterpart for git, and never applies anything itself.
+// follower follows the branch that the configuration is in: it fetches, remembers what was last
+// in force, and calls the reloader when there is something new. It is the watcher's counterpart
+// for git, and never applies anything itself.
 type follower struct {
 	upstream config.Upstream
 	fetcher  interface {
 		Fetch(context.Context) (supervisor.Fetched, error)
 		Close()
 	}
-	path string // of the file with what was in force last
+	path string // of the file with what was last in force
 	log  hclog.Logger
 	show func(*supervisor.Upstream)
 
-	ctx    context.Context // ends when the branch is not followed any more
+	ctx    context.Context // ends when the branch is no longer followed
 	cancel context.CancelFunc
-	asks   chan chan<- answer // where run is asked to look at once
+	asks   chan chan<- answer // asks run to look at once
 
 	mu      sync.Mutex          // guards what follows
 	newest  *supervisor.Fetched // nil: nothing was fetched by this pgod
-	good    *kept               // what is or was in force last; nil: nothing ever was
+	good    *kept               // what is or was last in force; nil: nothing ever was
 	saved   bool                // good is on disk
 	inForce bool                // good is in force now
 	shown   supervisor.Upstream
 }
 
-// kept is a configuration from git that is, or was, in force: a restart without network
-// goes on with it.
+// kept is a configuration from git that is, or was, in force: a restart without network continues
+// with it.
 type kept struct {
 	From    string    `json:"from"`
 	Applied time.Time `json:"applied"`
-	Left    time.Time `json:"left,omitzero"` // when the local files did not want it any more
+	Left    time.Time `json:"left,omitzero"` // when the local files no longer wanted it
 	supervisor.Fetched
 }
 
-// follow returns a follower that has read what was in force last.
+// follow returns a follower that has read what was last in force.
 func follow(workers *supervisor.Supervisor, upstream config.Upstream, dir string, log hclog.Logger) *follower {
 	f := &follower{
 		upstream: upstream, fetcher: workers.NewFetcher(upstream), path: filepath.Join(dir, "configuration.json"),
 		log: log, show: workers.Configuration.ShowUpstream, asks: make(chan chan<- answer, 1),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	// Where it is, for people and to tell it from another; the token is no part of that.
+	// Identifies the configuration to people and to pgod; the token is not a part of it.
 	f.shown.From = fmt.Sprintf("%s//%s, branch %s", upstream.Repository, upstream.Path, upstream.Branch)
 	f.recall()
 	f.tell()
 	return f
 }
 
-// recall reads what was in force last.
+// recall reads what was last in force.
 func (f *follower) recall() {
 	raw, err := os.ReadFile(f.path)
 	var last kept
@@ -88,14 +88,14 @@ func (f *follower) recall() {
 	}
 }
 
-// stop ends all that the follower does.
+// stop ends everything that the follower does.
 func (f *follower) stop() {
 	f.cancel()
 	f.fetcher.Close()
 }
 
-// leave notes that the configuration is not wanted any more: it must not come back to life
-// with its entry, however old it is by then.
+// leave notes that the configuration is no longer wanted: it must not come back with its entry
+// after a long time.
 func (f *follower) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +105,7 @@ func (f *follower) leave() {
 	}
 }
 
-// save keeps what is in force for the next pgod. The lock is held.
+// save keeps what is in force for the next pgod. The caller holds the lock.
 func (f *follower) save() {
 	raw, err := json.Marshal(f.good)
 	if err == nil {
@@ -116,8 +116,8 @@ func (f *follower) save() {
 	}
 }
 
-// tell has the status show where the configuration is from, as long as it is followed. The
-// lock is held, or nobody else knows f yet.
+// tell has the status show where the configuration is from, as long as it is followed. The caller
+// holds the lock, or nobody else knows f yet.
 func (f *follower) tell() {
 	if f.ctx.Err() != nil {
 		return
@@ -126,8 +126,8 @@ func (f *follower) tell() {
 	f.show(&shown)
 }
 
-// fetch looks at the branch and reports whether there is something that was not seen yet,
-// or is not in force because nothing is. It is for run alone.
+// fetch looks at the branch and reports whether it has something new, or something that is not in
+// force because nothing is. Only run calls it.
 func (f *follower) fetch() (news bool, err error) {
 	f.looks(time.Now())
 	fetched, err := f.fetcher.Fetch(f.ctx)
@@ -158,7 +158,7 @@ func (f *follower) fetch() (news bool, err error) {
 	return !f.inForce || last.Commit != fetched.Commit, nil
 }
 
-// consequence is what it means that nothing was fetched. The lock is held.
+// consequence says what follows from a failed fetch. The caller holds the lock.
 func (f *follower) consequence() string {
 	if f.good == nil {
 		return "nothing is in force yet, and no service is started until the configuration can be fetched"
@@ -166,7 +166,7 @@ func (f *follower) consequence() string {
 	return "what is in force stays so"
 }
 
-// looks has the status show since when the branch is being looked at.
+// looks has the status show since when the follower has been looking at the branch.
 func (f *follower) looks(since time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -174,7 +174,7 @@ func (f *follower) looks(since time.Time) {
 	f.tell()
 }
 
-// candidates are what can be in force, the newest first.
+// candidates returns what can be in force, the newest first.
 func (f *follower) candidates() []*supervisor.Fetched {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -195,9 +195,8 @@ func (f *follower) isInForce() bool {
 	return f.inForce
 }
 
-// keep saves what is about to be in force: a pgod that begins with less would miss what
-// the newer commit has brought. It reports whether this is what the branch has, as far as
-// this pgod has seen.
+// keep saves what is about to be in force: a pgod that starts with less would lack what the newer
+// commit brought. It reports whether this is what the branch has, as far as this pgod has seen.
 func (f *follower) keep(now *supervisor.Fetched) (newest bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -210,7 +209,7 @@ func (f *follower) keep(now *supervisor.Fetched) (newest bool) {
 	return f.newest != nil && f.newest.Commit == now.Commit
 }
 
-// applied notes that what was kept is in force.
+// applied notes that what keep saved is in force.
 func (f *follower) applied() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -219,7 +218,7 @@ func (f *follower) applied() {
 	f.tell()
 }
 
-// answer is what came of a look that somebody asked for.
+// answer is the result of a look that somebody asked for.
 type answer struct {
 	supervisor.Reloaded
 	err error
@@ -233,9 +232,9 @@ func (f *follower) ask() {
 	}
 }
 
-// await has run look at once, unless it was asked to already, and returns what came of it;
-// false: that takes longer than the patience lasts, or ends with the follower. It goes on
-// then, to be applied. The reply has room for one.
+// await has run look at once, unless it was already asked to, and returns the result. It returns
+// false if that takes longer than patience lasts, or ends with the follower; the look then
+// continues, and its result is applied. The channel reply has room for one.
 func (f *follower) await(reply chan answer, asked bool, patience time.Duration) (answer, bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -257,11 +256,11 @@ func (f *follower) await(reply chan answer, asked bool, patience time.Duration) 
 	return answer{}, false
 }
 
-// run looks at the branch until the follower is stopped: at once, then one time per
-// interval, and when it is asked. It calls reload when it was asked, when nothing is in
-// force and, if it is to do so always, when there is something new.
+// run looks at the branch until the follower is stopped: at once, then once per interval, and
+// when it is asked. It calls reload when it was asked, when nothing is in force and, if always is
+// set, when there is something new.
 func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) {
-	var reply chan<- answer // to whoever asked for this look; nil: nobody has
+	var reply chan<- answer // to whoever asked for this look; nil: nobody
 	select {
 	case reply = <-f.asks:
 	default:
@@ -277,7 +276,7 @@ func (f *follower) run(always bool, reload func() (supervisor.Reloaded, error)) 
 				reply <- answer{reloaded, err} // it has room for one
 			}
 		}
-		// Many hosts do not ask a git server all at once.
+		// Spread over time, many hosts do not ask a git server all at once.
 		timer := time.NewTimer(wait.Spread(f.upstream.Interval, 0.25))
 		select {
 		case <-timer.C:

@@ -17,9 +17,9 @@ import (
 	"pgo/supervisor"
 )
 
-// server stands for a git server that can be away, slow, or have another commit.
+// server stands in for a git server that can be away, slow, or have another commit.
 type server struct {
-	slow chan struct{} // answers when it is closed; nil: at once
+	slow chan struct{} // it answers when this is closed; nil: at once
 
 	mu     sync.Mutex // guards what follows
 	commit string
@@ -55,7 +55,7 @@ func (s *server) count() int {
 
 func (s *server) Close() {}
 
-// newFollower returns a follower of the server, as a pgod with that directory begins it.
+// newFollower returns a follower of the server, as a pgod with that directory starts it.
 func newFollower(t *testing.T, dir string, s *server) (*follower, *supervisor.Upstream) {
 	t.Helper()
 	shown := &supervisor.Upstream{}
@@ -86,8 +86,8 @@ func commits(f *follower) string {
 	return strings.Join(all, " ")
 }
 
-// The last that was in force is what the next pgod begins with; it is shown as such only
-// when it is in force.
+// The next pgod begins with what was last in force, and shows it as such only once it is in
+// force.
 func TestFollowerOverRestarts(t *testing.T) {
 	dir := t.TempDir()
 	git := &server{commit: "one"}
@@ -96,7 +96,7 @@ func TestFollowerOverRestarts(t *testing.T) {
 		t.Errorf("candidates before anything was fetched: %q", commits(f))
 	}
 	f.mustFetch(t, true)
-	f.mustFetch(t, true) // it is still not in force: whatever was in the way may be gone
+	f.mustFetch(t, true) // it is still not in force: the obstacle may be gone
 	if !f.keep(f.candidates()[0]) {
 		t.Error("the newest is not the newest")
 	}
@@ -135,7 +135,7 @@ func TestFollowerOverRestarts(t *testing.T) {
 	}
 }
 
-// What cannot be saved is tried again.
+// A failed save is tried again.
 func TestFollowerSavesAgain(t *testing.T) {
 	dir := t.TempDir()
 	git := &server{commit: "one"}
@@ -152,8 +152,8 @@ func TestFollowerSavesAgain(t *testing.T) {
 	}
 }
 
-// A local file that was half written for a moment forgets nothing; one that wants nothing
-// from git for long does.
+// A local file that is half written for a moment does not make the follower forget; one that
+// wants nothing from git for long does.
 func TestFollowerLeaves(t *testing.T) {
 	dir := t.TempDir()
 	git := &server{commit: "one"}
@@ -173,8 +173,8 @@ func TestFollowerLeaves(t *testing.T) {
 	}
 }
 
-// Who waits for a server that does not answer is told in time, and breaks nothing off: what
-// comes late is applied all the same.
+// Whoever waits for a server that does not answer is told in time. The look continues, and a late
+// result is applied all the same.
 func TestFollowerIsImpatient(t *testing.T) {
 	git := &server{commit: "one", slow: make(chan struct{})}
 	f, _ := newFollower(t, t.TempDir(), git)
@@ -205,8 +205,8 @@ func TestFollowerIsImpatient(t *testing.T) {
 	}
 }
 
-// With --restart=false a commit is in force only when somebody asks, but the first. Who
-// asks is told of a server that is away.
+// With --restart=false a commit, except the first, is in force only when somebody asks. Whoever
+// asks is told about a server that is away.
 func TestFollowerWaitsToBeAsked(t *testing.T) {
 	git := &server{commit: "one"}
 	f, _ := newFollower(t, t.TempDir(), git)
@@ -239,7 +239,7 @@ func TestFollowerWaitsToBeAsked(t *testing.T) {
 	}
 }
 
-// Who waits for a large repository sees that it is being fetched.
+// The status shows that a large repository is being fetched.
 func TestFetchingIsShown(t *testing.T) {
 	s := &server{slow: make(chan struct{}), commit: "1111111"}
 	f, _ := newFollower(t, t.TempDir(), s)
@@ -263,7 +263,7 @@ func TestFetchingIsShown(t *testing.T) {
 	}
 }
 
-// What is not followed any more is not shown, however late its last look ends.
+// What is no longer followed is not shown, however late its last look ends.
 func TestNothingIsShownOfWhatIsNotFollowed(t *testing.T) {
 	for range 20 {
 		s := &server{slow: make(chan struct{}), commit: "1111111"}

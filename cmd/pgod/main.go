@@ -1,6 +1,6 @@
-// Command pgod listens for SSH clients and supervises one worker per service. It wires the
-// parts, and decides when the configuration is read. It must not open a repository or talk to
-// Docker, since it runs as root: workers do that.
+// Command pgod listens for SSH clients and supervises one worker per service. It wires the parts,
+// and decides when the configuration is read. It must not open a repository or talk to Docker,
+// since it runs as root: workers do that.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 	case err == nil:
 		return
 	case errors.As(err, &problems):
-		// A line each, as compilers print them: editors can jump there.
+		// One per line, as compilers print them: editors can jump there.
 		fmt.Fprintln(os.Stderr, problems)
 		fmt.Fprintf(os.Stderr, "pgod: mistakes in the configuration: %d\n", len(problems))
 	default:

@@ -16,37 +16,36 @@ import (
 	"pgo/supervisor"
 )
 
-// reloader reads the configuration and applies it, and is the only one that does. Three ask for
-// it: SIGHUP or an operator, the watcher for local files, and the follower for the branch in git
-// if some of the configuration is there.
+// reloader is the only one that reads the configuration and applies it. It is asked to by SIGHUP
+// or an operator, by the watcher for local files, and by the follower for the branch in git if
+// some of the configuration is there.
 type reloader struct {
 	flags   flags
 	options config.Options
 	workers *supervisor.Supervisor
 	server  *sshd.Server
-	sshPort int // what the listener got, also where options say 0
+	sshPort int // the listener's port, also where options say 0
 	log     hclog.Logger
 	hup     <-chan os.Signal
 	watcher *watcher
 
-	dir string // pgod's own
+	dir string // pgod's own directory
 
 	one      sync.Mutex    // held while the configuration is read and applied
-	swept    bool          // what an earlier pgod had, and this one has not, is being removed
+	swept    bool          // what only an earlier pgod had is being removed
 	follower *follower     // nil: all of the configuration is on this host
-	waits    chan<- answer // to whoever waits for the first look of a follower that begins; nil: nobody
+	waits    chan<- answer // to whoever waits for the first look of a new follower; nil: nobody
 }
 
-// catchHangup is to be called before anybody may send one: it would end pgod.
-// It stays caught to the end, also while pgod is stopping.
+// catchHangup must be called before anybody may send a SIGHUP, which would end pgod. The signal
+// stays caught to the end, also while pgod is stopping.
 func catchHangup() <-chan os.Signal {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	return hup
 }
 
-// watch reloads on SIGHUP, and with --restart when a file changed, until ctx
-// ends.
+// watch reloads on SIGHUP, and with --restart when a file changed, until ctx ends.
 func (r *reloader) watch(ctx context.Context) {
 	changes := make(chan struct{}, 1)
 	if r.flags.reload {
@@ -66,8 +65,8 @@ func (r *reloader) watch(ctx context.Context) {
 	}
 }
 
-// reload applies the configuration as it is now. A bad one changes nothing. It may be
-// called by several at once.
+// reload applies the configuration as it is now. A bad one changes nothing. Several goroutines
+// may call it at once.
 func (r *reloader) reload() (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
@@ -101,7 +100,7 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	if from != nil {
 		r.follower.applied()
 	}
-	if err != nil { // of a newer commit than the one that is in force
+	if err != nil { // about a newer commit than the one in force
 		r.workers.Configuration.Rejected(err)
 		return reloaded, err
 	}
@@ -109,7 +108,7 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 	return reloaded, nil
 }
 
-// differences are what is new, for a log line.
+// differences returns what is new, for a log line.
 func differences(c supervisor.Changes, from *supervisor.Fetched) []any {
 	var fields []any
 	for _, kind := range []struct {
@@ -126,7 +125,7 @@ func differences(c supervisor.Changes, from *supervisor.Fetched) []any {
 	return fields
 }
 
-// ask has what is in git be looked at, without waiting for it.
+// ask has the follower look at git, without waiting for the result.
 func (r *reloader) ask() {
 	r.one.Lock()
 	defer r.one.Unlock()
@@ -135,8 +134,8 @@ func (r *reloader) ask() {
 	}
 }
 
-// apply makes the configuration the one in force. Where it is sure that nothing newer is
-// known, what an earlier pgod had beside it is removed. r.one is held.
+// apply puts the configuration in force. If it is sure that nothing newer is known, it removes
+// what an earlier pgod had in addition. The caller holds r.one.
 func (r *reloader) apply(cfg loaded, sure bool) supervisor.Reloaded {
 	r.watcher.tell(cfg.Files, cfg.since)
 	reloaded := supervisor.Reloaded{Applied: true}
@@ -157,11 +156,10 @@ func (r *reloader) apply(cfg loaded, sure bool) supervisor.Reloaded {
 	return reloaded
 }
 
-// notRemoved are the names of services that are not for this host, and yet not to be
-// taken down at the start because of that: another name of the host, which is all it
-// takes, must not take down everything. As long as an entry names this host it is known
-// by its name, and what is for others is theirs. Without any entry at all nothing is
-// sure.
+// notRemoved returns the names of services that are not for this host, and still must not be
+// taken down at the start for that reason: another name of the host is all that it takes, and
+// must not take down everything. As long as an entry names this host, its name is known, and what
+// is for other hosts is theirs. Without any entry at all nothing is sure.
 func (l loaded) notRemoved() (keep []string, sure bool) {
 	for _, s := range l.Services {
 		if len(s.Machine) > 0 {

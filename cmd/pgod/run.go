@@ -24,20 +24,20 @@ import (
 	"pgo/supervisor"
 )
 
-// runDir has the sockets of all pgods of this host.
+// runDir has the sockets of all pgods on this host.
 const runDir = "/run/pgo"
 
-// loaded is a configuration. One that is not fine has the names of its files alone.
+// loaded is a configuration. A bad one has only the names of its files.
 type loaded struct {
 	*config.Config
 	operators []ssh.PublicKey
-	since     time.Time // when it began to be read
+	since     time.Time // when reading began
 }
 
 func load(f flags, options config.Options) (loaded, error) {
 	l := loaded{since: time.Now()}
 	if f.config == "" && options.Remote == nil {
-		l.Config = &config.Config{Upstream: options.Upstream} // all of it is yet to be fetched
+		l.Config = &config.Config{Upstream: options.Upstream} // all of it has yet to be fetched
 		return l, nil
 	}
 	cfg, err := config.Load(f.config, options)
@@ -51,7 +51,7 @@ func load(f flags, options config.Options) (loaded, error) {
 	return l, err
 }
 
-// run is pgod's life, until ctx ends.
+// run runs pgod until ctx ends.
 func run(ctx context.Context, f flags) error {
 	if os.Geteuid() != 0 {
 		return errors.New("needs root: every worker runs as its service's own user")
@@ -111,7 +111,7 @@ func run(ctx context.Context, f flags) error {
 	return serve(ctx, server, listener, workers, r)
 }
 
-// origin tells this configuration from another one of the same directory.
+// origin distinguishes this configuration from another one for the same directory.
 func (f flags) origin() string {
 	if f.upstream != nil {
 		return fmt.Sprintf("git+%s//%s?ref=%s", f.upstream.Repository, f.upstream.Path, f.upstream.Branch)
@@ -119,7 +119,8 @@ func (f flags) origin() string {
 	return f.config
 }
 
-// forbidden are the paths of pgod's own that no container mounts, besides its directories.
+// forbidden returns the paths of pgod's own that containers must not mount, besides its
+// directories.
 func (f flags) forbidden() []string {
 	if f.config == "" {
 		return []string{runDir}
@@ -139,8 +140,8 @@ func listen(address, dir string, backend sshd.Backend, log hclog.Logger) (*sshd.
 	return sshd.New(sshd.Options{HostKey: key, Backend: backend, Logger: log}), listener, nil
 }
 
-// serve answers clients until ctx ends, and then stops in order: no new
-// sessions, what runs may end, then the workers.
+// serve answers clients until ctx ends, and then stops in order: no new sessions, then running
+// ones may end, then the workers.
 func serve(ctx context.Context, server *sshd.Server, listener net.Listener, workers *supervisor.Supervisor, r *reloader) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(context.Background(), listener) }()
@@ -166,8 +167,8 @@ func serve(ctx context.Context, server *sshd.Server, listener net.Listener, work
 	return err
 }
 
-// socketDir is this pgod's own below runDir: there may be several, each with
-// its own directory.
+// socketDir is this pgod's own directory below runDir: there may be several pgods, each with its
+// own directory.
 func socketDir(dir string) string {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(dir))

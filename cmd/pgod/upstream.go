@@ -9,15 +9,15 @@ import (
 	"pgo/supervisor"
 )
 
-// errNotFetched means that the configuration is in git, and nothing of it is here yet.
+// errNotFetched means that the configuration is in git, and none of it is here yet.
 var errNotFetched = errors.New("the configuration was not fetched from git yet")
 
 // impatience is how long somebody waits who wants the configuration fetched now.
 const impatience = 15 * time.Second
 
-// read reads the configuration as it is now: the local files and, where some of it is in
-// git, the newest commit that goes together with them, from. An error beside a from is
-// about a newer commit. r.one is held.
+// read reads the configuration as it is now: the local files and, if some of it is in git, the
+// newest commit that fits them, from. An error next to a from is about a newer commit. The caller
+// holds r.one.
 func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	cfg, err = load(r.flags, r.options)
 	upstream := cfg.Upstream
@@ -38,7 +38,7 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 		}
 		go r.follower.run(r.flags.reload, r.reload)
 	}
-	var files []string // also those that a bad commit wants: to put one there may mend it
+	var files []string // also those that a bad commit wants: adding one may mend it
 	for _, candidate := range r.follower.candidates() {
 		options := r.options
 		options.Remote = candidate.Files
@@ -58,11 +58,11 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	return cfg, nil, err
 }
 
-// begin applies what there is at pgod's start. Where some of the configuration is in git
-// and cannot be had, no service begins: half of it would grant what belongs to the other
-// half, and have a proxy forget it. What runs is left alone, and operators can look.
+// begin applies what there is at pgod's start. If some of the configuration is in git and cannot
+// be fetched, no service starts: half of a configuration would grant what belongs to the other
+// half, and make a proxy forget it. What runs is left alone, and operators can look.
 func (r *reloader) begin(local loaded) {
-	r.one.Lock() // what is fetched meanwhile must come after this
+	r.one.Lock() // a fetch that ends meanwhile must be applied after this
 	defer r.one.Unlock()
 	if local.Upstream == nil {
 		r.apply(local, true)
@@ -86,10 +86,10 @@ func (r *reloader) told() (supervisor.Reloaded, error) {
 	}
 	reply := make(chan answer, 1)
 	r.one.Lock()
-	// A follower that begins by this reload tells what came of its first look: what that
-	// brings is what the reload has changed.
+	// A follower that starts with this reload reports the result of its first look: that is what
+	// the reload has changed.
 	r.waits = reply
-	_, _, _ = r.read() // what is wrong is told by the reload
+	_, _, _ = r.read() // the reload reports what is wrong
 	begun := r.waits == nil
 	r.waits = nil
 	follower := r.follower
@@ -107,7 +107,7 @@ func (r *reloader) told() (supervisor.Reloaded, error) {
 	return reloaded, err
 }
 
-// unfollow ends following a branch. r.one is held.
+// unfollow stops following a branch. The caller holds r.one.
 func (r *reloader) unfollow() {
 	if r.follower == nil {
 		return
@@ -118,7 +118,7 @@ func (r *reloader) unfollow() {
 	r.follower = nil
 }
 
-// close ends what fetches the configuration, and whoever waits for it.
+// close stops the follower, and so releases whoever waits for it.
 func (r *reloader) close() {
 	r.one.Lock()
 	defer r.one.Unlock()

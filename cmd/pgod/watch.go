@@ -19,19 +19,19 @@ import (
 )
 
 const (
-	// settle is how long the files must be quiet before they are read: an editor writes
-	// in several steps.
+	// settle is how long the files must be quiet before they are read: an editor writes in
+	// several steps.
 	settle = 300 * time.Millisecond
-	// restless is how many times that later they are read although they are not quiet.
+	// restless is after how many settle times they are read even if they are not quiet.
 	restless = 10
-	// lookAnyway is how often they are looked at without an event: a server of files
-	// tells nothing of what others write.
+	// lookAnyway is how often they are looked at without an event: a file server does not report
+	// what others write.
 	lookAnyway = time.Minute
 )
 
 // watcher reports when the local files of the configuration may have changed. It watches what
-// their names lead to, and not just their directories. It never reads the files: the reloader
-// does, and says which these are.
+// their names lead to, not just their directories. It never reads the files: the reloader does,
+// and says which ones count.
 type watcher struct {
 	main   string // the configuration file; empty: there is none on this host
 	settle time.Duration
@@ -40,15 +40,15 @@ type watcher struct {
 	retold chan struct{} // holds one when files was set
 
 	mu    sync.Mutex // guards files and since
-	files []string   // what else counts
+	files []string   // the other files that count
 	since time.Time  // before they were read
 
 	// For run alone.
 	notify  *fsnotify.Watcher // nil: there are no events
 	seen    sight
-	watched map[string]fileID // directories, and which they were
-	changed time.Time         // the first change that nobody was told of
-	timer   *time.Timer       // fires when they should be
+	watched map[string]fileID // directories, with their identity
+	changed time.Time         // the first change that was not reported yet
+	timer   *time.Timer       // fires when it should be
 }
 
 func newWatcher(mainFile string, log hclog.Logger) *watcher {
@@ -58,7 +58,7 @@ func newWatcher(mainFile string, log hclog.Logger) *watcher {
 	return w
 }
 
-// tell says which files were read, and when that began.
+// tell says which files were read, and when reading began.
 func (w *watcher) tell(files []string, since time.Time) {
 	w.mu.Lock()
 	w.files, w.since = files, since
@@ -69,7 +69,7 @@ func (w *watcher) tell(files []string, since time.Time) {
 	}
 }
 
-// run watches until ctx ends. changes holds one.
+// run watches until ctx ends. changes has room for one.
 func (w *watcher) run(ctx context.Context, changes chan<- struct{}) {
 	var events chan fsnotify.Event
 	var failures chan error
@@ -88,7 +88,7 @@ func (w *watcher) run(ctx context.Context, changes chan<- struct{}) {
 			if w.seen.concerned(filepath.Clean(e.Name)) {
 				w.look()
 			}
-		case err := <-failures: // the kernel's queue ran over: who knows what changed
+		case err := <-failures: // the kernel's queue overflowed: anything may have changed
 			w.log.Warn("missed what happened to the configuration: looking at it again", "error", err)
 			w.look()
 		case <-w.retold:
@@ -107,8 +107,7 @@ func (w *watcher) run(ctx context.Context, changes chan<- struct{}) {
 	}
 }
 
-// look looks at the files, and sees to it that somebody is told when they are others
-// than the last time.
+// look looks at the files, and arranges a report if they differ from the last time.
 func (w *watcher) look() {
 	w.mu.Lock()
 	files, since := w.files, w.since
@@ -125,7 +124,7 @@ func (w *watcher) look() {
 	w.timer.Reset(max(0, min(w.settle, time.Until(w.changed.Add(restless*w.settle)))))
 }
 
-// settled is what is seen when every directory on the way to it is watched.
+// settled returns what is seen once every directory on the way to it is watched.
 func (w *watcher) settled(files []string) sight {
 	now := see(w.main, files)
 	for range 10 {
@@ -146,7 +145,7 @@ func (w *watcher) watch(dirs map[string]bool) {
 	}
 	for dir, id := range w.watched {
 		if now, err := identify(dir); !dirs[dir] || err != nil || now != id {
-			_ = w.notify.Remove(dir) // it is gone already, perhaps
+			_ = w.notify.Remove(dir) // it may be gone already
 			delete(w.watched, dir)
 		}
 	}
@@ -160,23 +159,23 @@ func (w *watcher) watch(dirs map[string]bool) {
 		}
 		if err != nil && !os.IsNotExist(err) {
 			w.log.Warn("cannot watch the configuration: it is looked at now and then", "every", lookAnyway, "directory", dir, "error", err)
-			w.watched[dir] = id // said once
+			w.watched[dir] = id // warns once
 		} else if err == nil {
 			w.watched[dir] = id
 		}
 	}
 }
 
-// sight is what there is to see of the configuration's files without reading them.
+// sight is what can be seen of the configuration's files without reading them.
 type sight struct {
-	prints map[string]string    // what each is, in words that are only to be compared
-	times  map[string]time.Time // when each was changed last
-	names  map[string]bool      // that lead to them: if something happens to one, look again
+	prints map[string]string    // the state of each, in words that serve only for comparison
+	times  map[string]time.Time // when each was last changed
+	names  map[string]bool      // that lead to them: an event about one calls for another look
 	more   string               // the directory of more files, without symlinks; empty: there is none
-	dirs   map[string]bool      // that have the names
+	dirs   map[string]bool      // the directories with those names
 }
 
-// see looks at the main file, those in the directory beside it, and others.
+// see looks at the main file, those in its drop-in directory, and others.
 func see(mainFile string, files []string) sight {
 	s := sight{prints: map[string]string{}, times: map[string]time.Time{}, names: map[string]bool{}, dirs: map[string]bool{}}
 	if mainFile != "" {
@@ -204,7 +203,7 @@ func (s *sight) add(path string) {
 	s.prints[path] = fmt.Sprint(steps, stat.Dev, stat.Ino, stat.Size, stat.Mode, stat.Mtim, stat.Ctim)
 }
 
-// addMore adds the directory of more files. It counts only for what is in it.
+// addMore adds the directory of more files. Only its content counts.
 func (s *sight) addMore(dir string) {
 	s.lead(dir)
 	var list []string
@@ -224,7 +223,7 @@ func (s *sight) addMore(dir string) {
 	s.prints[dir] = fmt.Sprint(list, err)
 }
 
-// lead notes the names that lead to a path, and returns them.
+// lead records the names that lead to a path, and returns them.
 func (s *sight) lead(path string) []string {
 	steps := trace(path)
 	for _, step := range steps {
@@ -233,13 +232,13 @@ func (s *sight) lead(path string) []string {
 	return steps
 }
 
-// concerned reports whether it may matter that something has happened to the name.
+// concerned reports whether an event about the name may matter.
 func (s *sight) concerned(name string) bool {
 	return s.names[name] || s.more != "" && filepath.Dir(name) == s.more && dropin.Counts(filepath.Base(name))
 }
 
-// newer reports whether the configuration has changed between two sights. What is seen for
-// the first time has if it did so since it was read.
+// newer reports whether the configuration has changed between two sights. What is seen for the
+// first time counts as changed if it changed since it was read.
 func (s *sight) newer(now sight, since time.Time) bool {
 	for path, print := range now.prints {
 		before, known := s.prints[path]
@@ -250,17 +249,18 @@ func (s *sight) newer(now sight, since time.Time) bool {
 			return true
 		}
 	}
-	return false // what is not looked at any more has gone with a reload, or is in the list
+	return false // what is no longer looked at has gone with a reload, or is in the list
 }
 
-// tick is the longest time between two of the kernel's: that of a change is of the last.
+// tick is the longest time between two of the kernel's clock ticks: a change has the time of the
+// last one.
 const tick = 10 * time.Millisecond
 
 // maxLinks is how many symlinks the kernel follows.
 const maxLinks = 40
 
-// trace returns each name that is looked up to find what path leads to, in directories
-// whose own names have no symlinks; the last may not be there.
+// trace returns each name that is looked up to find what path leads to, in directories whose own
+// names have no symlinks; the last may not exist.
 func trace(path string) []string {
 	var steps []string
 	at, rest, links := "/", strings.Split(path, "/"), 0
@@ -280,7 +280,7 @@ func trace(path string) []string {
 		switch {
 		case err != nil && !isThere(step):
 			return steps
-		case err != nil: // no symlink
+		case err != nil: // not a symlink
 			at = step
 			continue
 		case filepath.IsAbs(target):
@@ -299,7 +299,7 @@ func isThere(path string) bool {
 	return err == nil
 }
 
-// fileID is which file a path leads to.
+// fileID identifies the file that a path leads to.
 type fileID struct{ dev, inode uint64 }
 
 func identify(path string) (fileID, error) {

@@ -35,13 +35,13 @@ func startWatching(t *testing.T, main string, files ...string) *watched {
 		w.watcher.run(ctx, w.changes)
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
-	// What happens before the watcher has looked counts as well, since it does so after
-	// what was read.
+	// A change before the watcher's first look counts as well, since the look comes after the
+	// reading.
 	w.quiet()
 	return w
 }
 
-// tells does something that must lead to a reload.
+// tells makes a change that must lead to a reload.
 func (w *watched) tells(what string, do func()) {
 	w.t.Helper()
 	do()
@@ -53,9 +53,8 @@ func (w *watched) tells(what string, do func()) {
 	w.quiet()
 }
 
-// quiet waits until most likely all that has happened so far was told. If it was not, the
-// next that is to be told is taken for told too early: the test sees less, and does not
-// fail.
+// quiet waits until most likely everything so far was reported. If it was not, that report is
+// taken for the next one: the test sees less, and does not fail.
 func (w *watched) quiet() {
 	for {
 		select {
@@ -66,7 +65,7 @@ func (w *watched) quiet() {
 	}
 }
 
-// ignores does something that must not lead to a reload: to the watcher all looks the same.
+// ignores makes a change that must not lead to a reload: the watcher sees no difference.
 func (w *watched) ignores(what string, do func()) {
 	w.t.Helper()
 	before := see(w.main, w.files)
@@ -125,7 +124,7 @@ func TestFileIsWatched(t *testing.T) {
 	})
 }
 
-// A symlink is followed to what it leads to, over any number of others.
+// A symlink is followed to its target, through any number of others.
 func TestSymlinksAreWatched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -152,8 +151,8 @@ func TestSymlinksAreWatched(t *testing.T) {
 	w.tells("its end", func() { swap(t, main, "../repo/2/pgo.toml") })
 }
 
-// Kubernetes mounts a directory whose files are symlinks over one symlink, which is all
-// that is replaced.
+// Kubernetes mounts a directory whose files are symlinks through one symlink, and replaces only
+// that.
 func TestMountOfKubernetesIsWatched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -171,7 +170,7 @@ func TestMountOfKubernetesIsWatched(t *testing.T) {
 	}
 }
 
-// The directory of more files comes and goes, and what is in it.
+// The directory of more files comes and goes, and so does its content.
 func TestMoreFilesAreWatched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -196,7 +195,7 @@ func TestMoreFilesAreWatched(t *testing.T) {
 	w.tells("a file that comes there", func() { write(t, filepath.Join(dir, "elsewhere", "d.toml"), "1") })
 }
 
-// What the configuration refers to counts, from when it does so to when it does not.
+// What the configuration refers to counts as long as it refers to it.
 func TestOtherFilesAreWatched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -218,7 +217,7 @@ func TestOtherFilesAreWatched(t *testing.T) {
 	})
 }
 
-// What is seen for the first time has changed if it did so since it was read.
+// What is seen for the first time has changed if it changed since it was read.
 func TestWhatIsNewHasChanged(t *testing.T) {
 	main := filepath.Join(t.TempDir(), "pgo.toml")
 	write(t, main, "1")
@@ -232,7 +231,7 @@ func TestWhatIsNewHasChanged(t *testing.T) {
 	}
 }
 
-// Of a file that never is quiet somebody is told all the same.
+// A file that is never quiet is reported all the same.
 func TestRestlessFileIsTold(t *testing.T) {
 	t.Parallel()
 	main := filepath.Join(t.TempDir(), "pgo.toml")

@@ -11,7 +11,7 @@ import (
 	"pgo/internal/hoststat"
 )
 
-// model is what is shown, and what somebody has chosen to see of it.
+// model is what is shown, and what the user has chosen to see of it.
 type model struct {
 	hosts         []string
 	last          map[string]Update    // of each host
@@ -32,12 +32,12 @@ type model struct {
 type row struct {
 	rowKey
 	service hoststat.Service
-	gone    bool // the host does not answer any more: this is what it said last
+	gone    bool // the host no longer answers: this is its last report
 }
 
 type rowKey struct{ host, name string }
 
-// orders are what rows can be sorted by, the first of them unless somebody chooses.
+// orders are what rows can be sorted by; the first is the default.
 var orders = []struct {
 	key, name string
 	compare   func(a, b row) int
@@ -82,14 +82,14 @@ func newModel(hosts []string) *model {
 	return &model{hosts: hosts, last: map[string]Update{}, heard: map[string]time.Time{}, now: time.Now()}
 }
 
-// tick is another second: what is shown has become older.
+// tick is the passing of a second: what is shown has become older.
 type tick time.Time
 
 func nextTick() tea.Cmd {
 	return tea.Tick(time.Second, func(now time.Time) tea.Msg { return tick(now) })
 }
 
-// Init begins to look at the clock. Updates come by themselves.
+// Init starts looking at the clock. Updates come by themselves.
 func (m *model) Init() tea.Cmd { return nextTick() }
 
 // Update takes news of a host, a key, or another size of the terminal.
@@ -111,7 +111,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
-// take keeps what a host has said last, also when it says nothing more.
+// take keeps a host's last report, also when the host falls silent.
 func (m *model) take(u Update) {
 	if u.Snapshot == nil {
 		u.Snapshot = m.last[u.Host].Snapshot
@@ -144,7 +144,7 @@ func (m *model) sort() {
 	})
 }
 
-// press reports whether the key is to leave by.
+// press handles a key, and reports whether it is one to leave by.
 func (m *model) press(key string) (leave bool) {
 	at := m.index()
 	switch key {
@@ -176,20 +176,20 @@ func (m *model) press(key string) (leave bool) {
 	return false
 }
 
-// turnPage goes as far as is shown at once, in the details or in the list.
+// turnPage moves by as much as is shown at once, in the details or in the list.
 func (m *model) turnPage(down bool) {
 	step := m.visible()
 	if !down {
 		step = -step
 	}
 	if m.details {
-		m.scrolled += step // the view knows how far that goes
+		m.scrolled += step // the view knows how far that can go
 		return
 	}
 	m.choose(m.index() + step)
 }
 
-// chooseOrder sorts by what the key stands for; the same key once more turns it round.
+// chooseOrder sorts by the key's column; the same key once more reverses the order.
 func (m *model) chooseOrder(key string) {
 	for i, o := range orders {
 		if o.key == key {
@@ -200,7 +200,7 @@ func (m *model) chooseOrder(key string) {
 	}
 }
 
-// index is where the selected row is by now; the first one if it is gone.
+// index returns the current place of the selected row; the first one if it is gone.
 func (m *model) index() int {
 	return max(slices.IndexFunc(m.rows, func(r row) bool { return r.rowKey == m.selected }), 0)
 }
@@ -219,7 +219,7 @@ func (m *model) scroll() {
 	m.top = max(m.top, at-m.visible()+1, 0)
 }
 
-// visible is how many rows there is room for, beside the head, the names of the columns,
+// visible returns how many rows there is room for, next to the head, the names of the columns,
 // hosts' troubles and the keys.
 func (m *model) visible() int {
 	return max(m.height-len(m.head())-3, 1)

@@ -25,8 +25,8 @@ type Update struct {
 // maxLine bounds a snapshot: a host with a thousand services of ten containers sends less.
 const maxLine = 8 << 20
 
-// Read reads the lines of a `//top --json` and sends each as an Update. It returns nil at
-// the end of r, or when ctx ends.
+// Read reads the lines of a `//top --json` and sends each as an Update. It returns nil at the end
+// of r, or when ctx ends.
 func Read(ctx context.Context, host string, r io.Reader, updates chan<- Update) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
@@ -35,7 +35,7 @@ func Read(ctx context.Context, host string, r io.Reader, updates chan<- Update) 
 		if err := json.Unmarshal(lines.Bytes(), snapshot); err != nil {
 			return fmt.Errorf("%s sent something that is not a snapshot: %w", host, err)
 		}
-		hoststat.Printable(snapshot) // the host does that itself; but the terminal must not depend on it
+		hoststat.Printable(snapshot) // the host does that itself, but the terminal must not depend on it
 		select {
 		case updates <- Update{Host: host, Snapshot: snapshot}:
 		case <-ctx.Done():
@@ -45,17 +45,17 @@ func Read(ctx context.Context, host string, r io.Reader, updates chan<- Update) 
 	return lines.Err()
 }
 
-// Options are how the screen is shown.
+// Options say how the screen is shown.
 type Options struct {
-	Hosts       []string // all whose updates come, in the order to name them in
+	Hosts       []string // every host with updates, in the order to name them in
 	Input       io.Reader
 	Output      io.Writer // a terminal
 	Environment []string
 	Color       bool
 }
 
-// Run shows the updates until somebody leaves, which is not an error, or ctx ends, which is
-// ctx's cause.
+// Run shows the updates until the user leaves, which is not an error, or until ctx ends; the
+// error is then ctx's cause.
 func Run(ctx context.Context, updates <-chan Update, o Options) error {
 	profile := colorprofile.Ascii
 	if o.Color {

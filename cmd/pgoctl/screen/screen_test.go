@@ -31,7 +31,7 @@ func newSnapshot(services ...hoststat.Service) *hoststat.Snapshot {
 	return &hoststat.Snapshot{Time: noon, Host: hoststat.Host{Cores: 2, Load: 0.5}, Services: services}
 }
 
-// screen is a model that a test sits at.
+// screen is a model that a test uses like a user.
 type screen struct {
 	*model
 	left bool
@@ -60,12 +60,12 @@ func (s *screen) press(keys ...string) {
 	}
 }
 
-// lines is what stands on the terminal, without colours.
+// lines returns what is on the terminal, without colours.
 func (s *screen) lines() []string {
 	return strings.Split(ansi.Strip(s.View().Content), "\n")
 }
 
-// names are the services in the order in which they are shown.
+// names returns the services in the order in which they are shown.
 func (s *screen) names() string {
 	var names []string
 	for _, line := range s.lines() {
@@ -105,7 +105,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("sorted with %s: %s", key, got)
 		}
 	}
-	s.press("n", "c", "c") // turned round
+	s.press("n", "c", "c") // reversed
 	if got := s.names(); got != "svc-c svc-b svc-a" {
 		t.Errorf("turned round: %s", got)
 	}
@@ -122,7 +122,7 @@ func TestDetailsFollowTheService(t *testing.T) {
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Unwell, 2, 2))})
 	s.press("down", "enter")
 	s.shows(t, "service:   svc-b", "state:     unwell", "worker:    ready, pid 7, restarts: 1", "svc-b-app-1", "healthy", "svc-b-job-1", "exited")
-	// It stays the same one when others come before it.
+	// The selected row stays selected when others come before it.
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-A", hoststat.Running, 1, 1), newService("svc-a", hoststat.Running, 1, 1), newService("svc-b", hoststat.Down, 2, 2))})
 	s.shows(t, "service:   svc-b", "state:     down")
 	s.press("esc")
@@ -148,7 +148,7 @@ func TestHostThatIsGone(t *testing.T) {
 	s.shows(t, "web1: the connection was lost", "svc-a", "(not known any more)")
 }
 
-// A host that says nothing any more is told apart from one whose services do nothing.
+// A host that has fallen silent looks different from one whose services do nothing.
 func TestSilence(t *testing.T) {
 	s := newScreen(t, "web1")
 	s.send(Update{Host: "web1", Snapshot: newSnapshot(newService("svc-a", hoststat.Running, 1, 1))})
@@ -161,13 +161,13 @@ func TestSilence(t *testing.T) {
 		t.Error("the clock stands still")
 	}
 	s.shows(t, "web1 says nothing: this is 7s old", "svc-a")
-	s.send(Update{Host: "web1", Err: errors.New("gone")}) // which says more
+	s.send(Update{Host: "web1", Err: errors.New("gone")}) // this says more
 	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "says nothing") {
 		t.Errorf("both are said:\n%s", text)
 	}
 }
 
-// Details that are longer than the terminal can be scrolled, and no further than there are.
+// Details that are longer than the terminal can be scrolled, but not past their end.
 func TestDetailsScroll(t *testing.T) {
 	s := newScreen(t, "web1")
 	one := newService("svc-a", hoststat.Running, 1, 1)
@@ -185,7 +185,7 @@ func TestDetailsScroll(t *testing.T) {
 	s.shows(t, "service:   svc-a")
 }
 
-// More services than lines: the one that is chosen is always to be seen.
+// More services than lines: the selected one is always visible.
 func TestScroll(t *testing.T) {
 	s := newScreen(t, "web1")
 	var all []hoststat.Service
@@ -205,7 +205,7 @@ func TestScroll(t *testing.T) {
 		t.Errorf("%d lines on a terminal of 6", n)
 	}
 	for _, size := range []tea.WindowSizeMsg{{Width: 1, Height: 1}, {Width: 2, Height: 2}, {}} {
-		s.send(size) // nothing to see, and nothing to fall over
+		s.send(size) // nothing to see, and no crash
 		s.View()
 	}
 }

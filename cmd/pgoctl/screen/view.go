@@ -20,7 +20,7 @@ var (
 	reverse = lipgloss.NewStyle().Reverse(true)
 )
 
-// silence is how long a host may say nothing before that is told.
+// silence is how long a host may be silent before the screen says so.
 const silence = 3 * hoststat.Interval
 
 // View draws the screen.
@@ -29,7 +29,7 @@ func (m *model) View() tea.View {
 	v.AltScreen = true
 	v.WindowTitle = "pgo top"
 	if m.width == 0 {
-		return v // it is not known yet how large it is
+		return v // the size is not known yet
 	}
 	lines := m.head()
 	if m.details && len(m.rows) > 0 {
@@ -54,7 +54,7 @@ func (m *model) View() tea.View {
 	return v
 }
 
-// head is a line for each host, and one for each trouble.
+// head returns a line for each host, and one for each trouble.
 func (m *model) head() []string {
 	var lines []string
 	for _, host := range m.hosts {
@@ -96,13 +96,13 @@ func hostLine(host string, s *hoststat.Snapshot) string {
 	return fmt.Sprintf("%s  %s  load %.2f of %d cores  %s", bold.Render(host), s.Time.Local().Format(time.TimeOnly), s.Host.Load, s.Host.Cores, strings.Join(states, ", "))
 }
 
-// heading is the names of the columns. What stands in the last one may be missing.
+// heading has the names of the columns. The last one may be absent.
 var heading = []hoststat.Cell{
 	{Text: "SERVICE"}, {Text: "STATE"}, {Text: "COMMIT"}, {Text: "CPU", Right: true}, {Text: "MEMORY", Right: true},
 	{Text: "RUNNING", Right: true}, {Text: "RESTARTS", Right: true}, {Text: "DEPLOYED", Right: true}, {},
 }
 
-// cells are a service's, below the heading.
+// cells returns a service's cells, below the heading.
 func (m *model) cells(r row) []hoststat.Cell {
 	s := r.service
 	cpu, memory, running := "", "", ""
@@ -127,7 +127,7 @@ func commit(s hoststat.Service) string {
 	return hoststat.Short(s.Deployed)
 }
 
-// remark is what there is to say of a service beside its figures.
+// remark returns what is notable about a service in addition to its figures.
 func remark(r row) string {
 	s := r.service
 	switch trouble := s.Trouble(); {
@@ -143,10 +143,10 @@ func remark(r row) string {
 	return ""
 }
 
-// clock is the host's own at the moment of its snapshot.
+// clock returns the host's own time at the moment of its snapshot.
 func (m *model) clock(host string) time.Time { return m.last[host].Snapshot.Time }
 
-// table is the heading and the rows that there is room for.
+// table returns the heading and the rows that there is room for.
 func (m *model) table() []string {
 	shown := m.rows[m.top:min(m.top+m.visible(), len(m.rows))]
 	several := len(m.hosts) > 1
@@ -172,7 +172,7 @@ func pad(text string, width int) string {
 	return text + strings.Repeat(" ", max(width-ansi.StringWidth(text), 0))
 }
 
-// detailed is all that is known of one service: its status, and its containers.
+// detailed returns everything that is known about one service: its status, and its containers.
 func (m *model) detailed(r row) []string {
 	s := r.service
 	rows := s.Rows(m.clock(r.host))
@@ -197,7 +197,7 @@ func (m *model) detailed(r row) []string {
 	return append(append(lines, ""), containers...)
 }
 
-// keys is what can be pressed.
+// keys returns the line of keys that can be pressed.
 func (m *model) keys() string {
 	if m.details {
 		return faint.Render("q quit  esc back  ↑↓ another service  pgup pgdn scroll")
