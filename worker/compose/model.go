@@ -40,9 +40,18 @@ func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, erro
 	return p.resolve(ctx, stage, file, p.Profiles)
 }
 
-// ResolveAll resolves the same file with all of its profiles.
-func (p *Project) ResolveAll(ctx context.Context, stage, file string) (*Model, error) {
-	return p.resolve(ctx, stage, file, []string{"*"})
+// ResolveEach resolves the same file with the configured profiles, and with all of them. That is
+// one model, and one start of compose, unless a compose service has a profile. all is nil if the
+// file makes a model with the configured profiles only.
+func (p *Project) ResolveEach(ctx context.Context, stage, file string) (configured, all *Model, err error) {
+	all, err = p.resolve(ctx, stage, file, []string{"*"})
+	switch {
+	case err == nil && !all.hasProfiles():
+		return all, all, nil
+	case err == nil || errors.Is(err, ErrNoModel):
+		configured, err = p.Resolve(ctx, stage, file)
+	}
+	return configured, all, err
 }
 
 func (p *Project) resolve(ctx context.Context, stage, file string, profiles []string) (*Model, error) {
@@ -238,6 +247,16 @@ func (m *Model) StaysUp(service string) bool {
 	deploy, _ := s["deploy"].(map[string]any)
 	policy, _ := deploy["restart_policy"].(map[string]any)
 	return s["restart"] == "always" || s["restart"] == "unless-stopped" || policy["condition"] == "any"
+}
+
+// hasProfiles reports whether a compose service runs only with certain profiles.
+func (m *Model) hasProfiles() bool {
+	for _, service := range m.services() {
+		if _, ok := service["profiles"]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // Activate removes the profiles from the compose services: every service in the model runs.

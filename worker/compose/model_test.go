@@ -46,6 +46,59 @@ func resolve(t *testing.T, p *Project, dir, file string) *Model {
 	return m
 }
 
+// Without a profile in the file, all profiles make the model that the configured ones make: one
+// start of compose is enough. With one, both are resolved.
+func TestResolveEach(t *testing.T) {
+	const plain = "services: {web: {image: busybox, env_file: [{path: web.env, required: false}], volumes: ['a:/a'], configs: [c]}}\n" +
+		"volumes: {a: , unused: }\nconfigs: {c: {content: '${COMPOSE_PROFILES-}'}, d: {file: ./d}}\nnetworks: {n: {external: true}}\n"
+	for name, test := range map[string]struct {
+		files     map[string]string
+		services  []string
+		all       []string // nil: there is no such model
+		profiled  bool
+		wantError bool
+	}{
+		"no profiles":       {files: map[string]string{"compose.yaml": plain}, services: []string{"web"}, all: []string{"web"}},
+		"an empty list":     {files: map[string]string{"compose.yaml": "services: {web: {image: busybox, profiles: []}}"}, services: []string{"web"}, all: []string{"web"}},
+		"a profile":         {files: map[string]string{"compose.yaml": "services: {web: {image: busybox}, debug: {image: busybox, profiles: [debug]}}"}, services: []string{"web"}, all: []string{"debug", "web"}, profiled: true},
+		"the configured":    {files: map[string]string{"compose.yaml": "services: {web: {image: busybox}, extra: {image: busybox, profiles: [extra, debug]}}"}, services: []string{"extra", "web"}, all: []string{"extra", "web"}, profiled: true},
+		"by extends":        {files: map[string]string{"compose.yaml": "services: {web: {image: busybox}, more: {extends: {file: base.yaml, service: base}}}", "base.yaml": "services: {base: {image: busybox, profiles: [debug]}}"}, services: []string{"web"}, all: []string{"more", "web"}, profiled: true},
+		"by include":        {files: map[string]string{"compose.yaml": "include: [more.yaml]\nservices: {web: {image: busybox}}", "more.yaml": "services: {more: {image: busybox, \"prof\\x69les\": [debug]}}"}, services: []string{"web"}, all: []string{"more", "web"}, profiled: true},
+		"no model with all": {files: map[string]string{"compose.yaml": "services: {web: {image: busybox}, debug: {image: busybox, profiles: [debug], env_file: [none.env]}}"}, services: []string{"web"}, profiled: true},
+		"no model at all":   {files: map[string]string{"compose.yaml": "services: {web: {imag: busybox}}"}, wantError: true},
+		"no file":           {wantError: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := project(t)
+			p.Profiles = []string{"extra"}
+			dir := tree(t, test.files)
+			configured, all, err := p.ResolveEach(t.Context(), dir, "")
+			alone, aloneErr := p.Resolve(t.Context(), dir, "")
+			if test.wantError {
+				if err == nil || aloneErr == nil || err.Error() != aloneErr.Error() {
+					t.Fatalf("error %v, and alone %v", err, aloneErr)
+				}
+				return
+			}
+			if err != nil || aloneErr != nil {
+				t.Fatal(err, aloneErr)
+			}
+			if string(configured.Encode()) != string(alone.Encode()) {
+				t.Errorf("it is not what compose resolves with the configured profiles:\n%s\n%s", configured.Encode(), alone.Encode())
+			}
+			if got := configured.Services(); !slices.Equal(got, test.services) {
+				t.Errorf("services %v", got)
+			}
+			if (all != nil) != (test.all != nil) || all != nil && !slices.Equal(all.Services(), test.all) {
+				t.Errorf("with all profiles: %v", all)
+			}
+			if same := configured == all; same == test.profiled {
+				t.Errorf("one model: %v", same)
+			}
+		})
+	}
+}
+
 func TestResolve(t *testing.T) {
 	p := project(t)
 	p.Env = []string{"FROM_PGO=operator"}

@@ -19,10 +19,10 @@ import (
 // candidate is a commit on its way to be deployed.
 type candidate struct {
 	commit   gitrepo.Hash
-	record   *Record                        // as it will be
-	resolved *compose.Model                 // its paths are in the stage, and in the checkout once it is settled
-	model    []byte                         // resolved as a compose file with paths in the checkout
-	all      func() (*compose.Model, error) // resolved with all profiles
+	record   *Record        // as it will be
+	resolved *compose.Model // its paths are in the stage, and in the checkout once it is settled
+	model    []byte         // resolved as a compose file with paths in the checkout
+	all      *compose.Model // resolved with all profiles; nil: there is no such model
 	images   map[string]string
 	built    []string // the compose services whose image is built
 	done     []string // jobs that are not run again
@@ -85,10 +85,8 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 		return nil, err
 	}
 	p.board.enter(StepResolve, commit)
-	all := p.resolveAll(ctx)
-	model, err := p.files.project.Resolve(ctx, p.files.stage(), p.files.compose)
+	model, all, err := p.files.project.ResolveEach(ctx, p.files.stage(), p.files.compose)
 	if err != nil {
-		_, _ = all() // wait for it: it reads the stage
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
 			// Compose only says that there is no such file, or no YAML in it.
@@ -99,27 +97,10 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	model.Activate()
 	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
-		_, _ = all()
 		return nil, err
 	}
 	c.all = all
 	return c, nil
-}
-
-// resolveAll resolves the compose file with all of its profiles, concurrently with other
-// work. The function that it returns waits for the model.
-func (p *prover) resolveAll(ctx context.Context) func() (*compose.Model, error) {
-	var model *compose.Model
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		model, err = p.files.project.ResolveAll(ctx, p.files.stage(), p.files.compose)
-	}()
-	return func() (*compose.Model, error) {
-		<-done
-		return model, err
-	}
 }
 
 func (p *prover) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
@@ -236,18 +217,16 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	}
 	defer then.Close()
 	refusals := policy.Check(limits, judged.Document(), then)
-	if all, err := c.all(); err == nil {
+	if c.all != nil {
 		known := map[policy.Refusal]bool{}
 		for _, refusal := range refusals {
 			known[refusal] = true
 		}
-		for _, refusal := range policy.Check(limits, all.Document(), then) {
+		for _, refusal := range policy.Check(limits, c.all.Document(), then) {
 			if !known[refusal] {
 				refusals = append(refusals, refusal)
 			}
 		}
-	} else if !errors.Is(err, compose.ErrNoModel) {
-		return &stepError{"check", c.commit.Short(), err}
 	}
 	return refuse(p.files.project.Redact, c, refusals)
 }
