@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,8 +194,6 @@ var flagValues = map[string][]cobra.Completion{
 	"--protocol": {"tcp", "udp"},
 }
 
-var composeService = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
-
 // completePositional offers the operation's objects, as the host lists them.
 func (c *client) completePositional(ctx context.Context, t target.Target, o target.Operation, given target.Args) []cobra.Completion {
 	p := c.places(c.hosts, t.Hosts)[0]
@@ -213,7 +210,7 @@ func (c *client) completePositional(ctx context.Context, t target.Target, o targ
 	var all []cobra.Completion
 	for line := range strings.Lines(string(c.inquire(ctx, p, about))) {
 		name := strings.TrimSpace(line)
-		if composeService.MatchString(name) && !slices.Contains(given.Services, name) {
+		if target.ComposeService.MatchString(name) && !slices.Contains(given.Services, name) {
 			all = append(all, name)
 		}
 	}

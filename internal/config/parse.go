@@ -123,9 +123,6 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// A compose service, whose name no program takes for a flag.
-var composeService = regexp.MustCompile(`^[a-zA-Z0-9_.][a-zA-Z0-9_.-]*$`)
-
 // parseReload takes a compose service and a command, with the quotes of a shell.
 func parseReload(text string) (Reload, error) {
 	const form = `write a compose service and a command, such as "caddy caddy reload --config /etc/caddy/Caddyfile"`
@@ -135,7 +132,7 @@ func parseReload(text string) (Reload, error) {
 		return Reload{}, wrong(form, "%s", err)
 	case strings.ContainsFunc(text, unicode.IsControl) || len(words) < 2 || words[1] == "":
 		return Reload{}, wrong(form, "%s is no command in a service", quote(text))
-	case !composeService.MatchString(words[0]):
+	case !target.ComposeService.MatchString(words[0]):
 		return Reload{}, wrong(form, "%s is no name of a compose service", quote(words[0]))
 	}
 	return Reload{words[0], words[1:]}, nil

@@ -118,7 +118,8 @@ type argParser struct {
 	args       Args
 }
 
-var composeService = regexp.MustCompile(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
+// ComposeService matches the name of a compose service that no program takes for a flag.
+var ComposeService = regexp.MustCompile(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
 
 var commit = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
 
@@ -150,7 +151,7 @@ func (p *argParser) positional(arg string) error {
 		}
 	case Services, ServiceAndCommand:
 	}
-	if !composeService.MatchString(arg) {
+	if !ComposeService.MatchString(arg) {
 		return Usagef("%s is not the name of a compose service: letters, digits, dots, dashes and underscores", printable.Quote(arg))
 	}
 	p.args.Services = append(p.args.Services, arg)
