@@ -296,7 +296,7 @@ func TestConfigurationOverSSH(t *testing.T) {
 		put(t, known, string(line), 0o644)
 	}
 	rig.Until(t, "the branch to be missed", func() error {
-		return contains(status(), `there is no branch "mian", only main; set `+"`branch` (the branch is that of [upstream], or ?ref= in --config)")
+		return contains(status(), `there is no branch "mian", only main; set `+"`branch` (the branch is set in [upstream], or by ?ref= in --config)")
 	})
 	text, err := os.ReadFile(pgod.ConfigFile)
 	if err != nil {
