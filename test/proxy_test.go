@@ -332,7 +332,7 @@ func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
 			func() error {
 				return errors.Join(unix.Renameat2(unix.AT_FDCWD, dir+"-away", unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE), os.Remove(dir+"-away"))
 			},
-			"cannot write " + snippetFile + ": caddy is no directory, or a symbolic link, which pgo does not follow: remove it",
+			"cannot write " + snippetFile + ": caddy is not a directory, or is a symbolic link, which pgo does not follow: remove it",
 		},
 	} {
 		rig.Run(t, exec.Command(c.make[0], c.make[1:]...)).Exits(t, 0)
