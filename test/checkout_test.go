@@ -144,7 +144,7 @@ func TestFileInTheWay(t *testing.T) {
 	before := startedAt(t, web)
 
 	second := web.Push("second", page(r, port, "two").With("notes.txt", "of the commit").With("docs/mine.txt/below", "too"))
-	shows(t, pgod, web, "deployed:  "+first[:7], "head:      "+second[:7], "error:", `"docs/mine.txt", "notes.txt"`, "move it away")
+	shows(t, pgod, web, "deployed:  "+first[:7], "head:      "+second[:7], "error:", `"docs/mine.txt", "notes.txt"`, "move them away")
 	stays(t, web, before, "a file in the way")
 	r.Answers(port, "one")
 	unharmed(t, pgod, web)
@@ -155,7 +155,7 @@ func TestFileInTheWay(t *testing.T) {
 		}
 	}
 	// docs was made by root, as are directories that the engine makes to mount.
-	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" is another user's`, "chown")
+	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" belongs to another user`, "chown")
 	stays(t, web, before, "a directory that is root's")
 	if err := os.Chown(checkout(pgod, web, "docs"), web.User.UID, web.User.GID); err != nil {
 		t.Fatal(err)

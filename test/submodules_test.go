@@ -31,7 +31,7 @@ func TestSubmoduleOfAnotherServer(t *testing.T) {
 	commit := web.Push("uses it", rig.Files{"compose.yaml": "services:\n  idle:\n    image: " + r.Busybox() +
 		"\n    command: [sleep, \"86400\"]\n    init: true\n    volumes: [\"./lib:/lib:ro\"]\n"})
 	pgod := r.Start(web)
-	shows(t, pgod, web, "state:     failed", "is on another server than the repository", `an operator can allow = ["`+entry+`"]`)
+	shows(t, pgod, web, "state:     failed", "is on a different server than the repository", `an operator can allow = ["`+entry+`"]`)
 
 	pgod.Configure(web.Set("allow", []string{entry}))
 	pgod.Reload()
