@@ -151,7 +151,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 // deadline bounds a change by the service's timeout.
 func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, timeout))
+		fmt.Errorf("%w: the service's timeout of %s has expired", context.DeadlineExceeded, timeout))
 }
 
 // switchTime is how long a switch may always take, in addition to its gate and to the time
@@ -229,7 +229,7 @@ func (d *deployer) remember(r *Record, err error, condemn bool) error {
 	failed.Duration = time.Since(r.At)
 	failed.fail(err)
 	if err := d.store.history.add(failed); err != nil {
-		d.log.Warn("a deploy is missing in the history", "error", err)
+		d.log.Warn("a deploy is missing from the history", "error", err)
 	}
 	if !condemn || !isVerdict(err) {
 		return err

@@ -176,7 +176,7 @@ func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 				return err
 			}
 			if exists && project != i.name && !slices.Contains(allow, "image:"+name) {
-				return verdict{fmt.Errorf("there is an image %s on this host that %s has not built: give the one of %s another name, or have an operator allow %q",
+				return verdict{fmt.Errorf("the image %s exists on this host and was not built by %s: give the image of %s another name, or have an operator allow %q",
 					name, i.name, service, "image:"+name)}
 			}
 		}

@@ -145,7 +145,7 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 		return nil
 	}
 	for _, r := range refusals {
-		s.log.Error("attack: the engine made something else than was checked; it is removed and not started",
+		s.log.Error("attack: what the engine created differs from what was checked; it is removed and not started",
 			"commit", c.commit.Short(), "refusal", s.redact(r.String()))
 	}
 	s.unmake(ctx, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
@@ -206,7 +206,7 @@ type madeError struct {
 }
 
 func (e *madeError) Error() string {
-	return "the engine made something else of " + e.commit + " than was checked, and nothing of it was started; have an operator look at it: " + e.error.Error()
+	return "what the engine created for " + e.commit + " differs from what was checked, and none of it was started; have an operator look at it: " + e.error.Error()
 }
 
 func (e *madeError) Unwrap() error { return e.error }
