@@ -281,7 +281,7 @@ var hostKeys = []hostKey{
 		e.services, err = parseTexts(raw)
 		for _, name := range e.services {
 			if !target.IsService(name) {
-				return fmt.Errorf("%q is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
+				return fmt.Errorf("%q is not the name of a service: lower-case letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
 			}
 		}
 		return err
