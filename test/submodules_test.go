@@ -9,8 +9,8 @@ import (
 	"pgo/test/rig"
 )
 
-// A submodule comes from the repository's own server. From another it comes when the
-// operator lists that one, and then without a new commit.
+// A submodule is fetched from the repository's own server. From another server it is fetched
+// once the operator lists that one, without a new commit.
 func TestSubmoduleOfAnotherServer(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
