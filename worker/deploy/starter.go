@@ -118,8 +118,8 @@ func (s *starter) refusalsNow(model *compose.Model, volumes map[string]compose.V
 // checkMade compares what the engine has created of the given compose services, nil meaning
 // all, with the model, checks it against the policy, and removes what does not agree.
 // before has the volumes that existed already. A commit that gets this far with something
-// else than was checked is an attack, a setting of the engine that is not known here, or a
-// fault of this check.
+// other than what was checked is an attack, a setting of the engine that is not known here,
+// or a fault of this check.
 func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
 	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
@@ -198,8 +198,8 @@ func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volume
 	}
 }
 
-// madeError is the error of a deploy for which the engine created something else than was
-// checked.
+// madeError is the error of a deploy for which the engine created something other than what
+// was checked.
 type madeError struct {
 	commit string // short
 	error
