@@ -175,8 +175,8 @@ func TestEndOfTheGate(t *testing.T) {
 	r.Answers(other, "one")
 }
 
-// Where there is nothing to go back to, and where nobody wants to go back, what failed is kept
-// for somebody to look at.
+// If there is nothing to go back to, or nobody wants to go back, what failed is kept for
+// somebody to look at.
 func TestWhatFailedStays(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

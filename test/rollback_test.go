@@ -91,7 +91,7 @@ func TestRollbackNeedsNobody(t *testing.T) {
 		t.Errorf("it runs the images %v, not those of then: %v", now, begin)
 	}
 	shows(t, pgod, web, "deployed:  "+first[:7], "rollback by anyone: deployed again", "frozen:    by anyone: rollback to "+first[:7])
-	// The name is left where it was: it is the newest build's.
+	// The name is not moved: it belongs to the newest build.
 	if tag := strings.TrimSpace(docker(t, "image", "inspect", "--format", "{{.Id}}", web.Name+"-site")); slices.Contains(begin, tag) {
 		t.Error("the usual name of the built image was moved")
 	}

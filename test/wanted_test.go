@@ -6,7 +6,7 @@ import (
 	"pgo/test/rig"
 )
 
-// What was taken down stays down, whatever happens, until somebody says up.
+// A service that was taken down stays down, whatever happens, until somebody says up.
 func TestDownStaysDown(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// What the demo makes on the machine. The names are long, since all that bears
-// them is removed.
+// What the demo makes on the machine. The names are long, since everything with one of them is
+// removed.
 const (
 	dir     = "/tmp/pgo-demo"
 	web     = "pgo-demo-web" // the service, its user and its compose project

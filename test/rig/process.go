@@ -16,7 +16,7 @@ import (
 // Process is a running process as /proc shows it.
 type Process struct {
 	PID, Parent, UID int
-	// Name is the program's, cut by the kernel to 15 bytes.
+	// Name is the program's name, cut by the kernel to 15 bytes.
 	Name string
 	Args []string
 }

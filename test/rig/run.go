@@ -169,7 +169,8 @@ func (r *run) remove(kind kind, name string) error {
 func (r *run) notes() string    { return filepath.Join(r.dir, "notes") }
 func (r *run) lockName() string { return filepath.Join(r.dir, "lock") }
 
-// noteName is the name of a thing's file; an image's name can have a "/", and a file's cannot.
+// noteName returns the file name of a thing's note: an image's name may have a "/", a file's
+// cannot.
 func (r *run) noteName(kind kind, name string) string {
 	return filepath.Join(r.notes(), string(kind)+"="+strings.ReplaceAll(name, "/", "="))
 }

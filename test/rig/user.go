@@ -86,7 +86,7 @@ func (u *User) Idle() error {
 	return nil
 }
 
-// addUser adds a user with a uid that nobody has.
+// addUser adds a user with an unused uid.
 func addUser(name, home string) (*User, error) {
 	unlock, err := lockMachine(changeUsers)
 	if err != nil {
