@@ -127,7 +127,7 @@ func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, er
 	if err != nil {
 		return "", err
 	}
-	// Otherwise move ends those containers alone.
+	// Otherwise move removes only those containers.
 	if len(led) > 0 && c.resolved.SharesContainers() {
 		return led[0].Name + " mounts " + brief(t.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and other containers share its namespaces or volumes", nil
 	}

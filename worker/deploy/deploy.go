@@ -16,7 +16,7 @@ import (
 // order says why and how a deploy was requested.
 type order struct {
 	trigger string // "poll", "up by miek"
-	told    bool   // somebody said up: an image that moved by itself counts
+	told    bool   // somebody ran up: an image that moved by itself counts
 	force   bool   // switch even if nothing differs
 	build   bool   // build even if no context differs
 	pull    string // pull policy: always, missing, never
@@ -47,7 +47,7 @@ type deployer struct {
 	gate       *gate
 	containers *containers
 
-	isDown bool // nothing has run since somebody said down
+	isDown bool // nothing has run since somebody ran down
 	faults faults
 	held   Basis // what was proven and is held
 }

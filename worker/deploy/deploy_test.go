@@ -228,7 +228,7 @@ func TestVerdictOutlivesTheWorker(t *testing.T) {
 	}
 }
 
-// After somebody said down, the service is taken down as soon as that works, and then left
+// After somebody ran down, the service is taken down as soon as that works, and then left
 // alone.
 func TestDownIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()

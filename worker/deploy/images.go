@@ -61,7 +61,7 @@ func (i *images) builtElse(c *candidate, now map[string]string) bool {
 }
 
 // compareImages finds the images that differ from those that run. An image tag that was
-// moved, by `pull` or by somebody else, is a change only when somebody says up: a poll only
+// moved, by `pull` or by somebody else, is a change only when somebody runs up: a poll only
 // considers what the commit brings.
 func (i *images) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
 	now, err := i.engine.ImageIDs(ctx, c.images)

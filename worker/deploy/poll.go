@@ -22,7 +22,7 @@ func (t *Turn) Resume(ctx context.Context) error {
 }
 
 // stayDown takes the service down, unless that has worked before: the engine may have been
-// away when somebody said down, or at the worker's start.
+// away when somebody ran down, or at the worker's start.
 func (d *deployer) stayDown(ctx context.Context) error {
 	if d.isDown {
 		return nil
