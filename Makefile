@@ -3,11 +3,11 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PREFIX   ?= /usr/local
 FUZZTIME ?= 10s
-# For one test, with all that it says: make test TESTFLAGS='-run TestFirstStart -v'
+# For one test, with its full output: make test TESTFLAGS='-run TestFirstStart -v'
 TESTFLAGS ?=
 
-# The race detector has every program sleep for a second at its end. Tests start
-# hundreds of programs that are themselves.
+# The race detector makes every program sleep for a second at its end, and the tests start
+# their own binary hundreds of times.
 RACE = GORACE=atexit_sleep_ms=10
 
 LDFLAGS = -X pgo/internal/version.Version=$(VERSION)
@@ -34,7 +34,7 @@ test: machine ## run the unit tests and then the end-to-end tests (root)
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo
 
-bench: machine build ## measure (root)
+bench: machine build ## run the benchmarks (root)
 	go test -p 1 -run '^$$' -bench . -benchmem -timeout 30m ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
@@ -44,8 +44,8 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
-# Exempt from the search for unchecked errors are closing what was read, and
-# printing: whoever writes what must last checks both all the same.
+# Closing what was read, and printing, are exempt from the check for unchecked errors: code
+# whose output must be complete checks both all the same.
 lint: check-generated ## check format, vet, staticcheck, unchecked errors, generated code
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "run gofmt -w on: $$unformatted" >&2; exit 1; }
 	go vet ./...
@@ -58,9 +58,9 @@ PROTOC = protoc --plugin=$$(go tool -n protoc-gen-go) --plugin=$$(go tool -n pro
 generate: ## generate proto/*.pb.go
 	$(PROTOC) --go_out=. --go-grpc_out=. proto/worker.proto
 
-# Its head names the protoc that made it, which may be another one here.
+# The header names the protoc that made the file, which may be another one here.
 check-generated:
-	@command -v protoc >/dev/null || { echo "no protoc, which checks that proto/*.pb.go are current: run make machine" >&2; exit 1; }; \
+	@command -v protoc >/dev/null || { echo "protoc is missing, which checks that proto/*.pb.go are current: run make machine" >&2; exit 1; }; \
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(PROTOC) --go_out=$$out --go-grpc_out=$$out proto/worker.proto; \
 	for file in $$out/proto/*; do \
@@ -73,8 +73,8 @@ man: ## make the manual pages from their sources, into bin/man/
 
 install: build man ## install under $(DESTDIR)$(PREFIX)
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin bin/pgod
-	# Whom a worker runs as may start it, and not read it: so the kernel lets none of that
-	# user's processes trace it, from its first moment on.
+	# The user that a worker runs as may start the program, but not read it: so the kernel lets
+	# none of that user's processes trace it, from the start.
 	install -D -m 711 -t $(DESTDIR)$(PREFIX)/sbin bin/pgo-worker
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin bin/pgoctl
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 bin/man/*.8

@@ -87,9 +87,8 @@ func TestPagesHaveContents(t *testing.T) {
 	}
 }
 
-// Documents are at most this wide, so that they can be read in a terminal and reviewed as
-// a difference. Tables, code, links and the terms of manual pages cannot
-// be wrapped.
+// Documents are at most this wide, so that they can be read in a terminal and reviewed as a
+// difference. Tables, code, links and the terms of manual pages cannot be wrapped.
 const width = 100
 
 func TestDocumentsAreWrapped(t *testing.T) {
@@ -135,7 +134,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// anchors are the names that headings of a page are linked by, as GitHub makes them.
+// anchors returns the names by which headings of a page are linked, as GitHub makes them.
 func anchors(page string) map[string]bool {
 	noLetter := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	found := map[string]bool{}
@@ -150,7 +149,7 @@ func anchors(page string) map[string]bool {
 	return found
 }
 
-// files are those of the project whose names end so.
+// files returns the project's files whose names end with the suffix.
 func files(t *testing.T, suffix string) []string {
 	t.Helper()
 	var found []string

@@ -16,8 +16,8 @@ import (
 	"testing"
 )
 
-// layers is internal/* ← proto ← {supervisor, worker} ← cmd/*: what each part of the
-// house may import of the others. Tests may use test/ as well.
+// layers is internal/* ← proto ← {supervisor, worker} ← cmd/*: what each part of the house may
+// import from the others. Tests may use test/ as well.
 var layers = map[string][]string{
 	"internal":       {"internal"},
 	"proto":          {"internal", "proto"},
@@ -32,8 +32,8 @@ var layers = map[string][]string{
 // directly or not: it never opens a repository and never talks to Docker.
 var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/compose-spec"}
 
-// keepers is who alone may import the packages of a library: what it knows of git or of
-// the engine, the others learn in types of this module.
+// keepers are the only packages that may import a library: what they know about git or the
+// engine, the others learn in types of this module.
 var keepers = map[string]string{
 	"github.com/go-git": "pgo/worker/gitrepo",
 	"github.com/docker": "pgo/worker/compose",
@@ -41,7 +41,7 @@ var keepers = map[string]string{
 
 var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}
 
-// mostMethods is as many as a type may have, so that it is one thing.
+// mostMethods is the most methods that a type may have: with more it is several things.
 const mostMethods = 40
 
 // tooWide are types that are still to be divided.
@@ -65,12 +65,12 @@ func TestImportsPointOneWay(t *testing.T) {
 		}
 		for _, path := range p.Imports {
 			if into := part(path); into != "" && !slices.Contains(allowed, into) {
-				t.Errorf("%s imports %s: %s may import %s alone", p.ImportPath, path, own, strings.Join(allowed, ", "))
+				t.Errorf("%s imports %s: %s may import only %s", p.ImportPath, path, own, strings.Join(allowed, ", "))
 			}
 		}
 		for _, path := range slices.Concat(p.TestImports, p.XTestImports) {
 			if into := part(path); into != "" && into != "test" && !slices.Contains(allowed, into) {
-				t.Errorf("a test of %s imports %s: %s may import %s alone", p.ImportPath, path, own, strings.Join(allowed, ", "))
+				t.Errorf("a test of %s imports %s: %s may import only %s", p.ImportPath, path, own, strings.Join(allowed, ", "))
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func TestNoTypeIsEverything(t *testing.T) {
 	}
 }
 
-// methods counts the methods of each type of a package, but those of generated code.
+// methods counts the methods of each type of a package, except those of generated code.
 func methods(t *testing.T, p goPackage) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
@@ -162,8 +162,8 @@ func receiver(of ast.Expr) string {
 	return ""
 }
 
-// part names the part of the house that a package of this module belongs to; "" is for
-// other modules' packages.
+// part names the part of the house that a package of this module belongs to; "" means other
+// modules' packages.
 func part(importPath string) string {
 	path, own := strings.CutPrefix(importPath, "pgo/")
 	if !own {
@@ -201,8 +201,8 @@ func listPackages(t *testing.T) []goPackage {
 	}
 }
 
-// Each package says what it is for. That it also says what it must not know is for the
-// reader to hold.
+// Each package says what it is for. Whether it also says what it must not know is for the
+// reviewer to check.
 func TestPackagesHaveADocComment(t *testing.T) {
 	for _, p := range listPackages(t) {
 		if len(p.GoFiles) == 0 {

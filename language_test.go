@@ -21,7 +21,7 @@ import (
 // stand for any white space.
 type phrase struct {
 	pattern string
-	except  string // what a match may look like all the same; empty: nothing
+	except  string // matches that are fine all the same; empty: none
 	better  string
 	bad     string // an example; the checker's own test looks for it
 	good    string // one that must pass
@@ -158,8 +158,8 @@ func TestDocumentsAreInPlainEnglish(t *testing.T) {
 	}
 }
 
-// ratchet has a line for each package that is not clean yet, with the number of its findings. A number
-// may only fall, and falls here too when it does.
+// ratchet has a line for each package that is not clean yet, with the number of its findings. A
+// number may only fall, and must fall here, too, when it does.
 const ratchet = "language_ratchet.txt"
 
 var update = flag.Bool("update", false, "write "+ratchet+" as the code is now")
@@ -194,7 +194,7 @@ func TestCodeIsInPlainEnglish(t *testing.T) {
 	}
 }
 
-// compare holds the findings against their bounds.
+// compare compares the findings with their bounds.
 func compare(bounds map[string]int, found map[string][]string) []string {
 	var problems []string
 	for dir, list := range found {

@@ -13,23 +13,22 @@ const PluginName = "worker"
 // MaxMessage bounds each message between pgod and a worker, in bytes.
 const MaxMessage = 4 << 20
 
-// How much may be on its way in either direction of a connection, in bytes: of one
-// call, which is what a client that does not read can have waiting in pgod, and of all.
+// Flow-control windows in either direction of a connection, in bytes: of one call, which bounds
+// what waits in pgod for a client that does not read, and of all calls.
 const (
 	StreamWindow = 256 << 10
 	ConnWindow   = 1 << 20
 )
 
-// Handshake tells a worker that pgod started it. It is no secret and no
-// protection: that is package peer, and the socket's directory.
+// Handshake tells a worker that pgod started it. It is not a secret and does not protect
+// anything: package peer and the socket's directory do.
 var Handshake = plugin.HandshakeConfig{
 	ProtocolVersion:  1,
 	MagicCookieKey:   "PGO_WORKER",
 	MagicCookieValue: "started-by-pgod",
 }
 
-// Plugin is go-plugin's view of a worker: nothing but the generated client and
-// server.
+// Plugin is go-plugin's view of a worker: only the generated client and server.
 type Plugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	Worker WorkerServer // nil in pgod

@@ -2,7 +2,7 @@ package proto
 
 import "pgo/internal/ports"
 
-// PortRanges is ranges as they are sent.
+// PortRanges returns ranges in the form in which they are sent.
 func PortRanges(all []ports.Range) []*PortRange {
 	var sent []*PortRange
 	for _, r := range all {
@@ -11,7 +11,7 @@ func PortRanges(all []ports.Range) []*PortRange {
 	return sent
 }
 
-// Ranges is PortRanges back again.
+// Ranges is the inverse of PortRanges.
 func Ranges(sent []*PortRange) []ports.Range {
 	var all []ports.Range
 	for _, r := range sent {

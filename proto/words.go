@@ -6,8 +6,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// Unknown is the word for an enum's value that this build does not have. A worker that is
-// not pgo's own can send one.
+// Unknown is the word for an enum's value that this build does not know. A worker that is not
+// pgo's own can send one.
 const Unknown = "unknown"
 
 // enum is one of the contract's enums.
@@ -16,7 +16,7 @@ type enum interface {
 	protoreflect.Enum
 }
 
-// Word is an enum's value as people read it: "not running" for RELOAD_NOT_RUNNING. The
+// Word returns an enum's value as people read it: "not running" for RELOAD_NOT_RUNNING. The
 // unspecified value has no word.
 func Word(e protoreflect.Enum) string {
 	values := e.Descriptor().Values()
@@ -35,7 +35,7 @@ func word(values protoreflect.EnumValueDescriptors, value protoreflect.EnumValue
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(string(value.Name()), prefix), "_", " "))
 }
 
-// Value is the enum's value with the word, or the unspecified one if there is none.
+// Value returns the enum's value with the word, or the unspecified one if there is none.
 func Value[E enum](text string) E {
 	var none E
 	values := none.Descriptor().Values()

@@ -4,9 +4,9 @@
 // 	protoc        v3.21.12
 // source: proto/worker.proto
 
-// The one contract between pgod and a pgo-worker. It is spoken over a Unix socket,
-// without TLS: each end checks by the kernel's word which process is at the other end
-// (package peer). Both ends come from one build.
+// The only contract between pgod and a pgo-worker. It is used over a Unix socket,
+// without TLS: each end asks the kernel which process is at the other end (package
+// peer). Both ends are from one build.
 //
 // pgod does not trust a worker. It bounds each list and text that a worker sends, and
 // escapes texts before it shows them. Each enum has an unspecified value, which says
@@ -29,7 +29,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Purpose is what a worker is there for. A worker without one refuses to work.
+// Purpose is what a worker is for. A worker without one refuses to work.
 type ConfigureRequest_Purpose int32
 
 const (
@@ -82,7 +82,7 @@ func (ConfigureRequest_Purpose) EnumDescriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{2, 0}
 }
 
-// Wanted is what somebody asked for last.
+// Wanted says what was last asked for.
 type State_Wanted int32
 
 const (
@@ -132,16 +132,16 @@ func (State_Wanted) EnumDescriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{14, 0}
 }
 
-// Outcome is what a deploy or a poll came to.
+// Outcome is the result of a deploy or a poll.
 type State_Outcome int32
 
 const (
 	State_OUTCOME_UNSPECIFIED State_Outcome = 0 // nothing yet
 	State_OUTCOME_DEPLOYED    State_Outcome = 1
-	State_OUTCOME_HELD        State_Outcome = 2 // there is something new, and nobody has said up
+	State_OUTCOME_HELD        State_Outcome = 2 // there is something new, and nobody has run up
 	State_OUTCOME_FROZEN      State_Outcome = 3 // the branch is not followed
-	State_OUTCOME_DOWN        State_Outcome = 4 // somebody said down
-	State_OUTCOME_REFUSED     State_Outcome = 5 // by the policy: what ran runs on
+	State_OUTCOME_DOWN        State_Outcome = 4 // somebody ran down
+	State_OUTCOME_REFUSED     State_Outcome = 5 // by the policy: what ran keeps running
 	State_OUTCOME_FAILED      State_Outcome = 6 // before the switch, or by a fault of the surroundings
 	State_OUTCOME_DEGRADED    State_Outcome = 7 // it did not become healthy
 )
@@ -197,7 +197,7 @@ func (State_Outcome) EnumDescriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{14, 1}
 }
 
-// Activity is whether the worker changes something now.
+// Activity says whether the worker is changing something.
 type State_Activity int32
 
 const (
@@ -247,7 +247,7 @@ func (State_Activity) EnumDescriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{14, 2}
 }
 
-// Reload is what came of the proxy's reload after the snippet has changed.
+// Reload is the result of reloading the proxy after the snippet has changed.
 type ProxyState_Reload int32
 
 const (
@@ -606,7 +606,7 @@ type ConfigureRequest struct {
 	Limits        *Limits                  `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	Neighbours    *Neighbours              `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
 	Purpose       ConfigureRequest_Purpose `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.ConfigureRequest_Purpose" json:"purpose,omitempty"`
-	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is no reverse proxy
+	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is not a reverse proxy
 	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -789,11 +789,11 @@ func (x *ConfigureRequest) GetRoutes() []*Route {
 	return nil
 }
 
-// Proxy is what a service needs to know that routes URLs to the others.
+// Proxy is what a service that routes URLs to the others needs to know.
 type Proxy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`   // path in the repository of the snippet to write
-	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"` // the compose service that reads it; empty: nothing is to be run
+	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"` // the compose service that reads it; empty: there is nothing to run
 	Command       []string               `protobuf:"bytes,3,rep,name=command,proto3" json:"command,omitempty"` // to run in it when the snippet has changed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -910,7 +910,7 @@ type Limits struct {
 	Ports         []*PortRange           `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`         // host ports; empty: all but those granted to others
 	Networks      []string               `protobuf:"bytes,3,rep,name=networks,proto3" json:"networks,omitempty"`   // external ones; empty: all
 	Allow         []string               `protobuf:"bytes,4,rep,name=allow,proto3" json:"allow,omitempty"`         // refusals that are lifted
-	Forbidden     []string               `protobuf:"bytes,5,rep,name=forbidden,proto3" json:"forbidden,omitempty"` // pgo's own directories: none of them is mounted
+	Forbidden     []string               `protobuf:"bytes,5,rep,name=forbidden,proto3" json:"forbidden,omitempty"` // pgo's own directories, none of which may be mounted
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1033,7 +1033,7 @@ func (x *PortRange) GetLast() uint32 {
 	return 0
 }
 
-// Neighbours is what the host has beside the service, for the policy.
+// Neighbours is what shares the host with the service, for the policy.
 type Neighbours struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Services      []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`                                                                           // their names
@@ -1322,7 +1322,7 @@ func (*ReportRequest) Descriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
-// ReportReply is what pgod knows of a service.
+// ReportReply is what pgod knows about a service.
 type ReportReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	KeysKnown     bool                   `protobuf:"varint,1,opt,name=keys_known,json=keysKnown,proto3" json:"keys_known,omitempty"` // false: nothing was ever fetched, so nobody can be judged
@@ -1399,7 +1399,7 @@ type State struct {
 	DeployedAt    int64                  `protobuf:"varint,10,opt,name=deployed_at,json=deployedAt,proto3" json:"deployed_at,omitempty"`    // Unix seconds
 	NextPoll      int64                  `protobuf:"varint,11,opt,name=next_poll,json=nextPoll,proto3" json:"next_poll,omitempty"`          // Unix seconds
 	Details       []string               `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty"`                             // of the error, a line each: refusals, a container's last words
-	Frozen        string                 `protobuf:"bytes,13,opt,name=frozen,proto3" json:"frozen,omitempty"`                               // why the branch is not followed: who said so, and what; empty: it is
+	Frozen        string                 `protobuf:"bytes,13,opt,name=frozen,proto3" json:"frozen,omitempty"`                               // why the branch is not followed: who said so, and what; empty: it is followed
 	FrozenSince   int64                  `protobuf:"varint,14,opt,name=frozen_since,json=frozenSince,proto3" json:"frozen_since,omitempty"` // Unix seconds
 	Pinned        string                 `protobuf:"bytes,15,opt,name=pinned,proto3" json:"pinned,omitempty"`                               // the commit that build and up act on since a pull; empty: the head
 	PinnedUntil   int64                  `protobuf:"varint,16,opt,name=pinned_until,json=pinnedUntil,proto3" json:"pinned_until,omitempty"` // Unix seconds
@@ -1407,7 +1407,7 @@ type State struct {
 	Unwell        []string               `protobuf:"bytes,18,rep,name=unwell,proto3" json:"unwell,omitempty"`                               // containers that are not as they should be, and how
 	Ports         []*UsedPort            `protobuf:"bytes,19,rep,name=ports,proto3" json:"ports,omitempty"`                                 // host ports that its running containers have
 	Warnings      []string               `protobuf:"bytes,20,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
-	Proxy         *ProxyState            `protobuf:"bytes,21,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is no reverse proxy
+	Proxy         *ProxyState            `protobuf:"bytes,21,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is not a reverse proxy
 	OnHost        []*HostContainer       `protobuf:"bytes,22,rep,name=on_host,json=onHost,proto3" json:"on_host,omitempty"`                 // running containers that listen at the host's ports themselves
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1597,7 +1597,7 @@ func (x *State) GetOnHost() []*HostContainer {
 	return nil
 }
 
-// ProxyState is how a reverse proxy's snippet is.
+// ProxyState is the state of a reverse proxy's snippet.
 type ProxyState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                         // its path in the repository
@@ -1896,7 +1896,7 @@ type RunRequest_Stdin struct {
 }
 
 type RunRequest_Resize struct {
-	Resize *Window `protobuf:"bytes,3,opt,name=resize,proto3,oneof"` // the client's terminal has another size now
+	Resize *Window `protobuf:"bytes,3,opt,name=resize,proto3,oneof"` // the new size of the client's terminal
 }
 
 type RunRequest_Signal struct {
@@ -2022,7 +2022,7 @@ type Start struct {
 	Args          []string               `protobuf:"bytes,2,rep,name=args,proto3" json:"args,omitempty"`           // exactly as the client typed them
 	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`           // the client's login name, to log and to record
 	Operator      bool                   `protobuf:"varint,4,opt,name=operator,proto3" json:"operator,omitempty"`  // the client's key is an operator's
-	Terminal      *Terminal              `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`   // the client's, if it has one and the operation is to use it
+	Terminal      *Terminal              `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`   // the client's, if it has one and the operation uses it
 	Color         bool                   `protobuf:"varint,6,opt,name=color,proto3" json:"color,omitempty"`        // the client shows colours
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2201,7 +2201,7 @@ func (*RunReply_Exit) isRunReply_Message() {}
 type Exit struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Status        uint32                 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`  // a program's own, 0 to 255, or pgo's, 400 and up
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // what pgo has to say about a status of its own
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // pgo's explanation of a status of its own
 	Signal        string                 `protobuf:"bytes,3,opt,name=signal,proto3" json:"signal,omitempty"`   // that ended the program, as in RFC 4254 section 6.10: then there is no status
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2330,11 +2330,11 @@ func (*RemoveReply) Descriptor() ([]byte, []int) {
 	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
-// FetchRequest is which files to bring.
+// FetchRequest names the files to fetch.
 type FetchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Main          string                 `protobuf:"bytes,1,opt,name=main,proto3" json:"main,omitempty"`       // the configuration file, a path in the repository
-	Dropins       string                 `protobuf:"bytes,2,opt,name=dropins,proto3" json:"dropins,omitempty"` // the directory of more, all that end with .toml
+	Dropins       string                 `protobuf:"bytes,2,opt,name=dropins,proto3" json:"dropins,omitempty"` // the directory with more, all that end with .toml
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2389,7 +2389,7 @@ type FetchReply struct {
 	Commit        string                 `protobuf:"bytes,1,opt,name=commit,proto3" json:"commit,omitempty"` // 40 hex digits
 	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
 	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	Files         []*File                `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"` // the configuration file, then those in its directory of more, by name
+	Files         []*File                `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"` // the configuration file, then those in the directory with more, by name
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2542,7 +2542,7 @@ func (*UsageRequest) Descriptor() ([]byte, []int) {
 
 type UsageReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	AtNs          int64                  `protobuf:"varint,1,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"` // of the reading, in ns of a clock that only goes forward
+	AtNs          int64                  `protobuf:"varint,1,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"` // of the reading, in ns of a monotonic clock
 	Containers    []*ContainerUsage      `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`  // stopped ones too
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,9 +4,9 @@
 // - protoc             v3.21.12
 // source: proto/worker.proto
 
-// The one contract between pgod and a pgo-worker. It is spoken over a Unix socket,
-// without TLS: each end checks by the kernel's word which process is at the other end
-// (package peer). Both ends come from one build.
+// The only contract between pgod and a pgo-worker. It is used over a Unix socket,
+// without TLS: each end asks the kernel which process is at the other end (package
+// peer). Both ends are from one build.
 //
 // pgod does not trust a worker. It bounds each list and text that a worker sends, and
 // escapes texts before it shows them. Each enum has an unspecified value, which says
@@ -58,15 +58,15 @@ type WorkerClient interface {
 	// change. pgod keeps the last.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReportReply], error)
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input. The last reply is exit. Each side
-	// is slowed down by the other side's reading. Cancelling the call ends an operation that waits or only reads; a
-	// change that has begun runs to its end.
+	// an operation that takes the client's input. The last reply is exit. A slow
+	// reader slows the other side. Cancelling the call ends an operation that waits or
+	// only reads; a change that has begun runs to its end.
 	Run(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RunRequest, RunReply], error)
 	// Remove takes down the containers of a service that is not configured any more;
-	// its volumes and its directory stay. Only for a worker whose purpose that is.
+	// its volumes and its directory stay. Only for a worker with that purpose.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveReply, error)
-	// Fetch brings a branch's configuration files. Only for a worker whose purpose
-	// that is.
+	// Fetch returns a branch's configuration files. Only for a worker with that
+	// purpose.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (*FetchReply, error)
 	// Usage reports what the service's containers use of the host at this moment.
 	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (*UsageReply, error)
@@ -215,15 +215,15 @@ type WorkerServer interface {
 	// change. pgod keeps the last.
 	Report(*ReportRequest, grpc.ServerStreamingServer[ReportReply]) error
 	// Run carries out one operation. The first request is start; others follow for
-	// an operation that takes the client's input. The last reply is exit. Each side
-	// is slowed down by the other side's reading. Cancelling the call ends an operation that waits or only reads; a
-	// change that has begun runs to its end.
+	// an operation that takes the client's input. The last reply is exit. A slow
+	// reader slows the other side. Cancelling the call ends an operation that waits or
+	// only reads; a change that has begun runs to its end.
 	Run(grpc.BidiStreamingServer[RunRequest, RunReply]) error
 	// Remove takes down the containers of a service that is not configured any more;
-	// its volumes and its directory stay. Only for a worker whose purpose that is.
+	// its volumes and its directory stay. Only for a worker with that purpose.
 	Remove(context.Context, *RemoveRequest) (*RemoveReply, error)
-	// Fetch brings a branch's configuration files. Only for a worker whose purpose
-	// that is.
+	// Fetch returns a branch's configuration files. Only for a worker with that
+	// purpose.
 	Fetch(context.Context, *FetchRequest) (*FetchReply, error)
 	// Usage reports what the service's containers use of the host at this moment.
 	Usage(context.Context, *UsageRequest) (*UsageReply, error)

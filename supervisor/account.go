@@ -11,23 +11,21 @@ import (
 	"time"
 )
 
-// dockerGroup is whose members may talk to the Docker engine.
+// dockerGroup is the group whose members may talk to the Docker engine.
 const dockerGroup = "docker"
 
-// lookupTimeout bounds a question to the name service, which can be a server
-// on the network.
+// lookupTimeout bounds a query to the name service, which may be a server on the network.
 const lookupTimeout = 5 * time.Second
 
-// account is who a worker runs as.
+// account is the identity that a worker runs as.
 type account struct {
 	uid, gid uint32
 	groups   []uint32 // supplementary: the user's own, and docker for the host's engine; sorted
 }
 
-// lookupAccount asks the system's name service, by the programs that come with
-// it: a static Go binary would read /etc/passwd only and miss users of LDAP.
-// The group docker is added for the host's own engine, and need not be there for
-// another one.
+// lookupAccount asks the system's name service through its own programs: a static Go binary would
+// read /etc/passwd only and miss LDAP users. The group docker is added for the host's own engine;
+// another engine does not need it.
 func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -56,7 +54,7 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 	return account{uid: ids[0], gid: ids[1], groups: slices.Compact(groups)}, nil
 }
 
-// dockerGID is the group of those who may use the host's engine.
+// dockerGID returns the ID of the group whose members may use the host's engine.
 func dockerGID(ctx context.Context) (uint32, error) {
 	group, err := getent(ctx, "group", dockerGroup)
 	if err != nil {
@@ -69,7 +67,7 @@ func dockerGID(ctx context.Context) (uint32, error) {
 	return gid[0], nil
 }
 
-// errNotThere is what the name service does not have.
+// errNotThere reports that the name service has no such entry.
 var errNotThere = errors.New("does not exist on this host")
 
 // getent returns the fields of one entry.
@@ -83,12 +81,12 @@ func getent(ctx context.Context, database, name string) ([]string, error) {
 	}
 	fields := strings.Split(strings.TrimSpace(line), ":")
 	if len(fields) < 4 || fields[0] != name {
-		return nil, errNotThere // a number is found as well
+		return nil, errNotThere // getent also accepts a number as the name
 	}
 	return fields, nil
 }
 
-// uidOf is the uid that the user has now.
+// uidOf returns the uid that the user has now.
 func uidOf(ctx context.Context, user string) (uint32, error) {
 	passwd, err := getent(ctx, "passwd", user)
 	if err != nil {
@@ -101,7 +99,7 @@ func uidOf(ctx context.Context, user string) (uint32, error) {
 	return ids[0], nil
 }
 
-// hasUser tells whether some user has the uid.
+// hasUser reports whether any user has the uid.
 func hasUser(ctx context.Context, uid uint32) (bool, error) {
 	_, err := command(ctx, "getent", "--", "passwd", strconv.FormatUint(uint64(uid), 10))
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 2 {

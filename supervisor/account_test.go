@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// nameService puts programs in the place of getent and id, that know the entries
-// alone, written "passwd alice:…" and "group docker:…".
+// nameService replaces getent and id with programs that know only the given entries, written
+// "passwd alice:…" and "group docker:…".
 func nameService(t *testing.T, groups string, entries ...string) {
 	t.Helper()
 	dir := t.TempDir()

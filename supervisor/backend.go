@@ -12,9 +12,9 @@ import (
 	"pgo/internal/target"
 )
 
-// Knows tells whether any service or the operators' list has the key, and which
-// do. While workers have yet to tell their keys it waits for them, but not for
-// one that has failed: a stranger learns nothing by that.
+// Knows reports whether the key is an operator's or belongs to any service, and to which ones. It
+// waits for workers that have yet to report their keys, but not for one that has failed: a
+// stranger learns nothing from that.
 func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, bool) {
 	if s.operators.has(key) {
 		return sshd.Party{Operator: true}, true
@@ -48,7 +48,7 @@ func having(instances []*instance, key ssh.PublicKey) []string {
 	return names
 }
 
-// Run carries out one command, if the session's key may.
+// Run carries out one command if the session's key may run it.
 func (s *Supervisor) Run(ctx context.Context, session sshd.Command) sshd.Exit {
 	command := session.Command
 	operator := s.operators.has(session.Identity.Key)
@@ -93,11 +93,11 @@ func (s *Supervisor) carryOut(ctx context.Context, i *instance, session sshd.Com
 	return i.forward(ctx, session, operator)
 }
 
-// errRevoked is why a command ends whose key may not run it any more.
+// errRevoked is the reason for ending a command whose key may no longer run it.
 var errRevoked = errors.New("the key was removed")
 
-// revoked waits until the key may use neither the service, nil for the host, nor
-// everything, and returns false if ctx ends before.
+// revoked returns true once the key is neither an operator's nor, unless i is nil for the host,
+// the service's. It returns false if ctx ends first.
 func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance) bool {
 	for {
 		operator, appointed := s.operators.watch(key)
@@ -117,9 +117,8 @@ func (s *Supervisor) revoked(ctx context.Context, key ssh.PublicKey, i *instance
 	}
 }
 
-// authorize returns the instance that the command is about, nil for the host,
-// or the refusal. Somebody who may not is told the same, whether or not the
-// service exists.
+// authorize returns the instance that the command is about, nil for the host, or the refusal. A
+// client without access gets the same answer whether or not the service exists.
 func (s *Supervisor) authorize(session sshd.Command, operation target.Operation, operator bool) (*instance, sshd.Exit) {
 	name := session.Command.Service
 	if name == "" {
@@ -140,7 +139,7 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	case operator:
 		return i, sshd.Exit{}
 	case !i.view.get().keysKnown:
-		// Nobody can tell yet whose keys it has, and so not to whom more could be said.
+		// Nobody knows yet whose keys it has, so nobody may be told more.
 		return nil, sshd.Exit{Status: target.StatusUnavailable, Message: name + " has not been fetched yet: try again in a moment"}
 	case !i.view.keys.has(session.Identity.Key):
 		return nil, unauthorized(session)
@@ -153,7 +152,7 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	return i, sshd.Exit{}
 }
 
-// beingRemoved says that the service is, and what is in the way of it.
+// beingRemoved says that the service is being removed, and what prevents that.
 func beingRemoved(name, trouble string) string {
 	text := name + " is not configured any more, and is being removed"
 	if trouble != "" {
@@ -162,7 +161,7 @@ func beingRemoved(name, trouble string) string {
 	return text
 }
 
-// unauthorized is told to whoever may not use what the session is about.
+// unauthorized is the exit of a session whose key may not use what the session is about.
 func unauthorized(session sshd.Command) sshd.Exit {
 	return sshd.Exit{
 		Status:  target.StatusUnauthorized,

@@ -29,7 +29,7 @@ func newKey(t *testing.T) ssh.PublicKey {
 	return key
 }
 
-// reports has a service's worker tell these keys.
+// reports has a service's worker report these keys.
 func (s *Supervisor) reports(service string, keys ...ssh.PublicKey) {
 	report := &proto.ReportReply{KeysKnown: true}
 	for _, key := range keys {

@@ -17,7 +17,7 @@ import (
 	"pgo/internal/target"
 )
 
-// Changes are the services that another configuration has made others, by name.
+// Changes lists the services that a new configuration affects, by name.
 type Changes struct{ Added, Changed, Removed, Unchanged []string }
 
 func (c *Changes) replaced(name string, before bool) {
@@ -34,34 +34,34 @@ func (c *Changes) sort() {
 	}
 }
 
-// Reloaded is what came of reading a configuration that is fine.
+// Reloaded describes a valid configuration that was read.
 type Reloaded struct {
 	Changes
 	Warnings []string // what works but should be changed
-	Applied  bool     // it is in force, though there may be something newer that cannot be
+	Applied  bool     // it is in force, though a newer one may have been rejected
 }
 
-// Configuration is what is known of the configuration on disk, and how it is read again.
+// Configuration is what is known about the configuration on disk, and how to read it again.
 type Configuration struct {
 	mu      sync.Mutex               // guards what follows
-	reload  func() (Reloaded, error) // nil: nobody can
+	reload  func() (Reloaded, error) // nil: it cannot be read again
 	applied time.Time                // when the one in force was read
 	bad     error                    // what is wrong with the one on disk; nil: it is in force
-	since   time.Time                // of bad
+	since   time.Time                // since when it has been bad
 
 	upstream *Upstream // where the configuration is from; nil: it is not from git
 }
 
-// OnReload has the host's operation call reload, which reads the configuration again
-// and applies it. It may be called by several at once.
+// OnReload sets the function with which the host's operation reads the configuration again and
+// applies it. Several goroutines may call it at once.
 func (c *Configuration) OnReload(reload func() (Reloaded, error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reload = reload
 }
 
-// Rejected notes that the configuration on disk is bad: that is shown until another
-// one is applied. nil: it is not, as far as it is known.
+// Rejected notes that the configuration on disk is bad, which is shown until another one is
+// applied. A nil error means that nothing is known to be wrong with it.
 func (c *Configuration) Rejected(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,7 +80,7 @@ func (c *Configuration) accepted() {
 
 // configError is what is wrong with the configuration on disk.
 type configError struct {
-	lines []string // fit to be shown
+	lines []string // safe to print
 	since time.Time
 	stays string // what is in force instead
 }
@@ -99,23 +99,23 @@ func (c *Configuration) get() (applied time.Time, bad *configError) {
 	return c.applied, bad
 }
 
-// stays is what is in force while the newest configuration cannot be. Where some of it is
-// in git, and nothing of that ever was, no service has begun. The lock is held.
+// stays says what is in force while the newest configuration cannot be. If some of it is in git
+// and none of that was ever in force, no service has been started. The lock is held.
 func (c *Configuration) stays() string {
 	if c.upstream != nil && c.upstream.Commit == "" {
-		return "nothing is in force yet, and no service is started until that is mended"
+		return "nothing is in force yet, and no service is started until that is fixed"
 	}
 	return "the old one stays in force"
 }
 
-// inForce is what stays, in words.
+// inForce is stays for callers that do not hold the lock.
 func (c *Configuration) inForce() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stays()
 }
 
-// reloader is what OnReload was given, or nil.
+// reloader returns the function that OnReload has set, or nil.
 func (c *Configuration) reloader() func() (Reloaded, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,14 +130,14 @@ func (c *Configuration) ShowUpstream(u *Upstream) {
 	c.upstream = u
 }
 
-// from returns what ShowUpstream was told.
+// from returns what ShowUpstream has set.
 func (c *Configuration) from() *Upstream {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.upstream
 }
 
-// problems are the lines of an error.
+// problems returns the lines of an error.
 func problems(err error) []string {
 	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
 	if more := len(lines) - maxProblems; more > 0 {
@@ -146,7 +146,7 @@ func problems(err error) []string {
 	return printableLines(lines)
 }
 
-// reload reads the configuration and reports what came of it.
+// reload reads the configuration and reports the result.
 func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	reload := h.configuration.reloader()
 	if reload == nil {
@@ -174,12 +174,12 @@ func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) ss
 	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
 	say(session, r.Text(false))
 	if err != nil {
-		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: what is wrong with it is above"}
+		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: see the errors above"}
 	}
 	return sshd.Exit{}
 }
 
-// reloadStatus is the exit status of a configuration that is bad, or cannot be fetched.
+// reloadStatus returns the exit status for a configuration that is bad or cannot be fetched.
 func reloadStatus(err error) uint32 {
 	if errors.As(err, new(config.Problems)) {
 		return target.StatusUsage
@@ -187,7 +187,7 @@ func reloadStatus(err error) uint32 {
 	return target.StatusFailed
 }
 
-// stopping is the exit of what could not be done any more.
+// stopping is the exit of an operation that the end of pgod interrupts.
 var stopping = sshd.Exit{Status: target.StatusUnavailable, Message: "pgod is stopping; try again when it is back"}
 
 func printableLines(texts []string) []string {

@@ -43,7 +43,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
 	}
 
-	// An older commit is in force, or what is on this host alone has changed.
+	// An older commit is in force, or only what is on this host has changed.
 	for _, test := range []struct {
 		err    error
 		status uint32
@@ -70,7 +70,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// The time of a mistake is that of the first, and very many are not shown.
+// Mistakes have the time of the first one, and only some of very many are shown.
 func TestMistakesAreBounded(t *testing.T) {
 	s := newSupervisor(t)
 	s.Configuration.Rejected(errors.New("first"))
@@ -83,7 +83,7 @@ func TestMistakesAreBounded(t *testing.T) {
 	if len(bad.lines) != maxProblems+1 || !slices.Contains(bad.lines, "400 more") {
 		t.Errorf("%d lines", len(bad.lines))
 	}
-	if got := bad.text(time.Now()); !strings.HasSuffix(got, "  and 91 more, which //reload shows\n") {
+	if got := bad.text(time.Now()); !strings.HasSuffix(got, "  and 91 more: see //reload\n") {
 		t.Errorf("got %s", got)
 	}
 }

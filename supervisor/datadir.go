@@ -16,20 +16,20 @@ import (
 	"pgo/internal/config"
 )
 
-// removedTime is the time at the end of a removed directory's name. No service's name
-// has a capital letter, so that web-2 is not taken for a web that was removed.
+// removedTime is the time at the end of a removed directory's name. A service's name has no
+// capital letters, so web-2 is not mistaken for a removed web.
 const removedTime = "20060102T150405Z"
 
-// dataDir is the directory in which pgod keeps what outlives it, taken for this process
-// alone. services/<name> is a service's, and belongs to its user; removed/ has those of
-// services that are not configured any more.
+// dataDir is the directory for pgod's persistent data, locked for this process. services/<name>
+// belongs to the service's user; removed/ has the directories of services that are no longer
+// configured.
 type dataDir struct {
 	path string
 	log  hclog.Logger
 	lock *os.File // held as long as the process lives
 }
 
-// openDataDir makes the directory and takes it.
+// openDataDir creates the directory and locks it.
 func openDataDir(path string, log hclog.Logger) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, err
@@ -44,11 +44,11 @@ func openDataDir(path string, log hclog.Logger) (*dataDir, error) {
 	return &dataDir{path, log, lock}, nil
 }
 
-// close lets another pgod have the directory.
+// close releases the directory for another pgod.
 func (d *dataDir) close() { _ = d.lock.Close() }
 
-// checkDir refuses a directory in which somebody else could replace the host
-// key, or have root follow a symlink: in /tmp anybody may make it first.
+// checkDir rejects a directory in which another user could replace the host key or have root
+// follow a symlink: in /tmp anyone may create it first.
 func checkDir(dir string) error {
 	var itself, leadsTo unix.Stat_t
 	if err := errors.Join(unix.Lstat(dir, &itself), unix.Stat(dir, &leadsTo)); err != nil {
@@ -61,7 +61,7 @@ func checkDir(dir string) error {
 	return nil
 }
 
-// lockDir keeps a second pgod away from the same directory.
+// lockDir keeps a second pgod out of the directory.
 func lockDir(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -78,25 +78,25 @@ func (d *dataDir) services() string           { return filepath.Join(d.path, "se
 func (d *dataDir) service(name string) string { return filepath.Join(d.services(), name) }
 func (d *dataDir) removed() string            { return filepath.Join(d.path, "removed") }
 
-// label is what is kept beside a removed directory, out of its owner's reach.
+// label is the data kept next to a removed directory, out of its owner's reach.
 type label struct {
 	Source string `json:"source,omitempty"` // see source; empty: not known
 }
 
 func labelOf(removed string) string { return removed + ".json" }
 
-// moveAway moves the directory of a service that is taken down to where it is kept, with
-// the source that it is of. Root moves the directory itself, and looks at nothing in it.
+// moveAway moves the directory of a service that was taken down to removed/, and records the
+// service's source. Root only renames the directory, and reads nothing in it.
 func (d *dataDir) moveAway(name, source string, now time.Time) (to string, err error) {
 	if err := os.Mkdir(d.removed(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("cannot make the directory for what is removed: %w", err)
+		return "", fmt.Errorf("cannot create the directory for removed services: %w", err)
 	}
 	newest, found, err := d.newestRemoved(name)
 	if err != nil {
 		return "", err
 	}
 	now = now.UTC().Truncate(time.Second)
-	if found && !now.After(newest) { // twice in a second, or the clock was set
+	if found && !now.After(newest) { // twice in a second, or the clock was set back
 		now = newest.Add(time.Second)
 	}
 	to = d.removedPath(name, now)
@@ -105,7 +105,7 @@ func (d *dataDir) moveAway(name, source string, now time.Time) (to string, err e
 		err = renameio.WriteFile(labelOf(to), append(raw, '\n'), 0o600, renameio.WithTempDir(d.removed()))
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot note what the service's directory is of: %w", err)
+		return "", fmt.Errorf("cannot record the source of the service's directory: %w", err)
 	}
 	if err := os.Rename(d.service(name), to); err != nil {
 		return "", fmt.Errorf("cannot move the service's directory away: %w", err)
@@ -117,11 +117,11 @@ func (d *dataDir) removedPath(name string, at time.Time) string {
 	return filepath.Join(d.removed(), name+"-"+at.Format(removedTime))
 }
 
-// newestRemoved finds when the service was removed last.
+// newestRemoved returns when the service was last removed.
 func (d *dataDir) newestRemoved(name string) (newest time.Time, found bool, err error) {
 	entries, err := os.ReadDir(d.removed())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return newest, false, fmt.Errorf("cannot look for what was removed: %w", err)
+		return newest, false, fmt.Errorf("cannot list the removed services: %w", err)
 	}
 	for _, entry := range entries {
 		text, ours := strings.CutPrefix(entry.Name(), name+"-")
@@ -133,7 +133,7 @@ func (d *dataDir) newestRemoved(name string) (newest time.Time, found bool, err 
 	return newest, found, nil
 }
 
-// sourceOf is what a removed directory is of; empty: that is not known.
+// sourceOf returns the source of a removed directory, empty if it is not known.
 func sourceOf(removed string) (string, error) {
 	var is label
 	raw, err := os.ReadFile(labelOf(removed))
@@ -144,14 +144,14 @@ func sourceOf(removed string) (string, error) {
 		err = json.Unmarshal(raw, &is)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot read what the removed directory is of: %w", err)
+		return "", fmt.Errorf("cannot read the source of the removed directory: %w", err)
 	}
 	return is.Source, nil
 }
 
-// comeBack gives a service without a directory the one that it had when it was removed
-// last, if there is such a thing and it is that user's and of the same source: what
-// another repository had running is not this one's.
+// comeBack restores the directory of a service that has none from its last removal, if there is
+// one and it has the same user and source: what another repository deployed is not this
+// service's.
 func (d *dataDir) comeBack(service config.Service, user account) error {
 	name, dir := service.Name, d.service(service.Name)
 	if err := unix.Lstat(dir, new(unix.Stat_t)); !errors.Is(err, unix.ENOENT) {
@@ -167,7 +167,7 @@ func (d *dataDir) comeBack(service config.Service, user account) error {
 		return fmt.Errorf("cannot look at the removed directory: %w", err)
 	}
 	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != user.uid {
-		log.Warn("the service begins anew: the directory that it had belongs to another user, and stays where it is", "directory", from, "uid", info.Uid)
+		log.Warn("the service starts afresh: its earlier directory belongs to another user, and stays where it is", "directory", from, "uid", info.Uid)
 		return nil
 	}
 	was, err := sourceOf(from)
@@ -175,19 +175,18 @@ func (d *dataDir) comeBack(service config.Service, user account) error {
 		return err
 	}
 	if was != source(service) {
-		log.Warn("the service begins anew: the directory that it had is not of this repository and branch, or that is not known, and stays where it is", "directory", from)
+		log.Warn("the service starts afresh: its earlier directory is of another repository or branch, or of an unknown one, and stays where it is", "directory", from)
 		return nil
 	}
 	if err := os.Rename(from, dir); err != nil {
 		return fmt.Errorf("cannot move the service's directory back: %w", err)
 	}
-	_ = os.Remove(labelOf(from)) // without a directory it says nothing
-	log.Info("the service is back, with the directory that it had", "directory", from)
+	_ = os.Remove(labelOf(from)) // a label without a directory is useless
+	log.Info("the service is back, with its earlier directory", "directory", from)
 	return nil
 }
 
-// handDir makes a worker's directory, if it is missing, and hands it over to the
-// worker's user.
+// handDir creates a worker's directory if it is missing, and makes the worker's user its owner.
 func handDir(dir string, user account) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, os.ErrExist) && user.uid != 0 && ownedBy(dir, 0) && unix.Rmdir(dir) == nil {
@@ -198,14 +197,14 @@ func handDir(dir string, user account) error {
 		err = os.Lchown(dir, int(user.uid), int(user.gid))
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("cannot make a worker's directory: %w", err)
+		return fmt.Errorf("cannot create a worker's directory: %w", err)
 	}
 	var info unix.Stat_t
 	if err := unix.Lstat(dir, &info); err != nil {
 		return fmt.Errorf("cannot look at a worker's directory: %w", err)
 	}
 	if info.Mode&unix.S_IFMT != unix.S_IFDIR || info.Uid != user.uid {
-		return fmt.Errorf("%s does not belong to its user but to uid %d: hand over what is that user's with `chown -R --from=%d %d:%d %s`, or move it away",
+		return fmt.Errorf("%s belongs to uid %d and not to its own user: hand over that uid's files with `chown -R --from=%d %d:%d %s`, or move it away",
 			dir, info.Uid, info.Uid, user.uid, user.gid, dir)
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 	"pgo/proto"
 )
 
-// configureRequest is a service's entry as its worker gets it, without where it is to work.
+// configureRequest returns a service's entry as its worker gets it, without the directory.
 func configureRequest(s config.Service) *proto.ConfigureRequest {
 	r := &proto.ConfigureRequest{
 		Purpose:    proto.ConfigureRequest_PURPOSE_SERVICE,
@@ -39,8 +39,8 @@ func configureRequest(s config.Service) *proto.ConfigureRequest {
 	return r
 }
 
-// proxyOf is what a service's worker needs to know to be the others' reverse proxy; nil:
-// it is none.
+// proxyOf returns what a service's worker needs to act as the others' reverse proxy, or nil if
+// the service is not one.
 func proxyOf(s config.Service) *proto.Proxy {
 	if s.Import == "" {
 		return nil
@@ -48,7 +48,7 @@ func proxyOf(s config.Service) *proto.Proxy {
 	return &proto.Proxy{Import: s.Import, Service: s.Reload.Service, Command: s.Reload.Command}
 }
 
-// routesOf are a service's own urls.
+// routesOf returns a service's own urls.
 func routesOf(s config.Service) []*proto.Route {
 	var routes []*proto.Route
 	for _, route := range s.URLs {

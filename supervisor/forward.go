@@ -17,8 +17,8 @@ import (
 	"pgo/proto"
 )
 
-// forward has the worker carry out the command. Output goes on as it comes, and
-// input likewise: whichever end reads slowly slows the other one, and nobody else.
+// forward has the worker carry out the command. Output and input are passed on as they come: a
+// slow reader slows the other end, and nobody else.
 func (i *instance) forward(ctx context.Context, session sshd.Command, operator bool) sshd.Exit {
 	v := i.view.started(ctx)
 	if v.state != ready && v.state != draining {
@@ -57,13 +57,13 @@ func (i *instance) forward(ctx context.Context, session sshd.Command, operator b
 	}
 }
 
-// clientLeft is the exit of a command whose client is gone, for the log.
-var clientLeft = sshd.Exit{Status: target.StatusFault, Message: "the client left; a change that has begun runs on"}
+// clientLeft is the exit of a command whose client has disconnected, for the log.
+var clientLeft = sshd.Exit{Status: target.StatusFault, Message: "the client disconnected; a change that has begun keeps running"}
 
-// maxStatus is the highest that a program can end with.
+// maxStatus is the highest exit status of a program.
 const maxStatus = 255
 
-// workerStatuses are those of pgo's own that a worker may end a command with.
+// workerStatuses are pgo's own statuses that a worker may end a command with.
 var workerStatuses = []int{
 	target.StatusUsage, target.StatusRefused, target.StatusNotFound, target.StatusConflict,
 	target.StatusFault, target.StatusFailed, target.StatusUnavailable, target.StatusDeadline,
@@ -88,12 +88,12 @@ func windowOf(t *sshd.Terminal) *proto.Window {
 	return &proto.Window{Columns: w.Columns, Rows: w.Rows}
 }
 
-// exitOf is how a worker says that a command ended. Whose key may what is not for a
-// worker to say, and neither is what no table has.
+// exitOf converts the exit that a worker reports. Authorization is not a worker's decision, so
+// that status becomes a fault, as does one that no table has.
 func exitOf(e *proto.Exit) sshd.Exit {
 	exit := sshd.Exit{Status: e.GetStatus(), Message: printable.Text(e.GetMessage())}
 	if exit.Status > maxStatus && !slices.Contains(workerStatuses, int(exit.Status)) {
-		exit = sshd.Exit{Status: target.StatusFault, Message: fmt.Sprintf("the worker ended the command with status %d, which there is not", e.GetStatus())}
+		exit = sshd.Exit{Status: target.StatusFault, Message: fmt.Sprintf("the worker ended the command with the invalid status %d", e.GetStatus())}
 	}
 	if sshd.IsSignal(e.GetSignal()) {
 		exit.Signal = e.GetSignal()
@@ -101,7 +101,7 @@ func exitOf(e *proto.Exit) sshd.Exit {
 	return exit
 }
 
-// requests sends what the client sends: gRPC wants one sender at a time.
+// requests sends the client's messages to the worker: gRPC allows one sender at a time.
 type requests struct {
 	mu     sync.Mutex
 	stream proto.Worker_RunClient
@@ -116,8 +116,8 @@ func (r *requests) send(request *proto.RunRequest) error {
 // inputPiece is how much of a client's input is passed on at a time.
 const inputPiece = 128 << 10
 
-// copy passes on a client's input to its end, which is told, or to that of the
-// command. A client that is lost has not come to an end.
+// copy passes on a client's input until its end, which it reports, or until the command ends.
+// Losing the client does not count as the end of its input.
 func (r *requests) copy(stdin io.Reader, lost func()) {
 	buf := make([]byte, inputPiece)
 	for {
@@ -142,8 +142,7 @@ func (r *requests) sendInput(piece []byte) error {
 	return r.send(&proto.RunRequest{Message: &proto.RunRequest_Stdin{Stdin: piece}})
 }
 
-// follow passes on what happens to a client's terminal, and its signals, until ctx
-// ends.
+// follow passes on the client's window changes and signals until ctx ends.
 func (r *requests) follow(ctx context.Context, session sshd.Command) {
 	var resized <-chan struct{}
 	if session.Terminal != nil {
@@ -165,14 +164,14 @@ func (r *requests) follow(ctx context.Context, session sshd.Command) {
 	}
 }
 
-// lost tells whether a call that nobody has cancelled failed since the worker has ended. The
-// connection to one that has is closed, and what is still on it cancelled by that.
+// lost reports whether a call that nobody cancelled failed because the worker has ended. That
+// closes the worker's connection, which cancels the calls still on it.
 func lost(err error) bool {
 	code := status.Code(err)
 	return code == codes.Unavailable || code == codes.Canceled || errors.Is(err, io.EOF)
 }
 
-// broken is the exit of a command whose worker did not bring it to an end.
+// broken is the exit of a command that its worker did not complete.
 func (i *instance) broken(ctx context.Context, err error) sshd.Exit {
 	switch {
 	case ctx.Err() != nil:

@@ -18,7 +18,7 @@ import (
 	"pgo/proto"
 )
 
-// What a client is told whose worker did not bring the command to an end.
+// A client learns why its worker did not complete the command.
 func TestBroken(t *testing.T) {
 	i := &instance{service: config.Service{Name: "web"}}
 	left, leave := context.WithCancel(t.Context())
@@ -33,7 +33,7 @@ func TestBroken(t *testing.T) {
 		{t.Context(), status.Error(codes.Unavailable, "reset"), target.StatusUnavailable, "the worker of web ended before"},
 		{t.Context(), io.EOF, target.StatusUnavailable, "the worker of web ended before"},
 		{t.Context(), errors.New("no idea"), target.StatusFault, "no idea"},
-		{left, closedMeanwhile(t), target.StatusFault, "the client left"},
+		{left, closedMeanwhile(t), target.StatusFault, "the client disconnected"},
 	} {
 		if exit := i.broken(test.ctx, test.err); exit.Status != test.status || !strings.HasPrefix(exit.Message, test.says) {
 			t.Errorf("%v: %+v", test.err, exit)
@@ -41,7 +41,7 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-// closedMeanwhile is the error of a call whose connection is closed by its own side.
+// closedMeanwhile returns the error of a call whose own side closes the connection.
 func closedMeanwhile(t *testing.T) error {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

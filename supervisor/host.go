@@ -13,8 +13,8 @@ import (
 	"pgo/internal/version"
 )
 
-// onHost are the operations without a service. All of them but services are for
-// operators, and none asks a worker for more than it has reported, but top.
+// onHost are the operations without a service. All but services are for operators, and all but
+// top use only what the workers have reported.
 var onHost = map[string]func(*host, context.Context, sshd.Command, target.Args) sshd.Exit{
 	"ping":     (*host).ping,
 	"services": (*host).showServices,
@@ -26,12 +26,12 @@ var onHost = map[string]func(*host, context.Context, sshd.Command, target.Args) 
 	"version":  (*host).showVersion,
 }
 
-// host answers what is asked without a service. It reads what others know, and changes
-// nothing but the configuration that is in force.
+// host answers operations without a service. It reads what others know, and changes nothing but
+// the configuration in force.
 type host struct {
 	supervisor    *Supervisor
 	configuration *Configuration
-	connections   atomic.Pointer[func() int] // nil: nobody counts them
+	connections   atomic.Pointer[func() int] // nil: not counted
 }
 
 // run carries out an operation.
@@ -51,7 +51,7 @@ func (h *host) ping(_ context.Context, session sshd.Command, _ target.Args) sshd
 	return say(session, "pong! "+name+"\n")
 }
 
-// showServices lists the services that the key may use, which is all for operators.
+// showServices lists the services that the key may use: all of them for operators.
 func (h *host) showServices(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
 	operator := h.supervisor.operators.has(session.Identity.Key)
 	var names strings.Builder
@@ -67,20 +67,20 @@ func (h *host) showVersion(_ context.Context, session sshd.Command, _ target.Arg
 	return say(session, "pgod "+version.String()+"\n")
 }
 
-// say is the whole output of an operation. That the client has left is no error
-// of pgod's.
+// say writes the whole output of an operation. A client that has disconnected is not a fault of
+// pgod's.
 func say(session sshd.Command, text string) sshd.Exit {
 	_, _ = io.WriteString(session.Stdout, text)
 	return sshd.Exit{}
 }
 
-// seen is a service as everybody may see it at one moment.
+// seen is a service as others may see it at one moment.
 type seen struct {
 	service config.Service
 	snapshot
 }
 
-// overview is all services by name.
+// overview returns all services, sorted by name.
 func (s *Supervisor) overview() []seen {
 	instances := s.all()
 	all := make([]seen, len(instances))

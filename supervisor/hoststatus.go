@@ -13,13 +13,13 @@ import (
 	"pgo/internal/target"
 )
 
-// maxTrouble is as much of an error as has room in a table.
+// maxTrouble is how much of an error fits into a table.
 const maxTrouble = 100
 
-// maxShown bounds how many mistakes of the configuration stand below a table.
+// maxShown bounds how many mistakes in the configuration are listed below a table.
 const maxShown = 10
 
-// snapshot is the host and its services at that moment.
+// snapshot returns the state of the host and its services at that moment.
 func (h *host) snapshot(services []seen, now time.Time) hoststat.Snapshot {
 	_, bad := h.configuration.get()
 	all := hoststat.Snapshot{
@@ -42,7 +42,7 @@ func (h *host) showStatus(_ context.Context, session sshd.Command, args target.A
 	return say(session, statusTable(shown).Text(session.Color)+h.configuration.from().text(now)+bad.text(now))
 }
 
-// statusTable has all services in a line each, those that are being removed at the end.
+// statusTable has one line per service, with those being removed at the end.
 func statusTable(s hoststat.Snapshot) hoststat.Table {
 	t := hoststat.Table{hoststat.Texts("SERVICE", "STATE", "DEPLOYED", "AGE", "HEAD", "LAST", "WORKER", "PID", "RESTARTS", "ERROR")}
 	for _, one := range s.Services {
@@ -77,7 +77,7 @@ func pid(w hoststat.Worker) string {
 	return strconv.Itoa(w.PID)
 }
 
-// age is how long ago something was.
+// age returns how long ago something was.
 func age(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
@@ -85,20 +85,20 @@ func age(at, now time.Time) string {
 	return hoststat.Age(now.Sub(at))
 }
 
-// text tells what is wrong with the configuration on disk, if anything is.
+// text describes what is wrong with the configuration on disk, if anything.
 func (c *configError) text(now time.Time) string {
 	if c == nil {
 		return ""
 	}
 	lines := c.lines
 	if more := len(lines) - maxShown; more > 0 {
-		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more, which //reload shows", more))
+		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: see //reload", more))
 	}
 	return fmt.Sprintf("\nThe newest configuration is bad (for %s); %s:\n  %s\n",
 		hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
 }
 
-// status is what --json prints of it.
+// status returns the error as --json prints it.
 func (c *configError) status() *hoststat.Error {
 	if c == nil {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"pgo/proto"
 )
 
-// The most pressing is what is said in one word.
+// The state is the most pressing condition.
 func TestCondition(t *testing.T) {
 	up := func(change func(*proto.State)) snapshot {
 		s := &proto.State{Wanted: proto.State_WANTED_UP, Head: "a", Deployed: "a", Outcome: proto.State_OUTCOME_DEPLOYED, Activity: proto.State_ACTIVITY_IDLE}
@@ -94,10 +94,10 @@ c            no-worker  -         -      -        -         backoff  -    0     
 			t.Errorf("there is no %q in %q", part, colored)
 		}
 	}
-	// But for the colours it is the same.
+	// Without the colours it is the same.
 	bare := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[0m", "").Replace(colored)
 	if bare != plain {
-		t.Errorf("without colours it is\n%s\nnot\n%s", bare, plain)
+		t.Errorf("without colours, got\n%s\nwant\n%s", bare, plain)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestStatusHasColors(t *testing.T) {
 	}
 }
 
-// What is wrong with the configuration on disk stands below, until one is applied.
+// Mistakes in the configuration on disk are shown below the table, until one is applied.
 func TestHostStatusTellsOfABadConfiguration(t *testing.T) {
 	s := newSupervisor(t)
 	show := func(args target.Args) string {

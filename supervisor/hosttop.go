@@ -18,14 +18,14 @@ import (
 	"pgo/internal/version"
 )
 
-// onceAfter is the time between the two readings of a snapshot that is the only one.
+// onceAfter is the time between the two readings for a single snapshot.
 const onceAfter = time.Second
 
-// home makes a terminal empty: what follows stands at its top.
+// home clears a terminal and moves the cursor to its top left.
 const home = "\x1b[H\x1b[2J"
 
-// top shows what all services do and use, again and again until the client leaves. A
-// client that reads slowly gets fewer snapshots.
+// top shows what all services do and use, again and again until the client disconnects. A client
+// that reads slowly gets fewer snapshots.
 func (h *host) top(ctx context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	once := args.Has("--no-stream")
 	interval, patience := hoststat.Interval, usageTimeout
@@ -55,7 +55,7 @@ func (h *host) top(ctx context.Context, session sshd.Command, args target.Args) 
 	}
 }
 
-// topText is one snapshot as it is sent.
+// topText formats one snapshot.
 func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 	if asJSON {
 		return hoststat.Encode(s)
@@ -74,7 +74,7 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 	return text + "\n"
 }
 
-// look is what all services do and use.
+// look returns what all services do and use.
 func (h *host) look(services []seen, before, now readings) hoststat.Snapshot {
 	all := h.snapshot(services, time.Now())
 	for n := range all.Services {
@@ -84,7 +84,7 @@ func (h *host) look(services []seen, before, now readings) hoststat.Snapshot {
 	return all
 }
 
-// thisHost is what there is to know of the machine. What cannot be read is left out.
+// thisHost describes the machine. Values that cannot be read are omitted.
 func thisHost() hoststat.Host {
 	this := hoststat.Host{Version: version.String(), Cores: runtime.NumCPU()}
 	this.Name, _ = os.Hostname()
@@ -101,7 +101,7 @@ func thisHost() hoststat.Host {
 	return this
 }
 
-// topTable has all services in a line each.
+// topTable has one line per service.
 func topTable(s hoststat.Snapshot) hoststat.Table {
 	t := hoststat.Table{hoststat.Texts("SERVICE", "STATE", "COMMIT", "AGE", "CPU", "MEMORY", "RUNNING", "RESTARTS", "WORKER", "ERROR")}
 	for _, one := range s.Services {

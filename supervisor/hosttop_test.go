@@ -52,7 +52,7 @@ The newest configuration is bad: pgo.toml:3: bad
 	}
 }
 
-// tellingWorker stands for a worker's process that can do nothing but tell.
+// tellingWorker is a worker's process that can only report usage.
 type tellingWorker struct {
 	proto.WorkerClient
 	usage func(context.Context) (*proto.UsageReply, error)
@@ -62,7 +62,7 @@ func (w tellingWorker) Usage(ctx context.Context, _ *proto.UsageRequest, _ ...gr
 	return w.usage(ctx)
 }
 
-// A worker that does not answer holds up nobody for longer than its time.
+// A worker that does not answer delays others only until its deadline.
 func TestUsagesHaveADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		worker := func(name string, usage func(context.Context) (*proto.UsageReply, error)) seen {
@@ -70,7 +70,7 @@ func TestUsagesHaveADeadline(t *testing.T) {
 		}
 		services := []seen{
 			worker("hangs", func(ctx context.Context) (*proto.UsageReply, error) { <-ctx.Done(); return nil, ctx.Err() }),
-			worker("fails", func(context.Context) (*proto.UsageReply, error) { return nil, errors.New("the engine is away") }),
+			worker("fails", func(context.Context) (*proto.UsageReply, error) { return nil, errors.New("the engine is down") }),
 			worker("tells", func(context.Context) (*proto.UsageReply, error) { return &proto.UsageReply{AtNs: 1}, nil }),
 			{config.Service{Name: "down"}, snapshot{state: backoff, report: &proto.State{}}},
 		}
@@ -85,7 +85,7 @@ func TestUsagesHaveADeadline(t *testing.T) {
 	})
 }
 
-// leaver reads some snapshots and leaves.
+// leaver reads some snapshots and disconnects.
 type leaver struct {
 	read  bytes.Buffer
 	reads int
@@ -99,7 +99,7 @@ func (l *leaver) Write(p []byte) (int, error) {
 	return l.read.Write(p)
 }
 
-// It goes on until the client leaves, or pgod stops.
+// top continues until the client disconnects or pgod stops.
 func TestTopGoesOn(t *testing.T) {
 	s := newSupervisor(t)
 	asJSON := target.Args{Given: []target.Given{{Flag: "--json"}}}

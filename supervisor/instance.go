@@ -25,24 +25,24 @@ const (
 	stopped  = hoststat.WorkerStopped
 )
 
-// instance is the supervisor's view of one service's worker. One goroutine, run,
-// owns all that is not marked otherwise; others send it events.
+// instance is the supervisor's view of one service's worker. One goroutine, run, owns every field
+// that is not marked otherwise; others send it events.
 type instance struct {
 	launcher   *launcher      // set by newInstance, then immutable
 	service    config.Service // likewise
 	log        hclog.Logger   // likewise
-	view       *view          // likewise; what everybody may read
-	neighbours *neighbourhood // likewise; Apply sets what is in it
+	view       *view          // likewise; what others may read
+	neighbours *neighbourhood // likewise; Apply replaces its content
 
 	events chan event
 	done   chan struct{} // closed when run ends
 
 	state    state
 	process  *process           // nil in starting, backoff and stopped
-	cancel   context.CancelFunc // of what was begun for the process
+	cancel   context.CancelFunc // of the launch, or of what was begun for the process
 	timer    *time.Timer        // fires in backoff, and starts the worker again
 	restarts restarts
-	stopping context.Context // not nil once stop was called: its end breaks a change off
+	stopping context.Context // not nil once stop was called: its end cancels a running change
 	again    bool            // an operator asked for this end: start again at once
 }
 
@@ -80,7 +80,7 @@ func newInstance(l *launcher, service config.Service, neighbours *proto.Neighbou
 	return i
 }
 
-// run is the life of the instance, from the first start to stop.
+// run is the instance's goroutine, from the first start to stop.
 func (i *instance) run() {
 	defer close(i.done)
 	i.start()
@@ -105,8 +105,7 @@ func (i *instance) send(e event) bool {
 	}
 }
 
-// handle is the state machine. An event of a process that is not the present
-// one comes too late to matter.
+// handle is the state machine. An event of an earlier process comes too late to matter.
 func (i *instance) handle(e event) {
 	switch e := e.(type) {
 	case launched:
@@ -139,7 +138,7 @@ func (i *instance) enter(s state) {
 	i.view.enter(s, i.process, i.restarts.count())
 }
 
-// start begins a launch; launched tells how it went.
+// start begins a launch; the event launched reports the result.
 func (i *instance) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.cancel = cancel
@@ -190,12 +189,12 @@ func (i *instance) follow(ctx context.Context, p *process) {
 		}
 	}
 	if ctx.Err() == nil && !p.goneSoon() {
-		i.log.Debug("the worker's reports end", "error", loggable(err))
+		i.log.Debug("the worker's reports ended", "error", loggable(err))
 		i.send(silent{p})
 	}
 }
 
-// onGone decides what follows a worker that is gone, or could not be started.
+// onGone decides what happens after a worker has ended or could not be started.
 func (i *instance) onGone(err error) {
 	i.cancel()
 	var lived time.Duration
@@ -221,7 +220,7 @@ func (i *instance) onGone(err error) {
 	i.enter(backoff)
 }
 
-// errNoWorker refuses to end what is not there.
+// errNoWorker is the refusal to end a worker that does not exist.
 var errNoWorker = errors.New("there is no worker to end: it is being started")
 
 func (i *instance) onEndAsked(e endAsked) error {
@@ -250,7 +249,7 @@ func (i *instance) onEndAsked(e endAsked) error {
 
 func (i *instance) drain(ctx context.Context) {
 	if i.state != ready {
-		return // it is on its way already
+		return // it is ending already
 	}
 	i.enter(draining)
 	go i.process.drain(ctx) // exited follows
@@ -267,18 +266,18 @@ func (i *instance) onStopAsked(e stopAsked) {
 		i.timer.Stop()
 		i.enter(stopped)
 	case draining, killing, stopped:
-		// The end is near anyway.
+		// The worker is ending anyway.
 	}
 }
 
-// stop ends the worker: a change that runs may go on until ctx ends. It returns
-// when the worker is gone.
+// stop ends the worker, and returns when it is gone. A running change may continue until ctx
+// ends.
 func (i *instance) stop(ctx context.Context) {
 	i.send(stopAsked{ctx})
 	<-i.done
 }
 
-// end has the worker end and a new one started.
+// end ends the worker and has a new one started.
 func (i *instance) end(politely bool) error {
 	reply := make(chan error, 1)
 	if !i.send(endAsked{politely, reply}) {

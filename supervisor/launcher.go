@@ -24,25 +24,25 @@ import (
 	"pgo/proto"
 )
 
-// launcher starts workers: who they run as, where they work, and what they are told. What
-// becomes of them afterwards is not its business.
+// launcher starts workers: as which user, in which directory and with which configuration. It
+// does not supervise them afterwards.
 type launcher struct {
 	opts    Options
 	data    *dataDir
 	records *records
-	uids    uids // of whoever runs
+	uids    uids // of the running workers
 }
 
 // errand is what a worker is launched for.
 type errand struct {
-	account   func(context.Context) (account, error)     // who it runs as
-	take      func(account) (giveBack func(), err error) // that user, until the worker is gone
-	dir       func(account) (string, error)              // where, there and that user's own
+	account   func(context.Context) (account, error)     // the user that it runs as
+	take      func(account) (giveBack func(), err error) // reserves that user until the worker is gone
+	dir       func(account) (string, error)              // an existing directory that belongs to that user
 	configure func(who account) *proto.ConfigureRequest  // all but the directory
 	log       hclog.Logger
 }
 
-// errand is what a service's own worker is launched for.
+// errand returns the errand of a service's own worker.
 func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
@@ -65,8 +65,8 @@ func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, 
 	}
 }
 
-// launch starts a worker for an errand and returns it when it is ready. When ctx
-// ends, or anything is not as it should be, no process is left.
+// launch starts a worker for an errand and returns it when it is ready. If ctx ends or anything
+// fails, no process is left.
 func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
@@ -87,7 +87,7 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	request.Dir = dir
 	p := l.newProcess(who, e.log)
 	p.neighbours = request.GetNeighbours()
-	// go-plugin's start knows no context.
+	// go-plugin's start does not take a context.
 	stop := context.AfterFunc(ctx, p.runner.abort)
 	defer stop()
 	defer p.runner.whenGone(giveBack)
@@ -98,19 +98,19 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	return p, nil
 }
 
-// maxHeaders bounds what stands around a worker's messages, its errors among that: bytes.
+// maxHeaders bounds the headers of a worker's messages, errors included, in bytes.
 const maxHeaders = 64 << 10
 
-// ownStreams lets pgo's own streams through, and none of go-plugin's. It begins two that
-// nothing here uses, and keeps whatever a worker sends on one of them, without bounds.
+// ownStreams allows pgo's own streams, and none of go-plugin's. go-plugin opens two that pgo does
+// not use, and buffers whatever a worker sends on one of them, without bounds.
 func ownStreams(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, method string, begin grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if strings.HasPrefix(method, "/plugin.") {
-		return nil, status.Error(codes.Unimplemented, "pgo has no use for it")
+		return nil, status.Error(codes.Unimplemented, "pgo does not use it")
 	}
 	return begin(ctx, d, c, method, opts...)
 }
 
-// newProcess is a worker that is yet to be started.
+// newProcess returns a worker that is yet to be started.
 func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 	p := &process{log: log, since: time.Now()}
 	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
@@ -136,12 +136,12 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 	return p
 }
 
-// serviceDir returns the service's directory, made if it is missing. Root goes
-// no further than to it: what is inside is the user's.
+// serviceDir returns the service's directory, which it creates if it is missing. Root does not
+// look inside: the content belongs to the user.
 func (l *launcher) serviceDir(service config.Service, user account) (string, error) {
 	dir := l.data.service(service.Name)
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", fmt.Errorf("cannot make the service's directory: %w", err)
+		return "", fmt.Errorf("cannot create the service's directory: %w", err)
 	}
 	if err := l.data.comeBack(service, user); err != nil {
 		return "", err
@@ -160,8 +160,8 @@ func (l *launcher) limits(service config.Service, user account) *proto.Limits {
 	}
 }
 
-// owner is whose the service's directory is, and what is recorded of that owner; nothing,
-// if the record is about somebody else.
+// owner returns the owner of the service's directory and the record of that owner, which is empty
+// if the record is about another user.
 func (l *launcher) owner(ctx context.Context, name string) (owner uint32, known record, err error) {
 	dir := l.data.service(name)
 	var info unix.Stat_t

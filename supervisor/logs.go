@@ -15,15 +15,14 @@ import (
 	"pgo/internal/printable"
 )
 
-// maxLogLine is as much of a worker's log line as pgod keeps, in bytes.
+// maxLogLine is how much of a worker's log line pgod keeps, in bytes.
 const maxLogLine = 16 << 10
 
-// loggable is an error that a worker may have a say in, for one line of the log.
+// loggable returns an error, which may contain a worker's text, as one line for the log.
 func loggable(err error) string { return printable.Line(printable.Cut(err.Error(), maxLogLine)) }
 
-// copyLog passes what a worker writes to its standard error on to log: its log
-// lines, which are JSON, as such; anything else, a panic for example, as text.
-// Nothing that comes there can harm the reader.
+// copyLog copies a worker's standard error to log: its log lines, which are JSON, as such;
+// anything else, a panic for example, as text. All of it is made printable.
 func copyLog(r io.Reader, log hclog.Logger) {
 	lines := bufio.NewReaderSize(r, maxLogLine)
 	for {
@@ -73,8 +72,7 @@ func copyLine(line []byte, log hclog.Logger) {
 	log.Log(levelOf(level), printable.Line(message), fields...)
 }
 
-// levelOf takes a level that is none for a warning: it must not switch the line
-// off.
+// levelOf returns Warn for any other level: a level must not switch the line off.
 func levelOf(name string) hclog.Level {
 	switch level := hclog.LevelFromString(name); level {
 	case hclog.Trace, hclog.Debug, hclog.Info, hclog.Warn, hclog.Error:

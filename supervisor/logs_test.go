@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// copied returns what reaches pgod's log of what a worker wrote.
+// copied returns what a worker's output becomes in pgod's log.
 func copied(written string) string {
 	var out bytes.Buffer
 	copyLog(strings.NewReader(written), hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Debug, DisableTime: true}))

@@ -16,8 +16,8 @@ import (
 	"pgo/internal/version"
 )
 
-// metric is one of pgod's. Its labels have few values, but for that of a commit: there is
-// one of these at a time.
+// metric is one of pgod's metrics. Its labels have few values, except for a commit, of which
+// there is one at a time.
 type metric struct {
 	name, help string
 	kind       prometheus.ValueType
@@ -31,27 +31,27 @@ var (
 	buildInfo      = gauge("pgo_build_info", "1, with pgod's version.", "version")
 	configGood     = gauge("pgo_config_last_reload_successful", "Whether the configuration on disk is the one in force.")
 	configTime     = gauge("pgo_config_last_reload_success_timestamp_seconds", "When the configuration in force was read.")
-	connections    = gauge("pgo_ssh_connections", "SSH connections that are open, those included that have not logged in.")
+	connections    = gauge("pgo_ssh_connections", "Open SSH connections, including those that have not logged in.")
 	serviceState   = gauge("pgo_service_state", "1 for the state that the service is in, as status shows it, and 0 for the others.", "service", "state")
-	serviceWanted  = gauge("pgo_service_wanted_up", "Whether the service is to run: 0 after down.", "service")
+	serviceWanted  = gauge("pgo_service_wanted_up", "Whether the service should run: 0 after down.", "service")
 	serviceCurrent = gauge("pgo_service_up_to_date", "Whether the commit that is deployed is the branch's head as fetched.", "service")
 	serviceDeploy  = gauge("pgo_service_deployed_info", "1, with the commit that is deployed.", "service", "commit")
 	serviceHead    = gauge("pgo_service_head_info", "1, with the branch's head as fetched.", "service", "commit")
 	serviceTime    = gauge("pgo_service_deployed_timestamp_seconds", "When what is deployed was deployed.", "service")
-	serviceOutcome = gauge("pgo_service_last_outcome", "1 for what the last deploy or poll came to, and 0 for the others.", "service", "outcome")
-	serviceError   = gauge("pgo_service_error_timestamp_seconds", "Since when the service has the error that it has; missing without one.", "service")
+	serviceOutcome = gauge("pgo_service_last_outcome", "1 for the outcome of the last deploy or poll, and 0 for the others.", "service", "outcome")
+	serviceError   = gauge("pgo_service_error_timestamp_seconds", "Since when the service has its present error; absent without one.", "service")
 	serviceFrozen  = gauge("pgo_service_frozen", "Whether the branch is not followed.", "service")
 	serviceUnwell  = gauge("pgo_service_unwell_containers", "How many containers are not as they should be.", "service")
-	servicePorts   = gauge("pgo_service_used_ports", "How many host ports the running containers have.", "service")
-	serviceDeploys = counter("pgo_service_deploys_total", "Deploys that pgod has seen end, by outcome; what fails again for the same reason counts once.", "service", "outcome")
-	serviceLeaving = gauge("pgo_service_removing_since_timestamp_seconds", "Since when a service that is not configured any more is being removed; missing for all others.", "service")
+	servicePorts   = gauge("pgo_service_used_ports", "How many host ports the running containers have published.", "service")
+	serviceDeploys = counter("pgo_service_deploys_total", "Deploys that ended while pgod was running, by outcome; repeated failures for the same reason count once.", "service", "outcome")
+	serviceLeaving = gauge("pgo_service_removing_since_timestamp_seconds", "Since when a service that is no longer configured is being removed; absent for all others.", "service")
 	workerState    = gauge("pgo_worker_state", "1 for the state that the service's worker process is in, and 0 for the others.", "service", "state")
 	workerRestarts = counter("pgo_worker_restarts_total", "How often the worker has ended.", "service")
 	workerLoop     = gauge("pgo_worker_crashloop", "Whether the worker ends again and again.", "service")
-	workerTime     = gauge("pgo_worker_start_time_seconds", "When the worker process was started; missing while there is none.", "service")
+	workerTime     = gauge("pgo_worker_start_time_seconds", "When the worker process was started; absent while there is none.", "service")
 )
 
-// metrics has all of them, in their order.
+// metrics has all of them, in the order of their declaration.
 var metrics []metric
 
 func gauge(name, help string, labels ...string) metric {
@@ -67,7 +67,7 @@ func newMetric(m metric) metric {
 	return m
 }
 
-// collector makes the metrics of what is known at the moment of a scrape.
+// collector makes the metrics from what is known at the moment of a scrape.
 type collector struct{ *host }
 
 // Describe implements prometheus.Collector.
@@ -95,7 +95,7 @@ func (s scrape) truth(m metric, is bool, labels ...string) {
 	s.put(m, value, labels...)
 }
 
-// moment is a time, if there is one.
+// moment puts a time, if there is one.
 func (s scrape) moment(m metric, at time.Time, labels ...string) {
 	if !at.IsZero() {
 		s.put(m, float64(at.Unix()), labels...)
@@ -130,7 +130,7 @@ func (s scrape) service(of hoststat.Service, deploys tally) {
 	}
 	for _, outcome := range hoststat.Outcomes() {
 		s.truth(serviceOutcome, outcome == of.Outcome, name, string(outcome))
-		if outcome == hoststat.OutcomeDeployed || outcome.Bad() { // and not of a poll that had nothing to deploy
+		if outcome == hoststat.OutcomeDeployed || outcome.Bad() { // but not of a poll with nothing to deploy
 			s.put(serviceDeploys, float64(deploys.counts[outcome]), name, string(outcome))
 		}
 	}
@@ -164,7 +164,7 @@ func (s scrape) worker(service string, of hoststat.Worker) {
 // CountConnections has the metrics show how many SSH connections are open.
 func (s *Supervisor) CountConnections(count func() int) { s.host.connections.Store(&count) }
 
-// registry has all metrics of pgod.
+// registry returns a registry with all metrics of pgod.
 func (h *host) registry() (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{

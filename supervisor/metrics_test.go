@@ -21,7 +21,7 @@ import (
 	"pgo/proto"
 )
 
-// knowing is a supervisor that knows of services in all sorts of states.
+// knowing returns a supervisor with services in various states.
 func knowing(t *testing.T) *Supervisor {
 	t.Helper()
 	s := newSupervisor(t)
@@ -36,7 +36,7 @@ func knowing(t *testing.T) *Supervisor {
 	return s
 }
 
-// The names are as Prometheus wants them, and what is gathered holds together.
+// The names follow Prometheus' rules, and what is gathered is consistent.
 func TestMetricsAreSound(t *testing.T) {
 	s := knowing(t)
 	registry := prometheus.NewPedanticRegistry()
@@ -65,7 +65,7 @@ pgo_config_last_reload_successful 0
 pgo_service_deployed_info{commit="\"\\n",service="lies"} 1
 pgo_service_deployed_info{commit="aaaaaaaaaa",service="a-long-name"} 1
 pgo_service_deployed_info{commit="bbbbbbbbbb",service="b"} 1
-# HELP pgo_service_deploys_total Deploys that pgod has seen end, by outcome; what fails again for the same reason counts once.
+# HELP pgo_service_deploys_total Deploys that ended while pgod was running, by outcome; repeated failures for the same reason count once.
 # TYPE pgo_service_deploys_total counter
 ` + each(`pgo_service_deploys_total{outcome="degraded",service="%"} 0`) + each(`pgo_service_deploys_total{outcome="deployed",service="%"} 0`) +
 		each(`pgo_service_deploys_total{outcome="failed",service="%"} 0`) +
@@ -75,7 +75,7 @@ pgo_service_deployed_info{commit="bbbbbbbbbb",service="b"} 1
 pgo_service_up_to_date{service="a-long-name"} 1
 pgo_service_up_to_date{service="b"} 0
 pgo_service_up_to_date{service="lies"} 0
-# HELP pgo_service_wanted_up Whether the service is to run: 0 after down.
+# HELP pgo_service_wanted_up Whether the service should run: 0 after down.
 # TYPE pgo_service_wanted_up gauge
 pgo_service_wanted_up{service="a-long-name"} 1
 pgo_service_wanted_up{service="b"} 1
@@ -86,7 +86,7 @@ pgo_worker_restarts_total{service="a-long-name"} 0
 pgo_worker_restarts_total{service="b"} 2
 pgo_worker_restarts_total{service="c"} 0
 pgo_worker_restarts_total{service="lies"} 0
-# HELP pgo_worker_start_time_seconds When the worker process was started; missing while there is none.
+# HELP pgo_worker_start_time_seconds When the worker process was started; absent while there is none.
 # TYPE pgo_worker_start_time_seconds gauge
 pgo_worker_start_time_seconds{service="lies"} 1.777896e+09
 `
@@ -96,14 +96,14 @@ pgo_worker_start_time_seconds{service="lies"} 1.777896e+09
 	}
 	s.Apply(nil, nil, 0) // which ends all of them
 	if got := testutil.ToFloat64(only{collector{s.host}, configGood}); got != 1 {
-		t.Errorf("after another configuration it is %f", got)
+		t.Errorf("after another configuration, got %f", got)
 	}
 	if got := testutil.ToFloat64(only{collector{s.host}, configTime}); time.Since(time.Unix(int64(got), 0)) > time.Minute {
-		t.Errorf("the configuration is of %f", got)
+		t.Errorf("the configuration's time is %f", got)
 	}
 }
 
-// each is the line for each of the services that knowing knows.
+// each returns the line once for each service of knowing.
 func each(line string) string {
 	var all string
 	for _, name := range []string{"a-long-name", "b", "c", "lies"} {
@@ -112,7 +112,7 @@ func each(line string) string {
 	return all
 }
 
-// only is one metric of a collector.
+// only is a collector reduced to one metric.
 type only struct {
 	collector
 	metric metric
@@ -133,7 +133,7 @@ func (o only) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// What is printed is what Prometheus reads; the process's own are there too.
+// Prometheus can parse the output, and the metrics of the process itself are included.
 func TestShowMetrics(t *testing.T) {
 	s := knowing(t)
 	s.CountConnections(func() int { return 7 })
@@ -161,7 +161,7 @@ func TestShowMetrics(t *testing.T) {
 		}
 	}
 	if states["a-long-name"] != 1 || states["b"] != 1 || states["c"] != 1 || states["lies"] != 1 {
-		t.Errorf("how many states they are in: %v", states)
+		t.Errorf("number of states per service: %v", states)
 	}
 }
 
@@ -186,6 +186,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 		delete(listed, name)
 	}
 	for name := range listed {
-		t.Errorf("docs/metrics.md has %s, which is no metric", name)
+		t.Errorf("docs/metrics.md has %s, which is not a metric", name)
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"pgo/proto"
 )
 
-// adjustTimeout bounds how long a worker may take to note its neighbours.
+// adjustTimeout bounds how long a worker may take to accept its neighbours.
 const adjustTimeout = 10 * time.Second
 
-// neighboursOf is what the service has beside it on this host: the others of the
-// configuration, and pgod, whose SSH port is one that no service may have.
+// neighboursOf returns what shares the host with the service: the other services of the
+// configuration, and pgod, whose SSH port no service may have.
 func neighboursOf(service config.Service, all []config.Service, sshPort int) *proto.Neighbours {
 	n := &proto.Neighbours{Reserved: map[string]string{}}
 	if sshPort != 0 {
@@ -46,7 +46,7 @@ func neighboursOf(service config.Service, all []config.Service, sshPort int) *pr
 	return n
 }
 
-// unusualPorts has the URLs at whose ports no proxy listens by itself.
+// unusualPorts returns the URLs whose port no proxy listens at by default.
 func unusualPorts(all []config.Service) map[string]uint32 {
 	unusual := map[string]uint32{}
 	for _, service := range all {
@@ -59,8 +59,8 @@ func unusualPorts(all []config.Service) map[string]uint32 {
 	return unusual
 }
 
-// neighbourhood holds the newest neighbours of an instance. Who applies the
-// configuration sets them and does not wait; the instance picks them up.
+// neighbourhood holds the newest neighbours of an instance. Apply sets them and does not wait;
+// the instance picks them up.
 type neighbourhood struct {
 	mu      sync.Mutex
 	newest  *proto.Neighbours // never changed, only replaced
@@ -88,9 +88,9 @@ func (h *neighbourhood) set(n *proto.Neighbours) {
 	h.changed = make(chan struct{})
 }
 
-// adjust tells the worker its neighbours whenever they are others than those it
-// knows, also those that changed while it was being started. A worker that
-// cannot be told would go on by what is wrong by now: it is replaced.
+// adjust sends the worker its neighbours whenever they differ from those it knows, also if they
+// changed while it was being started. A worker that cannot be told would act on outdated facts:
+// it is replaced.
 func (i *instance) adjust(ctx context.Context, p *process) {
 	for known := p.neighbours; ; {
 		newest, changed := i.neighbours.get()

@@ -54,7 +54,7 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// A proxy gets the urls of all services, its own among them; nobody else does.
+// A proxy gets the urls of all services, including its own; nobody else does.
 func TestNeighboursOfAProxy(t *testing.T) {
 	proxy := config.Service{
 		Name: "default", Import: "caddy/Caddyfile-import",
@@ -75,12 +75,11 @@ func TestNeighboursOfAProxy(t *testing.T) {
 		t.Errorf("the proxy gets the ports %v", got)
 	}
 	if got := neighboursOf(web, all, 0); got.GetSnippet() != "" || got.GetPorts() != nil {
-		t.Errorf("who is no proxy gets %v", got)
+		t.Errorf("a service other than the proxy gets %v", got)
 	}
 }
 
-// A reload that adds a service leaves the others' workers alone, and they are
-// told of it.
+// A reload that adds a service leaves the others' workers alone, and tells them about it.
 func TestApplyTellsTheNeighbours(t *testing.T) {
 	s := newSupervisor(t)
 	defer s.Close(t.Context())
@@ -115,8 +114,8 @@ func (a *adjusted) Adjust(ctx context.Context, r *proto.AdjustRequest, _ ...grpc
 	return &proto.AdjustReply{}, a.err
 }
 
-// Neighbours that change while a worker is being started reach it as well, and
-// nothing is told twice.
+// Neighbours that change while a worker is being started reach it as well, and nothing is sent
+// twice.
 func TestWorkerLearnsItsNeighbours(t *testing.T) {
 	a, b, c := &proto.Neighbours{Services: []string{"a"}}, &proto.Neighbours{Services: []string{"b"}}, &proto.Neighbours{Services: []string{"c"}}
 	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, a)
@@ -142,7 +141,7 @@ func TestWorkerLearnsItsNeighbours(t *testing.T) {
 	<-ended
 }
 
-// A worker that cannot be told goes on by what is wrong by now, and so it ends.
+// A worker that cannot be told would act on outdated facts, so it ends.
 func TestWorkerThatCannotBeToldIsReplaced(t *testing.T) {
 	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, &proto.Neighbours{Services: []string{"b"}})
 	worker := &adjusted{calls: make(chan *proto.Neighbours, 1), err: errors.New("no")}

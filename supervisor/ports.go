@@ -18,29 +18,28 @@ import (
 	"pgo/proto"
 )
 
-// ownPort stands for pgod where the owner of a port is a service otherwise: no service
-// can have this name.
+// ownPort is pgod as the owner of a port, in the place of a service: no service can have this
+// name.
 const ownPort = "(pgod)"
 
 // maxUsedPorts bounds how many host ports of one service count, and how many of its
 // containers in the host's network.
 const maxUsedPorts = 1000
 
-// portJSON is one row of `//ports`, and one element of what `//ports --json` prints:
-// an interface of pgo. Its ports are granted to one, or to nobody, and used by one, or
-// by nobody.
+// portJSON is one row of `//ports`, and one element of what `//ports --json` prints: an interface
+// of pgo. Its ports are granted to at most one owner and used by at most one.
 type portJSON struct {
-	ports.Range          // of one port, unless nobody uses these
+	ports.Range          // a single port, unless nobody uses these
 	Granted     string   `json:"granted_to,omitempty"` // a service, or (pgod)
 	Protocol    string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
-	Addresses   []string `json:"addresses,omitempty"`  // of the host, that it is used at
+	Addresses   []string `json:"addresses,omitempty"`  // of the host, where it is used
 	Service     string   `json:"used_by,omitempty"`    // a service, or (pgod)
 	Container   string   `json:"container,omitempty"`  // of that service
-	Program     string   `json:"program,omitempty"`    // that uses it, unless the engine does that for a service
+	Program     string   `json:"program,omitempty"`    // that uses it, unless the engine does so for a service
 	PID         int      `json:"pid,omitempty"`        // of the program
 	Conflict    string   `json:"conflict,omitempty"`   // what is wrong, in words
 
-	passing bool // the port may be one that the kernel gave out for a moment
+	passing bool // the kernel may have given out the port for a moment
 }
 
 func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
@@ -55,8 +54,8 @@ func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Ar
 	return say(session, portsTable(all).Text(session.Color)+freeText(free))
 }
 
-// freeOf are the ports that are in none of the rows: granted to nobody, and used by
-// nobody that is known.
+// freeOf returns the ports that are in none of the rows: granted to nobody and not known to be in
+// use.
 func freeOf(all []portJSON) []ports.Range {
 	const highest = 65535
 	var taken [highest + 2]bool
@@ -78,23 +77,23 @@ func freeOf(all []portJSON) []ports.Range {
 	return free
 }
 
-// maxFree bounds how many free ranges stand below a table.
+// maxFree bounds how many free ranges are listed below a table.
 const maxFree = 20
 
-// freeText tells below the table what there is to be granted.
+// freeText lists the ports that can be granted, below the table.
 func freeText(free []ports.Range) string {
 	var texts []string
 	for _, r := range free[:min(len(free), maxFree)] {
 		texts = append(texts, r.String())
 	}
 	if more := len(free) - maxFree; more > 0 {
-		texts = append(texts, fmt.Sprintf("and %d more ranges, which --json has", more))
+		texts = append(texts, fmt.Sprintf("and %d more ranges: see --json", more))
 	}
-	return "\nfree, since granted to nobody and not in use: " + cmp.Or(strings.Join(texts, ", "), "-") + "\n"
+	return "\nfree (granted to nobody and not in use): " + cmp.Or(strings.Join(texts, ", "), "-") + "\n"
 }
 
-// portRows is who owns which host port: what the configuration grants, beside what is in
-// use, by whomever.
+// portRows lists the owners of host ports: what the configuration grants, and what is in use, by
+// anyone.
 func portRows(services []seen, sshPort int, listeners []sockets.Socket, programs func([]sockets.Socket) map[sockets.Socket]sockets.Program) []portJSON {
 	grants := grantsOf(services, sshPort)
 	uses := containerUses(services)
@@ -127,7 +126,7 @@ func portRows(services []seen, sshPort int, listeners []sockets.Socket, programs
 	return all
 }
 
-// grant is a range of host ports, and whose it is.
+// grant is a range of host ports and its owner.
 type grant struct {
 	ports.Range
 	owner string
@@ -157,7 +156,7 @@ func (g grants) of(port int) (owner string, granted bool) {
 	return "", false
 }
 
-// unused are the parts of the grants that nobody uses.
+// unused returns the parts of the grants that nobody uses.
 func (g grants) unused(uses []portJSON) []portJSON {
 	used := map[int]bool{}
 	for _, u := range uses {
@@ -165,7 +164,7 @@ func (g grants) unused(uses []portJSON) []portJSON {
 	}
 	var all []portJSON
 	for _, one := range g {
-		open := false // the last of all goes on
+		open := false // the last row can be extended
 		for port := one.First; port <= one.Last; port++ {
 			switch {
 			case used[port]:
@@ -180,8 +179,8 @@ func (g grants) unused(uses []portJSON) []portJSON {
 	return all
 }
 
-// containerUses are the host ports that the services' containers have, as the workers
-// have reported them.
+// containerUses returns the host ports that the services' containers have, as reported by the
+// workers.
 func containerUses(services []seen) []portJSON {
 	var uses []portJSON
 	for _, s := range services {
@@ -204,8 +203,8 @@ func containerUses(services []seen) []portJSON {
 // help.
 type hostContainer struct{ service, name string }
 
-// hostContainers are those containers, by ID, as the workers have reported them. One that
-// two claim is nobody's.
+// hostContainers returns those containers by ID, as reported by the workers. One that is claimed
+// twice belongs to nobody.
 func hostContainers(services []seen) map[string]hostContainer {
 	all, claims := map[string]hostContainer{}, map[string]int{}
 	for _, s := range services {
@@ -221,15 +220,15 @@ func hostContainers(services []seen) map[string]hostContainer {
 	return all
 }
 
-// brief is a name that a worker has told: there may be very many.
+// brief shortens a name that a worker has reported: there may be very many.
 func brief(name string) string { return printable.Line(printable.Cut(name, 256)) }
 
-// serves tells whether the listener is the engine's for this use.
+// serves reports whether the listener is the engine's for this use.
 func (p portJSON) serves(l sockets.Socket) bool {
 	return p.First == l.Port && p.Protocol == l.Protocol && sockets.Overlap(p.Addresses[0], l.IP)
 }
 
-// programUse is the use of a port by a program of this host.
+// programUse describes the use of a port by a program of this host.
 func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
 	use := portJSON{Range: ports.One(l.Port), Protocol: l.Protocol, Addresses: []string{l.IP}}
 	if l.Port == sshPort && l.Protocol == "tcp" && by.PID == os.Getpid() {
@@ -240,8 +239,8 @@ func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
 	return use
 }
 
-// merge makes one of the uses that differ in their addresses alone: the engine has one
-// for each family.
+// merge combines the uses that differ only in their addresses: the engine has one for each
+// family.
 func merge(uses []portJSON) []portJSON {
 	type key struct {
 		port, pid                    int
@@ -262,11 +261,11 @@ func merge(uses []portJSON) []portJSON {
 	return merged
 }
 
-// conflict says what is wrong with a use; empty: nothing is.
+// conflict describes what is wrong with a use, empty if nothing is.
 func conflict(use portJSON, services []seen) string {
 	switch {
 	case use.Granted == "":
-		// A service without ports may have all that are granted to nobody.
+		// A service without ports may use any that is granted to nobody.
 		limited := slices.ContainsFunc(services, func(s seen) bool { return s.service.Name == use.Service && len(s.service.Ports) > 0 })
 		if limited && !use.passing {
 			return "not granted to " + use.Service
@@ -280,7 +279,7 @@ func conflict(use portJSON, services []seen) string {
 	return fmt.Sprintf("granted to %s, used by another program", use.Granted)
 }
 
-// portsTable shows the rows. Where something is wrong it is the last column that says so.
+// portsTable shows the rows, with what is wrong in the last column.
 func portsTable(all []portJSON) hoststat.Table {
 	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
@@ -290,7 +289,7 @@ func portsTable(all []portJSON) hoststat.Table {
 	return t
 }
 
-// by is what has the port: a container, or a program.
+// by describes what has the port: a container or a program.
 func (p portJSON) by() string {
 	switch {
 	case p.Container != "" && p.PID != 0:

@@ -57,13 +57,13 @@ func TestPorts(t *testing.T) {
 		{IP: "0.0.0.0", Port: 8080, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 8082, Protocol: "udp"},
 		{IP: "0.0.0.0", Port: 22, Protocol: "tcp"}, // granted to nobody
-		{IP: "0.0.0.0", Port: 23, Protocol: "tcp"}, // a container's in the host's network, and more of such
+		{IP: "0.0.0.0", Port: 23, Protocol: "tcp"}, // of a container in the host's network, like some below
 		{IP: "::", Port: 23, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 24, Protocol: "tcp"},
 		{IP: "0.0.0.0", Port: 8081, Protocol: "udp"},
 		{IP: "0.0.0.0", Port: 25, Protocol: "tcp"},    // two claim it
 		{IP: "0.0.0.0", Port: 26, Protocol: "tcp"},    // no pgo container's
-		{IP: "0.0.0.0", Port: 41234, Protocol: "udp"}, // that of one who asks, perhaps
+		{IP: "0.0.0.0", Port: 41234, Protocol: "udp"}, // perhaps that of a client
 		{IP: "0.0.0.0", Port: 41235, Protocol: "tcp"},
 	}
 	programs := func(of []sockets.Socket) map[sockets.Socket]sockets.Program {
@@ -111,7 +111,7 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 	}
 }
 
-// What is free is what nobody has and nobody may have.
+// Free ports are those that nobody uses and nobody is granted.
 func TestFreePorts(t *testing.T) {
 	rows := func(pairs ...int) (all []portJSON) {
 		for n := 0; n < len(pairs); n += 2 {
@@ -137,22 +137,22 @@ func TestFreePorts(t *testing.T) {
 		many = append(many, rows(port, port)...)
 	}
 	text := freeText(freeOf(many))
-	if !strings.HasPrefix(text, "\nfree, since granted to nobody and not in use: 1, 3, 5,") || !strings.HasSuffix(text, ", 39, and 30 more ranges, which --json has\n") {
-		t.Errorf("it reads %s", text)
+	if !strings.HasPrefix(text, "\nfree (granted to nobody and not in use): 1, 3, 5,") || !strings.HasSuffix(text, ", 39, and 30 more ranges: see --json\n") {
+		t.Errorf("got %s", text)
 	}
 	if got := freeText(freeOf(rows(1, 65535))); !strings.HasSuffix(got, ": -\n") {
-		t.Errorf("nothing reads %s", got)
+		t.Errorf("without free ports, got %s", got)
 	}
 }
 
-// Nothing granted, nothing used: an empty list, and not null.
+// Without grants and uses it is an empty list, and not null.
 func TestNoPorts(t *testing.T) {
 	if got := hoststat.Encode(portRows(nil, 0, nil, sockets.Programs)); got != "[]\n" {
 		t.Errorf("got %s", got)
 	}
 }
 
-// What a worker tells is bounded.
+// What a worker reports is bounded.
 func TestPortsAreBounded(t *testing.T) {
 	var many []*proto.UsedPort
 	for n := range 5 * maxUsedPorts {

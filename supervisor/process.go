@@ -38,7 +38,7 @@ type process struct {
 	neighbours *proto.Neighbours // those that it was configured with
 }
 
-// connect does the handshake, checks who answered, and configures the worker.
+// connect does the handshake, verifies the worker's identity, and configures it.
 func (p *process) connect(ctx context.Context, who account, request *proto.ConfigureRequest) error {
 	client, err := p.client.Client()
 	if err != nil {
@@ -66,14 +66,14 @@ func (p *process) connect(ctx context.Context, who account, request *proto.Confi
 	return nil
 }
 
-// verify holds the worker's identity against the one it was started with:
-// secrets and a repository's code are for the right user only.
+// verify checks the worker's identity against the one that it was started with: secrets and a
+// repository's code are for the right user only.
 func (p *process) verify(hello *proto.HelloReply, who account) error {
 	groups := slices.Clone(hello.GetGroups())
 	slices.Sort(groups)
 	switch {
 	case hello.GetVersion() != version.String():
-		return fmt.Errorf("the worker is of version %q, pgod of %q: install both of one build", hello.GetVersion(), version.String())
+		return fmt.Errorf("the worker has version %q, pgod has %q: install both from one build", hello.GetVersion(), version.String())
 	case hello.GetPid() != int64(p.pid()):
 		return fmt.Errorf("process %d answered instead of %d", hello.GetPid(), p.pid())
 	case hello.GetUid() != who.uid || hello.GetGid() != who.gid || !slices.Equal(groups, who.groups):
@@ -88,7 +88,7 @@ func (p *process) pid() int { return p.runner.group.Pid() }
 // gone is closed when the process has ended.
 func (p *process) gone() <-chan struct{} { return p.runner.group.Done() }
 
-// ending is how the process ended, in words.
+// ending returns how the process ended.
 func (p *process) ending() error {
 	err := p.runner.group.Wait()
 	if err == nil {
@@ -97,8 +97,8 @@ func (p *process) ending() error {
 	return fmt.Errorf("the worker ended: %w", err)
 }
 
-// watch calls the worker every heartbeatInterval. It returns true when that did
-// not answer several times in a row, and false when it is gone.
+// watch pings the worker every heartbeatInterval. It returns true after several missed answers in
+// a row, and false when the worker is gone.
 func (p *process) watch(ctx context.Context) (silent bool) {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
@@ -118,14 +118,13 @@ func (p *process) watch(ctx context.Context) (silent bool) {
 	return true
 }
 
-// goneSoon reports whether the process ends within a moment: a broken connection
-// is the first that is seen of that.
+// goneSoon reports whether the process ends within a moment: a broken connection is the first
+// sign of that.
 func (p *process) goneSoon() bool {
 	return wait.Until(p.gone(), goneGrace)
 }
 
-// dumpAndKill ends a worker that does not answer. What its goroutines were at
-// goes to the log.
+// dumpAndKill ends a worker that does not answer. The stacks of its goroutines go to the log.
 func (p *process) dumpAndKill() {
 	p.runner.group.Signal(syscall.SIGQUIT)
 	if !wait.Until(p.gone(), dumpGrace) {
@@ -133,17 +132,15 @@ func (p *process) dumpAndKill() {
 	}
 }
 
-// drain lets the worker end the change that runs, for as long as ctx, then ends
-// the process.
+// drain lets the worker finish the running change until ctx ends, then ends the process.
 func (p *process) drain(ctx context.Context) {
 	if _, err := p.rpc.Drain(ctx, &proto.DrainRequest{}); err != nil {
-		p.log.Warn("a change is broken off", "error", loggable(err))
+		p.log.Warn("the running change is interrupted", "error", loggable(err))
 	}
 	p.runner.group.Stop(termGrace)
 }
 
-// discard kills what is left of the process and has go-plugin clean up, which
-// can take its time.
+// discard kills what is left of the process and has go-plugin clean up, which can take a while.
 func (p *process) discard() {
 	p.runner.abort()
 	go func() {

@@ -10,24 +10,24 @@ import (
 	"pgo/internal/config"
 )
 
-// record is what pgod remembers of a service until it is removed: of the worker that was
-// launched last in its directory, not of what its entry says by now, which may be another
-// user's. When the entry is gone this is all that root knows. What the directory says
-// itself does not count: who is kept from the host's engine could write there that this
-// is its own.
+// record is what pgod remembers about a service until it is removed. It is about the worker that
+// was last launched in the service's directory, not about the present entry, which may name
+// another user. When the entry is gone this is all that root knows. What the directory itself
+// says does not count: a user without access to the host's engine could write there that this
+// engine is the service's.
 type record struct {
 	User          string `json:"user"`
 	UID           uint32 `json:"uid"`
 	GID           uint32 `json:"gid"`
 	DockerHost    string `json:"docker_host,omitempty"`   // empty: the host's own
-	Source        string `json:"source,omitempty"`        // see source; empty: an older pgod has recorded this, without an uid
-	Configuration string `json:"configuration,omitempty"` // where its entry was; empty: nobody has said so
+	Source        string `json:"source,omitempty"`        // see source; empty: an older pgod recorded this, without a uid
+	Configuration string `json:"configuration,omitempty"` // where its entry was; empty: not known
 }
 
-// known tells whether there is enough in it to say who may do what.
+// known reports whether the record is enough to say who may do what.
 func (r record) known() bool { return r.Source != "" }
 
-// source identifies what a service is made from, whatever token its URL holds by now.
+// source identifies what a service is made from, whatever token its URL contains now.
 func source(service config.Service) string {
 	text := service.Repository.Reveal()
 	if u, err := url.Parse(text); err == nil {
@@ -38,8 +38,8 @@ func source(service config.Service) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// sameUser tells whether nobody else has the uid by now: that of a user who was removed is
-// often the next one's.
+// sameUser reports whether no other user has the uid by now: the uid of a removed user is often
+// given to the next one.
 func sameUser(ctx context.Context, user string, uid uint32) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -57,10 +57,10 @@ func sameUser(ctx context.Context, user string, uid uint32) (bool, error) {
 // nogroup is the group of a user that must not have one.
 const nogroup = 65534
 
-// account is who takes down what was deployed from a directory: its owner, with what
-// the service's worker had. Who is not known gets nothing beside the uid. The
-// directory's own group is no better: the owner can give it any that a worker once had,
-// the engine's too.
+// account returns the account that takes down what was deployed from a directory: its owner, with
+// what the service's worker had. An unknown owner gets nothing but the uid. The directory's own
+// group is no better: the owner can set it to any group that a worker once had, including the
+// engine's.
 func (r record) account(ctx context.Context, owner uint32) (account, error) {
 	if !r.known() {
 		return account{uid: owner, gid: nogroup}, nil

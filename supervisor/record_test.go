@@ -17,7 +17,7 @@ import (
 	"pgo/internal/config"
 )
 
-// myself is the user who runs this test.
+// myself is the user that runs this test.
 func myself(t *testing.T) string {
 	t.Helper()
 	is, err := user.Current()
@@ -27,7 +27,7 @@ func myself(t *testing.T) string {
 	return is.Username
 }
 
-// from is a service of a repository, as the configuration has it.
+// from returns a service of a repository as config.Load returns it.
 func from(t *testing.T, repository, branch string) config.Service {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pgo.toml")
@@ -44,8 +44,8 @@ func from(t *testing.T, repository, branch string) config.Service {
 
 const rootless = "unix:///run/user/1/docker.sock"
 
-// What root remembers is of who has worked in the directory, whatever the entry has come
-// to say since. It outlives pgod, until the service is removed.
+// A record is about the user that worked in the directory, whatever the entry says by now. It
+// outlives pgod, until the service is removed.
 func TestServicesAreNoted(t *testing.T) {
 	s, name := newSupervisorWith(t, hclog.NewNullLogger(), "/etc/pgo.toml"), myself(t)
 	who, err := lookupAccount(t.Context(), name, false)
@@ -57,7 +57,7 @@ func TestServicesAreNoted(t *testing.T) {
 	isNoted := func(when string) {
 		t.Helper()
 		if got := s.records.get("web"); got != want {
-			t.Errorf("noted %s is %+v", when, got)
+			t.Errorf("the record %s is %+v", when, got)
 		}
 	}
 	s.Apply([]config.Service{web, {Name: "db", User: "nobody-has-this-name"}}, nil, 0)
@@ -69,29 +69,29 @@ func TestServicesAreNoted(t *testing.T) {
 	isNoted("when its next user does not exist")
 	another := config.Service{Name: "web", User: "another"}
 	if dir, err := s.launcher.errand(another, nil, s.opts.Logger).dir(account{uid: me().uid + 1}); err == nil {
-		t.Errorf("another user gets %s", dir)
+		t.Errorf("another user gets the directory %s", dir)
 	}
 	isNoted("when its next user did not get the directory")
 	s.Apply(nil, nil, 0)
-	await(t, "a try to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
+	await(t, "an attempt to remove it", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	s.Close(t.Context())
 
 	after, err := loadRecords(s.opts.Dir)
 	if err != nil || !maps.Equal(after, map[string]record{"web": want}) {
-		t.Errorf("noted is %v: %v", after, err)
+		t.Errorf("the records are %v: %v", after, err)
 	}
 	if info, err := os.Stat(filepath.Join(s.opts.Dir, recordsFile)); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("it is noted in %v: %v", info, err)
+		t.Errorf("the records are in %v: %v", info, err)
 	}
 	s.records.forget("web")
 	s.records.write()
 	if after, err := loadRecords(s.opts.Dir); err != nil || len(after) != 0 {
-		t.Errorf("noted is %v: %v", after, err)
+		t.Errorf("the records are %v: %v", after, err)
 	}
 }
 
-// Who was kept from the host's engine does not get it for the removal, and neither does
-// somebody of whom pgod knows nothing.
+// A user without access to the host's engine does not get it for the removal, and neither does
+// one that pgod has no record of.
 func TestRemovalGivesNoRights(t *testing.T) {
 	docker, err := dockerGID(t.Context())
 	if err != nil {
@@ -119,8 +119,8 @@ func TestRemovalGivesNoRights(t *testing.T) {
 		noted       record
 		known, gets bool
 	}{
-		"who had it":                            {n, true, true},
-		"nothing is noted":                      {record{}, false, false},
+		"its last user":                         {n, true, true},
+		"without a record":                      {record{}, false, false},
 		"by an older pgod":                      {with(func(n *record) { n.Source = "" }), false, false},
 		"it had another engine":                 {with(func(n *record) { n.DockerHost = rootless }), true, member},
 		"somebody else worked in the directory": {record{User: "daemon", UID: daemon, Source: "x"}, false, false},
@@ -129,7 +129,7 @@ func TestRemovalGivesNoRights(t *testing.T) {
 		s.records.change(func(all map[string]record) { all["web"] = test.noted })
 		owner, is, err := s.launcher.owner(t.Context(), "web")
 		if err != nil || owner != me().uid || is.known() != test.known {
-			t.Errorf("%s: %d has it, and known is %+v: %v", what, owner, is, err)
+			t.Errorf("%s: %d owns it, with the record %+v: %v", what, owner, is, err)
 			continue
 		}
 		got, err := is.account(t.Context(), owner)
@@ -137,26 +137,26 @@ func TestRemovalGivesNoRights(t *testing.T) {
 			t.Errorf("%s: %+v %v", what, got, err)
 		}
 	}
-	const free = 2_000_000_011 // of a user who was removed from the host
+	const free = 2_000_000_011 // of a user that was removed from the host
 	gone := record{User: "nobody-has-this-name", UID: free, GID: 7, Source: "x"}
 	if same, err := sameUser(t.Context(), gone.User, free); err != nil || !same {
 		t.Errorf("somebody has uid %d: %v", free, err)
 	}
 	if got, err := gone.account(t.Context(), free); err != nil || got.uid != free || got.gid != 7 || !slices.Equal(got.groups, []uint32{docker}) {
-		t.Errorf("a user who is gone: %+v %v", got, err)
+		t.Errorf("a user that was removed: %+v %v", got, err)
 	}
 	if err := os.Symlink(s.data.service("web"), s.data.service("link")); err != nil {
 		t.Fatal(err)
 	}
 	if owner, _, err := s.launcher.owner(t.Context(), "link"); err == nil {
-		t.Errorf("a symlink's target is whose it is: %d", owner)
+		t.Errorf("the owner of a symlink's target is used: %d", owner)
 	}
 }
 
 // A removal for which nobody got an engine says what to do.
 func TestRemovalByNobodyKnownTellsWhatToDo(t *testing.T) {
 	err := cannotRemove(fmt.Errorf("permission denied"), 1007, record{})
-	if !strings.Contains(err.Error(), "permission denied; ") || !strings.Contains(err.Error(), "uid 1007") || !strings.Contains(err.Error(), "configure the service once more") {
+	if !strings.Contains(err.Error(), "permission denied; ") || !strings.Contains(err.Error(), "uid 1007") || !strings.Contains(err.Error(), "configure the service again") {
 		t.Error(err)
 	}
 	if err := cannotRemove(fmt.Errorf("permission denied"), 1007, record{Source: "x"}); err.Error() != "permission denied" {
@@ -164,7 +164,7 @@ func TestRemovalByNobodyKnownTellsWhatToDo(t *testing.T) {
 	}
 }
 
-// A token is no part of what a service is made from.
+// A token does not count as part of what a service is made from.
 func TestSource(t *testing.T) {
 	of := func(repository, branch string) string { return source(from(t, repository, branch)) }
 	web := of("https://git.example.org/web.git", "main")
@@ -182,10 +182,10 @@ func TestSource(t *testing.T) {
 	}
 }
 
-// With the disk at a standstill nothing waits for it, and the last state wins.
+// Nothing waits while the disk hangs, and the last state wins.
 func TestNotesWaitForNobody(t *testing.T) {
 	s := newSupervisor(t)
-	s.records.writing.Lock() // as who waits for the disk has it
+	s.records.writing.Lock() // held as if by a write that waits for the disk
 	web := config.Service{Name: "web", User: "nobody-has-this-name"}
 	s.records.launched(web, me(), s.opts.Configuration)
 	s.Apply([]config.Service{web}, nil, 0)
@@ -202,11 +202,11 @@ func TestNotesWaitForNobody(t *testing.T) {
 	s.records.writing.Unlock()
 	s.Close(t.Context())
 	if after, err := loadRecords(s.opts.Dir); err != nil || len(after) != 20 || !maps.Equal(after, s.records.all) {
-		t.Errorf("noted is %v: %v", after, err)
+		t.Errorf("the records are %v: %v", after, err)
 	}
 }
 
-// A note that cannot be written is tried again, until pgod ends.
+// A record that cannot be written is tried again, until pgod ends.
 func TestNotesAreTriedAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not there yet")
 	n := openRecords(dir, hclog.NewNullLogger())
@@ -214,7 +214,7 @@ func TestNotesAreTriedAgain(t *testing.T) {
 	n.change(func(all map[string]record) { all["web"] = record{Source: "x"} })
 	n.write()
 	mkdir(t, dir)
-	await(t, "the note to be written", func() bool {
+	await(t, "the record to be written", func() bool {
 		all, err := loadRecords(dir)
 		return err == nil && all["web"].Source == "x"
 	})

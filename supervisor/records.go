@@ -17,31 +17,31 @@ import (
 	"pgo/internal/config"
 )
 
-// recordsFile is where they are, in pgod's directory.
+// recordsFile is the name of their file, in pgod's directory.
 const recordsFile = "services.json"
 
-// records are what pgod remembers of the services that there are and were. Their file
-// follows by itself: nobody waits for the disk, least of all with Supervisor.mu held.
+// records are what pgod remembers about present and past services. Their file is written in the
+// background: nobody waits for the disk, least of all with Supervisor.mu held.
 type records struct {
 	dir   string
 	log   hclog.Logger
-	again time.Duration // after a try that did not work
+	again time.Duration // after a failed write
 
 	writing sync.Mutex // held by whoever writes the file; taken before mu
 
 	mu      sync.Mutex        // guards what follows; taken after Supervisor.mu
 	all     map[string]record // never changed, only replaced
-	changes int               // how often it was
-	written int               // which of them the file has
+	changes int               // how often it was replaced
+	written int               // the value of changes that the file has
 	closed  bool
 }
 
-// openRecords reads what an earlier pgod has recorded.
+// openRecords reads the records of an earlier pgod.
 func openRecords(dir string, log hclog.Logger) *records {
 	r := &records{dir: dir, log: log, again: recordAgain}
 	var err error
 	if r.all, err = loadRecords(dir); err != nil {
-		log.Error("a service that was taken out while pgod did not run may not be removed", "error", err)
+		log.Error("a service that was taken out while pgod was not running may be left behind", "error", err)
 	}
 	return r
 }
@@ -56,7 +56,7 @@ func loadRecords(dir string) (map[string]record, error) {
 		err = json.Unmarshal(raw, &all)
 	}
 	if err != nil || all == nil {
-		return map[string]record{}, fmt.Errorf("cannot read which services there were: %w", err)
+		return map[string]record{}, fmt.Errorf("cannot read which services existed: %w", err)
 	}
 	return all, nil
 }
@@ -67,7 +67,7 @@ func (r *records) get(name string) record {
 	return r.all[name]
 }
 
-// change changes what is recorded, and has the file follow.
+// change changes the records, and has the file written.
 func (r *records) change(do func(all map[string]record)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -81,7 +81,7 @@ func (r *records) change(do func(all map[string]record)) {
 	go r.write()
 }
 
-// recordAgain is how long after a record that could not be written the next try is.
+// recordAgain is the delay before a failed write is tried again.
 const recordAgain = time.Minute
 
 // close writes what is not written yet.
@@ -92,8 +92,8 @@ func (r *records) close() {
 	r.write()
 }
 
-// write writes the newest state to the file, unless somebody has done so already. What
-// cannot be written is tried again.
+// write writes the newest state to the file, unless that is done already. A failed write is tried
+// again.
 func (r *records) write() {
 	r.writing.Lock()
 	defer r.writing.Unlock()
@@ -109,7 +109,7 @@ func (r *records) write() {
 		err = renameio.WriteFile(filepath.Join(r.dir, recordsFile), append(raw, '\n'), 0o600, renameio.WithTempDir(r.dir))
 	}
 	if err != nil {
-		r.log.Error("cannot note which services there are: one that is taken out while pgod does not run may not be removed; it is tried again", "error", err)
+		r.log.Error("cannot record which services exist: one that is taken out while pgod is not running may be left behind; it is tried again", "error", err)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if !r.closed {
@@ -122,7 +122,7 @@ func (r *records) write() {
 	r.mu.Unlock()
 }
 
-// launched records who is about to work in the service's directory, which is that user's.
+// launched records the user that is about to work in the service's directory, and owns it.
 func (r *records) launched(service config.Service, who account, configuration string) {
 	r.change(func(all map[string]record) {
 		all[service.Name] = record{
@@ -132,7 +132,7 @@ func (r *records) launched(service config.Service, who account, configuration st
 	})
 }
 
-// claim records that these services are of this configuration.
+// claim records that these services belong to this configuration.
 func (r *records) claim(services []config.Service, configuration string) {
 	r.change(func(all map[string]record) {
 		for _, service := range services {
@@ -144,7 +144,7 @@ func (r *records) claim(services []config.Service, configuration string) {
 	})
 }
 
-// forget forgets a service that is removed.
+// forget deletes the record of a removed service.
 func (r *records) forget(name string) {
 	r.change(func(all map[string]record) { delete(all, name) })
 }

@@ -21,15 +21,15 @@ import (
 	"pgo/proto"
 )
 
-// removeTimeout bounds one try to take down a service.
+// removeTimeout bounds one attempt to take down a service.
 const removeTimeout = 10 * time.Minute
 
-// removalGrace is how long after its worker's end a service begins to be taken down: a
-// configuration that somebody is about to write may lack half of its entries for a moment.
+// removalGrace is the delay between the end of a service's worker and the service's removal: a
+// configuration that somebody is writing may lack half of its entries for a moment.
 const removalGrace = 10 * time.Second
 
-// removal takes down a service that is not configured any more, and then moves its
-// directory away. It tries until that has worked, or the service is configured again.
+// removal takes down a service that is no longer configured, and then moves its directory away.
+// It tries until that succeeds or the service is configured again.
 type removal struct {
 	supervisor *Supervisor
 	name       string
@@ -39,10 +39,10 @@ type removal struct {
 
 	ctx    context.Context // ends when the removal is not wanted any more
 	cancel context.CancelFunc
-	done   chan struct{} // closed when it has ended, either way
+	done   chan struct{} // closed when the removal has ended, either way
 
 	mu  sync.Mutex // guards what follows
-	err error      // why the last try did not work; nil: none has failed
+	err error      // of the last attempt; nil: none has failed
 }
 
 // remove begins to remove a service. The lock is held.
@@ -71,7 +71,7 @@ func (r *removal) run() {
 	close(r.done)
 }
 
-// tryUntilDone returns whether the service is removed.
+// tryUntilDone reports whether the service was removed.
 func (r *removal) tryUntilDone() bool {
 	if r.old != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
@@ -98,7 +98,7 @@ func (r *removal) tryUntilDone() bool {
 	return false
 }
 
-// failed notes why a try did not work, and tells whether that is news.
+// failed notes the error of an attempt, and reports whether it is a new one.
 func (r *removal) failed(err error) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func (r *removal) failed(err error) (news bool) {
 	return news
 }
 
-// trouble is why the last try did not work, fit to be shown; empty: none has failed.
+// trouble returns the error of the last attempt, safe to print; empty: none has failed.
 func (r *removal) trouble() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -117,15 +117,15 @@ func (r *removal) trouble() string {
 	return printable.Line(r.err.Error())
 }
 
-// stop ends the removal and returns when it has ended. A try that runs may go on for a
-// while: half of a service taken down helps nobody.
+// stop ends the removal and returns when it has ended. A running attempt may continue for a
+// while: a service that is only half taken down helps nobody.
 func (r *removal) stop() {
 	r.cancel()
 	<-r.done
 }
 
-// try has a worker of the service's own user take down its containers, and then moves
-// its directory away.
+// try has a worker of the service's own user take down its containers, and then moves its
+// directory away.
 func (r *removal) try() (to string, err error) {
 	s := r.supervisor
 	dir := s.data.service(r.name)
@@ -155,15 +155,15 @@ func (r *removal) try() (to string, err error) {
 	return s.data.moveAway(r.name, known.Source, time.Now())
 }
 
-// cannotRemove tells what to do where the worker had no engine to take the service down on.
+// cannotRemove adds what to do if the worker had no engine to take the service down on.
 func cannotRemove(err error, owner uint32, known record) error {
 	if known.known() {
 		return err
 	}
-	return fmt.Errorf("%w; pgod does not know which engine was used by uid %d, which has the directory: configure the service once more as it was, and take it out when its worker is ready", err, owner)
+	return fmt.Errorf("%w; pgod does not know which engine was used by uid %d, which owns the directory: configure the service again as it was, and take it out when its worker is ready", err, owner)
 }
 
-// errand is what the worker is launched for that takes the service down.
+// errand returns the errand of the worker that takes the service down.
 func (r *removal) errand(dir string, owner uint32, known record) errand {
 	s := r.supervisor
 	return errand{
@@ -180,11 +180,11 @@ func (r *removal) errand(dir string, owner uint32, known record) errand {
 	}
 }
 
-// Sweep removes each service whose directory is there and which is not configured: it
-// was taken out of the configuration while pgod did not run. The services of these
-// names stay as they are, and so do those of another configuration: whoever tries
-// one out may have left pgod's usual directory to it. It is for pgod's start, after Apply:
-// later on, somebody may be about to put a directory there by hand.
+// Sweep removes each service that has a directory but is not configured: it was taken out of the
+// configuration while pgod was not running. The services in keep are left as they are, and so are
+// those of another configuration: whoever tries one out may use pgod's usual directory for it.
+// Sweep is called when pgod starts, after Apply: later, somebody may be about to put a directory
+// there by hand.
 func (s *Supervisor) Sweep(keep []string) {
 	entries, err := os.ReadDir(s.data.services())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -201,11 +201,11 @@ func (s *Supervisor) Sweep(keep []string) {
 		switch {
 		case s.instances[name] != nil || s.removals[name] != nil:
 		case !target.IsService(name) || !entry.IsDir():
-			s.opts.Logger.Warn("left alone what is no service's directory", "path", printable.Line(s.data.service(name)))
+			s.opts.Logger.Warn("not a service's directory: left alone", "path", printable.Line(s.data.service(name)))
 		case slices.Contains(keep, name):
-			log.Warn("the service is configured for other machines, and none for this one: it is left as it is, without a worker; see --machine")
+			log.Warn("the service is configured for other machines, and no service for this one: it is left as it is, without a worker; see --machine")
 		case of != "" && of != s.opts.Configuration:
-			log.Warn("the service is of another configuration: it is left as it is, without a worker", "configuration", of)
+			log.Warn("the service belongs to another configuration: it is left as it is, without a worker", "configuration", of)
 		default:
 			log.Warn("the service is not configured any more: its containers are taken down")
 			s.remove(name, nil)
@@ -213,13 +213,13 @@ func (s *Supervisor) Sweep(keep []string) {
 	}
 }
 
-// removing are the services that are being removed, by name.
+// removing returns the services that are being removed, sorted by name.
 func (s *Supervisor) removing() []hoststat.Removing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []hoststat.Removing
 	for _, r := range s.removals {
-		if s.instances[r.name] == nil { // not one that is to come back
+		if s.instances[r.name] == nil { // not one that is configured again
 			all = append(all, hoststat.Removing{Service: r.name, Since: r.since.UTC().Truncate(time.Second), Error: r.trouble()})
 		}
 	}
@@ -227,7 +227,7 @@ func (s *Supervisor) removing() []hoststat.Removing {
 	return all
 }
 
-// isRemoving tells whether the service is being removed, and what is in the way.
+// isRemoving reports whether the service is being removed, and what prevents that.
 func (s *Supervisor) isRemoving(name string) (trouble string, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,12 +35,12 @@ func (j *journal) String() string {
 	return j.text.String()
 }
 
-// await waits until something is so.
+// await waits until so returns true.
 func await(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -69,10 +69,10 @@ func marked(t *testing.T, dir string) string {
 	return string(text)
 }
 
-// me is the account of who runs this test.
+// me is the account of the user that runs this test.
 func me() account { return account{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())} }
 
-// What is moved away never takes another one's place, whatever the clock says, and the
+// A removed directory never takes the place of another one, whatever the clock says, and the
 // newest comes back.
 func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 	s := newSupervisor(t)
@@ -91,20 +91,20 @@ func TestRemovedDirectoriesAreKeptApart(t *testing.T) {
 		}
 	}
 	if info, err := os.Stat(s.data.removed()); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("what is removed lies in %v: %v", info, err)
+		t.Errorf("removed directories are in %v: %v", info, err)
 	}
 	if dir, err := s.launcher.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
 		t.Errorf("the newest did not come back: %v", err)
 	}
 	if dir, err := s.launcher.serviceDir(web, me()); err != nil || marked(t, dir) != "web-20261124T225514Z" {
-		t.Errorf("what is there is replaced by what was: %v", err)
+		t.Errorf("the present directory is replaced by a removed one: %v", err)
 	}
-	if entries, err := os.ReadDir(s.data.removed()); err != nil || len(entries) != 6 { // two of them with what they are of, and two of others
-		t.Errorf("left are %v: %v", entries, err)
+	if entries, err := os.ReadDir(s.data.removed()); err != nil || len(entries) != 6 { // two of them with a label, and two of other services
+		t.Errorf("left: %v: %v", entries, err)
 	}
 }
 
-// Another user's data is nobody's to have back, and a symlink leads nowhere.
+// Nobody gets another user's data back, and a symlink is not followed.
 func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 	s := newSupervisor(t)
 	defer s.Close(t.Context())
@@ -133,8 +133,8 @@ func TestWhatIsNotTheUsersDoesNotComeBack(t *testing.T) {
 	}
 }
 
-// What another repository had running does not come back for this one, nor what is of
-// nobody knows which. A token may be another one.
+// A service does not get back what another repository or an unknown one had deployed. The token
+// may differ.
 func TestAnotherSourceBeginsAnew(t *testing.T) {
 	log := &journal{}
 	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "")
@@ -144,9 +144,9 @@ func TestAnotherSourceBeginsAnew(t *testing.T) {
 	anew := func(service config.Service, from string) {
 		t.Helper()
 		if dir, err := s.launcher.serviceDir(service, me()); err != nil || os.Remove(dir) != nil {
-			t.Errorf("it does not begin anew in %s: %v", dir, err)
+			t.Errorf("it does not start afresh in %s: %v", dir, err)
 		}
-		if !strings.Contains(log.String(), "begins anew") || !strings.Contains(log.String(), "directory="+from) {
+		if !strings.Contains(log.String(), "starts afresh") || !strings.Contains(log.String(), "directory="+from) {
 			t.Errorf("the log does not say where %s is:\n%s", from, log)
 		}
 	}
@@ -163,12 +163,12 @@ func TestAnotherSourceBeginsAnew(t *testing.T) {
 		t.Errorf("it does not come back: %v", err)
 	}
 	if _, err := os.Lstat(labelOf(old)); err == nil {
-		t.Error("what it was of is left behind")
+		t.Error("its label is left behind")
 	}
 }
 
-// Before a service is taken down there is time for its entry to come back, which nothing
-// waits out.
+// There is time for an entry to come back before its service is taken down, and nothing waits for
+// the end of that time.
 func TestRemovalBeginsLate(t *testing.T) {
 	s := newSupervisor(t)
 	s.grace = 200 * time.Millisecond
@@ -177,7 +177,7 @@ func TestRemovalBeginsLate(t *testing.T) {
 	began := time.Now()
 	s.Apply(nil, nil, 0)
 	if len(s.removing()) != 1 {
-		t.Error("that it will be removed is not shown")
+		t.Error("the pending removal is not shown")
 	}
 	await(t, "it to be removed", func() bool { return len(s.removing()) == 0 })
 	if took := time.Since(began); took < s.grace {
@@ -190,13 +190,13 @@ func TestRemovalBeginsLate(t *testing.T) {
 	select {
 	case <-s.instance("web").view.judged:
 	case <-time.After(time.Minute):
-		t.Error("its removal is waited for")
+		t.Error("it waits for its removal")
 	}
 	s.Apply(nil, nil, 0)
 	s.Close(t.Context())
 }
 
-// Who tries out a configuration of its own may leave pgod its usual directory.
+// Trying out another configuration with pgod's usual directory is harmless.
 func TestSweepSparesAnotherConfiguration(t *testing.T) {
 	log := &journal{}
 	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "/root/try.toml")
@@ -213,17 +213,17 @@ func TestSweepSparesAnotherConfiguration(t *testing.T) {
 		names = append(names, r.Service)
 	}
 	if want := []string{"older", "tried", "unknown"}; !slices.Equal(names, want) {
-		t.Errorf("removed are %v", names)
+		t.Errorf("removed: %v", names)
 	}
-	if text := log.String(); strings.Count(text, "of another configuration") != 1 || !strings.Contains(text, "service=real configuration=/etc/pgo.toml") {
+	if text := log.String(); strings.Count(text, "belongs to another configuration") != 1 || !strings.Contains(text, "service=real configuration=/etc/pgo.toml") {
 		t.Errorf("the log says:\n%s", text)
 	}
 	if got := s.records.get("claimed").Configuration; got != "/root/try.toml" {
-		t.Errorf("what is configured is of %s", got)
+		t.Errorf("the configured service belongs to %s", got)
 	}
 }
 
-// At the start what is not configured is removed, and nothing else.
+// At the start, services that are not configured are removed, and nothing else.
 func TestSweep(t *testing.T) {
 	log := &journal{}
 	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "")
@@ -241,9 +241,9 @@ func TestSweep(t *testing.T) {
 	s.Sweep([]string{"elsewhere"})
 	s.Sweep([]string{"elsewhere"}) // it is being removed already
 	if all := s.removing(); len(all) != 1 || all[0].Service != "gone" {
-		t.Errorf("removed are %v", all)
+		t.Errorf("removed: %v", all)
 	}
-	if n := strings.Count(log.String(), "left alone what is no service's directory"); n != 8 {
+	if n := strings.Count(log.String(), "not a service's directory: left alone"); n != 8 {
 		t.Errorf("%d warnings:\n%s", n, log)
 	}
 	if n := strings.Count(log.String(), "configured for other machines"); n != 2 {
@@ -251,13 +251,13 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// Who asks for a service that is being removed is told so if an operator, and what is in
-// the way; everybody else is told what strangers are.
+// An operator who asks for a service that is being removed is told so, and what prevents that;
+// everybody else is told the same as a stranger.
 func TestBeingRemovedIsShown(t *testing.T) {
 	s := newSupervisor(t)
 	mark(t, s.data.service("web"), "web")
 	s.Sweep(nil)
-	await(t, "a try that does not work", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
+	await(t, "a failed attempt", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	session := sshd.Command{Command: target.Command{Service: "web", Operation: "ps"}}
 	operation, _ := target.Lookup(target.Service, "ps")
 	if _, exit := s.authorize(session, operation, true); exit.Status != target.StatusConflict || !strings.Contains(exit.Message, "is being removed: cannot ") {
@@ -279,7 +279,7 @@ func TestBeingRemovedIsShown(t *testing.T) {
 	}
 	s.Close(t.Context())
 	if got := marked(t, s.data.service("web")); got != "web" {
-		t.Error("what could not be taken down was moved away")
+		t.Error("the directory of a service that could not be taken down was moved away")
 	}
 	if len(s.removals) != 0 {
 		t.Errorf("still there: %v", s.removals)

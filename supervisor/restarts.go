@@ -6,18 +6,18 @@ import (
 	exponential "pgo/internal/backoff" // backoff is a state here
 )
 
-// The numbers of a worker's restarts.
+// Limits for a worker's restarts.
 const (
-	healthy = time.Minute // a worker that lived this long starts the delays over
+	healthy = time.Minute // a worker that lived this long resets the delays
 
 	loopWindow = time.Minute
-	loopExits  = 5 // as many exits in the window are a crash loop
+	loopExits  = 5 // this many exits in the window are a crash loop
 )
 
 var restartDelays = exponential.Delays{First: 100 * time.Millisecond, Last: 30 * time.Second, Jitter: 0.2}
 
-// restarts is one service's own budget: how often its worker ended, and how
-// long to wait before it is started again.
+// restarts tracks the restarts of one service: how often its worker ended, and how long to wait
+// before it is started again.
 type restarts struct {
 	total    int
 	failures exponential.Failures
@@ -39,13 +39,13 @@ func (r *restarts) next(lived time.Duration) time.Duration {
 	return r.failures.Next(restartDelays)
 }
 
-// forget starts the delays over: an operator knows better.
+// forget resets the delays: an operator knows better.
 func (r *restarts) forget() {
 	r.total++
 	r.failures.Reset()
 }
 
-// restartCount is what is shown of restarts.
+// restartCount is the part of restarts that is shown.
 type restartCount struct {
 	total  int
 	recent []time.Time
@@ -55,7 +55,7 @@ func (r *restarts) count() restartCount {
 	return restartCount{total: r.total, recent: append([]time.Time(nil), r.recent...)}
 }
 
-// crashloop tells whether the worker ends again and again.
+// crashloop reports whether the worker ends again and again.
 func (c restartCount) crashloop(now time.Time) bool {
 	return len(c.recent) >= loopExits && now.Sub(c.recent[0]) <= loopWindow
 }

@@ -16,7 +16,7 @@ func TestRestartDelays(t *testing.T) {
 		want = min(2*want, restartDelays.Last)
 	}
 	if !r.count().crashloop(time.Now()) {
-		t.Error("twenty exits in a row are no crash loop")
+		t.Error("twenty exits in a row are not a crash loop")
 	}
 	if r.count().crashloop(time.Now().Add(2 * loopWindow)) {
 		t.Error("still a crash loop long after")

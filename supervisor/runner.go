@@ -17,12 +17,11 @@ import (
 	"pgo/internal/procgroup"
 )
 
-// pipeGrace is how long pgod reads on what a worker wrote when it is gone.
+// pipeGrace is how long pgod keeps reading a worker's output after the worker has ended.
 const pipeGrace = time.Second
 
-// runner starts a worker for go-plugin: as the service's user, in a process
-// group of its own, with an environment from nothing. It implements go-plugin's
-// runner.Runner.
+// runner starts a worker for go-plugin: as the service's user, in its own process group, with an
+// environment from scratch. It implements go-plugin's runner.Runner.
 type runner struct {
 	path    string // of pgo-worker
 	account account
@@ -30,7 +29,7 @@ type runner struct {
 	env     []string
 	stderr  func(io.Reader) // reads the worker's standard error to its end
 
-	stdout *os.File // the reading end
+	stdout *os.File // the read end
 
 	mu      sync.Mutex
 	group   *procgroup.Group // nil until started
@@ -75,8 +74,8 @@ func (r *runner) Start(context.Context) error {
 	}()
 	go func() {
 		<-r.group.Done()
-		// What is in the pipes may still be read. A descendant that left the
-		// group has them open for as long as it likes.
+		// What is in the pipes may still be read. A descendant that left the group may keep them
+		// open for as long as it likes.
 		end := time.Now().Add(pipeGrace)
 		_ = stdout.SetReadDeadline(end)
 		_ = stderr.SetReadDeadline(end)
@@ -95,7 +94,7 @@ func (r *runner) begin(cmd *exec.Cmd) error {
 	return err
 }
 
-// abort kills the worker, also one that is yet to be started.
+// abort kills the worker, or prevents its start.
 func (r *runner) abort() {
 	r.mu.Lock()
 	r.aborted = true
@@ -121,7 +120,7 @@ func (r *runner) whenGone(f func()) {
 	}()
 }
 
-// Stdout is read by go-plugin: the handshake comes there.
+// Stdout is read by go-plugin, which expects the handshake there.
 func (r *runner) Stdout() io.ReadCloser { return r.stdout }
 
 // Stderr is empty for go-plugin. It would parse what a worker writes there, and
@@ -160,8 +159,8 @@ func (r *runner) ID() string {
 	return strconv.Itoa(r.group.Pid())
 }
 
-// PluginToHost checks the address that the worker announced: nothing but a Unix
-// socket in the directory that was made for it.
+// PluginToHost checks the address that the worker announced: it accepts only a Unix socket in the
+// directory that was made for it.
 func (r *runner) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != r.socket || address != filepath.Clean(address) {
 		return "", "", errors.New("the worker announced an address outside its own directory")

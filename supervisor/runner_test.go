@@ -29,8 +29,8 @@ func TestOnlyTheWorkersOwnSocket(t *testing.T) {
 	}
 }
 
-// A descendant that left the worker's group holds its pipes open; pgod does not
-// read from it for ever.
+// A descendant that left the worker's group holds its pipes open; pgod does not read from them
+// for ever.
 func TestEscapedDescendantIsNotListenedTo(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can start a process as somebody")

@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// makeSocketDir makes the directory for the workers' sockets, which users may enter but not
-// list, and removes what a pgod that was killed left in there.
+// makeSocketDir creates the directory for the workers' sockets, which users may enter but not
+// list, and removes what a killed pgod left in it.
 func makeSocketDir(dir string, log hclog.Logger) error {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
@@ -26,18 +26,18 @@ func emptySocketDir(dir string, log hclog.Logger) error {
 	}
 	for _, entry := range entries {
 		if err := removeSockets(filepath.Join(dir, entry.Name())); err != nil {
-			log.Warn("cannot remove what a worker's user has left", "error", loggable(err))
+			log.Warn("cannot remove files that a worker's user has left", "error", loggable(err))
 		}
 	}
 	return nil
 }
 
-// maxSockets bounds what is removed of one worker's directory.
+// maxSockets bounds how many files of one worker's directory are removed.
 const maxSockets = 1000
 
-// removeSockets removes a worker's directory with what lies in there. It was its user's, who
-// may have made a tree in it, or go on making one: so it is root's first, and whatever is
-// deeper stays. To go down a tree of any depth would take as many open files.
+// removeSockets removes a worker's directory and the files in it. Its user may have made a tree
+// in it, and may still be adding to it: root takes the directory over first, and deeper levels
+// stay. Descending into a tree of any depth would need as many open files.
 func removeSockets(dir string) error {
 	if err := os.Lchown(dir, os.Geteuid(), os.Getegid()); err != nil {
 		return err
@@ -49,16 +49,16 @@ func removeSockets(dir string) error {
 	defer file.Close()
 	names, _ := file.Readdirnames(maxSockets)
 	for _, name := range names {
-		_ = os.Remove(filepath.Join(dir, name)) // what stays is found below
+		_ = os.Remove(filepath.Join(dir, name)) // what is left is reported below
 	}
 	if err := os.Remove(dir); err != nil {
-		return fmt.Errorf("%s is not empty, and is to be removed by hand: %w", dir, errors.Unwrap(err))
+		return fmt.Errorf("%s is not empty: remove it by hand: %w", dir, errors.Unwrap(err))
 	}
 	return nil
 }
 
-// discardSockets removes a worker's directory, or has it lie elsewhere: go-plugin would go
-// down whatever it finds at its place.
+// discardSockets removes a worker's directory, or renames it: go-plugin would descend into
+// whatever it finds in its place.
 func discardSockets(dir string) error {
 	elsewhere := dir + ".old"
 	switch err := os.Rename(dir, elsewhere); {

@@ -11,8 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// What a worker's user has left in its directory is removed with it, but for whole trees:
-// these neither keep pgod from starting nor make it go down into them.
+// What a worker's user has left in its directory is removed with it, except for whole trees:
+// these neither keep pgod from starting nor make it descend into them.
 func TestSocketDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	for _, name := range []string{"plugin-dir1/socket", "plugin-dir2/d/d/d/d/deep", "file"} {
@@ -33,10 +33,10 @@ func TestSocketDir(t *testing.T) {
 	}
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 || left[0].Name() != "plugin-dir2" {
-		t.Errorf("left are %v, %v", left, err)
+		t.Errorf("left: %v, %v", left, err)
 	}
 	if !strings.Contains(log.String(), "plugin-dir2 is not empty") {
-		t.Errorf("it says %s", &log)
+		t.Errorf("the log says %s", &log)
 	}
 
 	another := filepath.Join(dir, "plugin-dir3")

@@ -13,8 +13,8 @@ import (
 	"pgo/proto"
 )
 
-// onService are the operations on a service that pgod answers itself: they work
-// also while the worker is busy or down.
+// onService are the operations on a service that pgod answers itself: they also work while the
+// worker is busy or down.
 var onService = map[string]func(*instance, sshd.Command, target.Args) sshd.Exit{
 	"status":         (*instance).showStatus,
 	"worker status":  (*instance).showWorker,
@@ -30,7 +30,7 @@ func (i *instance) endWorker(session sshd.Command, politely bool) sshd.Exit {
 	case err != nil:
 		return sshd.Exit{Status: target.StatusConflict, Message: err.Error()}
 	}
-	_, _ = fmt.Fprintf(session.Stdout, "the worker of %s ends; a new one is started\n", i.service.Name)
+	_, _ = fmt.Fprintf(session.Stdout, "the worker of %s is ending; a new one is started\n", i.service.Name)
 	return sshd.Exit{}
 }
 
@@ -52,7 +52,7 @@ func (i *instance) showWorker(session sshd.Command, _ target.Args) sshd.Exit {
 	return say(session, append(r, worker.Row(now)).Text(session.Color))
 }
 
-// status is how the service is doing, fit to be shown, but for what it uses.
+// status returns how the service is doing, safe to print, but without its usage.
 func (s seen) status(now time.Time) hoststat.Service {
 	r := s.report
 	all := hoststat.Service{
@@ -91,7 +91,7 @@ func (s seen) status(now time.Time) hoststat.Service {
 	return all
 }
 
-// activity is what the worker reports that it does.
+// activity returns what the worker reports that it is doing.
 func activity(r *proto.State) string {
 	switch r.GetActivity() {
 	case proto.State_ACTIVITY_UNSPECIFIED:
@@ -102,7 +102,7 @@ func activity(r *proto.State) string {
 	return cmp.Or(r.GetStep(), proto.Unknown)
 }
 
-// worker is the worker's process.
+// worker returns the state of the worker's process.
 func (s snapshot) worker(now time.Time) hoststat.Worker {
 	w := hoststat.Worker{State: s.state, Restarts: s.restarts.total, Crashloop: s.restarts.crashloop(now)}
 	if p := s.process; p != nil {
@@ -117,7 +117,7 @@ func (s snapshot) worker(now time.Time) hoststat.Worker {
 	return w
 }
 
-// condition is how the service is doing, in one word.
+// condition sums up in one word how the service is doing.
 func condition(s hoststat.Service) hoststat.State {
 	switch {
 	case s.Worker.Crashloop:

@@ -25,7 +25,7 @@ var statusNow = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
 func ago(d time.Duration) int64 { return statusNow.Add(-d).Unix() }
 
-// statuses are snapshots, and how they are shown.
+// statuses are snapshots and how they are shown.
 var statuses = []struct {
 	name, text, json string
 	snapshot         snapshot
@@ -100,7 +100,7 @@ error:     cannot deploy bbbbbbb: it is refused (for 41s)
 			`"unwell":["web-1: exited (1)","db-1: unhealthy"]}`,
 	},
 	{
-		// Its times cannot be written: they must not cost the whole status.
+		// Its times cannot be encoded: they must not cost the whole status.
 		name: "a worker that lies",
 		snapshot: snapshot{state: ready, report: &proto.State{
 			Wanted: 99, Outcome: -1, Activity: 99, Deployed: "a", DeployedAt: -1 << 62, NextPoll: 1 << 62, Error: "x", ErrorSince: 1 << 62,
@@ -144,7 +144,7 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-// A worker's words are those that are documented, and those that pgod works with.
+// The words that a worker can report are documented, and are those that pgod works with.
 func TestWordsOfWorkers(t *testing.T) {
 	page, err := os.ReadFile("../docs/status-json.md")
 	if err != nil {
@@ -171,7 +171,7 @@ func TestWordsOfWorkers(t *testing.T) {
 	}
 }
 
-// asleep is a process that only has a pid.
+// asleep returns a process that has only a pid.
 func asleep(t *testing.T) *process {
 	t.Helper()
 	group, err := procgroup.Start(exec.Command("sleep", "600"))

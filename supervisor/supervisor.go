@@ -1,5 +1,5 @@
-// Package supervisor runs one worker process per service and answers for them:
-// it knows the set of services, who may use which, and passes operations on.
+// Package supervisor runs one worker process per service. It knows the services and who may use
+// which, and passes operations on to the workers.
 package supervisor
 
 import (
@@ -16,36 +16,36 @@ import (
 	"pgo/internal/config"
 )
 
-// DrainTimeout is how long a change may run on when its worker is to end.
+// DrainTimeout is how long a change may continue when its worker is to end.
 const DrainTimeout = 10 * time.Second
 
-// judgeTimeout bounds how long a login waits for workers that have just been
-// started to tell their keys.
+// judgeTimeout bounds how long a login waits for workers that have just been started to report
+// their keys.
 const judgeTimeout = 5 * time.Second
 
 // Options are what a Supervisor is made of; immutable.
 type Options struct {
-	Dir       string   // what outlives pgod; services/<name> are in there
-	SocketDir string   // for the workers' sockets, of this pgod alone
+	Dir       string   // persistent data; has services/<name>
+	SocketDir string   // for the workers' sockets, used by this pgod alone
 	Worker    string   // path of pgo-worker
-	Forbidden []string // what else is pgo's own, and mounted by no container
+	Forbidden []string // what else is pgo's own, and must not be mounted by a container
 	Logger    hclog.Logger
 
-	// Configuration is where the services' entries are, a path or a URL without
-	// secrets: what is of another one is not removed at the start.
+	// Configuration is where the services' entries are, a path or a URL without secrets: services
+	// of another one are not removed at the start.
 	Configuration string
 }
 
 // Supervisor holds the instances and the removals. It implements sshd.Backend.
 type Supervisor struct {
-	Configuration *Configuration // what is known of it
+	Configuration *Configuration // what is known about it
 
 	opts     Options
 	data     *dataDir
 	records  *records // of services that are or were configured
 	launcher *launcher
 	host     *host
-	grace    time.Duration // removalGrace, but for tests
+	grace    time.Duration // removalGrace, except in tests
 
 	operators keyring        // who may do everything
 	lives     sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
@@ -58,7 +58,7 @@ type Supervisor struct {
 	closing   bool
 }
 
-// New makes the directories and takes them for this process alone.
+// New creates the directories and claims them for this process.
 func New(opts Options) (*Supervisor, error) {
 	data, err := openDataDir(opts.Dir, opts.Logger)
 	if err != nil {
@@ -78,12 +78,11 @@ func New(opts Options) (*Supervisor, error) {
 	return s, nil
 }
 
-// Apply makes the configuration's services the ones that run, and the operator
-// keys the ones that count. A service whose entry is the same keeps its worker,
-// which is told what has changed beside it; one whose entry changed gets a new
-// worker, and one that is not there any more is removed: its containers are taken down,
-// and its directory is moved away. sshPort is what pgod listens at. While pgod is
-// stopping nothing changes.
+// Apply makes the configuration's services the ones that run, and the operator keys the ones that
+// count. A service whose entry is the same keeps its worker, which is told what else has changed
+// on the host; one whose entry changed gets a new worker; one without an entry is removed: its
+// containers are taken down, and its directory is moved away. sshPort is what pgod listens at.
+// Apply does nothing while pgod is stopping.
 func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,8 +131,8 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 	return changes
 }
 
-// replace ends the old instance and the removal, if there are such, and then begins the
-// new instance. The lock is held.
+// replace ends the old instance and the removal, if any, and then starts the new instance. The
+// lock is held.
 func (s *Supervisor) replace(old *instance, leaving *removal, next *instance) {
 	s.instances[next.service.Name] = next
 	s.lives.Go(func() {
@@ -149,8 +148,8 @@ func (s *Supervisor) replace(old *instance, leaving *removal, next *instance) {
 	})
 }
 
-// Close ends all workers: changes that run may go on until ctx ends. Containers
-// are not touched.
+// Close ends all workers. Running changes may continue until ctx ends. Containers are not
+// touched.
 func (s *Supervisor) Close(ctx context.Context) {
 	s.mu.Lock()
 	if !s.closing {
@@ -171,7 +170,7 @@ func (s *Supervisor) Close(ctx context.Context) {
 	s.data.close()
 }
 
-// all returns the instances by name.
+// all returns the instances, sorted by name.
 func (s *Supervisor) all() []*instance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,7 +189,7 @@ func (s *Supervisor) instance(name string) *instance {
 	return s.instances[name]
 }
 
-// listensAt is pgod's own port; 0: it is not known yet.
+// listensAt returns pgod's own port, 0 if it is not known yet.
 func (s *Supervisor) listensAt() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,8 +28,8 @@ func newSupervisorWith(t *testing.T, log hclog.Logger, configuration string) *Su
 	return s
 }
 
-// A service that is back in the configuration waits for its old worker's end:
-// there must never be two.
+// A service that is back in the configuration waits for the end of its old worker: there must
+// never be two.
 func TestServiceThatComesBackWaits(t *testing.T) {
 	s := newSupervisor(t)
 	service := config.Service{Name: "web", User: "nobody-has-this-name"}
@@ -43,7 +43,7 @@ func TestServiceThatComesBackWaits(t *testing.T) {
 	}
 	select {
 	case <-next.view.judged:
-		t.Error("the new worker was launched beside the old one")
+		t.Error("the new worker was launched while the old one was running")
 	case <-time.After(100 * time.Millisecond):
 	}
 	old.run()
@@ -54,7 +54,7 @@ func TestServiceThatComesBackWaits(t *testing.T) {
 	}
 }
 
-// In a directory that others can write to, somebody could replace the host key.
+// In a directory that others can write to, they could replace the host key.
 func TestOthersDirectoryIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
@@ -74,7 +74,7 @@ func TestOthersDirectoryIsRefused(t *testing.T) {
 	}
 }
 
-// A pgod that was killed may have made the directory and not handed it over.
+// A pgod that was killed may have created the directory and not handed it over.
 func TestDirectoryIsHandedOver(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -7,20 +7,20 @@ import (
 	"pgo/proto"
 )
 
-// tally counts the deploys of a service that have ended while this pgod looked on. It
-// sees the worker's reports alone, of which one that was replaced at once is never
-// sent: of two deploys in a row it may see the last.
+// tally counts the deploys of a service that ended while this pgod was running. It sees only the
+// worker's reports, and a report that is replaced at once is never sent: of two deploys in a row
+// it may see only the last.
 type tally struct {
 	counts map[hoststat.Outcome]uint64
 
-	known    bool // what follows is that of the present worker's last report between two changes
+	known    bool // what follows is from the last report of the present worker between two changes
 	outcome  hoststat.Outcome
 	since    int64 // of its error
-	deployed int64 // when the newest good deploy was good
+	deployed int64 // when the newest good deploy was made
 }
 
-// again is called when another worker reports from now on: what it reports first is not
-// news, since a worker that was restarted has its errors anew.
+// again is called when another worker begins to report: its first report is not news, since a
+// restarted worker finds its errors anew.
 func (t *tally) again() { t.known = false }
 
 // count takes a report.
@@ -39,7 +39,7 @@ func (t *tally) count(s *proto.State) {
 	t.known, t.outcome, t.since, t.deployed = true, outcome, s.GetErrorSince(), max(t.deployed, s.GetDeployedAt())
 }
 
-// add counts one more. The map is never changed, only replaced: others may have it.
+// add counts one more. The map is never changed, only replaced: others may hold it.
 func (t *tally) add(outcome hoststat.Outcome) {
 	counts := maps.Clone(t.counts)
 	if counts == nil {

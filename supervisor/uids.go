@@ -5,15 +5,15 @@ import (
 	"sync"
 )
 
-// uids keep what fetches the configuration apart from the services: whoever runs as its
-// user could forge what root trusts. A user is known by its uid, for it may have several
-// names. Who is about to start takes its uid first, so that of two at the same moment one
+// uids keeps the worker that fetches the configuration apart from the services: another process
+// of its user could forge what root trusts. A user is identified by uid, since it may have
+// several names. A worker takes its uid before it starts, so that of two at the same moment one
 // is refused.
 type uids struct {
 	mu      sync.Mutex
 	fetcher uint32            // 0: nothing is fetched
-	workers map[uint32]int    // how many there are, those that start included
-	names   map[uint32]string // of a service among them
+	workers map[uint32]int    // how many there are, including those that are starting
+	names   map[uint32]string // of one service among them
 }
 
 // serve takes the uid for a worker of the service, until it is given back.
@@ -21,7 +21,7 @@ func (u *uids) serve(uid uint32, service string) (giveBack func(), err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if uid != 0 && uid == u.fetcher {
-		return nil, fmt.Errorf("its user has the uid %d of the user that fetches the configuration, which it could forge: give it one of its own", uid)
+		return nil, fmt.Errorf("its user shares uid %d with the user that fetches the configuration, and could forge it: give it a uid of its own", uid)
 	}
 	if u.workers == nil {
 		u.workers, u.names = map[uint32]int{}, map[uint32]string{}
@@ -38,12 +38,12 @@ func (u *uids) serve(uid uint32, service string) (giveBack func(), err error) {
 	}), nil
 }
 
-// fetch takes the uid for what fetches the configuration, until leave.
+// fetch takes the uid for the worker that fetches the configuration, until leave.
 func (u *uids) fetch(uid uint32) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.workers[uid] > 0 {
-		return fmt.Errorf("it has the uid of the service %s, which could forge the configuration: give it one of its own", u.names[uid])
+		return fmt.Errorf("it shares its uid with the service %s, which could forge the configuration: give it a uid of its own", u.names[uid])
 	}
 	u.fetcher = uid
 	return nil

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Of a service and what fetches the configuration only one has a uid, whoever comes first.
+// Either services or the worker that fetches the configuration may have a uid, whichever comes
+// first.
 func TestUIDs(t *testing.T) {
 	var u uids
 	giveBack, err := u.serve(1001, "web")
@@ -19,7 +20,7 @@ func TestUIDs(t *testing.T) {
 	giveBack()
 	giveBack() // again
 	if err := u.fetch(1001); err == nil || !strings.Contains(err.Error(), "the service web") {
-		t.Errorf("a service's uid is taken: %v", err)
+		t.Errorf("fetching may use a service's uid: %v", err)
 	}
 	another()
 	if err := u.fetch(1001); err != nil {
@@ -29,7 +30,7 @@ func TestUIDs(t *testing.T) {
 		t.Errorf("a service could forge the configuration: %v", err)
 	}
 	if err := u.fetch(1001); err != nil {
-		t.Errorf("it is its own: %v", err)
+		t.Errorf("a uid of its own: %v", err)
 	}
 	u.leave(7)
 	if _, err := u.serve(1001, "web"); err == nil {

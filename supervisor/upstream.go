@@ -24,20 +24,20 @@ import (
 // fetchTimeout bounds one fetch of a configuration.
 const fetchTimeout = 5 * time.Minute
 
-// Fetcher fetches a configuration from git. Root does not do that itself: a worker does
-// that runs as a user without any rights, and hands over the files.
+// Fetcher fetches a configuration from git. Root does not do so itself: a worker does, which runs
+// as a user without any rights and hands over the files.
 type Fetcher struct {
 	launcher *launcher
 	upstream config.Upstream
 	log      hclog.Logger
 
-	mu      sync.Mutex // held by who fetches; guards what follows
+	mu      sync.Mutex // held during a fetch; guards what follows
 	process *process   // nil: none is running
 	closed  bool
 	uid     uint32 // that it has taken; 0: none
 }
 
-// Fetched is what a branch holds of configuration.
+// Fetched holds the configuration in a branch.
 type Fetched struct {
 	Commit  string
 	Author  string
@@ -45,12 +45,12 @@ type Fetched struct {
 	Files   []config.File
 }
 
-// NewFetcher returns a Fetcher, which begins nothing by itself.
+// NewFetcher returns a Fetcher, which starts nothing by itself.
 func (s *Supervisor) NewFetcher(upstream config.Upstream) *Fetcher {
 	return &Fetcher{launcher: s.launcher, upstream: upstream, log: s.opts.Logger.With("upstream", upstream.Repository.String())}
 }
 
-// Fetch brings what is in the branch now. What it says of an error is fit to be shown.
+// Fetch returns what is in the branch now. The text of its errors is safe to print.
 func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -67,14 +67,14 @@ func (f *Fetcher) Fetch(ctx context.Context) (Fetched, error) {
 	}
 	if err != nil {
 		if call.Err() != nil {
-			f.end() // it hangs, perhaps
+			f.end() // it may hang
 		}
 		return Fetched{}, fmt.Errorf("cannot fetch the configuration: %s", printable.Line(status.Convert(err).Message()))
 	}
 	return f.upstreamFiles(reply), nil
 }
 
-// ask has the worker fetch, which is started if there is none. The lock is held.
+// ask has the worker fetch, and starts one if there is none. The lock is held.
 func (f *Fetcher) ask(ctx context.Context) (*proto.FetchReply, error) {
 	if f.process == nil {
 		p, err := f.launcher.launch(ctx, f.errand())
@@ -95,7 +95,7 @@ func (f *Fetcher) upstreamFiles(reply *proto.FetchReply) Fetched {
 	return fetched
 }
 
-// errand is what the worker is launched for that fetches.
+// errand returns the errand of the worker that fetches.
 func (f *Fetcher) errand() errand {
 	u := f.upstream
 	return errand{
@@ -103,7 +103,7 @@ func (f *Fetcher) errand() errand {
 			who, err := lookupAccount(ctx, u.User, false)
 			switch {
 			case errors.Is(err, errNotThere):
-				return who, fmt.Errorf("%w (that of [upstream], or --config-user); `useradd --system --no-create-home --shell /usr/sbin/nologin %s` makes it", err, u.User)
+				return who, fmt.Errorf("%w (in [upstream], or --config-user); `useradd --system --no-create-home --shell /usr/sbin/nologin %s` creates it", err, u.User)
 			case err != nil:
 				return who, err
 			}
@@ -131,16 +131,16 @@ func (f *Fetcher) errand() errand {
 	}
 }
 
-// powerless returns an error if a user has rights: nobody with rights is to read what
-// a git server sends.
+// powerless returns an error if the user has rights: nobody with rights is to read what a git
+// server sends.
 func (f *Fetcher) powerless(ctx context.Context, who account) error {
 	name := f.upstream.User
 	if who.uid == 0 {
-		return fmt.Errorf("user %q is root by another name: what comes from a git server is not read as root", name)
+		return fmt.Errorf("user %q is root by another name: data from a git server is not read as root", name)
 	}
 	if group, err := getent(ctx, "group", dockerGroup); err == nil {
 		if id, err := numbers(group[2:3]); err == nil && slices.Contains(who.groups, id[0]) {
-			return fmt.Errorf("user %q is in the group %s, which is root's power: what fetches the configuration needs none", name, dockerGroup)
+			return fmt.Errorf("user %q is in the group %s, which is equivalent to root: fetching the configuration needs no rights", name, dockerGroup)
 		}
 	}
 	return nil
@@ -154,7 +154,7 @@ func (f *Fetcher) end() {
 	}
 }
 
-// Close ends the worker; a fetch that runs is to be cancelled by its context first.
+// Close ends the worker. The context of a running fetch must be cancelled first.
 func (f *Fetcher) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -163,20 +163,20 @@ func (f *Fetcher) Close() {
 	f.launcher.uids.leave(f.uid)
 }
 
-// Upstream is what there is to show of a configuration that is in git.
+// Upstream is what is shown about a configuration that is in git.
 type Upstream struct {
-	From    string // repository, path and branch
+	From    string // the one in force; empty: none yet
 	Commit  string // that is in force; empty: none yet
 	Author  string
 	Subject string
 	Applied time.Time // when the commit was first in force
 	Looked  time.Time // when the branch was last seen
-	Looking time.Time // since when it is looked at, and fetched; zero: it is not, now
-	Err     error     // why the last look did not work; nil: it did
+	Looking time.Time // since when it is being looked at and fetched; zero: it is not, now
+	Err     error     // of the last look; nil: it succeeded
 	Since   time.Time // of Err
 }
 
-// text is the configuration's origin, below the table of services.
+// text describes the configuration's origin, below the table of services.
 func (u *Upstream) text(now time.Time) string {
 	if u == nil {
 		return ""
@@ -195,10 +195,10 @@ func (u *Upstream) text(now time.Time) string {
 	return text
 }
 
-// longLook is how long a look at a branch takes that has become worth telling.
+// longLook is how long a look at a branch may take before it is worth showing.
 const longLook = 2 * time.Second
 
-// status is what --json prints of it.
+// status returns the upstream as --json prints it.
 func (u *Upstream) status() *hoststat.Upstream {
 	if u == nil {
 		return nil

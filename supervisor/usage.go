@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// usageTimeout is how long a worker has to report what its containers use. It is less
-	// than the time between two snapshots: one that hangs holds nobody up.
+	// usageTimeout is how long a worker has to report what its containers use. It is less than
+	// the time between two snapshots, so that a worker that hangs delays nobody.
 	usageTimeout = hoststat.Interval * 3 / 4
-	// usagePatience is as much where there is no next snapshot.
+	// usagePatience is the same for a single snapshot.
 	usagePatience = 5 * time.Second
 	// maxUsages bounds how many containers of one service count.
 	maxUsages = 200
@@ -22,15 +22,15 @@ const (
 
 // reading is what one worker has reported at one moment.
 type reading struct {
-	process *process // that reported it: another one has another clock
+	process *process // the one that reported it: another process has another clock
 	reply   *proto.UsageReply
 }
 
 // readings are those of all services that have reported, by name.
 type readings map[string]reading
 
-// readUsages asks all workers at the same time, and returns what they have reported when
-// the last one has, or the time is up.
+// readUsages asks all workers at the same time, and returns what they have reported when the last
+// one has, or when the time is up.
 func readUsages(ctx context.Context, services []seen, patience time.Duration) readings {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -44,7 +44,7 @@ func readUsages(ctx context.Context, services []seen, patience time.Duration) re
 		asking.Go(func() {
 			reply, err := s.process.rpc.Usage(ctx, &proto.UsageRequest{})
 			if err != nil {
-				return // that is shown as not known
+				return // shown as not known
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -55,8 +55,8 @@ func readUsages(ctx context.Context, services []seen, patience time.Duration) re
 	return all
 }
 
-// orBefore is the newest reading of each of the services: the one before, if it has
-// not reported this time.
+// orBefore returns the newest reading of each service: the previous one, if it has not reported
+// this time.
 func (r readings) orBefore(before readings, services []seen) readings {
 	newest := readings{}
 	for _, s := range services {
@@ -70,8 +70,8 @@ func (r readings) orBefore(before readings, services []seen) readings {
 	return newest
 }
 
-// usage is what the containers of a service use, by this reading and the one before;
-// nil: it was not reported.
+// usage returns what the containers of a service use, from this reading and the previous one, or
+// nil if that was not reported.
 func (r readings) usage(before readings, service string) *hoststat.Usage {
 	now, ok := r[service]
 	if !ok {
@@ -113,8 +113,8 @@ func container(c *proto.ContainerUsage) hoststat.Container {
 	}
 }
 
-// share is how much of one core was used within the time, in percent. A counter that
-// has gone back is that of a container which was started since.
+// share returns how much of one core was used within the time, in percent. A counter that went
+// backwards belongs to a container that has been started since.
 func share(now, before uint64, elapsed time.Duration) float64 {
 	if now >= before {
 		now -= before

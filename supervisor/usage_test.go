@@ -18,7 +18,7 @@ func running(name string, cpu time.Duration) *proto.ContainerUsage {
 	return &proto.ContainerUsage{Name: name, Service: "web", State: proto.ContainerUsage_STATE_RUNNING, CpuNs: uint64(cpu), Memory: 10, Restarts: 1}
 }
 
-// What was used between two readings is told by both, and by the worker's own clock.
+// The usage between two readings follows from both, by the worker's own clock.
 func TestUsage(t *testing.T) {
 	p := &process{}
 	before := readings{"web": {p, told(10*time.Second, running("a", time.Second), running("b", 5*time.Second), running("gone", time.Second))}}
@@ -42,21 +42,21 @@ func TestUsage(t *testing.T) {
 	}
 
 	if u := now.usage(nil, "web"); u.CPU != nil || u.Containers[0].CPU != nil || u.Memory != 30 {
-		t.Errorf("the first reading tells of the CPU: %+v", u)
+		t.Errorf("the first reading reports CPU usage: %+v", u)
 	}
 	if u := now.usage(now, "web"); u.CPU != nil {
-		t.Errorf("the same reading twice tells of the CPU: %+v", u)
+		t.Errorf("the same reading twice reports CPU usage: %+v", u)
 	}
 	other := readings{"web": {&process{}, before["web"].reply}}
 	if u := now.usage(other, "web"); u.CPU != nil {
 		t.Errorf("another process's clock counts: %+v", u)
 	}
 	if u := now.usage(before, "db"); u != nil {
-		t.Errorf("who has told nothing is shown with %+v", u)
+		t.Errorf("a service without a reading is shown with %+v", u)
 	}
 }
 
-// A worker that lies costs nobody more than a wrong number.
+// A lying worker costs others no more than a wrong number.
 func TestUsageOfALiar(t *testing.T) {
 	p := &process{}
 	lie := func(at int64, cpu uint64) readings {
@@ -71,7 +71,7 @@ func TestUsageOfALiar(t *testing.T) {
 	}
 }
 
-// Who has not told once is compared with what it told before.
+// A worker that misses one reading is compared with its previous one.
 func TestNewestReading(t *testing.T) {
 	p := &process{}
 	services := []seen{granted("web"), granted("db"), granted("new")}

@@ -14,16 +14,16 @@ import (
 // maxKeys bounds how many keys of one service count.
 const maxKeys = 4096
 
-// view is what others than its own goroutine may see of an instance.
+// view is the part of an instance that goroutines other than its own may see.
 type view struct {
-	judged chan struct{} // closed when it is known whose keys the service has, or that this will take long
+	judged chan struct{} // closed when the service's keys are known, or known to take long
 	once   sync.Once
 
-	keys keyring // that the service has
+	keys keyring // of the service
 
 	mu sync.Mutex // guards what follows; taken before that of keys
 	snapshot
-	moved chan struct{} // closed when state is another one
+	moved chan struct{} // closed when state changes
 }
 
 // snapshot is an instance at one moment.
@@ -34,7 +34,7 @@ type snapshot struct {
 	err      error     // why there is no worker
 	retry    time.Time // when one is started again
 
-	keysKnown bool // also after the worker that told them is gone
+	keysKnown bool // also after the worker that reported them is gone
 	report    *proto.State
 	deploys   tally
 }
@@ -43,8 +43,8 @@ func newView() *view {
 	return &view{judged: make(chan struct{}), moved: make(chan struct{}), snapshot: snapshot{state: starting, report: &proto.State{}}}
 }
 
-// inherit takes over the keys that an earlier instance of the same branch knew:
-// they are right until the new worker reports.
+// inherit takes over the keys of an earlier instance of the same branch: they are right until the
+// new worker reports.
 func (v *view) inherit(old *view) {
 	if !old.get().keysKnown {
 		return
@@ -74,11 +74,11 @@ func (v *view) enter(s state, p *process, r restartCount) {
 	v.moved = make(chan struct{})
 }
 
-// startPatience is how long a command waits for a worker that is being started: after a
-// reload that is a moment, unless the one before it has a deploy to finish.
+// startPatience is how long a command waits for a worker that is being started: after a reload
+// that takes a moment, unless the previous worker has a deploy to finish.
 const startPatience = 5 * time.Second
 
-// started waits for a worker that is being started, unless that has failed before.
+// started waits for a worker that is being started, unless a start has failed before.
 func (v *view) started(ctx context.Context) snapshot {
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
@@ -104,8 +104,8 @@ func (v *view) down(err error, retry time.Time) {
 	v.judge()
 }
 
-// reported takes a worker's report. A report without keys does not take away
-// those of an earlier one: it says that the worker knows none yet.
+// reported takes a worker's report. A report without keys does not revoke those of an earlier
+// one: it means that the worker does not know any yet.
 func (v *view) reported(r *proto.ReportReply) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -126,11 +126,11 @@ func (v *view) reported(r *proto.ReportReply) {
 	}
 }
 
-// maxShownLines bounds each list of lines that a worker tells, and is only there to be shown.
+// maxShownLines bounds each list of lines that a worker reports and pgod only shows.
 const maxShownLines = 201
 
-// bounded is a worker's state with no more of each list than workers send. What is cut off is
-// let go of: a message of a few MiB can be a hundred times that here.
+// bounded returns a worker's state with each list cut to what workers send. What is cut off is
+// released: a message of a few MiB can be a hundred times that here.
 func bounded(s *proto.State) *proto.State {
 	cut := func(lines []string) []string {
 		if len(lines) > maxShownLines {
@@ -153,7 +153,7 @@ func bounded(s *proto.State) *proto.State {
 	return s
 }
 
-// isCommit tells whether a worker can have that for a commit: 40 hex digits.
+// isCommit reports whether the text can be a commit: 40 hex digits.
 func isCommit(hash string) bool {
 	const length = 40
 	return len(hash) == length && strings.Trim(hash, "0123456789abcdef") == ""

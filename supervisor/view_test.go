@@ -8,7 +8,7 @@ import (
 	"pgo/proto"
 )
 
-// Of what a worker reports no more is kept than workers have to say.
+// No more of a worker's report is kept than workers have to say.
 func TestReportsAreBounded(t *testing.T) {
 	v := newView()
 	commit := strings.Repeat("a1", 20)

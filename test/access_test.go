@@ -10,12 +10,12 @@ import (
 	"pgo/test/rig"
 )
 
-// unauthorized is the seed's sentence, which tells a stranger nothing.
+// unauthorized is the seed's message, which tells a stranger nothing.
 func unauthorized(user, service string) string {
 	return fmt.Sprintf("Unauthorized: Key for user %q does not match any for name %s\n", user, service)
 }
 
-// Who may not is told the same whether or not there is such a service.
+// An unauthorized key gets the same answer whether or not the service exists.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -38,7 +38,7 @@ func TestStrangers(t *testing.T) {
 				t.Errorf("pgoctl, another's key, %s: %+v", operation, ctl)
 			}
 		}
-		// A key that nobody knows gets no further than authentication.
+		// An unknown key does not get past authentication.
 		told := pgod.SSH(stranger, name+"//ping").Exits(t, 255)
 		if told.Stderr != "anyone@127.0.0.1: Permission denied (publickey).\r\n" || told.Stdout != "" {
 			t.Errorf("ssh, a stranger's key: %+v", told)
@@ -75,21 +75,21 @@ func TestKeysFollowTheBranch(t *testing.T) {
 	rig.Until(t, "ada to be let in", func() error { return ping(pgod, web, ada) })
 	pgod.SSH(bob, web.Op("ping")).Exits(t, 0)
 
-	// Whoever logs in may ask what for.
+	// Whoever may log in may ask for the services of the key.
 	for key, names := range map[*rig.Key]string{bob: web.Name + "\n", web.Key: web.Name + "\n"} {
 		if told := pgod.SSH(key, "//services").Exits(t, 0); told.Stdout != names {
 			t.Errorf("//services says %q", told.Stdout)
 		}
 	}
 
-	// A key that lies in the checkout and in no commit counts for nothing. The first deploy
-	// has made the directory by then.
+	// A key that is in the checkout but in no commit does not count. The first deploy has made
+	// the directory by then.
 	rig.Until(t, "containers to follow", rig.Running(web.Name, 1))
 	mallory := r.Key("mallory")
 	put(t, checkout(pgod, web, "ssh/mallory.pub"), mallory.Public, 0o644)
 
-	// Bob follows the logs when his key goes, and Ada's line gets a restriction
-	// that pgo cannot enforce.
+	// Bob follows the logs when his key is removed, and Ada's line gets a restriction that pgo
+	// cannot enforce.
 	follow := start(t, pgod.SSHCommand(bob, web.Op("logs"), "-f"))
 	following := composing(t, web, "logs")
 	web.Push("bob leaves", rig.Files{"ssh/team.pub": `from="10.0.0.1" ` + ada.Public})
@@ -142,7 +142,8 @@ func TestOperators(t *testing.T) {
 	stays(t, web, before, "ending the worker")
 }
 
-// An SSH agent may offer other keys first: no banner, no try too few.
+// An SSH agent may offer other keys first: no banner is sent for them, and enough tries are
+// left.
 func TestAgentWithOtherKeys(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

@@ -9,7 +9,7 @@ import (
 	"pgo/test/rig"
 )
 
-// follower is a client that runs while the test goes on.
+// follower is a client that runs in the background of a test.
 type follower struct {
 	*exec.Cmd
 	stdout, stderr bytes.Buffer
@@ -25,7 +25,7 @@ func start(t *testing.T, cmd *exec.Cmd) *follower {
 	return f
 }
 
-// ends waits for the client's end and checks its exit code.
+// ends waits for the client to end and checks its exit code.
 func (f *follower) ends(t *testing.T, code int) {
 	t.Helper()
 	if _ = f.Wait(); f.ProcessState.ExitCode() != code {
@@ -33,8 +33,8 @@ func (f *follower) ends(t *testing.T, code int) {
 	}
 }
 
-// One change runs at a time; the next waits for it and says so. Who only wants
-// to look does not wait.
+// One change runs at a time; the next waits for it and says so. Operations that only read do
+// not wait.
 func TestChangesWaitTheirTurn(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -51,7 +51,7 @@ func TestChangesWaitTheirTurn(t *testing.T) {
 	}
 	shows(t, pgod, web, "now:       build "+commit[:7])
 	if gone(build)() == nil {
-		t.Error("the looks have waited for the build to end")
+		t.Error("the operations that only read waited for the build to end")
 	}
 	up.ends(t, 0)
 	down.ends(t, 0)
@@ -61,7 +61,8 @@ func TestChangesWaitTheirTurn(t *testing.T) {
 	}
 }
 
-// Half a deploy helps nobody: who leaves during an `up` does not end it.
+// Half a deploy is of no use to anybody: a client that disconnects during an `up` does not end
+// it.
 func TestUpOutlivesItsClient(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -78,8 +79,8 @@ func TestUpOutlivesItsClient(t *testing.T) {
 	deployed(t, pgod, web, commit)
 }
 
-// A change that takes longer than the service's timeout is broken off, and does
-// not hold up the next one.
+// A change that takes longer than the service's timeout is aborted, and does not hold up the
+// next one.
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -89,21 +90,21 @@ func TestTimeout(t *testing.T) {
 	deployed(t, pgod, web, commit)
 	before := startedAt(t, web)
 
-	// Only what cannot end has so little time.
+	// Only a change that cannot end gets so little time.
 	web.Set("timeout", "5s")
 	worker := pgod.WorkerPID(web)
 	pgod.Configure()
 	replaced(t, pgod, web, worker)
 	slow := web.Push("takes long", slowBuild(r, "never", "600"))
-	shows(t, pgod, web, "deployed:  "+commit[:7], "error:", "cannot build "+slow[:7], "timeout of 5s is over")
+	shows(t, pgod, web, "deployed:  "+commit[:7], "error:", "cannot build "+slow[:7], "timeout of 5s has expired")
 	up := pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 74)
-	says(t, up.Stderr, "timeout of 5s is over", "[ERROR] Process exited with status 504")
-	stays(t, web, before, "a change that was broken off")
+	says(t, up.Stderr, "timeout of 5s has expired", "[ERROR] Process exited with status 504")
+	stays(t, web, before, "an aborted change")
 	web.Set("timeout", "10m")
 	pgod.Configure()
 	deployed(t, pgod, web, web.Push("quick again", r.Idle().With("compose.yaml", greeter(r, "idle", "again"))))
 	runs(t, web, "again", "idle")
 	if left := composes(t, web, "build"); len(left) > 0 {
-		t.Errorf("compose still builds: %v", fmt.Sprint(left))
+		t.Errorf("compose is still building: %v", fmt.Sprint(left))
 	}
 }

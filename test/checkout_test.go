@@ -8,7 +8,7 @@ import (
 	"pgo/test/rig"
 )
 
-// page is a repository whose site shows a mounted file, and has room for data.
+// page is a repository whose site serves a mounted file, and has room for data.
 func page(r *rig.Rig, port int, text string) rig.Files {
 	return rig.Files{
 		"index.html": text,
@@ -51,19 +51,19 @@ func TestForcePush(t *testing.T) {
 	r.Answers(port, "four")
 }
 
-// belongings are files that git does not track, with what is in them: data that
-// is ignored, notes beside files that git does track, and nobody's settings.
+// belongings are files that git does not track, with their content: ignored data, notes next to
+// tracked files, and settings.
 var belongings = rig.Files{
 	"data/base.db":    "all that we have",
 	"data/deep/er.db": "and more",
 	"debug.log":       "ignored",
 	"notes.txt":       "neither tracked nor ignored",
-	"docs/mine.txt":   "beside files that come and go",
+	"docs/mine.txt":   "next to files that come and go",
 	".env.local":      "SETTING=mine",
 }
 
-// A hundred syncs, some of which restart the container, leave alone what is not
-// git's: the very same files with the same content.
+// A hundred syncs, some of which restart the container, leave untracked files alone: they stay
+// the same files with the same content.
 func TestBelongingsSurviveAHundredSyncs(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -103,7 +103,7 @@ func TestBelongingsSurviveAHundredSyncs(t *testing.T) {
 	}
 	for name, info := range before {
 		if now := look(t, pgod, web, name); !os.SameFile(info, now) {
-			t.Errorf("%s is another file than it was", name)
+			t.Errorf("%s is not the same file any more", name)
 		}
 	}
 	unharmed(t, pgod, web)
@@ -128,9 +128,8 @@ func unharmed(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	}
 }
 
-// A commit that wants a file where something lies that is not git's stops
-// there: what runs keeps running, what lies there stays. Once it is moved away
-// the commit is deployed.
+// A commit with a file where an untracked one is in the way is not deployed: what runs keeps
+// running, and the untracked file stays. Once that is moved away, the commit is deployed.
 func TestFileInTheWay(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -144,7 +143,7 @@ func TestFileInTheWay(t *testing.T) {
 	before := startedAt(t, web)
 
 	second := web.Push("second", page(r, port, "two").With("notes.txt", "of the commit").With("docs/mine.txt/below", "too"))
-	shows(t, pgod, web, "deployed:  "+first[:7], "head:      "+second[:7], "error:", `"docs/mine.txt", "notes.txt"`, "move it away")
+	shows(t, pgod, web, "deployed:  "+first[:7], "head:      "+second[:7], "error:", `"docs/mine.txt", "notes.txt"`, "move them away")
 	stays(t, web, before, "a file in the way")
 	r.Answers(port, "one")
 	unharmed(t, pgod, web)
@@ -154,8 +153,8 @@ func TestFileInTheWay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// docs was made by root, as are directories that the engine makes to mount.
-	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" is another user's`, "chown")
+	// docs was made by root, like the directories that the engine makes for mounts.
+	shows(t, pgod, web, "deployed:  "+first[:7], `its directory "docs" belongs to another user`, "chown")
 	stays(t, web, before, "a directory that is root's")
 	if err := os.Chown(checkout(pgod, web, "docs"), web.User.UID, web.User.GID); err != nil {
 		t.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"pgo/test/rig"
 )
 
-// A commit that cannot be deployed changes nothing that runs. The status tells
-// what is wrong with it, and the next good one is deployed.
+// A commit that cannot be deployed changes nothing that runs. The status shows what is wrong
+// with it, and the next good one is deployed.
 func TestBadCommits(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -26,8 +26,8 @@ func TestBadCommits(t *testing.T) {
 		spoil func()
 		words []string
 	}{
-		{"is no YAML", write(web, "compose.yaml", "services: [\n"), []string{"cannot deploy", "cannot resolve compose.yaml", "yaml"}},
-		{"is no compose file", write(web, "compose.yaml", "servces: {}\n"), []string{"cannot resolve compose.yaml", "servces"}},
+		{"is not YAML", write(web, "compose.yaml", "services: [\n"), []string{"cannot deploy", "cannot resolve compose.yaml", "yaml"}},
+		{"is not a compose file", write(web, "compose.yaml", "servces: {}\n"), []string{"cannot resolve compose.yaml", "servces"}},
 		{"has no compose file", func() { web.Repo.Git("rm", "--quiet", "compose.yaml") }, []string{"the repository has no compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml"}},
 		{"has an unknown image", write(web, "compose.yaml", compose+"  other:\n    image: "+registry.Address+"/nothing:1\n"), []string{"cannot pull the images of", registry.Address + "/nothing:1"}},
 		{"does not build", write(web, "Dockerfile", "FROM scratch\nCOPY nothing /\n"), []string{"cannot build", "nothing"}},
@@ -43,7 +43,7 @@ func TestBadCommits(t *testing.T) {
 		stays(t, web, before, "a commit that "+c.name)
 		up := pgod.SSH(web.Key, web.Op("up"))
 		if up.Code == 0 {
-			t.Errorf("a commit that %s: up ends well: %+v", c.name, up)
+			t.Errorf("a commit that %s: up succeeds: %+v", c.name, up)
 		}
 
 		good := fmt.Sprintf("good %d", i+1)
@@ -54,13 +54,13 @@ func TestBadCommits(t *testing.T) {
 	}
 }
 
-// write is how to spoil a commit.
+// write returns a function that spoils the commit with a file.
 func write(s *rig.Service, name, content string) func() {
 	return func() { s.Repo.Write(name, content) }
 }
 
-// What is wrong around a service is tried again, not held against its commit:
-// here a branch, a repository and a whole git server that are not there yet.
+// A fault of the surroundings is tried again, not blamed on the commit: here a branch, a
+// repository and a whole git server that do not exist yet.
 func TestRepositoryIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -71,7 +71,7 @@ func TestRepositoryIsNotThereYet(t *testing.T) {
 	pgod.Operators(operator)
 	pgod.Start()
 	showsTo(t, pgod, operator, web, "the repository was not found; check `repository`")
-	// A key cannot be known yet; an operator is told what the matter is.
+	// No key of the service can be known yet; an operator is told what is wrong.
 	says(t, pgod.SSH(operator, web.Op("git hash")).Exits(t, 409%256).Stderr, "nothing is fetched yet")
 
 	server.mood.Store(http.StatusOK)

@@ -12,8 +12,7 @@ import (
 	"pgo/test/rig"
 )
 
-// A worker that is killed while it has nothing to do answers again, and nothing
-// that runs notices.
+// A worker that is killed while idle answers again, and nothing that runs is affected.
 func TestIdleWorkerIsKilled(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -34,8 +33,8 @@ func TestIdleWorkerIsKilled(t *testing.T) {
 	stays(t, web, before, "a killed worker")
 }
 
-// slowBuild is a repository whose build takes a while, each time that test and
-// greeting are new.
+// slowBuild is a repository whose build takes a while, the first time for each test and
+// greeting.
 func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
 	return rig.Files{
 		"Dockerfile": "FROM " + r.Busybox() + "\nRUN sleep " + seconds + "; echo " + r.Prefix + greeting + " >/greeting\n",
@@ -50,8 +49,8 @@ func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
 	}
 }
 
-// stubborn is a repository whose container does not end when it is asked to,
-// and so makes a `down` take a while.
+// stubborn is a repository whose container does not end when it is asked to, which makes a
+// `down` take a while.
 func stubborn(r *rig.Rig, greeting string) rig.Files {
 	return rig.Files{"compose.yaml": `services:
   slow:
@@ -63,8 +62,8 @@ func stubborn(r *rig.Rig, greeting string) rig.Files {
 `}
 }
 
-// patient is a repository whose second container waits until the first is
-// healthy, and so makes an `up` take a while.
+// patient is a repository whose second container waits until the first is healthy, which makes
+// an `up` take a while.
 func patient(r *rig.Rig, greeting string) rig.Files {
 	return rig.Files{"compose.yaml": `services:
   first:
@@ -82,8 +81,8 @@ func patient(r *rig.Rig, greeting string) rig.Files {
 `}
 }
 
-// A worker that is killed in the middle of a deploy leaves no second compose
-// behind, and the next worker brings the deploy to its end. So it is with pgod.
+// A worker that is killed in the middle of a deploy leaves no second compose process behind,
+// and the next worker finishes the deploy. The same holds for pgod.
 func TestKilledInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
@@ -143,15 +142,15 @@ func kill(t *testing.T, pid int) {
 	}
 }
 
-// pings pings the service again and again. The result ends that, and reports
-// a ping that was not answered.
+// pings pings the service repeatedly until the returned function is called, which reports each
+// ping that was not answered.
 func pings(t *testing.T, pgod *rig.Pgod, s *rig.Service) (stop func()) {
 	t.Helper()
 	return background(t, "ping "+s.Name, func() error { return ping(pgod, s, s.Key) })
 }
 
-// oneCompose watches that never more than one compose runs for the service, but
-// for those that only read.
+// oneCompose checks that no more than one compose process runs for the service at any time, not
+// counting those that only read.
 func oneCompose(t *testing.T, s *rig.Service) (stop func()) {
 	t.Helper()
 	return background(t, "watch for a second compose of "+s.Name, func() error {
@@ -164,8 +163,8 @@ func oneCompose(t *testing.T, s *rig.Service) (stop func()) {
 	})
 }
 
-// background looks again and again until the result is called, which reports
-// what was wrong, and that it never came to look.
+// background calls look repeatedly until the returned function is called, which reports what
+// look found wrong, or that it never ran.
 func background(t *testing.T, what string, look func() error) (stop func()) {
 	t.Helper()
 	done, looks := make(chan struct{}), 0
@@ -190,7 +189,7 @@ func background(t *testing.T, what string, look func() error) (stop func()) {
 		close(done)
 		looking.Wait()
 		if looks == 0 || len(wrong) > 0 {
-			t.Errorf("%s: %d of %d times wrong; the first: %v", what, len(wrong), looks, errors.Join(wrong[:min(len(wrong), 1)]...))
+			t.Errorf("%s: %d of %d looks failed; the first: %v", what, len(wrong), looks, errors.Join(wrong[:min(len(wrong), 1)]...))
 		}
 	})
 	t.Cleanup(stop)

@@ -34,8 +34,8 @@ func TestFirstStart(t *testing.T) {
 	}
 }
 
-// A push is deployed; one that touches nothing the service uses restarts
-// nothing, also where the whole repository is the build's context.
+// A push is deployed; one that touches nothing the service uses restarts nothing, even where
+// the whole repository is the build context.
 func TestPush(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

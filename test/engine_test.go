@@ -13,9 +13,9 @@ import (
 	"pgo/test/rig"
 )
 
-// Tests with an engine of their own, which ends, and runs out of room.
+// Tests with an engine of their own, which is stopped, killed, and runs out of disk space.
 
-// onEngine are the service's containers on the engine, by their compose service.
+// onEngine returns the service's containers on the engine, by their compose service.
 func onEngine(t *testing.T, e *rig.Engine, s *rig.Service) map[string]rig.Container {
 	t.Helper()
 	containers, err := e.Containers(s.Name)
@@ -29,9 +29,9 @@ func onEngine(t *testing.T, e *rig.Engine, s *rig.Service) map[string]rig.Contai
 	return found
 }
 
-// What ran when the engine ended runs again once it is back, whether it was
-// stopped or killed, and whether pgod was there to see it; also without a restart
-// policy. What had ended before, jobs above all, does not.
+// What ran when the engine ended runs again once it is back, whether the engine was stopped or
+// killed, whether or not pgod was running then, and even without a restart policy. What had
+// ended before, jobs above all, does not.
 func TestEngineEnds(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -52,7 +52,7 @@ func TestEngineEnds(t *testing.T) {
 	}{
 		{"the engine was stopped", func() { e.Stop(); e.Start() }},
 		{"the engine was killed", func() { e.Kill(); e.Start() }},
-		{"the engine was stopped while pgod was away", func() { pgod.Stop(); e.Stop(); e.Start(); pgod.Start() }},
+		{"the engine was stopped while pgod was stopped", func() { pgod.Stop(); e.Stop(); e.Start(); pgod.Start() }},
 		{"pgod was started before the engine", func() { pgod.Stop(); e.Stop(); pgod.Start(); e.Start() }},
 	} {
 		before = onEngine(t, e, web)
@@ -89,8 +89,8 @@ func hasNoGroup(t *testing.T, pid int, group string) {
 	}
 }
 
-// An engine that is killed in the middle of a deploy is no fault of the commit:
-// once it is back, the deploy is brought to its end.
+// A commit is not blamed when the engine is killed in the middle of its deploy: once the engine
+// is back, the deploy is finished.
 func TestEngineIsKilledInADeploy(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -116,7 +116,7 @@ func TestEngineIsKilledInADeploy(t *testing.T) {
 		deployed(t, pgod, web, commit)
 		now := onEngine(t, e, web)
 		if len(now) == 0 {
-			t.Errorf("killed while %s: nothing is there", c.step)
+			t.Errorf("killed while %s: there are no containers", c.step)
 		}
 		for _, container := range now {
 			if !container.Running() || !slices.Contains(container.Config.Env, "GREETING="+c.step) {
@@ -129,8 +129,8 @@ func TestEngineIsKilledInADeploy(t *testing.T) {
 	}
 }
 
-// An engine without room to build leaves alone what runs, and builds once it has
-// room.
+// When the engine has no disk space to build, what runs is left alone; the commit is built once
+// there is space.
 func TestEngineIsFull(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -163,7 +163,7 @@ func TestEngineIsFull(t *testing.T) {
 	}
 }
 
-// Without room for its own files pgo leaves alone what runs, and says why.
+// Without disk space for its own files pgo leaves what runs alone, and says why.
 func TestDiskIsFull(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -177,7 +177,7 @@ func TestDiskIsFull(t *testing.T) {
 	before := startedAt(t, web)
 
 	disk.Fill(512)
-	// In a pack it is small.
+	// Compressed in a pack it is small.
 	second := web.Push("second", page(r, port, "two").With("large.txt", strings.Repeat("all the same\n", 1<<18)))
 	shows(t, pgod, web, "head:      "+second[:7], "deployed:  "+first[:7], "cannot stage "+second[:7], "the disk is full")
 	disk.Fill(0)

@@ -11,9 +11,8 @@ import (
 	"pgo/test/rig"
 )
 
-// The engine keeps a volume as it was made, whatever a later commit says of it. So
-// it is the volume that is held against the policy, with what its source leads to
-// by then.
+// The engine keeps a volume as it was made, whatever a later commit says about it. So the
+// existing volume is checked against the policy, with what its source leads to by then.
 func TestVolumeOutlivesItsDefinition(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -37,8 +36,8 @@ func TestVolumeOutlivesItsDefinition(t *testing.T) {
 	stays(t, web, before, "a refused commit")
 }
 
-// A build reads the stage, so that what leads into the checkout, where the commit
-// is not yet, is refused: it could lead on from there.
+// A build reads the stage. So a path that leads into the checkout, which does not have the
+// commit yet, is refused: it could lead elsewhere from there.
 func TestBuildThroughTheCheckout(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -57,9 +56,9 @@ func TestBuildThroughTheCheckout(t *testing.T) {
 	shows(t, pgod, web, "last:      refused", "services.idle.build.context", "which is not in the repository")
 }
 
-// Compose's builder asks git about the directory that it builds in. A commit may hold a
-// whole repository there, of which the configuration has git run a program: as the
-// service's user, with the group docker.
+// Compose's builder runs git in the directory that it builds in. A commit may have a whole
+// repository there, whose configuration makes git run a program: as the service's user, with
+// the group docker.
 func TestBuildStartsNoProgram(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -74,7 +73,7 @@ func TestBuildStartsNoProgram(t *testing.T) {
 			"[remote \"origin\"]\n\tpromisor = true\n\turl = .\n\tuploadpack = \"{ id; } >>" + marker + "; false\"\n",
 		"compose.yaml": "services:\n  idle:\n    build: {context: ., dockerfile_inline: \"FROM " + r.Busybox() + "\\n\"}\n    command: [sleep, \"86400\"]\n    init: true\n",
 	}
-	// Git does run it, so that this test has something to find.
+	// Git by itself does run the program: otherwise this test would prove nothing.
 	tree := filepath.Join(r.Dir, "tree")
 	for name, content := range files {
 		put(t, filepath.Join(tree, name), content, 0o644)
@@ -82,7 +81,7 @@ func TestBuildStartsNoProgram(t *testing.T) {
 	git := exec.Command("git", "show", "HEAD", "--")
 	git.Dir = tree
 	if out, err := git.CombinedOutput(); err == nil {
-		t.Fatalf("git shows a commit that there is not: %s", out)
+		t.Fatalf("git shows a commit that does not exist: %s", out)
 	}
 	if err := os.Remove(marker); err != nil {
 		t.Fatalf("git has not started the program: %v", err)
@@ -95,9 +94,8 @@ func TestBuildStartsNoProgram(t *testing.T) {
 	}
 }
 
-// In place, a container that is about to be replaced must not be able to lead a
-// mount of the next ones elsewhere: it would do so when it is told to stop, after
-// all checks.
+// In place, a container that is about to be replaced must not be able to make a mount of the
+// next ones lead elsewhere: it could do so when it is told to stop, after all checks.
 func TestOldContainerSwapsAMount(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

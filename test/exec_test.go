@@ -22,13 +22,12 @@ import (
 	"pgo/test/rig"
 )
 
-// clients are pgoctl and a stock ssh, each with its way to spell an exit status.
+// clients returns pgoctl and a stock ssh, which encode an exit status differently.
 func clients(pgod *rig.Pgod) map[string]func(*rig.Key, ...string) *exec.Cmd {
 	return map[string]func(*rig.Key, ...string) *exec.Cmd{"pgoctl": pgod.PgoctlCommand, "ssh": pgod.SSHCommand}
 }
 
-// A program in a container has its own streams and its own status, and what the
-// flags say of it.
+// A program in a container has its own streams and its own status, and runs as the flags say.
 func TestExec(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -48,7 +47,7 @@ func TestExec(t *testing.T) {
 		{[]string{"talker", "no-such-program"}, 126, "no-such-program", ""},
 		{[]string{"nobody", "true"}, 1, "", missing},
 		{[]string{"takler", "true"}, 1, "", "did you mean talker?"},
-		{[]string{"--index", "2", "talker", "true"}, 1, "", `has no container 2`},
+		{[]string{"--index", "2", "talker", "true"}, 1, "", `has no running container 2`},
 		{[]string{"talker"}, 400, "", "exec needs a compose service and a command"},
 		{[]string{"--privileged", "talker", "id"}, 400, "", `exec does not take "--privileged"`},
 		{[]string{"-e", "A", "talker", "id"}, 400, "", "--env NAME=value"},
@@ -80,7 +79,7 @@ func TestExec(t *testing.T) {
 	})
 }
 
-// Input arrives byte for byte, its end too, and no stdin is an empty one.
+// Input arrives byte for byte, and so does its end; without stdin, the input is empty.
 func TestExecInput(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -94,13 +93,13 @@ func TestExecInput(t *testing.T) {
 			t.Errorf("%s exec cat: %v", client, err)
 		}
 		if !bytes.Equal(stdout.Bytes(), data) {
-			t.Errorf("%s exec cat: %d bytes came back of %d, or others", client, stdout.Len(), len(data))
+			t.Errorf("%s exec cat: the %d bytes that came back are not the %d that were sent", client, stdout.Len(), len(data))
 		}
 		none := rig.Run(t, command(web.Key, web.Op("exec"), "talker", "cat")) // its stdin is /dev/null
 		if none.Exits(t, 0).Stdout != "" {
 			t.Errorf("%s exec cat without input printed %q", client, none.Stdout)
 		}
-		// A program that ends without having read all of its input ends its client.
+		// A program that ends without reading all of its input ends its client.
 		early := command(web.Key, web.Op("exec"), "-T", "talker", "false")
 		early.Stdin = bytes.NewReader(data)
 		if got := rig.Run(t, early); got.Code != 1 {
@@ -109,7 +108,7 @@ func TestExecInput(t *testing.T) {
 	}
 }
 
-// A gigabyte passes through, and neither pgod nor the worker grows by it.
+// A gigabyte passes through, and the memory of pgod and the worker does not grow by it.
 func TestExecGigabyte(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -141,7 +140,7 @@ type zero struct{}
 
 func (zero) Read(b []byte) (int, error) { return len(b), nil }
 
-// peak is the most memory that a process has had, in KiB.
+// peak returns the peak memory of a process, in KiB.
 func peak(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -157,7 +156,7 @@ func peak(t *testing.T, pid int) int {
 	return n
 }
 
-// dial connects as Go's own client does.
+// dial connects with Go's own SSH client.
 func dial(t *testing.T, pgod *rig.Pgod, key *rig.Key) *ssh.Client {
 	t.Helper()
 	text, err := os.ReadFile(key.File)
@@ -180,7 +179,7 @@ func dial(t *testing.T, pgod *rig.Pgod, key *rig.Key) *ssh.Client {
 	return client
 }
 
-// inside tells which processes of the talker's container have the words.
+// inside is a condition to wait for: a process of the talker's container has the words.
 func inside(pgod *rig.Pgod, web *rig.Service, words string) func() error {
 	return func() error { return has(pgod.SSH(web.Key, web.Op("top")).Stdout, words) }
 }
@@ -194,7 +193,8 @@ func notInside(pgod *rig.Pgod, web *rig.Service, words string) func() error {
 	}
 }
 
-// Who leaves ends what runs in the container: the engine would let it run for ever.
+// When a client disconnects, its program in the container is ended: the engine would let it run
+// for ever.
 func TestExecEndsWithItsClient(t *testing.T) {
 	t.Parallel()
 	r, pgod, web := runningTalker(t)
@@ -210,7 +210,7 @@ func TestExecEndsWithItsClient(t *testing.T) {
 		rig.Until(t, "the program to end", notInside(pgod, web, "sleep "+n))
 	}
 
-	// The same when the key goes: an operator's with the operators' list.
+	// The same when the key is removed: an operator's from the operators' list.
 	operator := r.Key("operator")
 	pgod.Operators(operator)
 	rig.Until(t, "the operator to be known", func() error { return ping(pgod, web, operator) })
@@ -222,7 +222,7 @@ func TestExecEndsWithItsClient(t *testing.T) {
 	rig.Until(t, "the program to end", notInside(pgod, web, "sleep 4003"))
 }
 
-// idle waits until nothing runs in the talker's container but itself.
+// idle waits until nothing but the talker itself runs in its container.
 func idle(t *testing.T, web *rig.Service) {
 	t.Helper()
 	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
@@ -231,7 +231,7 @@ func idle(t *testing.T, web *rig.Service) {
 	}
 	defer func() { _ = engine.Close() }()
 	id := rig.Containers(t, web.Name)[0].ID
-	rig.Until(t, "all that was run in the container to end", func() error {
+	rig.Until(t, "all programs that were run in the container to end", func() error {
 		inspect, err := engine.ContainerInspect(t.Context(), id)
 		if err != nil {
 			return err
@@ -245,7 +245,7 @@ func idle(t *testing.T, web *rig.Service) {
 	})
 }
 
-// Who leaves right after saying what to run leaves nothing behind either.
+// A client that disconnects right after sending its command leaves nothing behind either.
 func TestExecEndsBeforeItBegan(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -260,7 +260,7 @@ func TestExecEndsBeforeItBegan(t *testing.T) {
 		}
 		c.Close()
 	}
-	// By the time that this one is through, those before it have begun, if they ever do.
+	// By the time that this one is done, those before it have begun, if they ever do.
 	pgod.SSH(web.Key, web.Op("exec"), "talker", "true").Exits(t, 0)
 	idle(t, web)
 	if err := notInside(pgod, web, "sleep 4010")(); err != nil {
@@ -268,8 +268,7 @@ func TestExecEndsBeforeItBegan(t *testing.T) {
 	}
 }
 
-// A client that is lost has not come to the end of its input: half a file must not look
-// like a whole one.
+// A lost connection is not the end of the input: half a file must not look like a whole one.
 func TestExecLostClient(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -302,7 +301,7 @@ func TestExecLostClient(t *testing.T) {
 	}
 }
 
-// A worker that is stopped tells what runs in containers, and their clients.
+// A worker that is stopped ends what it runs in containers, and the clients.
 func TestExecEndsWithItsWorker(t *testing.T) {
 	t.Parallel()
 	r, pgod, web := runningTalker(t)
@@ -316,7 +315,7 @@ func TestExecEndsWithItsWorker(t *testing.T) {
 	rig.Until(t, "the program to end", notInside(pgod, web, "sleep 4020"))
 }
 
-// Signals reach the program, which may do with them what it likes.
+// Signals reach the program, which may handle them as it likes.
 func TestExecSignals(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -350,8 +349,7 @@ func TestExecSignals(t *testing.T) {
 	}
 }
 
-// A client that reads nothing holds up its own program only, and pgod keeps nothing
-// for it.
+// A client that reads nothing holds up only its own program, and pgod buffers nothing for it.
 func TestExecSlowReader(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -387,7 +385,7 @@ func TestExecSlowReader(t *testing.T) {
 	rig.Until(t, "all programs to end", notInside(pgod, web, "busybox yes"))
 }
 
-// A compose that somebody kills is a signal for its client.
+// A compose process that is killed is reported to its client as a signal.
 func TestKilledCompose(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)

@@ -19,8 +19,8 @@ import (
 	"pgo/test/rig"
 )
 
-// Each exit status of the manual is provoked, and seen as it is on the wire, as pgoctl's exit
-// code and as that of a stock client.
+// Each exit status of the manual is provoked, and checked on the wire, as pgoctl's exit code
+// and as a stock client's.
 func TestExitStatuses(t *testing.T) {
 	t.Parallel()
 	e := newExits(t)
@@ -39,16 +39,16 @@ func TestExitStatuses(t *testing.T) {
 		{"compose's own", 1, 1, "no such service: nobody", e.web.Key, []string{e.web.Op("ps"), "nobody"}},
 		{"no such argument", target.StatusUsage, 64, `ping takes no argument "loudly"`, e.web.Key, []string{e.web.Op("ping"), "loudly"}},
 		{"another's key", target.StatusUnauthorized, 77, "Unauthorized: Key for user", e.slow.Key, []string{e.web.Op("ping")}},
-		{"no operator's key", target.StatusUnauthorized, 77, "is not an operator's", e.web.Key, []string{"//version"}},
+		{"not an operator's key", target.StatusUnauthorized, 77, "is not an operator's", e.web.Key, []string{"//version"}},
 		{"refused by the policy", target.StatusRefused, 78, "the policy refuses", e.greedy.Key, []string{e.greedy.Op("check")}},
 		{"no such commit", target.StatusNotFound, 68, "0123abc", e.web.Key, []string{e.web.Op("rollback"), "0123abc"}},
 		{"no such service", target.StatusNotFound, 68, "no service nobody is configured", e.operator, []string{"nobody//ping"}},
-		{"frozen", target.StatusConflict, 75, "say unfreeze", e.web.Key, []string{e.web.Op("up")}},
+		{"frozen", target.StatusConflict, 75, "run unfreeze", e.web.Key, []string{e.web.Op("up")}},
 		{"damaged on disk", target.StatusFault, 70, "state.json", e.operator, []string{e.damaged.Op("up")}},
 		{"no git server", target.StatusFailed, 76, "connection refused", e.operator, []string{e.lost.Op("git pull")}},
 		{"no engine", target.StatusFailed, 76, "docker.sock", e.adrift.Key, []string{e.adrift.Op("up")}},
 		{"no worker", target.StatusUnavailable, 69, "the worker of ", e.operator, []string{e.orphan.Op("ping")}},
-		{"too long", target.StatusDeadline, 74, "timeout of 2s is over", e.slow.Key, []string{e.slow.Op("up")}},
+		{"too long", target.StatusDeadline, 74, "timeout of 2s has expired", e.slow.Key, []string{e.slow.Op("up")}},
 	} {
 		if code, ok := manual[row.status]; ok && code != row.code {
 			t.Errorf("%s: the manual says %d, not %d", row.name, code, row.code)
@@ -60,7 +60,7 @@ func TestExitStatuses(t *testing.T) {
 			stock := e.pgod.SSH(row.key, append(row.words[:1:1], quoted(row.words[1:])...)...)
 			ctl := e.pgod.Pgoctl(row.key, row.words...)
 			if raw != row.status || stock.Code != row.status%256 || ctl.Code != row.code {
-				t.Errorf("%d on the wire, %d of ssh, %d of pgoctl, and not %d, %d, %d\n%+v\n%+v",
+				t.Errorf("%d on the wire, %d of ssh, %d of pgoctl, not %d, %d, %d\n%+v\n%+v",
 					raw, stock.Code, ctl.Code, row.status, row.status%256, row.code, stock, ctl)
 			}
 			says(t, stock.Stderr, row.says)
@@ -75,7 +75,7 @@ func TestExitStatuses(t *testing.T) {
 	}
 }
 
-// exitsOfManual are pgoctl's exit codes by the statuses on the wire.
+// exitsOfManual returns pgoctl's exit codes by the statuses on the wire.
 func exitsOfManual(t *testing.T) map[int]int {
 	t.Helper()
 	text, err := os.ReadFile("../cmd/pgoctl/pgoctl.1.md")
@@ -151,7 +151,7 @@ func newExits(t *testing.T) *exits {
 	return e
 }
 
-// raw is the status as it is on the wire.
+// raw returns the status as it is on the wire.
 func (e *exits) raw(t *testing.T, key *rig.Key, words []string) int {
 	t.Helper()
 	session, err := dial(t, e.pgod, key).NewSession()
@@ -169,7 +169,7 @@ func (e *exits) raw(t *testing.T, key *rig.Key, words []string) int {
 	return 0
 }
 
-// A command that a signal has ended is told so, and by pgoctl as shells do it.
+// A client learns that a signal ended its command, and pgoctl exits as shells do then.
 func TestExitSignals(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -236,7 +236,7 @@ func TestExitWithoutConnection(t *testing.T) {
 			stock := rig.Run(t, cmd).Exits(t, target.ExitNoConnection)
 			says(t, stock.Stderr, c.says...)
 			if ctl.Stdout+stock.Stdout != "" {
-				t.Errorf("something was said: %q, %q", ctl.Stdout, stock.Stdout)
+				t.Errorf("there was output: %q, %q", ctl.Stdout, stock.Stdout)
 			}
 		})
 	}

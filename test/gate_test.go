@@ -14,8 +14,8 @@ const (
 	ill  = "ill: no database\n"
 )
 
-// clinic is a repository with a site that shows a mounted file, and a health
-// check that goes by what another one says.
+// clinic is a repository with a site that serves a mounted file, and a health check that
+// depends on another one.
 func clinic(r *rig.Rig, port int, text, health string) rig.Files {
 	return rig.Files{
 		"www/index.html": text,
@@ -36,19 +36,18 @@ func clinic(r *rig.Rig, port int, text, health string) rig.Files {
 	}
 }
 
-// and is the repository with one more compose service, given what is in its
-// lines.
+// and returns the repository with one more compose service, which has the lines.
 func and(r *rig.Rig, f rig.Files, service, lines string) rig.Files {
 	more := "  " + service + ":\n    image: " + r.Busybox() + "\n    " + lines + "\n"
 	return f.With("compose.yaml", f["compose.yaml"]+more)
 }
 
-// A commit that turns unhealthy is not waited for: what ran before runs again,
+// pgo does not wait any longer for a commit that turns unhealthy: what ran before runs again,
 // and that commit is not tried again until somebody says so.
 func TestUnhealthyCommit(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web, port := r.Service("web").Set("gate", "9m"), r.Port() // more than anybody waits here
+	web, port := r.Service("web").Set("gate", "9m"), r.Port() // longer than this test waits
 	first := web.Push("first", clinic(r, port, "one", well))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, first)
@@ -82,9 +81,9 @@ func TestUnhealthyCommit(t *testing.T) {
 	isFine(t, pgod, web)
 }
 
-// What cannot become well any more is not waited for either, whatever it is, and
-// what it said last is told: without the service's secrets, and fit to be shown.
-// A job that has done its work is well.
+// Nor does pgo wait for what can no longer become well, whatever the reason, and its last
+// output is shown: without the service's secrets, and escaped. A job that has done its work is
+// well.
 func TestHopelessCommits(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -125,13 +124,13 @@ func TestHopelessCommits(t *testing.T) {
 		}
 	}
 
-	// A commit that takes it all back restarts nothing.
+	// A commit that reverts everything restarts nothing.
 	before := byService(t, web)
 	if len(before) != 2 || !before["web"].Running() || before["job"].State.ExitCode != 0 {
 		t.Errorf("what runs in the end: %+v", before)
 	}
 	deployed(t, pgod, web, web.Push("as it was", and(r, good, "job", fmt.Sprintf(job, 0))))
-	same(t, "a revert of what was gone back from", before, byService(t, web), "web", "job")
+	same(t, "a revert of commits that failed", before, byService(t, web), "web", "job")
 	isFine(t, pgod, web)
 }
 
@@ -141,7 +140,7 @@ func TestEndOfTheGate(t *testing.T) {
 	r := rig.New(t)
 	never, waits := r.Service("never"), r.Service("waits")
 	port, other := r.Port(), r.Port()
-	// A health check of which nothing is known yet, for longer than the gate.
+	// A health check without a result yet, for longer than the gate.
 	pending := func(port int) rig.Files {
 		f := clinic(r, port, "two", well)
 		f["compose.yaml"] += "      start_period: 1h\n"
@@ -176,8 +175,8 @@ func TestEndOfTheGate(t *testing.T) {
 	r.Answers(other, "one")
 }
 
-// Where there is nothing to go back to, and where nobody wants to go back, what
-// failed stays for somebody to look at.
+// If there is nothing to go back to, or nobody wants to go back, what failed is kept for
+// somebody to look at.
 func TestWhatFailedStays(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

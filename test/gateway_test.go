@@ -22,14 +22,14 @@ type gateway struct {
 
 	command string   // of Caddy, as YAML; empty: the image's
 	mounts  []string // of Caddy
-	sites   string   // in its Caddyfile, beside those of the snippet
+	sites   string   // in its Caddyfile, in addition to those of the snippet
 }
 
 // snippetFile is where the gateway has its snippet.
 const snippetFile = "caddy/Caddyfile-import"
 
-// newGateway makes the service after those whose requests it is to get: its network is
-// removed after what is on it.
+// newGateway makes the service after those that it forwards requests to: its network is removed
+// after what is on it.
 func newGateway(r *rig.Rig) *gateway {
 	service := r.Service("default").Set("import", snippetFile)
 	return &gateway{
@@ -39,8 +39,8 @@ func newGateway(r *rig.Rig) *gateway {
 	}
 }
 
-// files are the repository: all but the image and the ports is what the README of
-// miekg/pgo says.
+// files returns the repository: all but the image and the ports is as in the README of
+// miekg/pgo.
 func (g *gateway) files() rig.Files {
 	command := ""
 	if g.command != "" {
@@ -69,8 +69,8 @@ networks:
 	}
 }
 
-// behind are compose services on the gateway's network, each of which answers with its
-// name and its container's, and below a path that is its name, too.
+// behind returns compose services on the gateway's network, each of which answers with its name
+// and its container's, and with another text below a path of its name.
 func (g *gateway) behind(names ...string) string {
 	text := "services:\n"
 	for _, name := range names {
@@ -84,7 +84,7 @@ func (g *gateway) behind(names ...string) string {
 	return text + "networks: {proxy: {external: true, name: " + g.network + "}}\n"
 }
 
-// answers waits until the URL is answered with something that begins with want.
+// answers waits until the answer of the URL begins with want.
 func (g *gateway) answers(t *testing.T, url, want string) {
 	t.Helper()
 	rig.Until(t, fmt.Sprintf("%s to say %q", url, want), func() error {
@@ -104,25 +104,25 @@ func (g *gateway) leadsNowhere(t *testing.T, url string) {
 	}
 }
 
-// caddy is the proxy's container.
+// caddy returns the proxy's container.
 func (g *gateway) caddy(t *testing.T) string {
 	t.Helper()
 	return rig.Containers(t, g.service.Name)[0].ID
 }
 
-// told is how often the proxy was told of another snippet.
+// told returns how often the proxy was told about a new snippet.
 func (g *gateway) told(t *testing.T) int {
 	t.Helper()
 	return strings.Count(docker(t, "exec", g.caddy(t), "sh", "-c", "touch /tmp/told; cat /tmp/told"), "\n")
 }
 
-// toldCommand reloads Caddy, and keeps count. It can be held up, and made to fail.
+// toldCommand reloads Caddy, and counts how often. It can be held up, and made to fail.
 const toldCommand = `caddy sh -c 'echo once >>/tmp/told; while test -e /tmp/wait; do sleep 0.1; done; ` +
 	`if test -e /tmp/fail; then echo cannot; echo not now; exit 3; fi; caddy reload --config /etc/caddy/Caddyfile'`
 
 type urls map[string]string
 
-// proxyStatus is what `status --json` says of a proxy.
+// proxyStatus is what `status --json` says about a proxy.
 type proxyStatus struct {
 	State    string
 	Warnings []string
@@ -144,7 +144,7 @@ func proxyOf(t *testing.T, pgod *rig.Pgod, s *rig.Service) (found proxyStatus) {
 	return found
 }
 
-// knows waits until nothing is wrong with the proxy, which has been told.
+// knows waits until the proxy has been told, and nothing is wrong with it.
 func (g *gateway) knows(t *testing.T, pgod *rig.Pgod) {
 	t.Helper()
 	rig.Until(t, "the proxy to know all URLs", func() error {
@@ -156,7 +156,7 @@ func (g *gateway) knows(t *testing.T, pgod *rig.Pgod) {
 	})
 }
 
-// lies is what a file is on the disk, to see whether it was touched.
+// lies describes a file on the disk, to see whether it was touched.
 func lies(t *testing.T, file string) string {
 	t.Helper()
 	info, err := os.Lstat(file)

@@ -47,9 +47,9 @@ func comesBack(t *testing.T, s *rig.Service, service string, before rig.Containe
 	return now
 }
 
-// What somebody removes, stops or kills behind pgo's back is brought back, and
-// nothing else is touched: less and less soon if it is done again and again. A
-// job that is done, and what ends by itself, is left as it is, and shown.
+// What somebody removes, stops or kills behind pgo's back is brought back, with growing delays
+// if that is repeated, and nothing else is touched. A job that is done, and what ends by
+// itself, is left as it is, and shown.
 func TestHealing(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -82,7 +82,7 @@ func TestHealing(t *testing.T) {
 	side = comesBack(t, web, "side", side)
 	// The second, third and fourth time it waits: 1 s, 2 s and 4 s.
 	if took := side.State.StartedAt.Sub(removed); took < 7*time.Second {
-		t.Errorf("four times something was taken away and brought back within %s", took)
+		t.Errorf("something was taken away and brought back four times within %s", took)
 	}
 	last := byService(t, web)
 	same(t, "healing of side", now, last, "web", "always")
@@ -92,8 +92,8 @@ func TestHealing(t *testing.T) {
 	shows(t, pgod, web, "unwell:    "+web.Name+"-mortal-1 exited with 3", "deployed:  "+commit[:7])
 }
 
-// What somebody has stopped stays so over polls, restarts and other commits,
-// until somebody says start or up.
+// What somebody has stopped stays stopped across polls, restarts and other commits, until
+// somebody says start or up.
 func TestStoppedStaysStopped(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -153,14 +153,14 @@ func runningOf(s *rig.Service, services ...string) func() error {
 		found := strings.Fields(string(out))
 		slices.Sort(found)
 		if fmt.Sprint(found) != fmt.Sprint(services) {
-			return fmt.Errorf("there run %v, not %v", found, services)
+			return fmt.Errorf("the running ones are %v, not %v", found, services)
 		}
 		return nil
 	}
 }
 
-// A container that is stopped keeps the network that it was made with. Where
-// that was made anew meanwhile, it is replaced, and not started in vain.
+// A stopped container keeps the network that it was made with. If that was made anew in the
+// meantime, the container is replaced, and not started in vain.
 func TestNetworkIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -168,7 +168,7 @@ func TestNetworkIsMadeAnew(t *testing.T) {
 	network := web.Name + "-outside"
 	anew := func() {
 		t.Helper()
-		// The label has the rig remove it.
+		// The label makes the rig remove it.
 		docker(t, "network", "create", "--label", "com.docker.compose.project="+web.Name, network)
 	}
 	service := "    image: " + r.Busybox() + "\n    init: true\n    command: [sleep, '86400']\n"

@@ -35,7 +35,7 @@ func history(t *testing.T, pgod *rig.Pgod, s *rig.Service) []record {
 	return records
 }
 
-// The history tells of each deploy who or what led to it, and what came of it.
+// The history shows for each deploy who or what led to it, and its outcome.
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -118,7 +118,7 @@ func TestDiff(t *testing.T) {
 			"--- deployed "+first[:7]+"\n+++ fetched "+second[:7]+"\n@@ ", "\n+        \"GREETING\": \"***\"", "\n+", `"more": "yes"`)
 		hides(diff)
 	}
-	// To look changes nothing.
+	// Looking changes nothing.
 	r.Answers(port, "one")
 	shows(t, pgod, web, "deployed:  "+first[:7], "last:      held")
 }
@@ -165,7 +165,7 @@ func TestWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := clients[client].Wait(); err == nil {
-			t.Errorf("%s was interrupted and ended well", client)
+			t.Errorf("%s was interrupted and exited with 0", client)
 		}
 	}
 	shows(t, pgod, web, "worker:    ready", "restarts: 0", "last:      refused")

@@ -19,8 +19,7 @@ import (
 	"pgo/test/rig"
 )
 
-// bothClients has an operator ask for something on the host with each of the clients, and
-// returns what they were told.
+// bothClients runs an operation on the host with each of the clients, and returns their output.
 func bothClients(t *testing.T, pgod *rig.Pgod, operator *rig.Key, words ...string) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -50,7 +49,7 @@ func read[T any](t *testing.T, text string) T {
 	return value
 }
 
-// line is the words of the line of a table that begins with the name.
+// line returns the words of the table's line that begins with the name.
 func line(t *testing.T, table, name string) []string {
 	t.Helper()
 	for line := range strings.Lines(table) {
@@ -62,8 +61,8 @@ func line(t *testing.T, table, name string) []string {
 	return nil
 }
 
-// How all services do is told in one table: what runs, what is refused, what is
-// down, and what has no worker.
+// One table shows the state of all services: what runs, what is refused, what is down, and what
+// has no worker.
 func TestHostStatus(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -135,7 +134,7 @@ func TestHostStatus(t *testing.T) {
 	}
 }
 
-// agree holds the metrics against the status.
+// agree compares the metrics with the status.
 func agree(t *testing.T, pgod *rig.Pgod, operator *rig.Key, services ...*rig.Service) {
 	t.Helper()
 	all := read[hostStatus](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout)
@@ -172,7 +171,7 @@ func agree(t *testing.T, pgod *rig.Pgod, operator *rig.Key, services ...*rig.Ser
 	}
 }
 
-// metricsOf are the values by name and labels.
+// metricsOf returns the values by name and labels.
 func metricsOf(t *testing.T, text string) map[string]float64 {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -204,8 +203,8 @@ type portRow struct {
 	Conflict                     string
 }
 
-// Who owns which host port: what is granted beside what is really in use, and what
-// is in each other's way.
+// The owners of host ports: who is granted them, who really uses them, and where those
+// conflict.
 func TestHostPorts(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -232,7 +231,7 @@ func TestHostPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	// What late has by now is granted to another one.
+	// The ports that late uses by now are granted to another service.
 	web.Set("ports", []string{fmt.Sprintf("%d/5", first), fmt.Sprint(squatted)})
 	pgod.Configure()
 	says(t, pgod.SSH(operator, "//reload").Exits(t, 0).Stdout, "changed:   "+web.Name)
@@ -247,16 +246,16 @@ func TestHostPorts(t *testing.T) {
 			}
 			for _, free := range all.Free {
 				if free.First <= row.Last && row.First <= free.Last {
-					t.Errorf("%+v is free, and there is %+v", free, row)
+					t.Errorf("%+v is listed as free, and there is %+v", free, row)
 				}
 			}
 		}
 		if !slices.ContainsFunc(all.Free, func(free portRow) bool { return free.Last > free.First }) {
-			t.Errorf("free are %+v", all.Free)
+			t.Errorf("the free ports are %+v", all.Free)
 		}
 		return rows
 	}
-	rig.Until(t, "the workers to tell of their ports", func() error {
+	rig.Until(t, "the workers to report their ports", func() error {
 		if all := ports(); all[first].Container == "" || all[first+1].Container == "" {
 			return fmt.Errorf("they say %+v and %+v", all[first], all[first+1])
 		}
@@ -264,7 +263,7 @@ func TestHostPorts(t *testing.T) {
 	})
 	bare := ports()[first].PID
 	if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", bare)); err != nil || string(name) != "httpd\n" {
-		t.Errorf("the process %d, which is to be in the container, is %q: %v", bare, name, err)
+		t.Errorf("the process %d, which should be in the container, is %q: %v", bare, name, err)
 	}
 	loopback := []string{"127.0.0.1"}
 	_, own, _ := net.SplitHostPort(pgod.Address)
@@ -292,13 +291,13 @@ func TestHostPorts(t *testing.T) {
 		}
 		delete(rows, port)
 	}
-	for _, row := range rows { // and its own, and no other
+	for _, row := range rows { // pgod's own, and no other
 		if fmt.Sprint(row.First) != own || row.Service != "(pgod)" || row.Granted != "(pgod)" || row.Conflict != "" {
-			t.Errorf("besides there is %+v", row)
+			t.Errorf("there is also %+v", row)
 		}
 	}
 	for client, table := range bothClients(t, pgod, operator, "//ports") {
-		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), fmt.Sprintf("%s-bare-1: httpd (pid %d)", late.Name, bare), "\nfree, since granted to nobody and not in use: ", "granted to "+web.Name+", used by "+late.Name)
+		says(t, table, fmt.Sprintf("test.test (pid %d)", os.Getpid()), fmt.Sprintf("%s-bare-1: httpd (pid %d)", late.Name, bare), "\nfree (granted to nobody and not in use): ", "granted to "+web.Name+", used by "+late.Name)
 		if unused := line(t, table, fmt.Sprintf("%d-%d", first+4, first+5)); unused[1] != web.Name || unused[2] != "-" {
 			t.Errorf("%s: ports that nobody uses have the line %q", client, unused)
 		}
@@ -317,8 +316,8 @@ func TestHostPorts(t *testing.T) {
 	})
 }
 
-// A reload says what came of it. A bad configuration changes nothing, and is told of
-// until it is mended.
+// A reload reports what it changed. A bad configuration changes nothing, and is reported until
+// it is fixed.
 func TestHostReload(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -350,7 +349,7 @@ func TestHostReload(t *testing.T) {
 	stock := pgod.SSH(operator, "//reload").Exits(t, 400%256)
 	says(t, stock.Stderr, append(mistakes, "the old one stays in force")...)
 	if n := strings.Count(stock.Stderr, pgod.ConfigFile); n < 2 || stock.Stdout != "" {
-		t.Errorf("%d mistakes are told of: %+v", n, stock)
+		t.Errorf("%d mistakes are reported: %+v", n, stock)
 	}
 	says(t, pgod.Pgoctl(operator, "//reload").Exits(t, 64).Stderr, append(mistakes, "Process exited with status 400")...)
 	for client, table := range bothClients(t, pgod, operator, "//status") {
@@ -363,7 +362,7 @@ func TestHostReload(t *testing.T) {
 		t.Errorf("as JSON it is %+v", e)
 	}
 	if values := metricsOf(t, pgod.SSH(operator, "//metrics").Exits(t, 0).Stdout); values["pgo_config_last_reload_successful"] != 0 {
-		t.Error("the metrics know nothing of it")
+		t.Error("the metrics do not show it")
 	}
 	says(t, pgod.Log(), "cannot reload the configuration")
 
@@ -371,20 +370,20 @@ func TestHostReload(t *testing.T) {
 	removed := pgod.Pgoctl(operator, "//reload").Exits(t, 0)
 	says(t, removed.Stdout, "removed:   "+late.Name, "unchanged: "+web.Name)
 	if status := read[hostStatus](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout); status.ConfigError != nil || len(status.Services) != 1 {
-		t.Errorf("after it was mended: %+v", status)
+		t.Errorf("after it was fixed: %+v", status)
 	}
 	stays(t, web, before, "reload")
 	if now := pgod.WorkerPID(web); now != worker {
 		t.Errorf("the worker was replaced: %d, then %d", worker, now)
 	}
 
-	// What comes right after a reload waits for the new worker.
+	// An operation right after a reload waits for the new worker.
 	pgod.Configure(web.Set("timeout", "9m"))
 	says(t, pgod.SSH(operator, "//reload").Exits(t, 0).Stdout, "changed:   "+web.Name)
 	pgod.SSH(web.Key, web.Op("ps")).Exits(t, 0)
 }
 
-// of is the service's part of a snapshot.
+// of returns the service's part of a snapshot.
 func of(snapshot hoststat.Snapshot, s *rig.Service) hoststat.Service {
 	i := slices.IndexFunc(snapshot.Services, func(one hoststat.Service) bool { return one.Name == s.Name })
 	if i < 0 {
@@ -395,8 +394,8 @@ func of(snapshot hoststat.Snapshot, s *rig.Service) hoststat.Service {
 
 func measured(u *hoststat.Usage) bool { return u != nil && u.CPU != nil }
 
-// besideStuck stops the worker of one service and reads snapshots, until one shows what
-// the other uses, and then leaves. The worker goes on in the end.
+// besideStuck stops the worker of one service and reads snapshots, until one shows what the
+// other uses, and then disconnects. The worker is continued at the end.
 func besideStuck(t *testing.T, pgod *rig.Pgod, top *exec.Cmd, busy, stuck *rig.Service) {
 	t.Helper()
 	stopped := 0
@@ -419,7 +418,7 @@ func besideStuck(t *testing.T, pgod *rig.Pgod, top *exec.Cmd, busy, stuck *rig.S
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(pipe)
-	rig.Until(t, "a snapshot beside a worker that is stuck", func() error {
+	rig.Until(t, "a snapshot while a worker is stuck", func() error {
 		if !lines.Scan() {
 			t.Fatalf("%v has ended: %v", top.Args, lines.Err())
 		}
@@ -428,10 +427,10 @@ func besideStuck(t *testing.T, pgod *rig.Pgod, top *exec.Cmd, busy, stuck *rig.S
 			stop(other.Worker.PID) // it was replaced, since it did not answer
 			return fmt.Errorf("there is %+v", other)
 		} else if other.Usage != nil {
-			return fmt.Errorf("it has told %+v before", other.Usage)
+			return fmt.Errorf("it reported %+v before", other.Usage)
 		}
 		if one := of(snapshot, busy).Usage; !measured(one) {
-			return fmt.Errorf("the other one uses %+v", one)
+			return fmt.Errorf("the other service uses %+v", one)
 		}
 		return nil
 	})
@@ -441,8 +440,8 @@ func besideStuck(t *testing.T, pgod *rig.Pgod, top *exec.Cmd, busy, stuck *rig.S
 	_ = top.Wait()
 }
 
-// top shows what the services use, and goes on until the client leaves. A worker that
-// does not answer is shown without, and holds up nobody.
+// top shows what the services use until the client disconnects. A worker that does not answer
+// is shown without values, and holds up nobody.
 func TestHostTop(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -494,7 +493,7 @@ func TestHostTop(t *testing.T) {
 		return nil
 	})
 
-	// On a terminal it is one screen. pgod that stops does not wait for it.
+	// On a terminal it is one screen. A pgod that stops does not wait for it.
 	seat := sit(t, onTerminal(pgod)["ssh"](operator, "//top"), 200, 50)
 	seat.shows(`\x1b\[H\x1b\[2J`)
 	seat.shows(busy.Name + ` +\x1b\[32mrunning\x1b\[0m`)

@@ -12,8 +12,8 @@ import (
 	"pgo/test/rig"
 )
 
-// Each worker, and compose below it, is its service's user with the user's
-// groups and docker, and nothing else; and no user gets at the other's files.
+// Each worker, and compose below it, runs as its service's user with the user's groups and
+// docker, and nothing else; no user can read another's files.
 func TestWorkersAreTheirUsers(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -47,7 +47,7 @@ func TestWorkersAreTheirUsers(t *testing.T) {
 		} {
 			rig.Run(t, theirs.User.Command(read[0], read[1])).Exits(t, 0)
 			if refused := rig.Run(t, mine.User.Command(read[0], read[1])); !strings.Contains(refused.Stderr, "Permission denied") {
-				t.Errorf("%s gets at %s: %+v", mine.User.Name, read[1], refused)
+				t.Errorf("%s can read %s: %+v", mine.User.Name, read[1], refused)
 			}
 		}
 		if host := rig.Run(t, mine.User.Command("cat", filepath.Join(pgod.Dir, "host_key"))); host.Code == 0 {
@@ -56,8 +56,8 @@ func TestWorkersAreTheirUsers(t *testing.T) {
 	}
 }
 
-// isOf checks what ps says of a process of the service, which leads a group of
-// its own and has nothing of pgod's environment.
+// isOf checks what ps says about a process of the service, which leads a process group of its
+// own and has nothing of pgod's environment.
 func isOf(t *testing.T, s *rig.Service, pid int, groups []string) {
 	t.Helper()
 	ps := rig.Run(t, s.User.Command("ps", "-o", "pgid=,user:64=,group:64=,supgrp:256=", "-p", strconv.Itoa(pid))).Exits(t, 0)
@@ -65,7 +65,7 @@ func isOf(t *testing.T, s *rig.Service, pid int, groups []string) {
 	has := strings.Split(fields[3], ",")
 	slices.Sort(has)
 	if fields[0] != strconv.Itoa(pid) || fields[1] != s.User.Name || fields[2] != s.User.Name || !slices.Equal(has, groups) {
-		t.Errorf("ps says %q; the group is to be led by %d, user and group to be %s, the supplementary groups %v", ps.Stdout, pid, s.User.Name, groups)
+		t.Errorf("ps says %q, not: process group %d, user and group %s, supplementary groups %v", ps.Stdout, pid, s.User.Name, groups)
 	}
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
 	if err != nil || len(environment) == 0 || strings.Contains(string(environment), "SESAME") {

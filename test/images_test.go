@@ -9,14 +9,14 @@ import (
 	"pgo/test/rig"
 )
 
-// isThere tells whether the engine has an image.
+// isThere reports whether the engine has an image.
 func isThere(image string) bool {
 	return exec.Command("docker", "image", "inspect", image).Run() == nil
 }
 
-// What a service pulled and built goes when none of its last three good deploys
-// has it. What another service has, or somebody else brought here, stays. A
-// compose service that is not in the commit any more goes at once.
+// An image that a service pulled or built is removed when none of its last three good deploys
+// has it. What another service has, or somebody else brought here, stays. A compose service
+// that is not in the commit any more is removed at once.
 func TestImagesThatGo(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -51,7 +51,7 @@ func TestImagesThatGo(t *testing.T) {
 		for name, id := range ids {
 			want := !strings.Contains(" "+strings.Join(gone, " ")+" ", " "+name+" ")
 			if isThere(id) != want {
-				t.Errorf("%s: that the image of %s is here is %t, not %t", when, name, !want, want)
+				t.Errorf("%s: the image of %s is here: %t, not %t", when, name, !want, want)
 			}
 		}
 	}
@@ -72,5 +72,5 @@ func TestImagesThatGo(t *testing.T) {
 		return nil
 	})
 	here("at the end", "built", "own")
-	stays(t, other, others, "what another service let go of")
+	stays(t, other, others, "the removal of another service's images")
 }

@@ -9,8 +9,8 @@ import (
 	"pgo/test/rig"
 )
 
-// street is a repository of three sites, of which two show a mounted file, and a
-// job. Each part of it can be another.
+// street is a repository of three sites, two of which serve a mounted file, and a job. Each
+// part of it can be changed.
 type street struct {
 	r       *rig.Rig
 	port    int
@@ -56,8 +56,8 @@ configs: {config: {file: ./config.txt}}
 	}
 }
 
-// In place, a commit replaces exactly what it changes. Where it does not become
-// healthy, exactly that goes back.
+// In place, a commit replaces exactly what it changes. If it does not become healthy, exactly
+// that is replaced again.
 func TestInPlace(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -70,7 +70,7 @@ func TestInPlace(t *testing.T) {
 	before := byService(t, web)
 	all := []string{"job", "last", "left", "right"}
 
-	// replaced are the services that get other containers by what was changed.
+	// next deploys a change, which gives the replaced services new containers, and no others.
 	next := func(change string, replaced ...string) {
 		t.Helper()
 		commit = web.Push(change, now.files())

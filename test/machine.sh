@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes this Debian machine fit for the demo and the tests: installs and starts
-# only what is missing, prints nothing when nothing was. Needs root and Go.
+# Prepares this Debian machine for the demo and the tests: installs and starts only what is
+# missing, and prints nothing if nothing is missing. Needs root and Go.
 #
 # A running engine and an installed compose plugin are used as they are.
 set -eu
@@ -9,8 +9,8 @@ say() { printf '==> %s\n' "$*" >&2; }
 
 [ "$(id -u)" = 0 ] || { echo "machine.sh: needs root: it installs packages and starts the Docker engine" >&2; exit 1; }
 
-# Package names, each with the file that tells it is there: a machine may have
-# got dockerd from somewhere else than the package.
+# Commands, each with the package to install if it is missing: a machine may have dockerd from
+# elsewhere than the package.
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need dockerd docker.io
@@ -23,16 +23,16 @@ need iptables iptables
 need ps procps
 need cc gcc # the race detector needs cgo
 need protoc protobuf-compiler # to check what was generated
-# An image of nothing but busybox needs one that needs no libraries.
+# The tests' images have nothing but busybox, which must not need libraries.
 { [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1; } || missing="$missing busybox-static"
-# The tests' Python client; where there is no Python, it brings one.
+# The tests' Python client; its package brings Python where that is missing.
 /usr/bin/python3 -c 'import paramiko' >/dev/null 2>&1 || missing="$missing python3-paramiko"
 [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
 if [ -n "$missing" ]; then
 	say "installing$missing"
 	log=$(mktemp)
-	# The packages' own services must not start: nothing here wants a
-	# system-wide caddy, sshd or registry.
+	# The packages' own services must not start: nothing here needs a system-wide caddy, sshd
+	# or registry.
 	policy=/usr/sbin/policy-rc.d
 	if [ ! -e $policy ]; then
 		printf '#!/bin/sh\nexit 101\n' >$policy
@@ -41,7 +41,7 @@ if [ -n "$missing" ]; then
 	fi
 	if ! { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1; then
 		cat "$log" >&2
-		echo "machine.sh: cannot install$missing; apt-get's words are above" >&2
+		echo "machine.sh: cannot install$missing; apt-get's output is above" >&2
 		exit 1
 	fi
 	rm -f "$log"
@@ -79,7 +79,7 @@ if ! engine; then
 		tries=$((tries + 1))
 		if [ $tries -gt 120 ]; then
 			tail -n 30 /var/log/dockerd.log >&2 2>/dev/null || true
-			echo "machine.sh: the Docker engine did not answer within 60 s; its last words are above" >&2
+			echo "machine.sh: the Docker engine did not answer within 60 s; the end of its log is above" >&2
 			exit 1
 		fi
 		sleep 0.5

@@ -21,9 +21,9 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// misreading is a compose that reads a model in another way than it was checked, as
-// one did that took a character for the end of a line: it changes some text of the
-// model of which it makes containers.
+// misreading is a compose that reads a model differently from how it was checked, as one did
+// that took a character for the end of a line: it changes some text of the model before it
+// makes containers of it.
 type misreading struct {
 	t                    *testing.T
 	plugin, real, change string
@@ -51,7 +51,7 @@ exec %s "${args[@]}"
 	return m
 }
 
-// step has it misread while containers are made, and at no other time.
+// step makes it misread while containers are made, and at no other time.
 func (m *misreading) step(step deploy.Step) {
 	m.t.Helper()
 	target := m.real
@@ -63,7 +63,7 @@ func (m *misreading) step(step deploy.Step) {
 	}
 }
 
-// read has it take the first text of that kind for another.
+// read makes it take the first match of one text for another.
 func (m *misreading) read(from, to string) {
 	m.t.Helper()
 	script := ""
@@ -90,14 +90,14 @@ func openService(t *testing.T, r *rig.Rig, s *rig.Service, log io.Writer, cfg de
 	return service
 }
 
-// change has the service's turn, as an operation would.
+// change takes the service's turn, as an operation would.
 func change(service *deploy.Service, do func(*deploy.Turn) error) error {
 	return service.Do(context.Background(), "a test", func(string) {}, do)
 }
 
-// Whatever comes between the check and the engine, be it a compose that reads the
-// model in another way: what the engine has made is held against what was checked,
-// and what does not agree is never started.
+// Whatever happens between the check and the engine, such as a compose that reads the model
+// differently: what the engine has made is compared with what was checked, and what differs is
+// never started.
 func TestSecondCheck(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -192,7 +192,7 @@ secrets: {secret: {file: ./secret}}
 
 	docker(t, "volume", "rm", web.Name+"_strange") // of a name that pgo does not know
 
-	// A volume that was made for such a commit goes with it.
+	// A volume that was made for such a commit is removed with it.
 	m.read(`"name": "`+web.Name+`_kept"`, `"name": "`+web.Name+`_kept", "driver_opts": {"type": "none", "o": "bind", "device": "/etc"}`)
 	docker(t, "volume", "rm", web.Name+"_kept")
 	if err := up(); err == nil || !strings.Contains(err.Error(), "it is not in the repository") {
@@ -208,8 +208,8 @@ secrets: {secret: {file: ./secret}}
 	wantHealthy("at last")
 }
 
-// Nothing that a compose file may ask for looks to the second check like something
-// that it did not: what every service may, and what an operator has allowed.
+// The second check accepts everything that a compose file may ask for: what every service may,
+// and what an operator has allowed.
 func TestSecondCheckLetsPass(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -323,7 +323,7 @@ configs: {config: {file: ./file}, inlined: {content: text}}
 	if got := service.Status(); got.Deployed.String() != commit {
 		t.Fatalf("deployed is %s: %s", got.Deployed, got.Error)
 	}
-	// The same in every way in which it is started anew.
+	// The same in every way in which it is started again.
 	for _, args := range []target.Args{
 		{Given: []target.Given{{Flag: "--force-recreate"}}},
 		{Given: []target.Given{{Flag: "--force-recreate"}}, Services: []string{"mate", "devices"}},

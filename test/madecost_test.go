@@ -17,7 +17,7 @@ import (
 	"pgo/worker/deploy"
 )
 
-// counted is the host's engine behind a socket that notes what it is asked.
+// counted is the host's engine behind a socket that records the requests.
 type counted struct {
 	host string
 
@@ -48,7 +48,7 @@ func newCounted(t *testing.T, dir string) *counted {
 	return c
 }
 
-// take returns what was asked since it was last called.
+// take returns the requests since it was last called.
 func (c *counted) take() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -57,7 +57,7 @@ func (c *counted) take() []string {
 	return asked
 }
 
-// The second check asks the engine once for each container, and three times more.
+// The second check sends the engine one request for each container, and three more.
 func TestSecondCheckAsksLittle(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -89,6 +89,6 @@ func TestSecondCheckAsksLittle(t *testing.T) {
 		}
 	}
 	if len(asked) == 0 || len(asked) > containers+3 {
-		t.Errorf("for %d containers it asked %d times: %v", containers, len(asked), asked)
+		t.Errorf("for %d containers it sent %d requests: %v", containers, len(asked), asked)
 	}
 }

@@ -17,8 +17,8 @@ func TestMain(m *testing.M) {
 	if mission := os.Getenv(missionKey); mission != "" {
 		os.Exit(carryOut(mission))
 	}
-	// Most of these tests' time is waiting, so more of them than there are
-	// processors can run at once. -parallel on the command line still counts.
+	// These tests mostly wait, so more of them than there are processors can run at once.
+	// -parallel on the command line still counts.
 	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}

@@ -22,7 +22,7 @@ func runs(t *testing.T, s *rig.Service, greeting string, services ...string) {
 		}
 		slices.Sort(found)
 		if !slices.Equal(found, services) {
-			return fmt.Errorf("there run %v", found)
+			return fmt.Errorf("the running ones are %v", found)
 		}
 		return nil
 	})
@@ -50,8 +50,8 @@ func TestFourNames(t *testing.T) {
 	}
 }
 
-// An alternate compose file is followed like any other, and its relative paths
-// begin where it lies.
+// An alternate compose file is followed like any other, and its relative paths begin in its own
+// directory.
 func TestAlternateComposeFile(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -94,8 +94,7 @@ func TestAlternateComposeFile(t *testing.T) {
 	shows(t, pgod, web, "head:      "+gone[:7], "error:", "the repository has no deploy/x.yaml")
 }
 
-// The configured profiles run. A repository has no say in that, nor in the
-// project's name.
+// The configured profiles run. A repository cannot change those, nor the project's name.
 func TestProfilesAndEnvironment(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

@@ -10,10 +10,10 @@ import (
 	"pgo/test/rig"
 )
 
-// curious is a compose service that is started again whenever it ends, as it does
-// when alive goes from what it mounts. It notes in ./log whenever it sees more than
-// the repository there. slow takes its time to stop, and curious waits for it: so
-// there is a gap between the move of the checkout and the end of curious.
+// curious is a compose service that is restarted whenever it ends, as it does when alive
+// disappears from what it mounts. It notes in ./log when it sees more than the repository
+// there. slow takes its time to stop, and curious waits for it: so there is a gap between the
+// move of the checkout and the end of curious.
 func curious(r *rig.Rig, mount string) string {
 	image := "    image: " + r.Busybox() + "\n"
 	if mount != "" {
@@ -25,9 +25,9 @@ func curious(r *rig.Rig, mount string) string {
 		"    command: [sh, -c, 'test -e /conf/passwd && touch /log/stolen; date >>/log/starts; while test -e /conf/alive || test ! -e /conf; do sleep 0.1; done']\n"
 }
 
-// In place, the checkout moves while containers run, and the engine starts one that
-// ends then through whatever its mounts lead to by now. So none lives to see it for
-// which they would lead elsewhere.
+// In place, the checkout moves while containers run, and the engine restarts a container that
+// ends then with whatever its mounts lead to by now. So a container whose mounts would lead
+// elsewhere is ended before the move.
 func TestCheckoutMovesUnderAContainer(t *testing.T) {
 	t.Parallel()
 	for name, move := range map[string]func(s *rig.Service){
@@ -65,13 +65,13 @@ func TestCheckoutMovesUnderAContainer(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(log, "stolen")); err == nil {
 				t.Error("a container of the old model has seen /etc")
 			}
-			says(t, pgod.Log(), "ending a container before the checkout moves", "container="+web.Name+"-curious-1")
+			says(t, pgod.Log(), "removing a container before the checkout moves", "container="+web.Name+"-curious-1")
 		})
 	}
 }
 
-// A commit of which nothing is deployed moves the checkout as well: under a container
-// that somebody has made by hand, for example.
+// A commit that deploys nothing moves the checkout as well: under a container that somebody has
+// made by hand, for example.
 func TestNotedCommitMovesTheCheckout(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -96,8 +96,8 @@ func TestNotedCommitMovesTheCheckout(t *testing.T) {
 	rig.Until(t, "the service to run", rig.Running(web.Name, 1))
 }
 
-// A bind mount of the old container is not handed on to the new one, where the new
-// model has a volume without a name in its place.
+// A bind mount of the old container is not passed on to the new one if the new model has an
+// anonymous volume in its place.
 func TestMountIsNotInherited(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -118,15 +118,15 @@ func TestMountIsNotInherited(t *testing.T) {
 		t.Errorf("it mounts a %s", got)
 	}
 
-	// Going back leads by the same way.
+	// Going back takes the same way.
 	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
 	if got := mounted(); got != "bind" {
 		t.Errorf("after a rollback it mounts a %s", got)
 	}
 }
 
-// A symlink into pgo's own stage leads into the new commit while that is checked, and
-// nowhere good later. It is refused before anything is taken down.
+// A symlink into pgo's own stage leads into the new commit while that is checked, and elsewhere
+// later. It is refused before anything is taken down.
 func TestLinkIntoTheStage(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

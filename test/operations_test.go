@@ -35,8 +35,8 @@ func runningTalker(t *testing.T) (*rig.Rig, *rig.Pgod, *rig.Service) {
 	return r, pgod, web
 }
 
-// What an operation takes is in a table, and nothing else reaches compose. Its
-// own status comes back.
+// A table has what an operation takes, and nothing else reaches compose. The exit status is
+// compose's own.
 func TestFlagsAndStatuses(t *testing.T) {
 	t.Parallel()
 	r, pgod, web := runningTalker(t)
@@ -89,7 +89,7 @@ func TestFlagsAndStatuses(t *testing.T) {
 		}
 	}
 
-	// What a service's key may not, an operator's may.
+	// An operator's key may do what a service's may not.
 	volume := func() string { return docker(t, "volume", "ls", "--quiet", "--filter", "name="+web.Name+"_data") }
 	pgod.SSH(web.Key, web.Op("down"), "--timeout", "5").Exits(t, 0)
 	if volume() == "" {
@@ -104,7 +104,7 @@ func TestFlagsAndStatuses(t *testing.T) {
 	}
 }
 
-// quoted are words for a client that joins them with blanks.
+// quoted quotes words for a client that joins them with blanks.
 func quoted(words []string) []string {
 	var all []string
 	for _, word := range words {
@@ -113,7 +113,7 @@ func quoted(words []string) []string {
 	return all
 }
 
-// fits tells whether a text has what it should, or is as empty as it should be.
+// fits reports whether a text has what it should, or is as empty as it should be.
 func fits(text, want string) bool {
 	return strings.Contains(text, want) && (text == "") == (want == "")
 }
@@ -133,7 +133,7 @@ func TestArgumentsArriveAsTyped(t *testing.T) {
 	}
 }
 
-// Output comes as it is produced, and who leaves ends the command on the host.
+// Output arrives as it is produced, and a client that disconnects ends the command on the host.
 func TestOutputIsLive(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -160,7 +160,7 @@ func TestOutputIsLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := follow.Wait(); err == nil {
-			t.Errorf("%s was interrupted and ended well", client)
+			t.Errorf("%s was interrupted and exited with 0", client)
 		}
 		rig.Until(t, "compose to end after "+client+" has left", gone(compose))
 	}
@@ -197,8 +197,7 @@ func hearsLine(t *testing.T, lines *bufio.Scanner, line string, is func(string) 
 	}
 }
 
-// What runs and what goes wrong are told apart: the one on stdout, the other,
-// with all that only shows progress, on stderr.
+// Results are on stdout; errors, and all that only shows progress, are on stderr.
 func TestStreamsAreApart(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)

@@ -10,7 +10,7 @@ import (
 	"pgo/test/rig"
 )
 
-// Paramiko is a client of its own making, and what many a script uses.
+// Paramiko is an implementation of SSH of its own, which many scripts use.
 func TestParamiko(t *testing.T) {
 	t.Parallel()
 	r, pgod, web := runningTalker(t)

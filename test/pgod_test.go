@@ -40,7 +40,7 @@ func TestSecondPgodIsRefused(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
-// What keeps pgod from starting is told, and nothing has begun.
+// pgod reports what keeps it from starting, and has begun nothing.
 func TestPgodCannotStart(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -85,8 +85,8 @@ name = "api"
 repository = "gopher://git.example.org/api"
 `
 
-// All mistakes of a configuration are told at once, each with its line, also by
-// --check, and to a pgod that runs a bad one changes nothing.
+// All mistakes in a configuration are reported at once, each with its line, also by --check,
+// and a running pgod ignores a bad one.
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -157,12 +157,12 @@ func TestReload(t *testing.T) {
 				t.Error("the changed service has its old worker")
 			}
 			if pgod.WorkerPID(calm) != workers[calm] {
-				t.Error("the service that is as before has another worker")
+				t.Error("the unchanged service has another worker")
 			}
 			stays(t, calm, before, "a reload")
 
-			// One that is gone from the configuration has no worker any more, and
-			// its keys count for nothing.
+			// A service that is gone from the configuration has no worker any more, and its
+			// keys do not count.
 			pgod.Configure(calm)
 			if flags != nil {
 				pgod.Reload()

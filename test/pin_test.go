@@ -7,9 +7,8 @@ import (
 	"pgo/test/rig"
 )
 
-// `pull` chooses the commit that `build` and `up` act on, whatever is pushed
-// meanwhile. Pushes are still fetched, and their keys count; after the `up` the
-// branch is followed again.
+// `pull` chooses the commit that `build` and `up` act on, whatever is pushed in the meantime.
+// Pushes are still fetched, and their keys count; after the `up` the branch is followed again.
 func TestPullPins(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -26,7 +25,7 @@ func TestPullPins(t *testing.T) {
 	pgod.SSH(newcomer, web.Op("ping")).Exits(t, 0)
 	polled(t, pgod, web)
 	if now := statusOf(t, pgod, web); now.Deployed != first || now.Pinned == nil || now.Pinned.Commit != first {
-		t.Errorf("a poll has not minded the pin: %+v", now)
+		t.Errorf("a poll has ignored the pin: %+v", now)
 	}
 	pgod.Restart() // it outlives the worker
 	shows(t, pgod, web, "pinned:    "+first[:7], "worker:    ready")
@@ -44,7 +43,7 @@ func TestPullPins(t *testing.T) {
 	other := baked(r, port, "three")
 	third := web.Push("third", other.With("compose.yaml", other["compose.yaml"]+"  other:\n    image: "+nothing+"\n"))
 	if pull := pgod.Pgoctl(web.Key, web.Op("pull")); pull.Code == 0 {
-		t.Errorf("the image came from nowhere: %+v", pull)
+		t.Errorf("an image that does not exist was pulled: %+v", pull)
 	}
 	shows(t, pgod, web, "head:      "+third[:7], "deployed:  "+second[:7])
 	if now := statusOf(t, pgod, web); now.Pinned != nil {

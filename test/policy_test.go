@@ -10,9 +10,8 @@ import (
 	"pgo/test/rig"
 )
 
-// A commit that asks for more than it may is refused as a whole, with all that
-// is wrong with it, and nobody who uses what runs notices. What the operator
-// lifts needs no new commit.
+// A commit that asks for more than it may is refused as a whole, with everything that is wrong
+// with it, and what runs is not disturbed. Once an operator allows it, no new commit is needed.
 func TestRefusedCommit(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -69,10 +68,10 @@ networks:
 		says(t, told.Stdout+told.Stderr, append(refusals, "[ERROR] Process exited with status 403")...)
 	}
 	if now := statusOf(t, pgod, web); now.Pinned != nil || now.Outcome != "refused" || now.Error == nil || len(now.Error.Details) != 7 {
-		t.Errorf("after what is refused: %+v", now)
+		t.Errorf("after a refused commit: %+v", now)
 	}
 
-	// What compose itself does not know, and what it must not be shown.
+	// What compose itself does not know, and what it must not read.
 	for words, line := range map[string]string{
 		"priviledged": "priviledged: true",
 		"leads outside the repository: " + filepath.Join(serviceDir(pgod, web), "docker/config.json"): "env_file: [../docker/config.json]",
@@ -112,8 +111,8 @@ func link(t *testing.T, dir, name, target string) {
 	}
 }
 
-// Compose writes a dollar as two. What is checked is what will be mounted, and
-// not its neighbour of nearly the same name.
+// Compose writes a dollar sign as two. What is checked is what will be mounted, not a path of
+// nearly the same name.
 func TestPathsWithDollars(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -135,9 +134,9 @@ func TestPathsWithDollars(t *testing.T) {
 	r.Answers(port, "two dollars")
 }
 
-// What is in the checkout and not in git counts from the first look on: what was put
-// there, by a container perhaps, is found before anything is taken down. It is looked
-// at again right before each start.
+// Untracked files in the checkout count from the first look on: what was put there, perhaps by
+// a container, is found before anything is taken down. They are looked at again right before
+// each start.
 func TestSwappedSource(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -167,7 +166,7 @@ func TestSwappedSource(t *testing.T) {
 	r.Answers(port, "two")
 	deployed(t, pgod, web, second)
 
-	// By now the engine has made it a directory, as compose has it do.
+	// By now the engine has made it a directory, as compose asks it to.
 	if err := os.Remove(checkout(pgod, web, "data/more")); err != nil {
 		t.Fatal(err)
 	}
@@ -180,8 +179,7 @@ func TestSwappedSource(t *testing.T) {
 	}
 }
 
-// network makes a network that belongs to nobody. It goes with what the service
-// leaves.
+// network makes a network that belongs to nobody. It is removed with the rest of the service.
 func network(t *testing.T, r *rig.Rig, s *rig.Service, name string) string {
 	t.Helper()
 	full := r.Prefix + "-" + name
@@ -189,8 +187,8 @@ func network(t *testing.T, r *rig.Rig, s *rig.Service, name string) string {
 	return full
 }
 
-// What one service is granted no other may take, and what it no longer is, the
-// others may have at once: that needs no new commit and no new worker.
+// What one service is granted no other may take, and once it is no longer granted, the others
+// may have it at once: that needs no new commit and no new worker.
 func TestNeighbours(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -231,14 +229,14 @@ networks:
 		t.Errorf("another worker was needed: %d, then %d", worker, now)
 	}
 
-	// What is taken away again leaves what runs alone, and is told.
+	// Taking a grant away leaves what runs alone, and is reported.
 	before := startedAt(t, guest)
 	owner.Set("ports", []string{fmt.Sprint(port)})
 	pgod.Configure()
 	shows(t, pgod, guest, "deployed:  "+third[:7], "last:      refused", published)
 	stays(t, guest, before, "a grant to another service")
 
-	// And there is no way back to it.
+	// A rollback to it is refused, too.
 	fourth := guest.Push("fourth", r.Idle())
 	deployed(t, pgod, guest, fourth)
 	before = startedAt(t, guest)

@@ -10,8 +10,8 @@ import (
 	"pgo/test/rig"
 )
 
-// freePorts returns the first of n ports in a row on which nobody listens. They
-// lie above those that the rig gives out one by one.
+// freePorts returns the first of n consecutive ports on which nobody listens. They are above
+// those that the rig gives out one by one.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
 	const lowest, above = 30_000, 32_700
@@ -32,8 +32,8 @@ func freePorts(t *testing.T, n int) int {
 	return 0
 }
 
-// What is missing or taken on the host is no fault of a commit: until it is
-// there or free nothing is touched, and then the commit is deployed.
+// A commit is not blamed for what is missing or taken on the host: until it is there or free
+// nothing is touched, and then the commit is deployed.
 func TestPortsAndNetworks(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -44,8 +44,8 @@ func TestPortsAndNetworks(t *testing.T) {
 	deployed(t, pgod, web, commit)
 	r.Answers(first, "zero")
 
-	// waits pushes a commit that has to wait for what is around it, and then has
-	// that come.
+	// waits pushes a commit that has to wait for its surroundings, and then provides what it
+	// waits for.
 	waits := func(text string, port int, lines, why string, comes func()) {
 		t.Helper()
 		before := startedAt(t, web)
@@ -62,7 +62,7 @@ func TestPortsAndNetworks(t *testing.T) {
 		r.Answers(port, text)
 		commit = next
 		if last := history(t, pgod, web)[1]; last.Commit != next || last.Outcome != "failed" || last.Tries < 1 || !strings.Contains(last.Error, why) {
-			t.Errorf("the history tells of what it has waited for: %+v", last)
+			t.Errorf("the history does not show what it waited for: %+v", last)
 		}
 	}
 
@@ -74,9 +74,9 @@ func TestPortsAndNetworks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host, which //ports names to an operator; it is tried again", first+1), func() { listener.Close() })
+	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host; an operator can see it with //ports; it is tried again", first+1), func() { listener.Close() })
 
-	foreign := r.Service("foreign") // whose project the container is of, to go with it
+	foreign := r.Service("foreign") // the container is removed with its project
 	name := foreign.Name + "-squatter"
 	docker(t, "run", "--detach", "--init", "--name", name, "--label", "com.docker.compose.project="+foreign.Name,
 		"--publish", fmt.Sprintf("%d:80", first+5), r.Busybox(), "sleep", "86400")

@@ -16,9 +16,8 @@ import (
 	"pgo/test/rig"
 )
 
-// The set-up of the README of miekg/pgo: a service `default` of root's has a Caddy and
-// its network, which others join and name in their urls. These come first here: they
-// start when there is the network.
+// The setup of the README of miekg/pgo: root's service `default` has a Caddy and its network,
+// which others with urls join. These come first here: they start once the network exists.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -50,7 +49,7 @@ func TestProxy(t *testing.T) {
 	t.Run("one of two is away", func(t *testing.T) { g.oneAway(t, pgod, one) })
 	before := startedAt(t, g.service)
 	if n := g.told(t); n != 0 {
-		t.Errorf("it was told %d times of what it has read when it started", n)
+		t.Errorf("it was told %d times about what it read when it started", n)
 	}
 	t.Run("another URL", func(t *testing.T) { g.another(t, pgod, one, two) })
 	t.Run("cannot be told", func(t *testing.T) { g.cannotBeTold(t, pgod, one, two) })
@@ -67,7 +66,7 @@ func TestProxy(t *testing.T) {
 	stays(t, g.service, before, "all of this")
 }
 
-// routes asks for what urls are about.
+// routes asks for the URLs.
 func (g *gateway) routes(t *testing.T) {
 	for url, want := range map[string]string{
 		"http://one.example.org/":          "one ",
@@ -124,19 +123,19 @@ func (g *gateway) oneAway(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
 	pgod.SSH(one.Key, one.Op("start"), "uno").Exits(t, 0)
 }
 
-// another has the proxy be told once of each change, and of nothing else.
+// another checks that the proxy is told once about each change, and about nothing else.
 func (g *gateway) another(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
 	begin := proxyOf(t, pgod, g.service)
 	pgod.Configure(one, two.Set("urls", urls{"http://due.example.org": "two:8080"}), g.service)
 	g.answers(t, "http://due.example.org/", "two ")
 	g.leadsNowhere(t, "http://two.example.org/")
 	if _, body, err := g.front.Get("http://shared.example.org/two/"); err != nil || strings.HasPrefix(body, "below") {
-		t.Errorf("a path that leads to two no more says %q, %v", body, err)
+		t.Errorf("a path that no longer leads to two says %q, %v", body, err)
 	}
 	g.knows(t, pgod)
 	polled(t, pgod, g.service)
 	if n := g.told(t); n != 1 {
-		t.Errorf("it was told %d times of one change", n)
+		t.Errorf("it was told %d times about one change", n)
 	}
 	now := proxyOf(t, pgod, g.service)
 	if now.Proxy.Import != snippetFile || now.Proxy.WrittenAt.Before(begin.Proxy.WrittenAt) || now.Proxy.ReloadedAt.Before(now.Proxy.WrittenAt) {
@@ -151,7 +150,7 @@ func (g *gateway) another(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
 	g.tampered(t, pgod)
 }
 
-// sameSnippet has another order, another worker and another pgod, which make no other
+// sameSnippet checks that another order, another worker and another pgod do not make another
 // snippet.
 func (g *gateway) sameSnippet(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
 	file := checkout(pgod, g.service, snippetFile)
@@ -166,16 +165,15 @@ func (g *gateway) sameSnippet(t *testing.T, pgod *rig.Pgod, one, two *rig.Servic
 		t.Errorf("the snippet was written again: %s, then %s", before, now)
 	}
 	if n := g.told(t); n != 1 {
-		t.Errorf("it was told %d times of one change, in the end", n)
+		t.Errorf("it was told %d times about one change, in the end", n)
 	}
 }
 
-// tampered has a container make something else of the snippet. It is as it should be
-// again, and read again.
+// tampered has a container overwrite the snippet. It is restored, and read again.
 func (g *gateway) tampered(t *testing.T, pgod *rig.Pgod) {
 	file := checkout(pgod, g.service, snippetFile)
 	docker(t, "exec", g.caddy(t), "sh", "-c", "echo 'http://mine.example.org {' >/etc/caddy/Caddyfile-import")
-	rig.Until(t, "the snippet to be mended", func() error {
+	rig.Until(t, "the snippet to be restored", func() error {
 		text, err := os.ReadFile(file)
 		if err == nil {
 			err = has(string(text), "http://due.example.org {")
@@ -190,7 +188,7 @@ func (g *gateway) tampered(t *testing.T, pgod *rig.Pgod) {
 	})
 }
 
-// cannotBeTold has telling the proxy fail.
+// cannotBeTold makes telling the proxy fail.
 func (g *gateway) cannotBeTold(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
 	docker(t, "exec", g.caddy(t), "touch", "/tmp/fail")
 	before := g.told(t)
@@ -209,7 +207,7 @@ func (g *gateway) cannotBeTold(t *testing.T, pgod *rig.Pgod, one, two *rig.Servi
 		t.Errorf("the log says it %d times", n)
 	}
 	if strings.Contains(pgod.Log(), "3: not now") {
-		t.Error("what the proxy's container says is in the log of the host")
+		t.Error("the output of the proxy's container is in the log of the host")
 	}
 	g.leadsNowhere(t, "http://tre.example.org/")
 	docker(t, "exec", g.caddy(t), "rm", "/tmp/fail")
@@ -217,8 +215,7 @@ func (g *gateway) cannotBeTold(t *testing.T, pgod *rig.Pgod, one, two *rig.Servi
 	g.knows(t, pgod)
 }
 
-// workerKilled ends the proxy's worker while it tells the proxy, and when it may be
-// anywhere.
+// workerKilled kills the proxy's worker while it tells the proxy, and at an arbitrary moment.
 func (g *gateway) workerKilled(t *testing.T, pgod *rig.Pgod, one, two *rig.Service) {
 	before := g.told(t)
 	docker(t, "exec", g.caddy(t), "touch", "/tmp/wait")
@@ -241,8 +238,8 @@ func (g *gateway) workerKilled(t *testing.T, pgod *rig.Pgod, one, two *rig.Servi
 	g.knows(t, pgod)
 }
 
-// The snippet is there before Caddy starts, over all that can happen to a checkout, and
-// nothing else is written because of it.
+// The snippet exists before Caddy starts, whatever happens to the checkout, and nothing else is
+// written because of it.
 func TestProxySnippetStays(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -287,7 +284,7 @@ func TestProxySnippetStays(t *testing.T) {
 	g.answers(t, url, "four")
 }
 
-// tracked has the repository bring the snippet itself.
+// tracked commits the snippet itself to the repository.
 func (g *gateway) tracked(t *testing.T, pgod *rig.Pgod) {
 	before := startedAt(t, g.service)
 	g.service.Repo.Write(snippetFile, "http://evil.example.org {\n}\n")
@@ -305,7 +302,7 @@ func (g *gateway) tracked(t *testing.T, pgod *rig.Pgod) {
 	stays(t, g.service, before, "a commit with the snippet, and its end")
 }
 
-// links has links lie where the snippet, or its directory, should.
+// links puts symlinks in the place of the snippet, and of its directory.
 func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
 	dir, file := checkout(pgod, g.service, "caddy"), checkout(pgod, g.service, snippetFile)
 	bait := filepath.Join(g.r.Dir, "bait")
@@ -328,11 +325,11 @@ func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
 		},
 		"its directory": {
 			[]string{"sh", "-c", "mv " + dir + " " + dir + "-away && ln -s " + bait + " " + dir},
-			// In one step: where there is nothing for a moment, the worker may make a directory.
+			// In one step: while there is nothing, the worker may make a directory.
 			func() error {
 				return errors.Join(unix.Renameat2(unix.AT_FDCWD, dir+"-away", unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE), os.Remove(dir+"-away"))
 			},
-			"cannot write " + snippetFile + ": caddy is no directory, or a symbolic link, which pgo does not follow: remove it",
+			"cannot write " + snippetFile + ": caddy is not a directory, or is a symbolic link, which pgo does not follow: remove it",
 		},
 	} {
 		rig.Run(t, exec.Command(c.make[0], c.make[1:]...)).Exits(t, 0)
@@ -356,8 +353,8 @@ func (g *gateway) links(t *testing.T, pgod *rig.Pgod) {
 	}
 }
 
-// Without `reload`, Caddy's own watching does it, which in 2.6 sees the file alone that
-// Caddy is started with, and none that it imports. What does not go together is a warning.
+// Without `reload`, Caddy watches for changes itself; in 2.6 it sees only the file that it is
+// started with, not those that it imports. Settings that do not go together cause a warning.
 func TestProxyWatches(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -376,7 +373,7 @@ func TestProxyWatches(t *testing.T) {
 	deployed(t, pgod, one, lone)
 	g.answers(t, "http://one.example.org/", "one ")
 	shows(t, pgod, one, "state:     running",
-		"warning:   urls: http://lone.example.org leads to lone:8080, and lone is on no network that a proxy can be on: have it join the proxy's",
+		"warning:   urls: http://lone.example.org leads to lone:8080, and lone is not on any network that a proxy can be on: have it join the proxy's",
 		"urls: http://un.example.org leads to on:8080, and no compose service is called on (did you mean one?); there are lone, one")
 	if now := proxyOf(t, pgod, one); len(now.Warnings) != 2 {
 		t.Errorf("the warnings are %q", now.Warnings)
@@ -384,7 +381,7 @@ func TestProxyWatches(t *testing.T) {
 
 	g.watches(t, pgod, one)
 	for _, s := range []*rig.Service{one, g.service} {
-		rig.Until(t, "no warning of "+s.Name, func() error {
+		rig.Until(t, "no warning about "+s.Name, func() error {
 			if now := proxyOf(t, pgod, s); now.Warnings != nil || now.State != "running" {
 				return fmt.Errorf("its status is %+v", now)
 			}
@@ -393,11 +390,11 @@ func TestProxyWatches(t *testing.T) {
 	}
 }
 
-// watches has Caddy mount the directory and read another snippet, and another, by itself.
+// watches has Caddy mount the directory and read one new snippet after another by itself.
 func (g *gateway) watches(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
 	const nobody = "no `reload` is configured"
 	if strings.Contains(pgod.Log(), nobody) {
-		t.Error("the log tells of a change where there was none")
+		t.Error("the log has a change where there was none")
 	}
 	g.mounts = []string{"./caddy/:/etc/caddy/"}
 	deployed(t, pgod, g.service, g.service.Push("the directory", g.files()))
@@ -419,8 +416,8 @@ func (g *gateway) watches(t *testing.T, pgod *rig.Pgod, one *rig.Service) {
 	}
 }
 
-// A command that ends neither by itself nor by being hung up on does not stay in the
-// proxy's container: it would be tried again beside it, for ever.
+// A command that ends neither by itself nor on a hangup does not stay in the proxy's container:
+// each new try would add another one, for ever.
 func TestStubbornReload(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -442,13 +439,13 @@ func TestStubbornReload(t *testing.T) {
 		return nil
 	})
 	if processes := docker(t, "top", proxy.Name+"-idle-1"); strings.Count(processes, "trap") != 1 {
-		t.Errorf("besides the second there is the first:\n%s", processes)
+		t.Errorf("the first still runs next to the second:\n%s", processes)
 	}
 	stays(t, proxy, before, "a command that does not end")
 }
 
-// One container of several that cannot be told does not keep the others from it. It is told
-// when it can be: a paused one goes on with what it has read before.
+// If one of several containers cannot be told, the others still are. It is told as soon as it
+// can be: a paused one continues with what it has read before.
 func TestPausedProxyIsToldLater(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

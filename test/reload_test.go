@@ -13,10 +13,10 @@ import (
 	"pgo/test/rig"
 )
 
-// How a configuration that has changed comes into force, and what that touches.
+// How a changed configuration comes into force, and what that touches.
 
-// untouched notes the workers and containers of services, and returns what reports each
-// that is another one by then.
+// untouched records the workers and containers of services, and returns a function that reports
+// each that was replaced since.
 func untouched(t *testing.T, pgod *rig.Pgod, services ...*rig.Service) (look func(after string)) {
 	t.Helper()
 	state := func(s *rig.Service) string {
@@ -51,8 +51,8 @@ func relink(t *testing.T, link, target string) {
 	}
 }
 
-// However the configuration is changed, it comes into force, and what has not changed in
-// it is not touched.
+// However the configuration is changed, it comes into force, and what it leaves unchanged is
+// not touched.
 func TestReloadHowever(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -113,18 +113,18 @@ func TestReloadHowever(t *testing.T) {
 		put(t, dir+"/other/pgo.toml", string(text), 0o600)
 		relink(t, pgod.ConfigFile, "../other/pgo.toml")
 	})
-	changes("a file in the directory beside it", func(text []byte) {
+	changes("a file in the directory next to it", func(text []byte) {
 		main, entries, _ := bytes.Cut(text, []byte("[[services]]"))
 		put(t, dropin.Dir(pgod.ConfigFile)+"/more.toml", "[[services]]"+string(entries), 0o600)
-		// The two are not changed in one step, so that one in between is bad.
+		// The two files are not changed in one step, so the configuration in between is bad.
 		write(dir + "/other/pgo.toml")(main)
 	})
 	says(t, pgod.SSH(operator, "//status").Exits(t, 0).Stdout, calm.Name, flip.Name)
 	stop()
 }
 
-// A bad file changes nothing, and is shown until it is mended; also when it is not the
-// configuration itself, but one that it refers to.
+// A bad file changes nothing, and is shown until it is fixed; also when it is not the
+// configuration itself, but a file that it refers to.
 func TestBadFilesChangeNothing(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -146,13 +146,13 @@ func TestBadFilesChangeNothing(t *testing.T) {
 	}
 	isMended := func() {
 		t.Helper()
-		rig.Until(t, "the mistake to be shown no more", func() error {
+		rig.Until(t, "the mistake to be shown no longer", func() error {
 			if text := pgod.SSH(operator, "//status").Exits(t, 0).Stdout; strings.Contains(text, "is bad") {
 				return fmt.Errorf("it says %s", text)
 			}
 			return nil
 		})
-		calmly("mending it")
+		calmly("fixing it")
 	}
 	good := pgod.ConfigText()
 	bad := strings.Replace(string(pgod.ConfigText(web, late)), "repository", "repo", 1)
@@ -179,7 +179,7 @@ func TestBadFilesChangeNothing(t *testing.T) {
 	rig.Until(t, "the second operator to be known", func() error { return ping(pgod, web, second) })
 }
 
-// While services are added, changed and removed, not one operation on another one fails.
+// While services are added, changed and removed, no operation on another service fails.
 func TestReloadsUnderLoad(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -298,7 +298,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 		reload()
 	}
 	flipped()
-	rig.Until(t, "no more to be held than before", func() error {
+	rig.Until(t, "no more resources to be held than before", func() error {
 		for what, now := range held() {
 			// The runtime keeps threads, and makes some under load.
 			if slack := map[string]int{"threads": 8}[what]; now > before[what]+slack {
@@ -310,7 +310,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 	calmly("a hundred reloads")
 }
 
-// descriptors are what the process has open.
+// descriptors returns what the process has open.
 func descriptors(t *testing.T, pid int) []string {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
@@ -320,7 +320,7 @@ func descriptors(t *testing.T, pid int) []string {
 	return files
 }
 
-// watches is how many watches for files the process has.
+// watches returns how many watches for files the process has.
 func watches(t *testing.T, pid int) int {
 	t.Helper()
 	infos, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))

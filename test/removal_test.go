@@ -15,7 +15,7 @@ import (
 
 // Services that are taken out of the configuration, and come back.
 
-// keeper is a repository with a container that keeps things in a volume.
+// keeper is a repository with a container that stores data in a volume.
 func keeper(r *rig.Rig, greeting string) rig.Files {
 	return rig.Files{"compose.yaml": `services:
   keeper:
@@ -29,7 +29,7 @@ volumes:
 `}
 }
 
-// removed are the directories that the service left when it was removed.
+// removed returns the directories that the service left when it was removed.
 func removed(t *testing.T, pgod *rig.Pgod, s *rig.Service) []string {
 	t.Helper()
 	dirs, err := filepath.Glob(filepath.Join(pgod.Dir, "removed", s.Name+"-2*Z"))
@@ -39,7 +39,7 @@ func removed(t *testing.T, pgod *rig.Pgod, s *rig.Service) []string {
 	return dirs
 }
 
-// isRemoved waits until the service is removed, and returns where its directory is.
+// isRemoved waits until the service is removed, and returns its new directory.
 func isRemoved(t *testing.T, pgod *rig.Pgod, s *rig.Service) string {
 	t.Helper()
 	var dirs []string
@@ -47,7 +47,7 @@ func isRemoved(t *testing.T, pgod *rig.Pgod, s *rig.Service) string {
 	// container ten to stop.
 	rig.Within(t, 2*time.Minute, s.Name+" to be removed", func() error {
 		if _, err := os.Lstat(serviceDir(pgod, s)); err == nil {
-			return fmt.Errorf("it is where it was")
+			return fmt.Errorf("its directory is where it was")
 		}
 		if dirs = removed(t, pgod, s); len(dirs) != 1 {
 			return fmt.Errorf("it left %v", dirs)
@@ -66,13 +66,13 @@ func isBack(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	if left := removed(t, pgod, s); len(left) > 0 {
 		t.Errorf("%s is back, and left %v", s.Name, left)
 	}
-	if n := strings.Count(pgod.Log(), "the service is back, with the directory that it had: service="+s.Name+" "); n == 0 {
+	if n := strings.Count(pgod.Log(), "the service is back, with its earlier directory: service="+s.Name+" "); n == 0 {
 		t.Error("that is not in the log")
 	}
 }
 
-// A service that is removed is taken down, and its volume and directory are kept. When
-// its entry comes back it has both again. Nobody else notices.
+// A service that is removed is taken down, and its volume and directory are kept. When its
+// entry comes back it has both again. No other service is affected.
 func TestRemoval(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -105,7 +105,7 @@ func TestRemoval(t *testing.T) {
 	if networks := docker(t, "network", "ls", "--quiet", "--filter", "name="+web.Name+"_"); networks != "" {
 		t.Errorf("there still is a network: %s", networks)
 	}
-	rig.Until(t, "nobody of the user to be left", web.User.Idle)
+	rig.Until(t, "no process of the user to be left", web.User.Idle)
 	says(t, pgod.SSH(web.Key, web.Op("ps")).Exits(t, 255).Stderr, "Permission denied")
 	says(t, pgod.SSH(calm.Key, web.Op("ps")).Exits(t, 401%256).Stderr, "Unauthorized")
 	says(t, pgod.SSH(operator, web.Op("ps")).Exits(t, 404%256).Stderr, "no service "+web.Name+" is configured")
@@ -134,8 +134,8 @@ func TestRemoval(t *testing.T) {
 	}
 }
 
-// Under the name of a service that was removed another repository begins anew: nothing of
-// the old one is started on its way. The data in the volume is there all the same.
+// Under the name of a removed service another repository begins anew: nothing of the old one is
+// started on the way. The data in the volume is still there.
 func TestAnotherRepositoryBeginsAnew(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -163,12 +163,12 @@ func TestAnotherRepositoryBeginsAnew(t *testing.T) {
 	if left := removed(t, pgod, web); len(left) != 1 || left[0] != old {
 		t.Errorf("there is %v", left)
 	}
-	says(t, pgod.Log(), "begins anew: the directory that it had is not of this repository and branch", "directory="+old)
+	says(t, pgod.Log(), "starts afresh: its earlier directory is of another repository or branch", "directory="+old)
 }
 
-// What was taken out of the configuration while pgod did not run is removed at its start.
-// Not so what is configured for another machine while no entry says that this is one of
-// the machines: the host may have another name by mistake. On a reload it is certain.
+// A service that was taken out of the configuration while pgod did not run is removed at its
+// start. A service that is configured for another machine is not, as long as no entry names
+// this machine: the host may have another name by mistake. On a reload it is certain.
 func TestRemovalAtTheStart(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -198,7 +198,7 @@ func TestRemovalAtTheStart(t *testing.T) {
 	pgod.Configure(calm, moved)
 	pgod.Start()
 	isRemoved(t, pgod, web)
-	says(t, pgod.Log(), "left alone what is no service's directory: path="+junk, "configured for other machines, and none for this one: it is left as it is, without a worker; see --machine: service="+moved.Name)
+	says(t, pgod.Log(), "not a service's directory: left alone: path="+junk, "configured for other machines, and no service for this one: it is left as it is, without a worker; see --machine: service="+moved.Name)
 	if _, err := os.Stat(junk); err != nil {
 		t.Error(err)
 	}
@@ -209,7 +209,7 @@ func TestRemovalAtTheStart(t *testing.T) {
 	isBack(t, pgod, web)
 	stay("a reload", calm, moved)
 
-	// A host of which an entry has the name knows what is for others.
+	// A host that an entry names knows which services are for others.
 	moved.Set("machine", []string{r.Prefix})
 	pgod.Configure()
 	deployed(t, pgod, moved, commits[moved])
@@ -231,8 +231,8 @@ func TestRemovalAtTheStart(t *testing.T) {
 	stay("being named", calm)
 }
 
-// Without its engine a service cannot be taken down. That is tried again, also by the
-// next pgod, and told to operators meanwhile; the service can also come back.
+// Without its engine a service cannot be taken down. That is tried again, also by the next
+// pgod, and reported to operators in the meantime; the service can also come back.
 func TestRemovalWithoutEngine(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -256,10 +256,10 @@ func TestRemovalWithoutEngine(t *testing.T) {
 			Removing []struct{ Service, Since, Error string }
 		}](t, pgod.SSH(operator, "//status", "--json").Exits(t, 0).Stdout).Removing
 		if len(all) != 1 || all[0].Service != web.Name || all[0].Since == "" || all[0].Error == "" {
-			t.Errorf("removed are %+v", all)
+			t.Errorf("the services being removed are %+v", all)
 		}
 		if since := metricsOf(t, pgod.SSH(operator, "//metrics").Exits(t, 0).Stdout)["pgo_service_removing_since_timestamp_seconds "+web.Name]; since == 0 {
-			t.Error("the metrics do not know of it")
+			t.Error("the metrics do not show it")
 		}
 		says(t, pgod.SSH(operator, web.Op("ps")).Exits(t, 409%256).Stderr, web.Name+" is not configured any more, and is being removed: ")
 		says(t, pgod.SSH(calm.Key, web.Op("ps")).Exits(t, 401%256).Stderr, "Unauthorized")
@@ -273,10 +273,10 @@ func TestRemovalWithoutEngine(t *testing.T) {
 	pgod.Restart()
 	isStuck()
 	if n := strings.Count(pgod.Log(), "cannot remove the service: it is tried again: service="+web.Name); n > 6 {
-		t.Errorf("%d times the same is in the log", n)
+		t.Errorf("the log has the same message %d times", n)
 	}
 	if len(removed(t, pgod, web)) > 0 {
-		t.Error("it was moved away with its containers")
+		t.Error("its directory was moved away while it had containers")
 	}
 
 	e.Start()
@@ -294,8 +294,8 @@ func TestRemovalWithoutEngine(t *testing.T) {
 	isBack(t, pgod, web)
 }
 
-// A service that is removed in the midst of a deploy leaves nothing behind, and never has
-// two composes. When it is back it deploys what it was about to.
+// A service that is removed in the middle of a deploy leaves nothing behind, and never has two
+// compose processes. When it is back it deploys what it was about to.
 func TestRemovalInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "15") },
@@ -337,7 +337,8 @@ func TestRemovalInADeploy(t *testing.T) {
 	}
 }
 
-// While a service is taken down it may come back, or pgod may end: no half of it stays.
+// While a service is taken down it may come back, or pgod may end: it does not stay half
+// removed.
 func TestRemovalIsBrokenOff(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

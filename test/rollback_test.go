@@ -14,11 +14,11 @@ import (
 	"pgo/test/rig"
 )
 
-// way leads to a registry and can be shut.
+// way is a way to a registry that can be shut.
 type way struct{ shut atomic.Bool }
 
-// through has the registry be reached, and its images be named, by a way that
-// can be shut.
+// through makes the registry reachable by a way that can be shut, under which its images are
+// named.
 func through(t *testing.T, registry *rig.Registry) *way {
 	t.Helper()
 	w := &way{}
@@ -35,9 +35,8 @@ func through(t *testing.T, registry *rig.Registry) *way {
 	return w
 }
 
-// A rollback needs neither git server nor registry: it runs the very images of
-// then, whatever their names mean by now, and the branch is not followed until
-// somebody says so.
+// A rollback needs neither the git server nor the registry: it runs exactly the images of then,
+// whatever their names mean by now, and the branch is not followed until somebody says so.
 func TestRollbackNeedsNobody(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -52,7 +51,7 @@ func TestRollbackNeedsNobody(t *testing.T) {
 		f := baked(r, port, text)
 		return f.With("compose.yaml", f["compose.yaml"]+"  tool:\n    image: "+image+"\n    init: true\n    command: [sleep, '86400']\n")
 	}
-	// runs tells the images that run, and reports others than the expected.
+	// runs returns the images that run, and reports an unexpected version.
 	runs := func(text, version string) (ids []string) {
 		t.Helper()
 		r.Answers(port, text)
@@ -69,8 +68,8 @@ func TestRollbackNeedsNobody(t *testing.T) {
 	deployed(t, pgod, web, first)
 	begin := runs("one", "1")
 
-	says(t, pgod.Pgoctl(web.Key, web.Op("rollback")).Exits(t, 68).Stderr, "there is no earlier good deploy to go back to; kept are "+first[:7], "[ERROR] Process exited with status 404")
-	says(t, pgod.SSH(web.Key, web.Op("rollback"), "0123abc").Exits(t, 404%256).Stderr, "there is no good deploy of 0123abc to go back to; kept are "+first[:7])
+	says(t, pgod.Pgoctl(web.Key, web.Op("rollback")).Exits(t, 68).Stderr, "there is no earlier good deploy to go back to; these are kept: "+first[:7], "[ERROR] Process exited with status 404")
+	says(t, pgod.SSH(web.Key, web.Op("rollback"), "0123abc").Exits(t, 404%256).Stderr, "there is no good deploy of 0123abc to go back to; these are kept: "+first[:7])
 	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), "HEAD^").Exits(t, 64).Stderr, "HEAD^")
 
 	second := web.Push("second", site("two"))
@@ -92,13 +91,13 @@ func TestRollbackNeedsNobody(t *testing.T) {
 		t.Errorf("it runs the images %v, not those of then: %v", now, begin)
 	}
 	shows(t, pgod, web, "deployed:  "+first[:7], "rollback by anyone: deployed again", "frozen:    by anyone: rollback to "+first[:7])
-	// The name is left where it was: it is the newest build's.
+	// The name is not moved: it belongs to the newest build.
 	if tag := strings.TrimSpace(docker(t, "image", "inspect", "--format", "{{.Id}}", web.Name+"-site")); slices.Contains(begin, tag) {
 		t.Error("the usual name of the built image was moved")
 	}
 
-	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by anyone: rollback to "+first[:7], "say unfreeze", "[ERROR] Process exited with status 409")
-	// Frozen or not, what is gone comes back, also after a restart, as it was.
+	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by anyone: rollback to "+first[:7], "run unfreeze", "[ERROR] Process exited with status 409")
+	// Frozen or not, what is removed comes back as it was, also after a restart.
 	pgod.Restart()
 	docker(t, append([]string{"rm", "--force"}, ids(rig.Containers(t, web.Name))...)...)
 	rig.Until(t, "what was removed to run again", rig.Running(web.Name, 2))
@@ -159,7 +158,7 @@ func TestThreeAreKept(t *testing.T) {
 			t.Errorf("kept are the images %v, not %v", pins, want)
 		}
 	}
-	isFine(t, pgod, web) // with all that is removed
+	isFine(t, pgod, web) // once the old images are removed
 	kept(commits[1:]...)
 	left := strings.Fields(docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "label=com.docker.compose.project="+web.Name))
 	slices.Sort(left)
@@ -167,9 +166,9 @@ func TestThreeAreKept(t *testing.T) {
 		t.Errorf("there are the images %v of the three %v", left, images[1:])
 	}
 	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[0]).Exits(t, 68).Stderr,
-		fmt.Sprintf("kept are %s, %s, %s", commits[3][:7], commits[2][:7], commits[1][:7]))
+		fmt.Sprintf("these are kept: %s, %s, %s", commits[3][:7], commits[2][:7], commits[1][:7]))
 
-	// One that is gone back to takes no place from the others.
+	// A rollback displaces none of the kept deploys.
 	pgod.Pgoctl(web.Key, web.Op("rollback"), commits[1][:8]).Exits(t, 0)
 	r.Answers(port, "two")
 	kept(commits[1:]...)
@@ -177,7 +176,8 @@ func TestThreeAreKept(t *testing.T) {
 	r.Answers(port, "four")
 	kept(commits[1:]...)
 
-	// An image that somebody has removed is no way back, and nothing is touched.
+	// A deploy of which somebody has removed an image cannot be rolled back to, and nothing is
+	// touched.
 	before := startedAt(t, web)
 	docker(t, "image", "rm", "--force", images[2])
 	says(t, pgod.Pgoctl(web.Key, web.Op("rollback"), commits[2]).Stderr, "the image that site ran then is gone: somebody removed it")
@@ -185,8 +185,8 @@ func TestThreeAreKept(t *testing.T) {
 	shows(t, pgod, web, "deployed:  "+commits[3][:7])
 }
 
-// A revert brings back what runs anyway. The name of the built image means what
-// was built last, which is no reason to run that.
+// A revert brings back what is running already. The name of the built image means the last
+// build by then, but that one must not run.
 func TestUpAfterARevert(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -206,8 +206,8 @@ func TestUpAfterARevert(t *testing.T) {
 	r.Answers(port, "one")
 }
 
-// A rollback passes the gate like any deploy, and goes back from what fails. It
-// also ends a down.
+// A rollback passes the gate like any deploy, and pgo goes back if it fails. It also ends a
+// down.
 func TestRollbackFails(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -236,8 +236,8 @@ func TestRollbackFails(t *testing.T) {
 	shows(t, pgod, web, "wanted:    up", "deployed:  "+second[:7], "frozen:    by anyone: rollback to "+second[:7])
 }
 
-// While a service is frozen its branch is fetched and not deployed, over
-// restarts, until somebody follows it again.
+// While a service is frozen its branch is fetched and not deployed, across restarts, until
+// somebody follows it again.
 func TestFreeze(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -254,7 +254,7 @@ func TestFreeze(t *testing.T) {
 	if now := statusOf(t, pgod, web); now.Frozen == nil || now.Frozen.Reason != "by ada: until the fair is over" || now.Error != nil {
 		t.Errorf("while it is frozen: %+v", now)
 	}
-	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by ada: until the fair is over; say unfreeze to follow the branch again")
+	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 75).Stderr, "frozen by ada: until the fair is over; run unfreeze to follow the branch again")
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 409%256)
 	pgod.Restart()
 	polled(t, pgod, web)

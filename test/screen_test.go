@@ -6,8 +6,7 @@ import (
 	"pgo/test/rig"
 )
 
-// At a terminal pgoctl shows all services on a screen of their own, until somebody has seen
-// enough.
+// At a terminal pgoctl shows all services on a screen of their own, until the user leaves it.
 func TestTopScreen(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

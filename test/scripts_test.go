@@ -24,21 +24,21 @@ import (
 // The scripts in testdata read like what somebody types at a terminal, for each operation
 // and each refusal.
 //
-// The host is web1, on which a pgod runs. pgoctl knows it as web2, too, and away, where none
-// does. A directory with a compose file in it is a service's repository, which is deployed as
-// the script begins; its branch is not looked at again by itself. Compose files find the image
-// $BUSYBOX and the free port $PORT in their environment. Scripts without such a directory share
-// a pgod with the services web and other, and leave alone what the others look at.
+// The host is web1, on which a pgod runs. pgoctl knows it as web2, too, and knows away, where
+// none runs. A directory with a compose file in it is a service's repository, which is
+// deployed as the script begins; its branch is not polled again. Compose files find the image
+// $BUSYBOX and the free port $PORT in their environment. Scripts without such a directory
+// share a pgod with the services web and other, and leave alone what the others look at.
 //
 // $web is the full name of the service web, and $head the first digits of its commit. The
 // user is ann, who has the key of web. There are other.key and operator.key as well, which a
-// stock client uses for who has the login name: ssh operator@web1.
+// stock client uses for the login names other and operator: ssh operator@web1.
 //
-// Beside testscript's own, the commands are
+// In addition to testscript's own, the commands are
 //
 //	push SERVICE MESSAGE     commit SERVICE's directory; $head is the commit
-//	until TEXT PROGRAM…      run it again and again until its output has the regular expression
-//	exits CODE PROGRAM…      run it, and want this exit code
+//	until TEXT PROGRAM…      run it repeatedly until its output matches the regular expression
+//	exits CODE PROGRAM…      run it, and expect this exit code
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	shared := sharedStage(t)
@@ -93,7 +93,7 @@ func TestScriptsHaveAllOperations(t *testing.T) {
 	}
 }
 
-// stage is where a script plays.
+// stage is what a script runs on.
 type stage struct {
 	rig      *rig.Rig
 	pgod     *rig.Pgod
@@ -129,7 +129,7 @@ func sharedStage(t testing.TB) *stage {
 	return s
 }
 
-// ownStage has the services whose directories are in dir; without any, it is nil.
+// ownStage returns a stage with the services whose directories are in dir; without any, nil.
 func ownStage(t testing.TB, dir string) (*stage, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*", "*.yaml"))
 	if err != nil || len(files) == 0 {
@@ -160,7 +160,7 @@ func (s *stage) service(name string) *rig.Service {
 	return service
 }
 
-// push commits what is in the directory as the service's whole repository, but for its keys.
+// push commits what is in the directory as the service's whole repository, except for its keys.
 func (s *stage) push(name, dir, message string) error {
 	service := s.services[name]
 	if service == nil {
@@ -181,10 +181,10 @@ func (s *stage) push(name, dir, message string) error {
 	return nil
 }
 
-// outcome is in a status once there is one.
+// outcome matches a status that has an outcome.
 var outcome = regexp.MustCompile(`(?m)^last: +[a-z]`)
 
-// start starts pgod, and returns when the first commits have been dealt with.
+// start starts pgod, and returns when the first commits have an outcome.
 func (s *stage) start(t testing.TB) {
 	t.Helper()
 	s.pgod = s.rig.Pgod(slices.Collect(maps.Values(s.services))...)
@@ -228,7 +228,7 @@ func (s *stage) furnish(e *testscript.Env) error {
 		if err != nil {
 			return err
 		}
-		// They look for the home of who runs the tests, and not at $HOME.
+		// They look for the home of the user that runs the tests, and not at $HOME.
 		files[filepath.Join(programs, name)] = "#!/bin/sh\nexec " + path + ` -F $HOME/.ssh/config "$@"` + "\n"
 	}
 	for file, content := range files {
@@ -276,7 +276,7 @@ type sceneKey struct{}
 
 func sceneOf(ts *testscript.TestScript) *scene { return ts.Value(sceneKey{}).(*scene) }
 
-// onScript is the test of a script, for what ends it: the script's line is told then.
+// onScript is the test of a script, which fails with the script's line.
 type onScript struct {
 	testing.TB
 	ts *testscript.TestScript
@@ -294,7 +294,7 @@ func cmdPush(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("head", s.head)
 }
 
-// cmdUntil runs a program until its output, both streams of it, has a regular expression.
+// cmdUntil runs a program until its output, both streams of it, matches a regular expression.
 func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until text program [args...]")
@@ -310,7 +310,7 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// cmdExits runs a program and wants this exit code of it.
+// cmdExits runs a program and expects this exit code of it.
 func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)

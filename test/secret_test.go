@@ -19,13 +19,12 @@ import (
 
 const token = "glpat-swordfish-4711"
 
-// spellings are the forms in which the login user:secret could come to light.
+// spellings are the forms in which the login user:secret could appear.
 func spellings(user, secret string) []string {
 	return []string{secret, base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))}
 }
 
-// holds are the files of the service that have one of the secrets, for root's
-// eyes.
+// holds returns the files of the service that have one of the secrets, read as root.
 func holds(t *testing.T, pgod *rig.Pgod, s *rig.Service, secrets []string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(serviceDir(pgod, s), func(path string, entry os.DirEntry, err error) error {
@@ -46,8 +45,8 @@ func holds(t *testing.T, pgod *rig.Pgod, s *rig.Service, secrets []string) (file
 	return files
 }
 
-// A token in `repository` opens a private repository and is then nowhere to be
-// seen, also when the git server has a bad day.
+// A token in `repository` opens a private repository and then appears nowhere, even when the
+// git server misbehaves.
 func TestTokenStaysSecret(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -87,8 +86,8 @@ func TestTokenStaysSecret(t *testing.T) {
 	}
 }
 
-// moody is a git server that wants the token, and in a bad mood answers with a
-// status and all that it was sent.
+// moody is a git server that requires the token, and in a bad mood answers with a status and
+// all that it was sent.
 type moody struct{ mood atomic.Int64 }
 
 func moodyServer(t *testing.T, s *rig.Service) *moody {
@@ -126,7 +125,7 @@ func TestMissingToken(t *testing.T) {
 	pgod.Operators(operator)
 	pgod.Start()
 	showsTo(t, pgod, operator, s, "authentication required; put a token in `repository`")
-	// Who could have a key for it is not known yet.
+	// It is not known yet whose keys may use it.
 	pgod.SSH(s.Key, s.Op("ping")).Exits(t, 255)
 
 	s.Set("repository", with)

@@ -20,24 +20,23 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// A deploy is broken off at each of its steps: by a process that kills itself
-// as the step begins. It is this test's own binary, see TestMain.
+// A deploy is interrupted at each of its steps: by a process that kills itself as the step
+// begins. It is this test's own binary, see TestMain.
 
-// missionKey is the environment variable by which a child knows what to do.
+// missionKey is the environment variable that tells a child what to do.
 const missionKey = "PGO_TEST_MISSION"
 
 // mission is what a child does with a service, as its worker would.
 type mission struct {
 	Name, Dir, URL string
 	InPlace        bool
-	// Kill is the step at which it kills itself; empty: it polls until the
-	// service is quiet. Back says that the step is meant which comes after
-	// having begun to go back.
+	// Kill is the step at which it kills itself; empty: it polls until the service is quiet.
+	// With Back, it is the step that comes after pgo has begun to go back.
 	Kill deploy.Step
 	Back bool
 }
 
-// carryOut is the child. It returns its exit status.
+// carryOut is the main function of the child. It returns its exit status.
 func carryOut(text string) int {
 	var m mission
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
@@ -65,7 +64,7 @@ func carryOut(text string) int {
 		fmt.Println(err)
 		return 1
 	}
-	// Quiet is what a poll leaves as it found it.
+	// The service is quiet when a poll changes nothing.
 	for last := ""; ; {
 		err := change(service, func(turn *deploy.Turn) error { return turn.Poll(ctx) })
 		state, cannot := os.ReadFile(filepath.Join(m.Dir, "state.json"))
@@ -83,7 +82,7 @@ func carryOut(text string) int {
 // tests too.
 const childPatience = 5 * time.Minute
 
-// lane is one service on which deploys are broken off, one after the other.
+// lane is one service on which deploys are interrupted, one after the other.
 type lane struct {
 	t       *testing.T
 	service *rig.Service
@@ -93,7 +92,7 @@ type lane struct {
 	n       int
 }
 
-// untracked is what git does not know of in the checkout.
+// untracked is a file in the checkout that git does not track.
 const untracked = "data/base.db"
 
 func newLane(t *testing.T, inPlace bool) *lane {
@@ -110,7 +109,7 @@ func newLane(t *testing.T, inPlace bool) *lane {
 	return l
 }
 
-// push makes the next commit. All of it is another than before: the image, the
+// push makes the next commit. Everything in it differs from the one before: the image, the
 // model, a mounted file.
 func (l *lane) push(command, pull string) (commit string) {
 	l.t.Helper()
@@ -157,7 +156,7 @@ func (l *lane) child(m mission) (said string, status syscall.WaitStatus) {
 	return string(out), child.ProcessState.Sys().(syscall.WaitStatus)
 }
 
-// settle has a child poll until nothing is left to do.
+// settle makes a child poll until nothing is left to do.
 func (l *lane) settle(url string) (said string) {
 	l.t.Helper()
 	m := l.mission
@@ -169,11 +168,11 @@ func (l *lane) settle(url string) (said string) {
 	return said
 }
 
-// cut is where a deploy is broken off.
+// cut is where a deploy is interrupted.
 type cut struct {
 	step deploy.Step
 	bad  bool // the commit does not become healthy
-	back bool // after it was begun to go back
+	back bool // after pgo has begun to go back
 }
 
 func (c cut) String() string {
@@ -186,8 +185,8 @@ func (c cut) String() string {
 	return string(c.step)
 }
 
-// breakOff breaks off a commit's deploy, and what follows it again at each further
-// cut, and then has a child see to it that nothing breaks off.
+// breakOff interrupts a commit's deploy, and its resumption at each further cut, and then has a
+// child run without an interruption.
 func (l *lane) breakOff(cuts ...cut) {
 	l.t.Helper()
 	before := byService(l.t, l.service)
@@ -207,13 +206,13 @@ func (l *lane) breakOff(cuts ...cut) {
 			l.t.Fatalf("%s: the step was never reached:\n%s", c, said)
 		}
 		if i := slices.Index(deploy.Steps, c.step); !c.back && i <= slices.Index(deploy.Steps, deploy.StepDown) {
-			same(l.t, "broken off at "+c.String(), before, byService(l.t, l.service), "built", "plain")
+			same(l.t, "interrupted at "+c.String(), before, byService(l.t, l.service), "built", "plain")
 		}
 	}
 
 	url, at := l.mission.URL, cuts[len(cuts)-1]
 	if at.step == deploy.StepModel {
-		url = "http://127.0.0.1:1/away.git" // what was begun is ended without
+		url = "http://127.0.0.1:1/away.git" // what was begun is finished without it
 	}
 	said := l.settle(url)
 	if !at.bad {
@@ -277,7 +276,7 @@ func (l *lane) whole(after string) {
 	l.kept(after, d)
 }
 
-// kept reports what is missing to go back, or to see what was.
+// kept reports what is missing for going back, or in the history.
 func (l *lane) kept(after string, deployed *deploy.Record) {
 	t := l.t
 	t.Helper()
@@ -288,7 +287,7 @@ func (l *lane) kept(after string, deployed *deploy.Record) {
 		t.Errorf("after %s the history has no deploy of %s: %+v", after, l.good, records)
 	}
 	if !slices.ContainsFunc(good, func(r *deploy.Record) bool { return r.Number == deployed.Number && r.Commit.String() == l.good }) {
-		t.Errorf("after %s deploy %d cannot be gone back to: %+v", after, deployed.Number, good)
+		t.Errorf("after %s there is no way back to deploy %d: %+v", after, deployed.Number, good)
 	}
 	pins := l.pins()
 	for _, g := range good {
@@ -308,19 +307,19 @@ func (l *lane) pins() []string {
 	return strings.Fields(docker(l.t, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=pgo/"+l.service.Name))
 }
 
-// pinOf is the name that an image of a good deploy is kept under.
+// pinOf returns the name under which an image of a good deploy is kept.
 func pinOf(s *rig.Service, r *deploy.Record, service, id string) string {
 	return "pgo/" + s.Name + ":" + r.Commit.Short() + "-" + service + "-" + strings.TrimPrefix(id, "sha256:")[:12]
 }
 
-// tidy reports images and models that nothing needs any more, after a deploy
-// that nothing broke off.
+// tidy reports images and models that nothing needs any more, after a deploy without an
+// interruption.
 func (l *lane) tidy() {
 	t := l.t
 	t.Helper()
 	l.good = l.push("sleep 86400", "missing")
 	l.settle(l.mission.URL)
-	l.whole("a deploy that nothing broke off")
+	l.whole("a deploy without an interruption")
 	var good []*deploy.Record
 	l.read("history/good.json", &good)
 	var want []string
@@ -341,12 +340,12 @@ func (l *lane) tidy() {
 	slices.Sort(want)
 	slices.Sort(got)
 	if want = slices.Compact(want); !slices.Equal(got, want) {
-		t.Errorf("kept is %v, and needed %v", got, want)
+		t.Errorf("the kept images and models are %v, the needed ones %v", got, want)
 	}
 }
 
-// cuts are all of the steps, each by itself but for those that leave nothing
-// behind; and those that going back takes once more.
+// cuts returns all steps, each by itself except for those that leave nothing behind, and the
+// steps that going back takes again.
 func cuts() [][]cut {
 	all := [][]cut{nil}
 	for i, step := range deploy.Steps {
@@ -370,9 +369,9 @@ func cuts() [][]cut {
 	return all
 }
 
-// Wherever a deploy is broken off, the next worker makes it whole: the new
-// commit, or for one that does not work the last good one. What git does not
-// track stays as it is, and the deploy after it works.
+// Wherever a deploy is interrupted, the next worker completes it: with the new commit, or if
+// that does not work, the last good one. What git does not track stays as it is, and the deploy
+// after it works.
 func TestBrokenOffAtEachStep(t *testing.T) {
 	const lanes = 4 // as many as run at once
 	for i := range lanes {

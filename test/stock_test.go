@@ -19,7 +19,7 @@ import (
 
 // What OpenSSH's client can be told to do.
 
-// with is the stock client with more flags.
+// with returns the stock client with more flags.
 func with(cmd *exec.Cmd, flags ...string) *exec.Cmd {
 	cmd.Args = slices.Insert(cmd.Args, 1, flags...)
 	return cmd
@@ -51,7 +51,7 @@ func TestStockTerminalAndInput(t *testing.T) {
 	}
 }
 
-// Many sessions share one connection, and one that goes on holds up no other.
+// Many sessions share one connection, and a long one does not hold up the others.
 func TestStockControlMaster(t *testing.T) {
 	t.Parallel()
 	r, pgod, web := runningTalker(t)
@@ -61,7 +61,7 @@ func TestStockControlMaster(t *testing.T) {
 		check := rig.Run(t, with(pgod.SSHCommand(web.Key), "-S", socket, "-O", "check"))
 		return has(check.Stderr, "Master running")
 	})
-	// No session has a key that would be let in by itself.
+	// No session has a key that would be accepted by itself.
 	stranger := r.Key("stranger")
 	session := func(words ...string) *exec.Cmd { return with(pgod.SSHCommand(stranger, words...), "-S", socket) }
 	follow := session(web.Op("logs"), "-f")
@@ -85,12 +85,12 @@ func TestStockControlMaster(t *testing.T) {
 	rig.Run(t, session(web.Op("exec"), "talker", "sh", "-c", `"echo heard >/proc/1/fd/1; exit 3"`)).Exits(t, 3)
 	hearsPart(t, lines, "heard")
 
-	// One session's end is not that of the others.
+	// The end of one session does not end the others.
 	compose := composing(t, web, "logs")
 	if err := follow.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	_ = follow.Wait() // as something that was interrupted
+	_ = follow.Wait() // it was interrupted
 	rig.Until(t, "compose to end", gone(compose))
 	rig.Run(t, session(web.Op("ping"))).Exits(t, 0)
 	rig.Run(t, with(pgod.SSHCommand(web.Key), "-S", socket, "-O", "exit")).Exits(t, 0)
@@ -105,7 +105,7 @@ func TestStockControlMaster(t *testing.T) {
 	}
 }
 
-// An agent with eight keys offers them one by one, until the last is the one.
+// An agent with eight keys offers them one by one, until the last is accepted.
 func TestStockAgent(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -153,8 +153,8 @@ func TestStockAgent(t *testing.T) {
 	}
 }
 
-// A client that asks whether the server is alive is answered, while a command runs that says
-// nothing.
+// A client that asks whether the server is alive gets an answer while a command runs that
+// prints nothing.
 func TestStockKeepalive(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -172,16 +172,16 @@ func TestStockKeepalive(t *testing.T) {
 		hearsPart(t, log, "send packet: type 80")    // a global request,
 		hearsPart(t, log, "receive packet: type 81") // and its answer
 	}
-	go func() { _, _ = io.Copy(io.Discard, stderr) }() // what else ssh logs must not hold it up
+	go func() { _, _ = io.Copy(io.Discard, stderr) }() // a full pipe must not block ssh
 	docker(t, "exec", rig.Containers(t, web.Name)[0].ID, "sh", "-c", "echo still here >/proc/1/fd/1")
 	hearsPart(t, bufio.NewScanner(stdout), "still here")
 	if err := follow.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	_ = follow.Wait() // as something that was interrupted
+	_ = follow.Wait() // it was interrupted
 }
 
-// Whatever is forwarded leads nowhere: the client is refused the channel, and goes on.
+// Forwarding leads nowhere: the client is refused the channel, and keeps running.
 func TestStockForwarding(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -215,7 +215,7 @@ func TestStockForwarding(t *testing.T) {
 	if err := tunnel.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	_ = tunnel.Wait() // as something that was interrupted
+	_ = tunnel.Wait() // it was interrupted
 	if n := strings.Count(log.String(), "administratively prohibited: pgo runs commands and forwards nothing"); n != 2 {
 		t.Errorf("ssh was refused %d times:\n%s", n, &log)
 	}

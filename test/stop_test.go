@@ -41,7 +41,7 @@ func TestPgodIsKilled(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
-// A pgod that is asked to stop lets a short change come to its end.
+// A pgod that is asked to stop lets a short change finish.
 func TestStopWaitsForAChange(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -78,10 +78,10 @@ func TestStopBreaksOffALongChange(t *testing.T) {
 	asked := time.Now()
 	pgod.Stop()
 	if took := time.Since(asked); took < 9*time.Second || took > 16*time.Second {
-		t.Errorf("the change was broken off after %s, not after 10s", took)
+		t.Errorf("the change was aborted after %s, not after 10s", took)
 	}
 	if err := web.User.Idle(); err != nil {
 		t.Error(err)
 	}
-	stays(t, web, before, "a change that was broken off")
+	stays(t, web, before, "an aborted change")
 }

@@ -15,7 +15,7 @@ import (
 	"pgo/test/rig"
 )
 
-// What several of the stories need.
+// Helpers that several of the tests need.
 
 // deployed waits until the service says that the commit runs.
 func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
@@ -23,8 +23,7 @@ func deployed(t *testing.T, pgod *rig.Pgod, s *rig.Service, commit string) {
 	shows(t, pgod, s, "deployed:  "+commit[:7])
 }
 
-// startedAt tells which container is the service's only one, and when it was
-// started.
+// startedAt returns the service's only container, and when it was started.
 func startedAt(t *testing.T, s *rig.Service) string {
 	t.Helper()
 	containers := rig.Containers(t, s.Name)
@@ -34,12 +33,11 @@ func startedAt(t *testing.T, s *rig.Service) string {
 	return fmt.Sprint(containers[0].ID[:12], " ", containers[0].State.StartedAt)
 }
 
-// stays reports if the service's container is another one by now, or was started
-// again.
+// stays reports a container of the service that was replaced or restarted.
 func stays(t *testing.T, s *rig.Service, before, event string) {
 	t.Helper()
 	if now := startedAt(t, s); now != before {
-		t.Errorf("%s: the container was started anew: %s, then %s", event, before, now)
+		t.Errorf("%s: the container was replaced or restarted: %s, then %s", event, before, now)
 	}
 }
 
@@ -60,7 +58,7 @@ func shows(t *testing.T, pgod *rig.Pgod, s *rig.Service, words ...string) {
 	showsTo(t, pgod, s.Key, s, words...)
 }
 
-// showsTo is shows as the holder of another key, an operator's, sees it.
+// showsTo is shows with another key, such as an operator's.
 func showsTo(t *testing.T, pgod *rig.Pgod, key *rig.Key, s *rig.Service, words ...string) {
 	t.Helper()
 	rig.Until(t, fmt.Sprintf("the status of %s to have %q", s.Name, words), func() error {
@@ -97,8 +95,7 @@ func statusOf(t *testing.T, pgod *rig.Pgod, s *rig.Service) status {
 	return found
 }
 
-// polled waits until the branch was looked at once more, and what that led to
-// has ended.
+// polled waits until the branch was polled once more, and what that led to has ended.
 func polled(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	t.Helper()
 	next := statusOf(t, pgod, s).NextPoll
@@ -114,8 +111,8 @@ func polled(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	}
 }
 
-// isFine waits until nothing is wrong with what is deployed. What has been wrong
-// is shown until all of a deploy has ended, with what it leaves behind.
+// isFine waits until nothing is wrong with what is deployed. An error is shown until all of a
+// deploy has ended, its cleanup included.
 func isFine(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	t.Helper()
 	rig.Until(t, "nothing to be wrong with "+s.Name, func() error {
@@ -126,12 +123,12 @@ func isFine(t *testing.T, pgod *rig.Pgod, s *rig.Service) {
 	})
 }
 
-// switches counts how often the commit took the place of what ran, or was to.
+// switches counts how often pgo began to replace what ran with the commit.
 func switches(pgod *rig.Pgod, s *rig.Service, commit string) int {
 	return strings.Count(pgod.Log(), "deploying: service="+s.Name+" commit="+commit[:7]+" ")
 }
 
-// has tells which of the words a text lacks.
+// has returns an error unless the text has all of the words.
 func has(text string, words ...string) error {
 	for _, word := range words {
 		if !strings.Contains(text, word) {
@@ -149,7 +146,7 @@ func says(t *testing.T, text string, words ...string) {
 	}
 }
 
-// checkout is a file that the service's containers may mount.
+// checkout returns the path of a file in the service's checkout.
 func checkout(pgod *rig.Pgod, s *rig.Service, name string) string {
 	return filepath.Join(serviceDir(pgod, s), "checkout", name)
 }
@@ -167,7 +164,7 @@ func put(t *testing.T, file, content string, mode os.FileMode) {
 	}
 }
 
-// composes are the service's compose processes that carry out the command.
+// composes returns the service's compose processes that carry out the command.
 func composes(t *testing.T, s *rig.Service, command string) []rig.Process {
 	t.Helper()
 	all, err := s.User.Processes()

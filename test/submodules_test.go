@@ -9,8 +9,8 @@ import (
 	"pgo/test/rig"
 )
 
-// A submodule comes from the repository's own server. From another it comes when the
-// operator lists that one, and then without a new commit.
+// A submodule is fetched from the repository's own server. From another server it is fetched
+// once the operator lists that one, without a new commit.
 func TestSubmoduleOfAnotherServer(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -31,7 +31,7 @@ func TestSubmoduleOfAnotherServer(t *testing.T) {
 	commit := web.Push("uses it", rig.Files{"compose.yaml": "services:\n  idle:\n    image: " + r.Busybox() +
 		"\n    command: [sleep, \"86400\"]\n    init: true\n    volumes: [\"./lib:/lib:ro\"]\n"})
 	pgod := r.Start(web)
-	shows(t, pgod, web, "state:     failed", "is on another server than the repository", `an operator can allow = ["`+entry+`"]`)
+	shows(t, pgod, web, "state:     failed", "is on a different server than the repository", `an operator can allow = ["`+entry+`"]`)
 
 	pgod.Configure(web.Set("allow", []string{entry}))
 	pgod.Reload()

@@ -16,7 +16,7 @@ import (
 	"pgo/test/rig"
 )
 
-// terminal is one that a client sits at, with somebody who types and reads.
+// terminal is a client's terminal, with somebody who types and reads.
 type terminal struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -57,7 +57,7 @@ func sit(t *testing.T, cmd *exec.Cmd, columns, rows uint16) *terminal {
 	return s
 }
 
-// shows waits for something new that fits the expression, and returns it.
+// shows waits for new output that matches the expression, and returns it.
 func (s *terminal) shows(expression string) string {
 	s.t.Helper()
 	e, found := regexp.MustCompile(expression), ""
@@ -91,7 +91,7 @@ func (s *terminal) ends(code int) {
 	}
 }
 
-// onTerminal are the clients as somebody at a terminal types them.
+// onTerminal returns the clients as somebody at a terminal runs them.
 func onTerminal(pgod *rig.Pgod) map[string]func(*rig.Key, ...string) *exec.Cmd {
 	return map[string]func(*rig.Key, ...string) *exec.Cmd{
 		"pgoctl": pgod.PgoctlCommand,
@@ -103,8 +103,8 @@ func onTerminal(pgod *rig.Pgod) map[string]func(*rig.Key, ...string) *exec.Cmd {
 	}
 }
 
-// With a terminal, exec is like being there: its size and changes of it, what keys
-// mean, the program's status.
+// With a terminal, exec is like a shell on the host itself: the size and changes of it, control
+// keys, the program's status.
 func TestExecTerminal(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
@@ -113,7 +113,7 @@ func TestExecTerminal(t *testing.T) {
 			s := sit(t, command(web.Key, web.Op("exec"), "talker", "sh"), 101, 37)
 			s.types("echo $TERM; busybox stty size\r")
 			s.shows(`xterm-pgo\r\n`)
-			// Before the program has begun nobody has a size.
+			// Before the program has begun there is no size.
 			for s.shows(`(\d+ \d+|stty: .*)\r\n`) != "37 101\r\n" {
 				s.types("busybox stty size\r")
 			}
@@ -141,7 +141,7 @@ func TestExecTerminal(t *testing.T) {
 	}
 }
 
-// Whose terminal closes has hung up.
+// Closing the terminal is a hangup.
 func TestExecTerminalHangUp(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)

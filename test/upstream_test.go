@@ -17,8 +17,8 @@ import (
 	"pgo/test/rig"
 )
 
-// upstream is a repository with a configuration, on a git server that wants a token and
-// can be away.
+// upstream is a repository with a configuration, on a git server that requires a token and can
+// be away.
 type upstream struct {
 	*gittest.Repo
 	user *rig.User
@@ -58,7 +58,7 @@ func entry(s *rig.Service, more ...string) string {
 	return fmt.Sprintf("[[services]]\nname = %q\nuser = %q\nrepository = %q\n%s\n", s.Name, s.User.Name, s.Setting("repository"), strings.Join(more, "\n"))
 }
 
-// local writes a main file that has the rest of the configuration be fetched.
+// local writes a main file by which the rest of the configuration is fetched.
 func (u *upstream) local(t *testing.T, r *rig.Rig, pgod *rig.Pgod, operator *rig.Key, interval string) {
 	t.Helper()
 	dir := filepath.Dir(pgod.ConfigFile)
@@ -68,9 +68,8 @@ func (u *upstream) local(t *testing.T, r *rig.Rig, pgod *rig.Pgod, operator *rig
 		filepath.Join(dir, "operators"), dir, u.user.Name, interval), 0o644)
 }
 
-// TestConfigurationFromGit is the life of a configuration that is in git: on boarding a
-// service is a commit, a bad one changes nothing, and without a network the last good one
-// stays in force.
+// TestConfigurationFromGit is the life of a configuration that is in git: adding a service is a
+// commit, a bad one changes nothing, and without a network the last good one stays in force.
 func TestConfigurationFromGit(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -84,7 +83,7 @@ func TestConfigurationFromGit(t *testing.T) {
 	}
 	u.Write("pgo.toml", entry(web)+entry(late, `machine = ["another-host"]`))
 	u.Write("pgo.d/team.toml", entry(shop))
-	u.Write("pgo.d/.hidden.toml", "this is no TOML")
+	u.Write("pgo.d/.hidden.toml", "this is not TOML")
 	first := u.Commit("two services")
 
 	pgod := r.Pgod()
@@ -97,7 +96,7 @@ func TestConfigurationFromGit(t *testing.T) {
 	says(t, status(), "Configuration: ", first[:7]+` "two services"`, "conf//pgo.toml, branch main")
 	withoutRights(t, pgod, u.user)
 
-	// On boarding: a commit. Whoever is there already is left alone.
+	// A commit adds a service. Those that are there already are left alone.
 	worker, containers := pgod.WorkerPID(web), startedAt(t, web)
 	u.Write("pgo.toml", entry(web)+entry(late))
 	second := u.Commit("late comes on board")
@@ -156,8 +155,8 @@ func TestConfigurationFromGit(t *testing.T) {
 	hunt.Ends()
 }
 
-// TestReloadFetches has //reload fetch at once: nobody wants to wait for the next look.
-// The worker that fetches may be killed.
+// TestReloadFetches has //reload fetch at once, without waiting for the next poll. The worker
+// that fetches may be killed.
 func TestReloadFetches(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -180,7 +179,7 @@ func TestReloadFetches(t *testing.T) {
 
 	processes, err := u.user.Processes()
 	if err != nil || len(processes) != 1 {
-		t.Fatalf("who fetches: %v, %v", processes, err)
+		t.Fatalf("the processes that fetch: %v, %v", processes, err)
 	}
 	if err := syscall.Kill(processes[0].PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -192,7 +191,7 @@ func TestReloadFetches(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 }
 
-// TestReloadBringsUpstream has //reload tell what a configuration in git brings which the
+// TestReloadBringsUpstream has //reload report what a configuration in git brings that the
 // local files have just named.
 func TestReloadBringsUpstream(t *testing.T) {
 	t.Parallel()
@@ -255,9 +254,9 @@ func TestConfigURL(t *testing.T) {
 	}
 }
 
-// TestConfigurationOverSSH has the configuration and a service on a git server that speaks
-// SSH, each with a deploy key. Until the server's own key is known nothing is fetched, and
-// what is shown is the line that makes it known.
+// TestConfigurationOverSSH has the configuration and a service on a git server that speaks SSH,
+// each with a deploy key. Until the server's own key is known nothing is fetched, and the line
+// that makes it known is shown.
 func TestConfigurationOverSSH(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -296,7 +295,7 @@ func TestConfigurationOverSSH(t *testing.T) {
 		put(t, known, string(line), 0o644)
 	}
 	rig.Until(t, "the branch to be missed", func() error {
-		return contains(status(), `there is no branch "mian", only main; set `+"`branch` (the branch is that of [upstream], or ?ref= in --config)")
+		return contains(status(), `there is no branch "mian", only main; set `+"`branch` (the branch is set in [upstream], or by ?ref= in --config)")
 	})
 	text, err := os.ReadFile(pgod.ConfigFile)
 	if err != nil {
@@ -319,8 +318,8 @@ func contains(text string, words ...string) error {
 	return nil
 }
 
-// withoutRights holds that what fetches the configuration runs as its user, and is in no
-// group of others.
+// withoutRights checks that what fetches the configuration runs as its user, and is in no other
+// group.
 func withoutRights(t *testing.T, pgod *rig.Pgod, user *rig.User) {
 	t.Helper()
 	processes, err := user.Processes()

@@ -6,7 +6,7 @@ import (
 	"pgo/test/rig"
 )
 
-// What was taken down stays down, whatever happens, until somebody says up.
+// A service that was taken down stays down, whatever happens, until somebody says up.
 func TestDownStaysDown(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -63,8 +63,8 @@ func trio(r *rig.Rig) rig.Files {
 `}
 }
 
-// With nothing new, `up` starts what is stopped, or has ended by itself. It runs
-// no finished job again, and with names it leaves the others alone.
+// With nothing new, `up` starts what is stopped, or has ended by itself. It does not run a
+// finished job again, and with names it leaves the others alone.
 func TestUpStartsWhatDoesNotRun(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -104,7 +104,7 @@ func TestUpStartsWhatDoesNotRun(t *testing.T) {
 	}
 }
 
-// With names, too, `up` ends a `down`, and what somebody has started so stays.
+// With names, too, `up` ends a `down`, and what somebody has started that way keeps running.
 func TestUpSomeEndsADown(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

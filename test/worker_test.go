@@ -14,7 +14,8 @@ import (
 	"pgo/test/rig"
 )
 
-// A worker that cannot be provoked otherwise: a shell script in its place.
+// fakeWorker makes a shell script that runs in place of a worker, for what a real one does not
+// do.
 func fakeWorker(t *testing.T, r *rig.Rig, script string) string {
 	t.Helper()
 	file := filepath.Join(r.Dir, "fake-worker")
@@ -22,8 +23,8 @@ func fakeWorker(t *testing.T, r *rig.Rig, script string) string {
 	return file
 }
 
-// Whatever a worker prints where its log is expected, pgod lives, and shows it
-// so that it cannot be taken for anything else.
+// Whatever a worker prints where its log is expected, pgod keeps running, and shows it so that
+// it cannot be taken for anything else.
 func TestGarbageOnStandardError(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -44,12 +45,12 @@ func TestGarbageOnStandardError(t *testing.T) {
 	deployed(t, pgod, web, commit)
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 	if pgod.PID() != first {
-		t.Error("pgod is another one")
+		t.Error("pgod is another process")
 	}
 	log := pgod.Log()
 	says(t, log, `text="panic: not a log line"`, "a log line: service="+web.Name, "xxxx")
 	if strings.Contains(log, "\033") || strings.Contains(log, strings.Repeat("x", 100_000)) {
-		t.Error("the garbage is in the log as it came")
+		t.Error("the garbage is in the log unescaped")
 	}
 }
 
@@ -63,7 +64,7 @@ func TestOtherWorkersAreRefused(t *testing.T) {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	rig.Run(t, build).Exits(t, 0)
 	for name, c := range map[string]struct{ worker, refusal string }{
-		"version":  {other, `the worker is of version "other", pgod of "test": install both of one build`},
+		"version":  {other, `the worker has version "other", pgod has "test": install both from one build`},
 		"identity": {fakeWorker(t, r, "$WORKER"), "is at the other end instead of"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestWorkerTalksToPgodAlone(t *testing.T) {
 	if len(sockets) != 1 {
 		t.Fatalf("the worker's sockets are %v", sockets)
 	}
-	// It says what a client of HTTP/2 begins with, which a server answers, or reads the end.
+	// It sends what an HTTP/2 client begins with, which a server answers, or reads the end.
 	const client = `
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
@@ -123,8 +124,8 @@ except (BrokenPipeError, ConnectionResetError):
 			t.Errorf("%s is told %+v", who.Name, said)
 		}
 	}
-	// Nor does it take its part: the kernel lets a process trace others of its user, and so
-	// have their files, unless they do not want that.
+	// Nor can it take the worker's descriptors: the kernel lets a process trace others of its
+	// user, and so copy their descriptors, unless they opt out.
 	const thief = `
 import ctypes, os, sys
 process = os.pidfd_open(int(sys.argv[1]))
@@ -165,7 +166,7 @@ func TestWorkerIsMissing(t *testing.T) {
 	deployed(t, pgod, web, commit)
 }
 
-// startNow has a worker started that waits for its next try.
+// startNow makes pgod start a worker at once that waits for its next try.
 func startNow(t *testing.T, pgod *rig.Pgod, operator *rig.Key, s *rig.Service) {
 	t.Helper()
 	rig.Until(t, "the worker of "+s.Name+" to be started", func() error {
@@ -230,8 +231,8 @@ func TestDockerGroupIsMissing(t *testing.T) {
 	deployed(t, pgod, web, commit)
 }
 
-// A worker that does not answer is killed and replaced. Until then nothing
-// waits for it but what was asked of it.
+// A worker that does not answer is killed and replaced. Until then only what was asked of it
+// waits.
 func TestSilentWorkerIsReplaced(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)

@@ -14,6 +14,6 @@ func TestSubmodulesFromElsewhereAreOfAllow(t *testing.T) {
 		t.Errorf("submodules may come from %q, want %q", got, want)
 	}
 	if !slices.Equal(cfg.Limits.Allow, allow) {
-		t.Errorf("the policy has %q", cfg.Limits.Allow)
+		t.Errorf("the policy allows %q", cfg.Limits.Allow)
 	}
 }

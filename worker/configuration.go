@@ -39,7 +39,7 @@ func (w *Worker) Fetch(ctx context.Context, request *proto.FetchRequest) (*proto
 		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
 	}
 	if w.cfg.GetPurpose() != proto.ConfigureRequest_PURPOSE_CONFIGURATION {
-		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to fetch a configuration")
+		return nil, status.Error(codes.FailedPrecondition, "this worker was not started to fetch a configuration")
 	}
 	ctx, done, err := w.begin(ctx)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 	}
 	head, moved, err := gitrepo.Follower{Repo: c.repo}.Update(ctx)
 	if errors.Is(err, gitrepo.ErrNoBranch) {
-		err = fmt.Errorf("%w (the branch is that of [upstream], or ?ref= in --config)", err)
+		err = fmt.Errorf("%w (the branch is set in [upstream], or by ?ref= in --config)", err)
 	}
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (c *configuration) files(head gitrepo.Hash, main, dropins string) ([]*proto
 	for _, name := range names {
 		content, err := c.repo.File(head, name, maxConfigFile)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w; correct `path` in [upstream], or what stands behind // in --config", err)
+			err = fmt.Errorf("%w; correct `path` in [upstream], or the part after // in --config", err)
 		}
 		if err != nil {
 			return nil, err

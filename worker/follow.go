@@ -67,7 +67,7 @@ func (w *Worker) syncProxy(service *deploy.Service) {
 		case <-w.queue.Draining():
 			return
 		}
-		_ = service.Do(w.ctx, "telling the proxy", unannounced, func(t *deploy.Turn) error {
+		_ = service.Do(w.ctx, "updating the proxy", unannounced, func(t *deploy.Turn) error {
 			t.SyncProxy(w.ctx)
 			return nil
 		})

@@ -52,7 +52,7 @@ func (w *Worker) heal(service *deploy.Service) {
 		}
 		// It changes nothing, so it need not wait for its turn.
 		if err := service.LookAtPorts(w.ctx); err != nil {
-			w.log.Debug("cannot see which host ports are in use", "error", err)
+			w.log.Debug("cannot find out which host ports are in use", "error", err)
 		}
 		again, err := w.healNow(service)
 		if said := fmt.Sprint(err); err != nil && said != last && w.ctx.Err() == nil && !errors.Is(err, deploy.ErrDraining) {
@@ -67,7 +67,7 @@ func (w *Worker) heal(service *deploy.Service) {
 
 // healNow waits for its turn and looks at the containers.
 func (w *Worker) healNow(service *deploy.Service) (again time.Duration, err error) {
-	noTurn := service.Do(w.ctx, "a look at the containers", unannounced, func(t *deploy.Turn) error {
+	noTurn := service.Do(w.ctx, "a check of the containers", unannounced, func(t *deploy.Turn) error {
 		again, err = t.Heal(w.ctx)
 		return nil
 	})

@@ -66,7 +66,7 @@ func killAndWait(pid int, environ, marker string) error {
 		return nil // gone
 	}
 	if err != nil {
-		return fmt.Errorf("cannot end process %d of an earlier worker: %w (pgo needs Linux 5.3)", pid, err)
+		return fmt.Errorf("cannot kill process %d of an earlier worker: %w (pgo needs Linux 5.3)", pid, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
 	if env, err := os.ReadFile(environ); err != nil || !hasMarker(env, marker) {
@@ -77,7 +77,7 @@ func killAndWait(pid int, environ, marker string) error {
 	}
 	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	if n, _ := unix.Poll(ready, int(leftoverGrace.Milliseconds())); n == 0 {
-		return fmt.Errorf("process %d of an earlier worker does not end", pid)
+		return fmt.Errorf("process %d of an earlier worker was killed and does not exit", pid)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func TestPiecesKeepTheOrder(t *testing.T) {
 		joined += piece + "|"
 	}
 	if joined != "out a|out a|err a|out a|" && joined != "out aa|err a|out a|" {
-		t.Errorf("it came as %q", joined)
+		t.Errorf("the output came as %q", joined)
 	}
 }
 
@@ -97,7 +97,7 @@ func TestPiecesHoldTheWriter(t *testing.T) {
 		t.Errorf("the writer ended with %v", err)
 	}
 	if total > 2*pieceSize+(32<<10) {
-		t.Errorf("%d bytes were taken from the writer, and nobody took any", total)
+		t.Errorf("the writer wrote %d bytes, although nothing was read", total)
 	}
 	p.close()
 }

@@ -21,7 +21,7 @@ func TestRelayKeepsTheOrder(t *testing.T) {
 		want += "x"
 	}
 	if r.close() || got != want {
-		t.Errorf("%d pieces came of %d", len(got), len(want))
+		t.Errorf("%d of %d pieces came", len(got), len(want))
 	}
 }
 
@@ -37,6 +37,6 @@ func TestRelayDropsForAStuckClient(t *testing.T) {
 	}
 	close(stuck)
 	if !r.close() {
-		t.Error("nothing was dropped, though nothing was read")
+		t.Error("nothing was dropped, although nothing was read")
 	}
 }

@@ -18,7 +18,7 @@ func (w *Worker) Remove(ctx context.Context, _ *proto.RemoveRequest) (*proto.Rem
 		return nil, status.Error(codes.FailedPrecondition, "the worker is not configured yet")
 	}
 	if w.cfg.GetPurpose() != proto.ConfigureRequest_PURPOSE_REMOVAL {
-		return nil, status.Error(codes.FailedPrecondition, "this worker is not there to remove its service")
+		return nil, status.Error(codes.FailedPrecondition, "this worker was not started to remove its service")
 	}
 	ctx, done, err := w.begin(ctx)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"pgo/proto"
 )
 
-// Only a worker with that purpose takes its service down, and it does nothing else.
+// Only a worker that was started for it takes its service down, and it does nothing else.
 func TestRemoveIsForItsPurpose(t *testing.T) {
 	remove := func(w *Worker) codes.Code {
 		_, err := w.Remove(t.Context(), &proto.RemoveRequest{})
@@ -32,7 +32,7 @@ func TestRemoveIsForItsPurpose(t *testing.T) {
 		t.Fatal(err)
 	}
 	if remover.service.Load() != nil {
-		t.Error("it has opened the service")
+		t.Error("the worker opened the service")
 	}
 	remover.Close(t.Context())
 	if got := remove(remover); got != codes.Unavailable {

@@ -50,8 +50,7 @@ func (b *board) nextPoll(at time.Time) {
 	b.edit(func(r *proto.ReportReply) { r.State.NextPoll = at.Unix() })
 }
 
-// broken reports a service that could not even be opened. It returns whether the error is
-// new.
+// broken reports a service that could not even be opened, and returns whether the error is new.
 func (b *board) broken(err error) (news bool) {
 	b.edit(func(r *proto.ReportReply) {
 		if news = r.State.Error != text(err.Error()); news {

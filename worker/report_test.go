@@ -64,7 +64,7 @@ func constantsOf(t *testing.T, dir, typeName string) []string {
 			for _, value := range spec.Values {
 				literal, isLiteral := value.(*ast.BasicLit)
 				if !isLiteral {
-					t.Errorf("%s: a %s that is not a literal", name, typeName)
+					t.Errorf("%s: the value of a %s is not a literal", name, typeName)
 					continue
 				}
 				text, err := strconv.Unquote(literal.Value)

@@ -30,7 +30,7 @@ func TestReadingsAreShared(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	leave()
 	if _, err := m.read(gone, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("who has left is told %v", err)
+		t.Errorf("a caller that left got %v", err)
 	}
 	close(release)
 	if err := <-first; err != nil {
@@ -39,10 +39,10 @@ func TestReadingsAreShared(t *testing.T) {
 	m.last.AtNs += time.Hour.Nanoseconds() // however slow this machine is
 	again, err := m.read(t.Context(), nil)
 	if err != nil || readings != 1 {
-		t.Fatalf("the next one is told %v after %d readings", err, readings)
+		t.Fatalf("the next caller got %v after %d readings", err, readings)
 	}
 	if c := again.GetContainers()[0]; c.GetName() != "�" || c.GetCpuNs() != 7 || c.GetMemory() != 9 || c.GetRestarts() != 2 || c.GetState() != proto.ContainerUsage_STATE_RUNNING {
-		t.Errorf("it is told %v", c)
+		t.Errorf("it got %v", c)
 	}
 }
 
@@ -51,7 +51,7 @@ func TestReadingsAreFresh(t *testing.T) {
 	m := newMeter()
 	fails := errors.New("the engine is away")
 	if _, err := m.read(t.Context(), func(context.Context) ([]compose.Usage, error) { return nil, fails }); !errors.Is(err, fails) {
-		t.Errorf("a reading that went wrong: %v", err)
+		t.Errorf("a failed reading: %v", err)
 	}
 	readings := 0
 	for range 2 {

@@ -34,7 +34,7 @@ func main() {
 		return
 	}
 	if os.Getenv(proto.Handshake.MagicCookieKey) != proto.Handshake.MagicCookieValue {
-		fmt.Fprintln(os.Stderr, "pgo-worker is started by pgod, one for each service; it does nothing by hand. See pgod(8).")
+		fmt.Fprintln(os.Stderr, "pgo-worker is started by pgod, once for each service, and does nothing when started by hand. See pgod(8).")
 		os.Exit(2)
 	}
 	serve()
@@ -62,7 +62,7 @@ func serve() {
 		JSONFormat: true,
 	})
 	if sandbox.Supported() == 0 {
-		log.Warn("this kernel has no Landlock: a compose file can name, and compose read, whatever the service's user can read")
+		log.Warn("this kernel has no Landlock: compose can read whatever a compose file names and the service's user can read")
 	}
 	w := worker.New(log)
 	pgod := os.Getppid() // as long as this process lives: it dies with pgod

@@ -14,7 +14,7 @@ import (
 // check reads what was typed, as far as that is possible without a connection.
 func (c *client) check(command *cobra.Command, words []string) (target.Target, error) {
 	if c.flags.timeout <= 0 {
-		return target.Target{}, target.Usagef("--timeout %v is not a time to wait; write for example 30s", c.flags.timeout)
+		return target.Target{}, target.Usagef("--timeout %v is not a valid time; write for example 30s", c.flags.timeout)
 	}
 	if c.flags.port == 0 && command.Flags().Changed("port") {
 		return target.Target{}, target.Usagef("--port 0 is not a port: a number from 1 to 65535")
@@ -25,7 +25,7 @@ func (c *client) check(command *cobra.Command, words []string) (target.Target, e
 		}
 	}
 	if c.flags.tty && c.flags.noTTY {
-		return target.Target{}, target.Usagef("--tty and --no-tty exclude each other")
+		return target.Target{}, target.Usagef("--tty and --no-tty are mutually exclusive")
 	}
 	t, err := target.ParseTarget(words)
 	if err != nil {
@@ -61,7 +61,7 @@ func withJSON(o target.Operation, args []string) ([]string, error) {
 	}
 	given, _ := o.ParseArgs(args, true) // the host reports what is wrong with them
 	if format := given.Value("--format"); format != "" && format != "json" {
-		return nil, target.Usagef("--json and --format %s exclude each other", format)
+		return nil, target.Usagef("--json and --format %s are mutually exclusive", format)
 	}
 	return slices.Concat(o.JSON, args), nil
 }

@@ -97,7 +97,7 @@ func (c *client) do(ctx context.Context, t target.Target) error {
 	case c.wantsScreen(t.Command):
 		return c.showTop(ctx, places)
 	case c.flags.serveMetrics != "" && len(places) > 1:
-		return target.Usagef("--serve-metrics is for one host; another one needs another address")
+		return target.Usagef("--serve-metrics is for one host; each host needs an address of its own")
 	case c.flags.serveMetrics != "":
 		return c.serveMetrics(ctx, c.flags.serveMetrics, places[0], t.Command)
 	case len(places) > 1:

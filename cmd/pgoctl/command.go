@@ -21,9 +21,9 @@ func (c *client) command() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "pgoctl [flags] [--] host:service//operation [args…]",
 		Short: "Control services that pgod runs",
-		Long: "pgoctl carries out an operation on a service that pgod runs on a host, or on several hosts, with commas\n" +
-			"between them. ~/.config/pgo/hosts.toml has what is to be known of hosts. pgoctl completion bash (or zsh,\n" +
-			"fish) prints what makes a shell complete all this.\n\n" + operations(),
+		Long: "pgoctl carries out an operation on a service that pgod runs on a host, or on several hosts, separated by\n" +
+			"commas. ~/.config/pgo/hosts.toml configures the hosts. pgoctl completion bash (or zsh, fish) prints a\n" +
+			"script for the shell that completes all this.\n\n" + operations(),
 		Example: "  pgoctl localhost:pgo//ps\n  pgoctl -i ~/.ssh/id_pgo www.example.org:pgo//logs -f --tail 10 web\n" +
 			"  pgoctl web1,web2:pgo//status\n  pgoctl www.example.org:pgo//exec db psql < dump.sql",
 		Version:           version.String(),
@@ -55,10 +55,10 @@ func (c *client) command() *cobra.Command {
 	flags.StringVar(&c.flags.fingerprint, "fingerprint", "", "accept the host key with this `DIGEST`, written SHA256:…, and no other")
 	flags.DurationVar(&c.flags.timeout, "timeout", 30*time.Second, "longest `TIME` to connect and log in")
 	flags.BoolVarP(&c.flags.tty, "tty", "t", false, "give the command a terminal on the host, wherever its input comes from")
-	flags.BoolVarP(&c.flags.noTTY, "no-tty", "T", false, "give it none, also if pgoctl is used from one")
+	flags.BoolVarP(&c.flags.noTTY, "no-tty", "T", false, "give it none, even if pgoctl is used from one")
 	flags.BoolVar(&c.flags.json, "json", false, "have the operation print JSON")
 	flags.StringVar(&c.flags.serveMetrics, "serve-metrics", "", "serve the metrics of host://metrics on this `ADDRESS` over HTTP")
-	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print nothing but what the host prints, and errors")
+	flags.BoolVarP(&c.quiet, "quiet", "q", false, "print only what the host prints, and errors")
 	flags.BoolP("version", "v", false, "print the version")
 	for _, flag := range []string{"login", "port", "fingerprint", "timeout", "serve-metrics"} { // the values of the others are files
 		_ = command.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions) // fails for a flag that does not exist
@@ -68,7 +68,7 @@ func (c *client) command() *cobra.Command {
 
 // flagError says what is wrong with pgoctl's own flags.
 func flagError(command *cobra.Command, err error) error {
-	hint := "pgoctl --help lists the flags, and an operation's own come after it"
+	hint := "pgoctl --help lists the flags; an operation's own flags come after it"
 	if unknown := new(pflag.NotExistError); errors.As(err, &unknown) {
 		var names []string
 		command.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })

@@ -46,7 +46,7 @@ func (j *job) connect(ctx context.Context, keys []*key) (*ssh.Client, int, error
 		return nil, 0, context.Cause(ctx)
 	}
 	timeout := j.flags.timeout
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; a longer --timeout waits longer", j.address(), timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("cannot connect to %s within %v; use a longer --timeout", j.address(), timeout))
 	defer cancel()
 	j.say("connecting to " + j.name + "…")
 	var tries backoff.Failures

@@ -60,7 +60,7 @@ func TestHostsThatTurnAwayAreTriedAgain(t *testing.T) {
 		command := w.command(at("pgo", "ping")...)
 		command.Stdout, command.Stderr = &output, &output
 		if err := command.Run(); command.ProcessState.ExitCode() != c.exit || !strings.HasSuffix(output.String(), c.says) {
-			t.Errorf("%d connections are closed: %v, %q", c.turnedAway, err, &output)
+			t.Errorf("%d connections were closed: %v, %q", c.turnedAway, err, &output)
 		}
 	}
 }

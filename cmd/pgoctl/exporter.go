@@ -114,7 +114,7 @@ func (e *exporter) handler() http.Handler {
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
 		metrics, err := e.scrape(r.Context())
 		if err != nil {
-			http.Error(w, "The metrics of "+e.name+" cannot be had; the log of pgoctl says why.", http.StatusBadGateway)
+			http.Error(w, "The metrics of "+e.name+" are not available; the log of pgoctl says why.", http.StatusBadGateway)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
@@ -155,7 +155,7 @@ func (e *exporter) fetch(ctx context.Context) ([]byte, error) {
 	case trouble != "":
 		e.complainf("pgoctl: cannot get the metrics of %s: %s", e.name, trouble)
 	default:
-		e.sayf("pgoctl: the metrics of %s are to be had again", e.name)
+		e.sayf("pgoctl: the metrics of %s are available again", e.name)
 	}
 	e.trouble = trouble
 	return metrics, err

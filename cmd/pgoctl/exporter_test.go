@@ -29,7 +29,7 @@ func logLines(t *testing.T, c *exec.Cmd) func(want string) string {
 		t.Helper()
 		line := <-lines
 		if !strings.Contains(line, want) {
-			t.Fatalf("it says %q, not %q", line, want)
+			t.Fatalf("it prints %q, not %q", line, want)
 		}
 		return line
 	}
@@ -77,7 +77,7 @@ func TestExporter(t *testing.T) {
 	// The first request tested the connection. All requests share one connection.
 	response := w.gets(url, 200, "pgo_up 1\nasked 2\n")
 	if kind := response.Header.Get("Content-Type"); kind != "text/plain; version=0.0.4; charset=utf-8" {
-		t.Errorf("it is %q", kind)
+		t.Errorf("the content type is %q", kind)
 	}
 	w.gets(url, 200, "pgo_up 1\nasked 3\n")
 	if n := w.host.logins.Load(); n != 1 {
@@ -91,15 +91,15 @@ func TestExporter(t *testing.T) {
 
 	// An absent host is reported once, and so is its return.
 	w.host.stop()
-	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
+	w.gets(url, 502, "The metrics of 127.0.0.1 are not available; the log of pgoctl says why.\n")
 	says("pgoctl: cannot get the metrics of 127.0.0.1: ")
 	w.restart()
 	w.gets(url, 200, "pgo_up 1\nasked 4\n")
-	says("pgoctl: the metrics of 127.0.0.1 are to be had again")
+	says("pgoctl: the metrics of 127.0.0.1 are available again")
 
 	// A refusal is the host's answer, and costs no connection.
 	w.write("ssh/operators/id.pub", "")
-	w.gets(url, 502, "The metrics of 127.0.0.1 cannot be had; the log of pgoctl says why.\n")
+	w.gets(url, 502, "The metrics of 127.0.0.1 are not available; the log of pgoctl says why.\n")
 	says(`Process exited with status 401: Unauthorized: Key for user "miek" is not an operator's`)
 
 	w.must(c.Process.Signal(syscall.SIGTERM))
@@ -122,7 +122,7 @@ func TestExporterEndsWithAnAnswer(t *testing.T) {
 	ask := func() {
 		body, response, err := get(url)
 		if err == nil && response.StatusCode != 200 {
-			t.Errorf("somebody gets %s, %q", response.Status, body)
+			t.Errorf("a request gets %s, %q", response.Status, body)
 		}
 		answers <- body // empty if it came too late
 	}

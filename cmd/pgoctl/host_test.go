@@ -102,7 +102,7 @@ func await(c <-chan struct{}) error {
 	case <-c:
 		return nil
 	case <-time.After(patience):
-		return errors.New("waited in vain")
+		return errors.New("timed out")
 	}
 }
 

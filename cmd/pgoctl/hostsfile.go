@@ -117,13 +117,13 @@ func (r *hostsReader) complain(path string, format string, args ...any) {
 func (r *hostsReader) table(path string, raw any) (map[string]any, []string) {
 	table, ok := raw.(map[string]any)
 	if !ok {
-		r.complain(path, "this is a table: write [%s]", path)
+		r.complain(path, "this must be a table: write [%s]", path)
 	}
 	return table, slices.Sorted(maps.Keys(table))
 }
 
 func (r *hostsReader) unknown(path, key string, known []string) {
-	hint := "there are " + strings.Join(known, ", ")
+	hint := "the keys are " + strings.Join(known, ", ")
 	if near, ok := nearest.Word(key, known); ok {
 		hint = "did you mean " + near + "?"
 	}
@@ -214,7 +214,7 @@ func (r *hostsReader) entry(path string, raw any, one bool) hostEntry {
 			continue
 		}
 		if !slices.Contains(known, key) {
-			r.complain(path, "this is about one host: write it below [hosts.NAME]")
+			r.complain(path, "this is for one host: write it below [hosts.NAME]")
 			continue
 		}
 		if err := hostKeys[i].read(r, &entry, table[key]); err != nil {
@@ -281,7 +281,7 @@ var hostKeys = []hostKey{
 		e.services, err = parseTexts(raw)
 		for _, name := range e.services {
 			if !target.IsService(name) {
-				return fmt.Errorf("%q is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
+				return fmt.Errorf("%q is not the name of a service: lower-case letters, digits and dashes, at most 63 of them", printable.Cut(name, 64))
 			}
 		}
 		return err
@@ -294,7 +294,7 @@ func (r *hostsReader) expand(path string) (string, error) {
 		return filepath.Join(r.home, rest), nil
 	}
 	if !filepath.IsAbs(path) {
-		return "", fmt.Errorf("%q depends on where one is: begin with / or ~/", printable.Cut(path, 64))
+		return "", fmt.Errorf("%q is a relative path: begin with / or ~/", printable.Cut(path, 64))
 	}
 	return path, nil
 }
@@ -303,7 +303,7 @@ func parseText(raw any) (string, error) {
 	if s, ok := raw.(string); ok && s != "" {
 		return s, nil
 	}
-	return "", errors.New("this is a text in quotes")
+	return "", errors.New("this must be a text in quotes")
 }
 
 // parseTexts reads a text, or a list of them.
@@ -312,7 +312,7 @@ func parseTexts(raw any) ([]string, error) {
 	if !ok {
 		s, err := parseText(raw)
 		if err != nil {
-			return nil, errors.New(`this is a text in quotes, or a list of them: ["a", "b"]`)
+			return nil, errors.New(`this must be a text in quotes, or a list of them: ["a", "b"]`)
 		}
 		return []string{s}, nil
 	}
@@ -320,7 +320,7 @@ func parseTexts(raw any) ([]string, error) {
 	for _, element := range list {
 		s, err := parseText(element)
 		if err != nil {
-			return nil, errors.New(`this is a list of texts: ["a", "b"]`)
+			return nil, errors.New(`this must be a list of texts: ["a", "b"]`)
 		}
 		all = append(all, s)
 	}

@@ -79,7 +79,7 @@ func (h *knownHosts) check(address string, remote net.Addr, key ssh.PublicKey) e
 		return changedError(address, got, unknown.Want)
 	case !h.job.flags.acceptNew || h.job.batch:
 		return localErrorf("the host key of %s is not known yet: %s %s\n"+
-			"If the host's operator confirms it, go on with --accept-new, which remembers it, or with\n"+
+			"If the host's operator confirms it, continue with --accept-new, which remembers it, or with\n"+
 			"--fingerprint %s", address, key.Type(), got, got)
 	}
 	return h.remember(address, key)
@@ -92,7 +92,7 @@ func changedError(address, got string, known []knownhosts.KnownKey) error {
 		fmt.Fprintf(&text, "  known    %s (%s:%d)\n", ssh.FingerprintSHA256(k.Key), k.Filename, k.Line)
 	}
 	fmt.Fprintf(&text, "  the host %s\n", got)
-	text.WriteString("If its operator confirms the change, remove the known key's line and go on with --accept-new.")
+	text.WriteString("If its operator confirms the change, remove the known key's line and continue with --accept-new.")
 	return localErrorf("%s", &text)
 }
 

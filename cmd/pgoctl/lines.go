@@ -119,7 +119,7 @@ func showValues(host string, in io.Reader, out io.Writer) error {
 type notJSONError struct{ error }
 
 func (e *notJSONError) Error() string {
-	return "the host prints something else than JSON: " + printable.Line(printable.Cut(e.error.Error(), 200))
+	return "the host prints something other than JSON: " + printable.Line(printable.Cut(e.error.Error(), 200))
 }
 
 func isNotJSON(err error) bool { return errors.As(err, new(*notJSONError)) }

@@ -39,7 +39,7 @@ func (l *keyLoader) askPassphrase(name string, text []byte) (ssh.Signer, error) 
 			return signer, err
 		}
 	}
-	return nil, localErrorf("that is not the passphrase for %s", name)
+	return nil, localErrorf("wrong passphrase for %s", name)
 }
 
 // readPassphrase returns when ctx ends, with the terminal as it was.

@@ -139,7 +139,7 @@ func sorted(ts *testscript.TestScript, stream, file string) {
 	lines := strings.SplitAfter(ts.ReadFile(stream), "\n")
 	slices.Sort(lines)
 	if got := strings.Join(lines, ""); got != ts.ReadFile(file) {
-		ts.Fatalf("%s is, in order:\n%s", stream, got)
+		ts.Fatalf("%s, sorted, is:\n%s", stream, got)
 	}
 }
 
@@ -189,13 +189,13 @@ func TestSignals(t *testing.T) {
 	s.next(syscall.SIGTERM)
 	s.next(syscall.SIGINT)
 	if want := []string{"stop terminated", "die 130"}; !slices.Equal(got, want) {
-		t.Errorf("the second and third signal lead to %q", got)
+		t.Errorf("the second and third signal have led to %q", got)
 	}
 	s.divert(func(syscall.Signal) { t.Error("a command that has ended gets a signal") })
 	back()
 	s.next(syscall.SIGQUIT)
 	if got[2] != "die 131" {
-		t.Errorf("then %q", got[2])
+		t.Errorf("the fourth signal has led to %q", got[2])
 	}
 }
 

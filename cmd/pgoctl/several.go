@@ -25,7 +25,7 @@ func (c *client) doAll(ctx context.Context, places []place, command target.Comma
 	case o.Input:
 		return target.Usagef("%s takes input, which is for one host; name one", typedName(o))
 	case c.flags.fingerprint != "":
-		return target.Usagef("--fingerprint is about one host's key; those of several stand in %s", c.hosts.path)
+		return target.Usagef("--fingerprint is for one host's key; write those of several to %s", c.hosts.path)
 	}
 	c.progress.say(fmt.Sprintf("waiting for %d hosts…", len(places)))
 	names := padded(places)

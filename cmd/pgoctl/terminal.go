@@ -52,7 +52,7 @@ func (j *job) lendTerminal(session *ssh.Session) (giveBack func(), err error) {
 	now := j.terminalSize()
 	if err := session.RequestPty(j.env("TERM"), now.rows, now.columns, nil); err != nil {
 		signal.Stop(resized)
-		return nil, fmt.Errorf("the host grants no terminal (%w); -T does without", err)
+		return nil, fmt.Errorf("the host grants no terminal (%w); use -T to do without", err)
 	}
 	if err := j.raw.enter(j.own.in); err != nil {
 		signal.Stop(resized)

@@ -89,7 +89,7 @@ func TestFaultsLeaveRawMode(t *testing.T) {
 	var raw rawMode
 	defer func() {
 		if recover() == nil {
-			t.Error("the fault is not seen any more")
+			t.Error("the fault is no longer reported")
 		}
 		if after := s.settings(); after != before {
 			t.Errorf("the terminal was %+v and is %+v", before, after)

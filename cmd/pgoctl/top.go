@@ -149,7 +149,7 @@ func (f *feed) read(ctx context.Context) error {
 		return &toldError{status}
 	}
 	if err == nil {
-		err = errors.New("the host says no more")
+		err = errors.New("the host has stopped reporting")
 	}
 	return err
 }

@@ -32,7 +32,7 @@ func TestTopIsAScreen(t *testing.T) {
 	w.host.more <- snapshot("unwell")
 	s.sees("unwell")
 	if strings.Contains(s.all(), "\x1b[2Jwhy") {
-		t.Error("what a host says speaks to the terminal")
+		t.Error("what a host sends controls the terminal")
 	}
 	s.types("\r")
 	s.sees("worker:")

@@ -43,12 +43,12 @@ func TestCheckTellsEverything(t *testing.T) {
 		t.Fatalf("no mistakes: %v", err)
 	}
 	want := []string{
-		`DIR/pgo.toml:2: pgod.operator_keys: DIR/operators:1: it is not a public key; write one as it stands in a .pub file`,
+		`DIR/pgo.toml:2: pgod.operator_keys: DIR/operators:1: it is not a public key; copy one from a .pub file`,
 		`DIR/pgo.toml:7: services[0] "web": brunch: unknown key; did you mean "branch"?`,
 		`DIR/pgo.d/a.toml:5: services[0] "a": ports[0]: service "web" (DIR/pgo.toml:3) has 80 already`,
-		`DIR/pgo.d/a.toml:6: services[0] "a": urls."a.example.org/%": a % in the path; write a prefix without`,
+		`DIR/pgo.d/a.toml:6: services[0] "a": urls."a.example.org/%": a % in the path; write a prefix without it`,
 		`DIR/pgo.d/b.toml:2: services[0] "web": name: service "web" (DIR/pgo.toml:3) has this name already`,
-		`DIR/pgo.d/b.toml:5: services[0] "web": gate: "1" is no duration; write a number and its unit, such as "90s", "10m" or "1h30m"`,
+		`DIR/pgo.d/b.toml:5: services[0] "web": gate: "1" is not a duration; write a number and its unit, such as "90s", "10m" or "1h30m"`,
 		`DIR/pgo.d/c.toml:1: name: `,
 	}
 	for i, p := range problems {
@@ -79,8 +79,8 @@ func TestUsage(t *testing.T) {
 		"help":                          `unknown argument "help"; did you mean --help?`,
 		"pgo.toml":                      `unknown argument "pgo.toml"; did you mean -c pgo.toml?`,
 		"start":                         `unknown argument "start"; see pgod --help`,
-		"--check -c https://S3CRET@h/x": "--config: a URL, and no path of a file; write git+https://host/repository//pgo.toml?ref=branch",
-		"-c git@host:x.git":             "--config: a URL, and no path of a file; write git+ssh://git@host/repository//pgo.toml?ref=branch",
+		"--check -c https://S3CRET@h/x": "--config: a URL, not the path of a file; write git+https://host/repository//pgo.toml?ref=branch",
+		"-c git@host:x.git":             "--config: a URL, not the path of a file; write git+ssh://git@host/repository//pgo.toml?ref=branch",
 		"-c git+https://host/x/a.toml":  "--config: no // between the repository and the path of the file in it; write git+https://host/repository//pgo.toml?ref=branch",
 	} {
 		c := command()

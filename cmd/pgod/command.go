@@ -65,14 +65,14 @@ listener, with pgoctl or any SSH client.`,
 	p.SortFlags = false
 	p.StringVarP(&f.config, "config", "c", "/etc/pgo.toml", "the configuration `file`, or git+https://host/repository//pgo.toml?ref=branch")
 	p.StringVar(&f.user, "config-user", "pgo-config", "the `user` that fetches a configuration from git+…")
-	p.StringVarP(&f.dir, "dir", "d", "/var/lib/pgo", "`directory` for all that outlives pgod: clones, checkouts, the host key")
+	p.StringVarP(&f.dir, "dir", "d", "/var/lib/pgo", "`directory` for persistent data: clones, checkouts, the host key")
 	p.StringVarP(&f.ssh, "ssh", "s", ":2222", "`address` of the SSH listener")
-	p.DurationVarP(&f.interval, "duration", "t", time.Minute, "time between two looks at a branch, spread by a quarter either way")
-	p.BoolVar(&f.reload, "restart", true, "reload the configuration when its file changes (SIGHUP does it always)")
-	p.BoolVar(&f.debug, "debug", false, "log what is done in detail")
+	p.DurationVarP(&f.interval, "duration", "t", time.Minute, "time between two looks at a branch, up to a quarter longer or shorter")
+	p.BoolVar(&f.reload, "restart", true, "reload the configuration when its file changes (SIGHUP always does)")
+	p.BoolVar(&f.debug, "debug", false, "log in detail")
 	p.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
-	p.StringVar(&f.worker, "worker", "", "the pgo-worker `file` (default: beside pgod)")
-	p.StringArrayVar(&f.machines, "machine", nil, "one more `name` of this host, for services with `machine`; may be repeated")
+	p.StringVar(&f.worker, "worker", "", "the pgo-worker `file` (default: next to pgod)")
+	p.StringArrayVar(&f.machines, "machine", nil, "another `name` of this host, for services with `machine`; may be repeated")
 	p.BoolVar(&f.check, "check", false, "check the configuration, print every mistake with its line, and exit")
 	p.BoolP("version", "v", false, "print the version")
 	return c
@@ -102,10 +102,10 @@ func (f *flags) locate() (err error) {
 		return err
 	}
 	if f.check {
-		return errors.New("--check reads files of this host: give it the one in a clone of the repository")
+		return errors.New("--check reads local files only: give it the file in a clone of the repository")
 	}
 	if f.user == "root" {
-		return errors.New("--config-user: what comes from a git server is not read as root; useradd --system pgo-config makes a user for it")
+		return errors.New("--config-user: data from a git server is not read as root; create a user for it with useradd --system pgo-config")
 	}
 	if f.upstream, err = config.ParseUpstream(f.config); err != nil {
 		return err
@@ -129,7 +129,7 @@ func check(f flags, out io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(out, "%s is fine; services on this host: %d\n", f.config, len(cfg.Services))
 	if u := cfg.Upstream; u != nil {
-		_, _ = fmt.Fprintf(out, "not checked, since it is in git: %s//%s\n", u.Repository, u.Path)
+		_, _ = fmt.Fprintf(out, "not checked, because it is in git: %s//%s\n", u.Repository, u.Path)
 	}
 	return nil
 }

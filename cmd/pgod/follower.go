@@ -81,7 +81,7 @@ func (f *follower) recall() {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		f.log.Warn("cannot read the configuration that was in force last: it is fetched", "error", err)
+		f.log.Warn("cannot read the configuration that was last in force: fetching it", "error", err)
 	case last.From == f.shown.From && (last.Left.IsZero() || time.Since(last.Left) < rejoin):
 		f.good, f.saved = &last, last.Left.IsZero()
 		f.good.Left = time.Time{}
@@ -112,7 +112,7 @@ func (f *follower) save() {
 		err = renameio.WriteFile(f.path, raw, 0o600, renameio.WithTempDir(filepath.Dir(f.path)))
 	}
 	if f.saved = err == nil; err != nil {
-		f.log.Error("cannot keep the configuration: a pgod that starts without a network will not have it; it is tried again", "error", err)
+		f.log.Error("cannot save the configuration: a pgod that starts without a network will not have it; it is tried again", "error", err)
 	}
 }
 
@@ -163,7 +163,7 @@ func (f *follower) consequence() string {
 	if f.good == nil {
 		return "nothing is in force yet, and no service is started until the configuration can be fetched"
 	}
-	return "what is in force stays so"
+	return "the old configuration stays in force"
 }
 
 // looks has the status show since when the follower has been looking at the branch.

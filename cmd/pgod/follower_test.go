@@ -120,7 +120,7 @@ func TestFollowerOverRestarts(t *testing.T) {
 		t.Errorf("the next pgod begins with %q, and shows %q", commits(next), shown.Commit)
 	}
 	if _, err := next.fetch(); err == nil || shown.Err == nil {
-		t.Errorf("a server that is away: %v, shown %v", err, shown.Err)
+		t.Errorf("a server that is down: %v, shown %v", err, shown.Err)
 	}
 	if newest := next.keep(next.candidates()[0]); newest {
 		t.Error("what an earlier pgod had counts as what is in the branch")
@@ -189,7 +189,7 @@ func TestFollowerIsImpatient(t *testing.T) {
 	})
 	for range 3 {
 		if _, inTime := f.await(make(chan answer, 1), false, 10*time.Millisecond); inTime {
-			t.Error("there is an answer, and none was given")
+			t.Error("there is an answer before the server has given one")
 		}
 	}
 	close(git.slow)
@@ -201,7 +201,7 @@ func TestFollowerIsImpatient(t *testing.T) {
 	}
 	f.cancel()
 	if _, inTime := f.await(make(chan answer, 1), false, time.Minute); inTime {
-		t.Error("what is not followed any more answers")
+		t.Error("a stopped follower answers")
 	}
 }
 
@@ -235,7 +235,7 @@ func TestFollowerWaitsToBeAsked(t *testing.T) {
 	away := errors.New("away")
 	git.set("three", away)
 	if a, inTime := f.await(make(chan answer, 1), false, time.Minute); !inTime || !errors.Is(a.err, away) || !a.Applied {
-		t.Errorf("a server that is away: %+v", a)
+		t.Errorf("a server that is down: %+v", a)
 	}
 }
 

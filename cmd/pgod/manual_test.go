@@ -34,6 +34,6 @@ func TestManualIsComplete(t *testing.T) {
 		delete(explained, f.Name)
 	})
 	for name := range explained {
-		t.Errorf("the manual explains --%s, which there is not", name)
+		t.Errorf("the manual explains --%s, which does not exist", name)
 	}
 }

@@ -81,7 +81,7 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		r.log.Info("waiting for the configuration to be fetched from git")
 	case err != nil:
 		if r.follower != nil && !r.follower.isInForce() {
-			r.log.Error("the configuration is bad: nothing is in force yet, and no service is started until it is mended", "error", err)
+			r.log.Error("the configuration is bad: nothing is in force yet, and no service is started until it is fixed", "error", err)
 		} else {
 			r.log.Error("cannot reload the configuration: the old one stays in force", "error", err)
 		}
@@ -150,7 +150,7 @@ func (r *reloader) apply(cfg loaded, sure bool) supervisor.Reloaded {
 		if keep, clear := cfg.notRemoved(); clear {
 			r.workers.Sweep(keep)
 		} else {
-			r.log.Warn("no service is configured at all: those that there were stay as they are, without workers")
+			r.log.Warn("no service is configured at all: earlier services are left as they are, without workers")
 		}
 	}
 	return reloaded

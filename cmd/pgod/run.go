@@ -79,7 +79,7 @@ func run(ctx context.Context, f flags) error {
 		return err
 	}
 	if info, err := os.Stat(worker); err == nil && info.Mode()&0o044 != 0 {
-		log.Warn("services' users may read pgo-worker, and so trace a worker that starts: chmod 711 it", "file", worker)
+		log.Warn("services' users can read pgo-worker, and therefore trace a starting worker: chmod 711 it", "file", worker)
 	}
 	workers, err := supervisor.New(supervisor.Options{
 		Dir:       dir,

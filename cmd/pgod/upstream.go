@@ -10,7 +10,7 @@ import (
 )
 
 // errNotFetched means that the configuration is in git, and none of it is here yet.
-var errNotFetched = errors.New("the configuration was not fetched from git yet")
+var errNotFetched = errors.New("the configuration has not been fetched from git yet")
 
 // impatience is how long somebody waits who wants the configuration fetched now.
 const impatience = 15 * time.Second
@@ -102,7 +102,7 @@ func (r *reloader) told() (supervisor.Reloaded, error) {
 	}
 	reloaded, err := r.reload()
 	if follower.ctx.Err() == nil && (err == nil || errors.Is(err, errNotFetched)) {
-		err = fmt.Errorf("git has not answered within %s: what it has will be in force when it does", impatience)
+		err = fmt.Errorf("git has not answered within %s: its configuration will be in force when it does", impatience)
 	}
 	return reloaded, err
 }

@@ -77,7 +77,7 @@ func (w *watcher) run(ctx context.Context, changes chan<- struct{}) {
 		w.notify, events, failures = notify, notify.Events, notify.Errors
 		defer func() { _ = notify.Close() }()
 	} else {
-		w.log.Warn("cannot watch the configuration: it is looked at now and then", "every", lookAnyway, "error", err)
+		w.log.Warn("cannot watch the configuration: it is checked periodically", "every", lookAnyway, "error", err)
 	}
 	ticker := time.NewTicker(lookAnyway)
 	defer ticker.Stop()
@@ -89,7 +89,7 @@ func (w *watcher) run(ctx context.Context, changes chan<- struct{}) {
 				w.look()
 			}
 		case err := <-failures: // the kernel's queue overflowed: anything may have changed
-			w.log.Warn("missed what happened to the configuration: looking at it again", "error", err)
+			w.log.Warn("missed changes of the configuration: looking at it again", "error", err)
 			w.look()
 		case <-w.retold:
 			w.look()
@@ -158,7 +158,7 @@ func (w *watcher) watch(dirs map[string]bool) {
 			err = w.notify.Add(dir)
 		}
 		if err != nil && !os.IsNotExist(err) {
-			w.log.Warn("cannot watch the configuration: it is looked at now and then", "every", lookAnyway, "directory", dir, "error", err)
+			w.log.Warn("cannot watch the configuration: it is checked periodically", "every", lookAnyway, "directory", dir, "error", err)
 			w.watched[dir] = id // warns once
 		} else if err == nil {
 			w.watched[dir] = id

@@ -48,7 +48,7 @@ func (w *watched) tells(what string, do func()) {
 	select {
 	case <-w.changes:
 	case <-time.After(20 * time.Second):
-		w.t.Fatalf("nothing is told of %s", what)
+		w.t.Fatalf("no report about %s", what)
 	}
 	w.quiet()
 }
@@ -244,7 +244,7 @@ func TestRestlessFileIsTold(t *testing.T) {
 		case <-w.changes:
 			return
 		case <-end:
-			t.Fatal("nothing is told")
+			t.Fatal("no report")
 		case <-time.After(w.watcher.settle / 10):
 		}
 	}

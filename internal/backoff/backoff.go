@@ -12,8 +12,8 @@ import (
 // Delays are the rule: the first delay, doubled with each failure up to the last.
 type Delays struct {
 	First, Last time.Duration
-	Jitter      float64       // each delay moves by up to this part of it either way
-	Calm        time.Duration // the first failure after so long counts as the first of all; 0: there is no such time
+	Jitter      float64       // each delay varies by up to this fraction of it, either way
+	Calm        time.Duration // a failure so long after the last one counts as the first; 0: never
 }
 
 // After returns the delay after so many failures in a row, without jitter; 0 for none.

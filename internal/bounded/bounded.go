@@ -1,5 +1,5 @@
-// Package bounded keeps what others write without letting them fill the memory. It does not
-// know whose output it is, nor what is said when there is too much of it.
+// Package bounded keeps the output of others without letting it fill the memory. It does not know
+// whose output it is, nor how it is reported that there was too much of it.
 package bounded
 
 import "bytes"

@@ -21,18 +21,18 @@ import (
 	"time"
 )
 
-// caddy is a real Caddy, to be given one configuration after the other.
+// caddy is a real Caddy, which gets one configuration after another.
 type caddy struct {
 	dir       string
 	loads     int
-	clients   map[string]*http.Transport // by socket, of this load
-	addresses map[int]string             // by port, of this load, on TCP
+	clients   map[string]*http.Transport // by socket, since the last load
+	addresses map[int]string             // by port, since the last load, on TCP
 }
 
-// loopback is an address that hardly anybody else has, so that ports are free.
+// loopback is an address that hardly anything else uses, so that its ports are free.
 var loopback = fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
 
-// program is Caddy's: without it nothing here could be believed.
+// program returns the path of Caddy, which these tests cannot do without.
 func program(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("caddy")
@@ -42,10 +42,10 @@ func program(t testing.TB) string {
 	return path
 }
 
-// startCaddy starts one that has no configuration yet.
+// startCaddy starts a Caddy without a configuration.
 func startCaddy(t testing.TB) *caddy {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "caddy") // the name of a socket must be short
+	dir, err := os.MkdirTemp("", "caddy") // the path of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func startCaddy(t testing.TB) *caddy {
 	command := exec.Command(program(t), "run", "--config", path)
 	command.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	command.Stdout, command.Stderr = &log, &log
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a fuzzer's process cleans up nothing
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a fuzzing process does not clean up
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +82,12 @@ func startCaddy(t testing.TB) *caddy {
 		default:
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("caddy does not start")
+			t.Fatal("caddy did not start")
 		}
 	}
 }
 
-// config is Caddy's, with these apps.
+// config returns a configuration of Caddy with these apps.
 func (c *caddy) config(apps json.RawMessage) []byte {
 	config := map[string]any{
 		"admin":   map[string]any{"listen": "unix/" + c.socket("admin"), "origins": []string{"127.0.0.1"}, "config": map[string]any{"persist": false}},
@@ -101,8 +101,8 @@ func (c *caddy) config(apps json.RawMessage) []byte {
 
 func (c *caddy) socket(name string) string { return filepath.Join(c.dir, name) }
 
-// ask sends a request to one of the sockets: a POST where there is something to post. The
-// body of a redirect is where it leads to.
+// ask sends a request to one of the sockets: a POST if there is something to post. For a redirect,
+// the body begins with its location.
 func (c *caddy) ask(socket, host, uri string, post []byte) (status int, body string, err error) {
 	method := http.MethodGet
 	if post != nil {
@@ -126,7 +126,7 @@ func (c *caddy) ask(socket, host, uri string, post []byte) (status int, body str
 	return response.StatusCode, c.outside(response.Header.Get("Location")) + string(text), err
 }
 
-// outside is a redirect with the port that it has outside of these tests.
+// outside returns a redirect's location with the port that it would have outside these tests.
 func (c *caddy) outside(location string) string {
 	u, err := url.Parse(location)
 	if err != nil {
@@ -140,12 +140,12 @@ func (c *caddy) outside(location string) string {
 	return location
 }
 
-// client follows no redirect, nor does it read where one leads to.
+// client returns the transport for a socket: it does not follow redirects.
 func (c *caddy) client(socket string) *http.Transport {
 	client, known := c.clients[socket]
 	if !known {
 		client = &http.Transport{
-			DisableKeepAlives:     socket == "admin", // a new configuration is a new server there
+			DisableKeepAlives:     socket == "admin", // each configuration starts a new server there
 			ResponseHeaderTimeout: time.Minute,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				if socket == c.port(80) {
@@ -159,8 +159,8 @@ func (c *caddy) client(socket string) *http.Transport {
 	return client
 }
 
-// adapt has caddy make its own configuration of a Caddyfile that imports the snippet, and
-// prepare everything that it would start with that.
+// adapt has caddy adapt a Caddyfile that imports the snippet to its own configuration, and prepare
+// everything that it would start from it.
 func adapt(t testing.TB, snippet string) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -178,7 +178,7 @@ func adapt(t testing.TB, snippet string) []byte {
 		command.Stderr = &said
 		output, err := command.Output()
 		if err != nil || subcommand == "adapt" && strings.Contains(said.String(), "warn") {
-			t.Fatalf("caddy does not take it: %v\n%s\n%s", err, said.String(), snippet)
+			t.Fatalf("caddy does not accept it: %v\n%s\n%s", err, said.String(), snippet)
 		}
 		return bytes.TrimSpace(output)
 	}
@@ -186,7 +186,7 @@ func adapt(t testing.TB, snippet string) []byte {
 	return run("adapt")
 }
 
-// adaptQuickly does the same without a process of its own.
+// adaptQuickly does the same without starting a process.
 func (c *caddy) adaptQuickly(t testing.TB, snippet string) []byte {
 	t.Helper()
 	status, body, err := c.ask("admin", "127.0.0.1", "/adapt", []byte(snippet))
@@ -198,12 +198,12 @@ func (c *caddy) adaptQuickly(t testing.TB, snippet string) []byte {
 		err = json.Unmarshal([]byte(body), &reply)
 	}
 	if err != nil || status != http.StatusOK || len(reply.Warnings) > 0 {
-		t.Fatalf("caddy does not take it: %v\n%s\n%s", err, body, snippet)
+		t.Fatalf("caddy does not accept it: %v\n%s\n%s", err, body, snippet)
 	}
 	return reply.Result
 }
 
-// server is what Caddy has for one port.
+// server is the part of Caddy's configuration for one port.
 type server struct {
 	Listen    []string `json:"listen"`
 	Protocols []string `json:"protocols,omitempty"`
@@ -214,10 +214,10 @@ type server struct {
 	TLS any `json:"tls_connection_policies,omitempty"`
 }
 
-// load has c serve what was adapted, and answer where a request would go to instead of sending
-// it there. Each port but 80 is on a socket of its own and without TLS. Port 80 has what Caddy
-// adds by itself, the redirects to HTTPS. So all are there once more, unchanged but for other
-// ports of TCP, since those of the configuration may be taken or not permitted.
+// load has c serve what was adapted, and answer with where a request would go instead of sending
+// it there. Each port except 80 is on a socket of its own, without TLS. Port 80 has what Caddy adds
+// by itself, the redirects to HTTPS; so all servers are there a second time, unchanged except for
+// their TCP ports, since those of the configuration may be taken or not permitted.
 func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 	t.Helper()
 	var config struct {
@@ -269,7 +269,7 @@ func (c *caddy) load(t testing.TB, adapted []byte) map[int]server {
 	return ports
 }
 
-// reserve finds an address for a port, where nothing listens.
+// reserve finds an address for a port on which nothing listens.
 func (c *caddy) reserve(t testing.TB, port int) {
 	t.Helper()
 	for c.addresses[port] == "" {
@@ -293,11 +293,12 @@ func asJSON(value any) []byte {
 	return text
 }
 
-// port is the name of a port's socket. An earlier configuration may still be about to end.
+// port returns the name of a port's socket. It has the number of the load, since the servers of an
+// earlier configuration may still be stopping.
 func (c *caddy) port(n int) string { return fmt.Sprintf("%d-%d", c.loads, n) }
 
-// answering replaces each proxy by one that answers where it would send the request, and
-// what it would send.
+// answering replaces each proxy by a handler that answers with the targets of the request and with
+// what would be sent to them.
 func answering(raw any) any {
 	switch raw := raw.(type) {
 	case []any:

@@ -1,7 +1,7 @@
 // Package caddyfile writes the snippet that a Caddyfile imports: the URLs of all services, and
-// where their requests go. It trusts the configuration, whose grammar leaves no room for
-// anything that has a meaning in a Caddyfile. It must not know where the snippet is kept, nor
-// how the proxy is reloaded.
+// where their requests go. It trusts the configuration, whose grammar excludes everything that is
+// special in a Caddyfile. It must know neither where the snippet is stored nor how the proxy is
+// reloaded.
 package caddyfile
 
 import (
@@ -17,13 +17,13 @@ const head = `# Written by pgo: the urls of all services. It is written again wh
 # nothing else can be kept here.
 `
 
-// site is what Caddy has one block for: it takes no two for one address.
+// site is the address of a block: Caddy refuses two blocks with the same address.
 type site struct {
 	scheme, host string
 	port         int
 }
 
-// entry is one URL, or a redirect, which has no targets.
+// entry is a URL, or a redirect, which has no targets.
 type entry struct {
 	site
 	path    string
@@ -31,8 +31,8 @@ type entry struct {
 	targets []config.Target
 }
 
-// Render returns the snippet for the urls of these services. It is the same in whatever
-// order they come.
+// Render returns the snippet for the urls of these services. The order of the services makes no
+// difference.
 func Render(services []config.Service) string {
 	var entries []entry
 	for _, s := range services {
@@ -53,7 +53,7 @@ func Render(services []config.Service) string {
 			n++
 		}
 		b.WriteByte('\n')
-		rest := "respond 404" // left alone, Caddy would say 200
+		rest := "respond 404" // Caddy's default is 200
 		host := entries[0].host
 		if port := cmp.Or(secure[host], secure[wildcard(host)]); port != 0 && entries[0].plain() {
 			rest = redirect(port)
@@ -64,8 +64,8 @@ func Render(services []config.Service) string {
 	return b.String()
 }
 
-// securePorts returns, by host, the port to which requests with HTTP are sent on: of several
-// 443, else the lowest. The entries are in order.
+// securePorts returns, by host, the port to which HTTP requests are redirected: 443 if the host has
+// it, or else the lowest one. The entries are sorted.
 func securePorts(entries []entry) map[string]int {
 	ports := map[string]int{}
 	for _, e := range entries {
@@ -76,10 +76,10 @@ func securePorts(entries []entry) map[string]int {
 	return ports
 }
 
-// ownRedirects returns an entry without targets for each host whose redirect to HTTPS cannot
-// be left to Caddy. That puts its own behind all sites with HTTP, where a wildcard's takes the
-// requests, and in no certain order, which matters where the wildcard's leads to another port.
-// Of several ports it takes any, unless one is 443.
+// ownRedirects returns an entry without targets for each host whose redirect to HTTPS cannot be
+// left to Caddy. Caddy puts its own redirects after all sites with HTTP, where a wildcard site gets
+// the requests first; and it puts them in no particular order, which matters if a wildcard's leads
+// to another port. Of several ports it takes any, unless one is 443.
 func ownRedirects(entries []entry, secure map[string]int) []entry {
 	plain, several := map[string]bool{}, map[string]bool{}
 	for _, e := range entries {
@@ -101,14 +101,14 @@ func ownRedirects(entries []entry, secure map[string]int) []entry {
 	return own
 }
 
-// wildcard is the one that matches this host, too.
+// wildcard returns the wildcard host that also matches this host.
 func wildcard(host string) string {
 	_, parent, _ := strings.Cut(host, ".")
 	return "*." + parent
 }
 
-// compare orders by site, and within one puts the longest path first: the first that
-// matches is taken.
+// compare sorts by site, and within a site puts the longest path first: Caddy takes the first
+// match.
 func compare(a, b entry) int {
 	return cmp.Or(
 		cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port), cmp.Compare(a.scheme, b.scheme),
@@ -116,7 +116,7 @@ func compare(a, b entry) int {
 	)
 }
 
-// writeSite writes the block of one site. The rest is for requests that are not listed.
+// writeSite writes the block of one site. The rest handles requests that no entry matches.
 func writeSite(b *strings.Builder, entries []entry, rest string) {
 	if only := entries[0]; only.path == "" {
 		does := rest
@@ -131,7 +131,7 @@ func writeSite(b *strings.Builder, entries []entry, rest string) {
 		matcher := ""
 		fmt.Fprintf(b, "\t# %s\n", e.service)
 		if e.path != "" {
-			// Without the second slash it would be the path of others, too.
+			// Without the second slash it would also match other paths.
 			matcher = fmt.Sprintf("@%d ", i+1)
 			fmt.Fprintf(b, "\t%spath %s %s/*\n", matcher, e.path, e.path)
 		}
@@ -143,7 +143,7 @@ func writeSite(b *strings.Builder, entries []entry, rest string) {
 	b.WriteString("}\n")
 }
 
-// redirect is as Caddy's own.
+// redirect returns the same directive as Caddy's own redirects.
 func redirect(port int) string {
 	host := "{host}"
 	if port != 443 {
@@ -152,10 +152,10 @@ func redirect(port int) string {
 	return fmt.Sprintf("redir https://%s{uri} 308", host)
 }
 
-// plain is true where Caddy, left alone, may have a redirect to HTTPS.
+// plain reports whether Caddy, by default, may have a redirect to HTTPS at this address.
 func (s site) plain() bool { return s.scheme == "http" && s.port == 80 }
 
-// address is bare where it can be, which Caddy reads as HTTPS with a redirect from HTTP.
+// address returns the bare host if possible, which Caddy takes for HTTPS with a redirect from HTTP.
 func (s site) address() string {
 	switch {
 	case s.scheme == "https" && s.port == 443:
@@ -166,7 +166,7 @@ func (s site) address() string {
 	return fmt.Sprintf("%s://%s:%d", s.scheme, s.host, s.port)
 }
 
-// proxy is where the requests go, with the lines of its block indented by that.
+// proxy returns the directive for the targets. The indent is that of its line.
 func (e entry) proxy(indent string) string {
 	words := []string{"reverse_proxy"}
 	for _, t := range e.targets {
@@ -174,7 +174,7 @@ func (e entry) proxy(indent string) string {
 	}
 	line := strings.Join(words, " ")
 	if len(e.targets) > 1 {
-		// Else requests would be lost for as long as one of several is away.
+		// Otherwise requests would be lost while one of several targets is down.
 		line += " {\n" + indent + "\tlb_try_duration 5s\n" + indent + "\tfail_duration 10s\n" + indent + "}"
 	}
 	return line

@@ -11,11 +11,11 @@ import (
 	"pgo/internal/config"
 )
 
-var update = flag.Bool("update", false, "write the snippets into testdata")
+var update = flag.Bool("update", false, "write the snippets to testdata")
 
-// TestRender reads testdata: configurations and the snippets that become of them. Each is
-// what Caddy takes, and does with it what the urls say. To add a case, add a .toml file;
-// -update writes the snippet, to be read before it is believed.
+// TestRender reads testdata: configurations and their snippets. Caddy must accept each snippet and
+// route as the urls say. To add a case, add a .toml file and run with -update, which writes the
+// snippet; read it before you commit.
 func TestRender(t *testing.T) {
 	caddy := startCaddy(t)
 	files, err := filepath.Glob("testdata/*.toml")
@@ -53,7 +53,7 @@ func TestRenderNothing(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		if adapted := adapt(t, Render(services)); string(adapted) != "{}" {
-			t.Errorf("caddy makes %s of it", adapted)
+			t.Errorf("caddy adapts it to %s", adapted)
 		}
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"pgo/internal/config"
 )
 
-// fragments make URLs that are nearly right, which random bytes seldom are.
+// fragments make URLs that are nearly valid, which random bytes seldom are.
 var fragments = []string{
 	"a", "B", "a.b", ".", "-", "--", "xn--", "xn--bcher-kva", "*.", "*", "_", "1", "127.0.0.1", "1.2.3", "0x7f", "[::1]", "[::FFFF:1.2.3.4]", "localhost",
 	"http://", "https://", ":", ":80", ":443", ":8080", ":08080", ":8081", ":2019", "/", "/a", "/A", "/a/b", "/ab", "/a.", "/..", "/.", "/~", "/+",
 	"/%2F", "/%zz", "/%", "/a%20b", "//", "?a", "#a", " ", "\t", "\n", "{", "}", "{$HOME}", "{host}", "\"", "`", "\\", ",", "@", "(", "é", "\u212a",
 }
 
-// urls makes keys of urls: those that are written in text, one a line, and one for each run
-// of picks.
+// urls makes keys of urls: those in text, separated by carriage returns, and one for each run of
+// picks.
 func urls(text string, picks []byte) []string {
 	const most = 5
 	list := strings.Split(text, "\r")
@@ -31,7 +31,7 @@ func urls(text string, picks []byte) []string {
 	return list[:min(len(list), most)]
 }
 
-// configuration has these urls, those of odd places in a second service.
+// configuration returns one with these urls, those with an odd index in a second service.
 func configuration(urls []string, targets string) string {
 	var b strings.Builder
 	for i, name := range []string{"one", "two"} {
@@ -48,7 +48,7 @@ func configuration(urls []string, targets string) string {
 	return b.String()
 }
 
-// quoted is a string of TOML.
+// quoted returns a TOML string.
 func quoted(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -57,7 +57,8 @@ func quoted(s string) string {
 	return `"` + b.String() + `"`
 }
 
-// FuzzSnippet looks for what the configuration takes, and Caddy does not or otherwise.
+// FuzzSnippet looks for urls that the configuration accepts, but that Caddy refuses or routes
+// differently.
 func FuzzSnippet(f *testing.F) {
 	f.Add("a.example.org\rb.example.org/api\rhttp://a.example.org:8080\r*.example.org\ra.example.org/a", "web:80 web2:81", []byte(nil))
 	f.Add("x.org/a\rx.org/A/\rx.org/a/b\rx.org/ab", "", []byte{0, 27, 255, 8, 0, 3, 2})
@@ -74,7 +75,7 @@ func FuzzSnippet(f *testing.F) {
 		if !utf8.ValidString(text) || !utf8.ValidString(targets) || len(text)+len(picks)+len(targets) > 300 {
 			return
 		}
-		// All at once are seldom right; one is more often.
+		// All at once are seldom valid; a single one is more often.
 		all := urls(text, picks)
 		for _, some := range append(singles(all), all) {
 			file := config.File{Path: "pgo.toml", Content: []byte(configuration(some, targets))}

@@ -16,8 +16,7 @@ import (
 	"pgo/internal/config"
 )
 
-// check gives the urls of services to Caddy and asks for each of them, and for what is near
-// to them.
+// check gives the urls of services to Caddy, and requests each of them and others that are similar.
 func (c *caddy) check(t testing.TB, services []config.Service) {
 	t.Helper()
 	c.checkRouting(t, services, adapt(t, Render(services)))
@@ -55,7 +54,7 @@ func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []
 	}
 	ports := slices.Collect(maps.Keys(servers))
 	if _, found := servers[80]; !found && slices.ContainsFunc(routes, isHTTPS) {
-		ports = append(ports, 80) // for redirects alone
+		ports = append(ports, 80) // only for redirects
 	}
 	for _, port := range ports {
 		for host := range hosts {
@@ -68,7 +67,7 @@ func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []
 	}
 }
 
-// checkHandlers holds what Caddy made of a snippet against the urls: there is nothing else in it.
+// checkHandlers checks that what Caddy made of a snippet has the urls and nothing else.
 func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	t.Helper()
 	var decoded any
@@ -85,7 +84,7 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	if err := cmp.Or(json.Unmarshal(adapted, &decoded), json.Unmarshal(adapted, &config)); err != nil {
 		t.Fatal(err)
 	}
-	proxies, sites := 0, map[string]bool{} // which must be there, and may be
+	proxies, sites := 0, map[string]bool{} // true: the site must exist; false: it may
 	for _, s := range services {
 		proxies += len(s.URLs)
 		for _, r := range s.URLs {
@@ -99,12 +98,12 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	for _, s := range config.Apps.HTTP.Servers {
 		for _, route := range s.Routes {
 			if len(route.Match) != 1 || len(route.Match[0].Host) != 1 {
-				t.Errorf("a site with other than one host: %v", route.Match)
+				t.Errorf("a site does not have exactly one host: %v", route.Match)
 				continue
 			}
 			site := route.Match[0].Host[0] + s.Listen[0]
 			if _, known := sites[site]; !known {
-				t.Errorf("a site of its own, or a second time: %s", site)
+				t.Errorf("a site that is not in urls, or is there twice: %s", site)
 			}
 			delete(sites, site)
 		}
@@ -127,7 +126,7 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 				proxies--
 			case nil, "subroute", "static_response":
 			default:
-				t.Errorf("a handler of its own: %v", raw["handler"])
+				t.Errorf("unexpected handler: %v", raw["handler"])
 			}
 			for _, element := range raw {
 				walk(element)
@@ -136,11 +135,11 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	}
 	walk(decoded)
 	if proxies != 0 {
-		t.Errorf("%d proxies less than urls", proxies)
+		t.Errorf("%d fewer proxies than urls", proxies)
 	}
 }
 
-// checkRequest asks for one URL, and where that redirects to a listed host, there as well.
+// checkRequest requests one URL, and follows a redirect to a listed host.
 func (c *caddy) checkRequest(t testing.TB, routes []config.Route, port int, host, uri string) {
 	t.Helper()
 	status, body, err := c.ask(c.port(port), host, uri, nil)
@@ -171,8 +170,8 @@ func (c *caddy) checkRequest(t testing.TB, routes []config.Route, port int, host
 
 func isHTTPS(r config.Route) bool { return r.Scheme == "https" }
 
-// names are those that a host of a request may have in urls, from the first that decides to
-// the last: a name wins over "*.".
+// names returns the names in urls that match the host of a request, in order of precedence: a name
+// wins over "*.".
 func names(host string) []string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -182,7 +181,7 @@ func names(host string) []string {
 	return []string{host, "*." + parent}
 }
 
-// httpsPort is where a name sends who comes with HTTP: 443, or else the lowest that it has.
+// httpsPort returns the port to which a name redirects HTTP: 443, or else its lowest one.
 func httpsPort(routes []config.Route, name string) int {
 	lowest := 0
 	for _, r := range routes {
@@ -197,8 +196,8 @@ func httpsPort(routes []config.Route, name string) int {
 	return lowest
 }
 
-// expected is what docs/configuration.md says of urls, with nothing in common with how Render
-// writes it. The body of a redirect is where it leads to.
+// expected returns the answer that docs/configuration.md promises for urls, independently of how
+// Render works. The body of a redirect is its location.
 func expected(routes []config.Route, port int, host, uri string) (status int, body string) {
 	asked := host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -215,12 +214,12 @@ func expected(routes []config.Route, port int, host, uri string) (status int, bo
 				listed = append(listed, r)
 			}
 		}
-		// The host decides first: on port 80 it may do so by its redirect.
+		// The host decides first; on port 80 its redirect is enough.
 		if known = len(listed) > 0 || port == 80 && httpsPort(routes, name) != 0; known {
 			break
 		}
 	}
-	var best config.Route // the longest path decides then
+	var best config.Route // then the longest path decides
 	for _, r := range listed {
 		below := strings.HasPrefix(strings.ToLower(u.Path)+"/", strings.ToLower(r.Path)+"/")
 		if below && (best.Targets == nil || len(r.Path) > len(best.Path)) {
@@ -235,13 +234,13 @@ func expected(routes []config.Route, port int, host, uri string) (status int, bo
 		slices.Sort(targets)
 		return http.StatusOK, strings.Join(targets, " ") + " " + uri
 	}
-	to := 0 // what is not listed keeps its redirect, be it that of a "*."
+	to := 0 // requests that are not listed keep their redirect, even that of a "*."
 	if port == 80 {
 		for _, name := range names(host) {
 			to = cmp.Or(to, httpsPort(routes, name))
 		}
 		if !known && slices.ContainsFunc(routes, isHTTPS) {
-			to = 443 // Caddy sends all hosts there that it does not know
+			to = 443 // Caddy redirects all unknown hosts there
 		}
 	}
 	switch {
@@ -252,5 +251,5 @@ func expected(routes []config.Route, port int, host, uri string) (status int, bo
 	case known:
 		return http.StatusNotFound, ""
 	}
-	return http.StatusOK, "" // as Caddy answers where it has no site
+	return http.StatusOK, "" // Caddy's answer without a site
 }

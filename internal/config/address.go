@@ -19,7 +19,7 @@ var (
 
 func isHost(text string) bool { return len(text) <= 253 && hostname.MatchString(text) }
 
-// hostPort splits host[:port], the host in lower case and the port 0 where there is none.
+// hostPort splits host[:port]. The host is in lower case, and the port is 0 if there is none.
 // A host is a name, an IPv4 address, or an IPv6 address in brackets.
 func hostPort(text string) (host string, port int, ok bool) {
 	host, portText := text, ""
@@ -45,7 +45,7 @@ func parsePort(text string) (int, bool) {
 
 func parseHost(text string) (string, error) {
 	if !isHost(text) {
-		return "", wrong("", "%s is no host name", quote(text))
+		return "", wrong("", "%s is not a host name", quote(text))
 	}
 	return strings.ToLower(text), nil
 }
@@ -61,14 +61,14 @@ func parseTrusted(text string) (netip.Prefix, error) {
 	}
 	switch {
 	case !meant.IsValid() || meant.Addr().Is4In6():
-		return meant, wrong(`write an address and how many bits of it count, such as "10.0.0.0/8" or "fd00::/8"`, "%s is no network", quote(text))
+		return meant, wrong(`write an address and its prefix length, such as "10.0.0.0/8" or "fd00::/8"`, "%s is not a network", quote(text))
 	case network != meant:
 		return meant, wrong("did you mean "+quote(meant.String())+"?", "%s is not how a network is written", quote(text))
 	}
 	return meant, nil
 }
 
-// parsePortRange takes n, n-m, or n/x for n up to and including n+x.
+// parsePortRange takes n, n-m, or n/x for the ports n to n+x.
 func parsePortRange(text string) (ports.Range, error) {
 	separator := strings.IndexAny(text, "-/")
 	firstText, lastText := text, text
@@ -85,18 +85,18 @@ func parsePortRange(text string) (ports.Range, error) {
 	case strings.Contains(text, ":"):
 		return ports.Range{}, wrong("write the host's port alone", "%s maps ports", quote(text))
 	case !ok || err != nil || r.Last > 65535:
-		return ports.Range{}, wrong(`write "8080", "9000-9010", or "5005/5" for 5005 to 5010`, "%s is no range of ports from 1 to 65535", quote(text))
+		return ports.Range{}, wrong(`write "8080", "9000-9010", or "5005/5" for 5005 to 5010`, "%s is not a range of ports from 1 to 65535", quote(text))
 	case r.Last < r.First:
 		return ports.Range{}, wrong("", "%s ends before it begins", quote(text))
 	}
 	return r, nil
 }
 
-// schemes are those of git repositories.
+// schemes are the URL schemes of git repositories.
 var schemes = []string{"https", "http", "ssh", "git", "file"}
 
-// parseRepository takes a git URL, or git@host:path for ssh://git@host/path. It may hold a
-// token anywhere somebody forgot to encode a character, so no part of it is ever shown.
+// parseRepository takes a git URL, or git@host:path for ssh://git@host/path. A token with a
+// character that is not encoded may end up in any part of it, so no part is ever shown.
 func parseRepository(text string) (SecretURL, error) {
 	if m := scpForm.FindStringSubmatch(text); m != nil {
 		text = (&url.URL{Scheme: "ssh", User: url.User(m[1]), Host: m[2], Path: "/" + m[3]}).String()
@@ -105,9 +105,9 @@ func parseRepository(text string) (SecretURL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || !isPrintable(text):
-		return SecretURL{}, wrong("in a user name or token write % and two hexadecimal digits for characters such as / @ : # % and <", "no valid URL")
+		return SecretURL{}, wrong("in a user name or token write % and two hexadecimal digits for characters such as / @ : # % and <", "not a valid URL")
 	case !strings.Contains(text, "://") || !slices.Contains(schemes, u.Scheme):
-		return SecretURL{}, wrong(forms, "no URL of a git repository")
+		return SecretURL{}, wrong(forms, "not the URL of a git repository")
 	case u.Path == "" || u.Path == "/":
 		return SecretURL{}, wrong(forms, "a URL without a path")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
@@ -120,7 +120,7 @@ func parseRepository(text string) (SecretURL, error) {
 		}
 	default:
 		if _, _, ok := hostPort(u.Host); !ok {
-			return SecretURL{}, wrong(forms, "no host, or no port, before the path")
+			return SecretURL{}, wrong(forms, "no valid host or port before the path")
 		}
 	}
 	return SecretURL{hideUserinfo(*u), NewSecret(u.String())}, nil
@@ -132,7 +132,7 @@ func parseRegistry(text string) (Registry, error) {
 	user, token, found := strings.Cut(text[:max(at, 0)], ":")
 	_, _, ok := hostPort(text[at+1:])
 	if !found || !ok || user == "" || token == "" || !isPrintable(text) {
-		return Registry{}, wrong("write user:token@host or user:token@host:port", "no account at a registry")
+		return Registry{}, wrong("write user:token@host or user:token@host:port", "not an account at a registry")
 	}
 	return Registry{strings.ToLower(text[at+1:]), user, NewSecret(token)}, nil
 }
@@ -145,7 +145,7 @@ func parseNotify(text string) (SecretURL, error) {
 			return SecretURL{hidePath(*u), NewSecret(u.String())}, nil
 		}
 	}
-	return SecretURL{}, wrong("write https://host/path", "no URL to send to")
+	return SecretURL{}, wrong("write https://host/path", "not the URL of a webhook")
 }
 
 // parseDockerHost takes unix:///path or tcp://host:port.
@@ -158,10 +158,10 @@ func parseDockerHost(text string) (string, error) {
 			return text, nil
 		}
 	}
-	return "", wrong("write unix:///path or tcp://host:port", "%s is no address of a Docker engine", quote(text))
+	return "", wrong("write unix:///path or tcp://host:port", "%s is not the address of a Docker engine", quote(text))
 }
 
-// isPrintable is false for text with spaces or control characters.
+// isPrintable reports whether text has neither spaces nor control characters.
 func isPrintable(text string) bool {
 	return !strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestManySharedPorts is about ranges that all overlap: what finding that costs grows with
-// neither the pairs of them nor the mistakes that are not listed.
+// TestManySharedPorts checks ranges that all overlap: the cost of finding them grows neither with
+// the number of pairs nor with the mistakes that are not listed.
 func TestManySharedPorts(t *testing.T) {
 	const services, ranges = 800, 70
 	var b strings.Builder
@@ -32,7 +32,7 @@ func TestManySharedPorts(t *testing.T) {
 	}
 }
 
-// A port that a service has twice is no mistake, and one that many have is the first's.
+// A service may have a port twice. A port that several services have belongs to the first.
 func TestOwnersOfPorts(t *testing.T) {
 	text := minimal("a", `ports = ["80", "80", "1-100", "65535"]`) + minimal("b", `ports = ["90-110", "1-200"]`) + minimal("c", `ports = ["90-65535"]`)
 	_, problems := parse([]source{{path: "x", text: text}}, Options{}, testReferences())
@@ -99,14 +99,14 @@ func TestMostURLs(t *testing.T) {
 	}
 }
 
-// TestMostTogether is about what each service may have by itself. Those of other machines
-// do not count.
+// TestMostTogether checks services that each are within the limits, but not together. Services of
+// other machines do not count.
 func TestMostTogether(t *testing.T) {
 	const each, services = 500, maxTogether/500 + 1
 	for key, want := range map[string]string{
-		"urls":    "more than 10000 URLs of all services of this host together",
-		"targets": "more than 10000 targets of all services of this host together",
-		"ports":   "more than 10000 ranges of ports of all services of this host together",
+		"urls":    "more than 10000 URLs in total for the services of this host",
+		"targets": "more than 10000 targets in total for the services of this host",
+		"ports":   "more than 10000 ranges of ports in total for the services of this host",
 	} {
 		for _, elsewhere := range []bool{false, true} {
 			var b strings.Builder
@@ -144,11 +144,11 @@ func TestMostTogether(t *testing.T) {
 	}
 }
 
-// TestMostTold is about many services of a host with few ports each.
+// TestMostTold checks a host with many services that have few ports each.
 func TestMostTold(t *testing.T) {
 	for services, want := range map[int]string{
 		1000: "",
-		1001: `x:4996: services[999] "s999": more than 4995 targets and ranges of ports for 1001 services of this host; give the services fewer of them, or another host`,
+		1001: `x:4996: services[999] "s999": more than 4995 targets and ranges of ports for 1001 services of this host; give the services fewer of them, or move some services to another host`,
 	} {
 		var b strings.Builder
 		for i := range services {

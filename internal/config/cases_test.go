@@ -14,15 +14,15 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-var update = flag.Bool("update", false, "write the problems that are found into testdata")
+var update = flag.Bool("update", false, "write the problems found to testdata")
 
-// token is part of everything in the tests that must not be shown.
+// token is part of every text in the tests that must not be shown.
 const token = "S3C"
 
 var testOptions = Options{SSHPort: 2222, Machines: []string{"host1.example.org"}}
 
-// TestCases reads testdata: a configuration, a line of dashes, its problems. To add a
-// case, add a file; -update writes what is found, to be read before it is believed.
+// TestCases reads testdata: a configuration, a line of dashes, its problems. To add a case, add
+// a file and run with -update, which writes the problems found; read them before you commit.
 func TestCases(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.toml")
 	if err != nil || len(files) == 0 {
@@ -55,8 +55,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// findings is what parse has to say of a file that others can read. The keys that are not
-// supported yet have a case of their own; in the others it would only be noise.
+// findings returns the problems and warnings of a file that others can read. Keys that are not
+// supported yet have a case of their own; in the other cases they would be noise.
 func findings(text string, unsupported bool) string {
 	config, problems := parse([]source{{path: "pgo.toml", text: text, public: true}}, testOptions, testReferences())
 	var b strings.Builder
@@ -71,7 +71,7 @@ func findings(text string, unsupported bool) string {
 	return b.String()
 }
 
-// testReferences is a machine with few files and variables.
+// testReferences has the files and variables of a test machine.
 func testReferences() references {
 	files := map[string]string{
 		"/secret/repository":     "https://oauth2:S3CRET@git.example.org/web.git\n",

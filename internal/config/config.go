@@ -11,24 +11,24 @@ import (
 	"pgo/internal/ports"
 )
 
-// Config is what the configuration files say, for this machine.
+// Config is the content of the configuration files, as it applies to this machine.
 type Config struct {
 	OperatorKeys    string         // path of an authorized_keys file; empty: there are no operators
 	Notify          []SecretURL    // where every service's results go
-	TrustedNetworks []netip.Prefix // whose failed logins slow nobody down
-	Upstream        *Upstream      // where the rest of the configuration is; nil: there is no more
+	TrustedNetworks []netip.Prefix // their failed logins do not slow down those of others
+	Upstream        *Upstream      // where the rest of the configuration is; nil: there is none
 	Services        []Service      // those of this machine, in the order of the files
 	Elsewhere       []string       // names of the services of other machines
 	Warnings        Problems       // what works but should be changed
 
-	// Files are the local ones that count: the main file and those in its dropin.Dir, the
-	// operators' keys, and all that is referred to, whether or not they are there.
+	// Files are the local files that are read: the main file and those in its dropin.Dir, the
+	// operators' keys, and every file that these refer to, whether or not they exist.
 	Files []string
 }
 
-// Reload is what makes a proxy read its configuration again.
+// Reload is the command that makes a proxy read its configuration again.
 type Reload struct {
-	Service string // of compose; empty: there is nothing to run
+	Service string // a compose service; empty: there is nothing to run
 	Command []string
 }
 
@@ -36,14 +36,14 @@ type Reload struct {
 type Service struct {
 	Name       string
 	User       string
-	Repository SecretURL // in URL form, also where git@host:path was written
+	Repository SecretURL // in URL form, even if it was written as git@host:path
 	Branch     string
 	Compose    string // path in the repository; empty: the first of the four usual names
 	Profiles   []string
 	Ignore     bool
 	Env        []EnvVar
 	URLs       []Route       // sorted by the text of their URL
-	Ports      []ports.Range // empty: all but those granted to others
+	Ports      []ports.Range // empty: all except those granted to other services
 	Networks   []string      // empty: all
 	Import     string        // path in the repository; empty: no snippet is written
 	Reload     Reload
@@ -89,33 +89,33 @@ type Target struct {
 	Port int
 }
 
-// DeployMode is how a new commit replaces what runs.
+// DeployMode is how a new commit replaces the running one.
 type DeployMode string
 
 // The two ways to deploy.
 const (
 	Recreate DeployMode = "recreate" // down, then up
-	InPlace  DeployMode = "in-place" // up, for what changed only
+	InPlace  DeployMode = "in-place" // up, which replaces only what has changed
 )
 
-// Options is what Load has to know of the machine and of pgod's own flags.
+// Options is what Load has to know about the machine and pgod's own flags.
 type Options struct {
 	SSHPort         int           // pgod's own, which no service may publish
 	Machines        []string      // this host's names
-	DefaultInterval time.Duration // of services that set none; 0: a minute
+	DefaultInterval time.Duration // for services that set none; 0: a minute
 	Upstream        *Upstream     // from the command line; nil: what the main file says
-	Remote          []File        // from git: the main file, and then those beside it
+	Remote          []File        // from git: the main file first, then those in its dropin.Dir
 }
 
-// File is one that was fetched from git.
+// File is a file that was fetched from git.
 type File struct {
 	Path    string // as problems show it, such as pgo-config.git//pgo.toml
 	Content []byte
 }
 
-// Load reads the file at path and those in dropin.Dir(path), and what opts hold of files from
-// git. Without a path it reads those alone. Its error is Problems, those of the operators' keys
-// among them, and then Config has Files and nothing else.
+// Load reads the file at path, those in dropin.Dir(path), and the files from git in opts. If
+// path is empty, it reads only those from git. Its error is Problems, which include those of the
+// operators' keys; then Config has nothing but Files.
 func Load(path string, opts Options) (*Config, error) {
 	sources, looked, problems := readSources(path, opts.Remote)
 	secretFile := func(path string) (string, error) {
@@ -137,5 +137,5 @@ func Load(path string, opts Options) (*Config, error) {
 	return config, nil
 }
 
-// Equal tells whether two entries say the same, their secrets included.
+// Equal reports whether two entries are the same, including their secrets.
 func (s Service) Equal(other Service) bool { return reflect.DeepEqual(s, other) }

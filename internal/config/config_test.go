@@ -97,7 +97,7 @@ func TestEveryKey(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 
-	// Every field was set above, so none can be forgotten here.
+	// Every field is set above, so a new one cannot be forgotten here.
 	service := reflect.ValueOf(got.Services[0])
 	for i := range service.NumField() {
 		name := service.Type().Field(i).Name
@@ -107,7 +107,7 @@ func TestEveryKey(t *testing.T) {
 	}
 }
 
-// minimal is a service with nothing but what is needed.
+// minimal returns a service with the required keys only, and extra.
 func minimal(name, extra string) string {
 	return fmt.Sprintf("[[services]]\nname = %q\nuser = %q\nrepository = \"https://git.example.org/x.git\"\n%s\n", name, name, extra)
 }
@@ -221,16 +221,16 @@ func TestEqual(t *testing.T) {
 	registry := func(token string) string { return `registries = ["user:` + token + `@registry.example.org"]` }
 	web := load(registry("a"))
 	if !web.Equal(load("# now with a comment\n" + registry("a"))) {
-		t.Error("a comment makes another service")
+		t.Error("a comment makes a difference")
 	}
 	for _, other := range []string{registry("b"), registry("a") + "\nenv = [\"A=1\"]", ""} {
 		if web.Equal(load(other)) {
-			t.Errorf("%q makes no other service", other)
+			t.Errorf("%q makes no difference", other)
 		}
 	}
 }
 
-// writeFiles writes files of this mode into a new directory.
+// writeFiles writes files with this mode to a new directory.
 func writeFiles(t *testing.T, mode os.FileMode, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -270,8 +270,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A directory of more files that a link leads to nowhere, for the moment, is a mistake, and
-// not the wish for no services.
+// A dangling link in place of the directory of drop-ins is a mistake: it does not mean that no
+// services are wanted.
 func TestLoadDanglingDropins(t *testing.T) {
 	dir := writeFiles(t, 0o600, map[string]string{"pgo.toml": minimal("main", "")})
 	if err := os.Symlink(filepath.Join(dir, "later"), filepath.Join(dir, "pgo.d")); err != nil {
@@ -294,7 +294,7 @@ func TestLoadReportsEveryFile(t *testing.T) {
 		"pgo.d/1.toml":     "\n[pgod]\n",
 		"pgo.d/2.toml":     "name = ",
 		"pgo.d/3.toml":     minimal("main", ""),
-		"pgo.d/5.toml/x":   "so 5.toml is a directory, which is left out",
+		"pgo.d/5.toml/x":   "so 5.toml is a directory, which is skipped",
 		"pgo.d/large.toml": strings.Repeat("#", maxFile+1),
 	})
 	if err := syscall.Mkfifo(filepath.Join(dir, "pgo.d", "4.toml"), 0o600); err != nil { // nobody writes to it
@@ -307,11 +307,11 @@ func TestLoadReportsEveryFile(t *testing.T) {
 	if !errors.As(err, &problems) {
 		t.Fatalf("no problems: %v", err)
 	}
-	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot be read: it is no regular file
+	want := strings.ReplaceAll(`DIR/pgo.d/4.toml: cannot be read: it is not a regular file
 DIR/pgo.d/large.toml: larger than 1 MiB
 DIR/pgo.toml:5: services[0] "main": brunch: unknown key; did you mean "branch"?
-DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: it is not a public key; write one as it stands in a .pub file
-DIR/pgo.d/1.toml:2: pgod: only [[services]] may stand here; move it to the main file
+DIR/pgo.toml:7: pgod.operator_keys: DIR/operators:1: it is not a public key; copy one from a .pub file
+DIR/pgo.d/1.toml:2: pgod: only [[services]] is allowed here; move it to the main file
 DIR/pgo.d/2.toml:1: name: no value; write one, or leave the key out
 DIR/pgo.d/3.toml:2: services[0] "main": name: service "main" (DIR/pgo.toml:1) has this name already`, "DIR", dir)
 	if err.Error() != want {

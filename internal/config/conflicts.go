@@ -10,10 +10,10 @@ import (
 	"pgo/internal/ports"
 )
 
-// claims remembers who was the first to have something.
+// claims maps a thing to the first service that claimed it.
 type claims map[string]placed
 
-// take returns the service that has the thing already, and otherwise gives it to s.
+// take returns the service that already has the thing, or else gives it to s.
 func (c claims) take(thing string, s placed) (first placed, taken bool) {
 	first, taken = c[thing]
 	if !taken {
@@ -22,13 +22,13 @@ func (c claims) take(thing string, s placed) (first placed, taken bool) {
 	return first, taken
 }
 
-// who names a service in a problem of another one.
+// who names a service in another one's problem.
 func (s placed) who() string {
 	return fmt.Sprintf("service %s (%s:%d)", quote(s.Name), s.at.file.path, s.at.line)
 }
 
-// checkConflicts finds what no single key is wrong about. Services of other machines
-// conflict by their names alone.
+// checkConflicts finds mistakes that involve more than one key. Services of other machines
+// can only conflict by name.
 func (r *reader) checkConflicts() {
 	names := claims{}
 	var here []placed
@@ -52,7 +52,7 @@ func (r *reader) checkConflicts() {
 	r.checkPorts(here)
 }
 
-// checkTogether finds the service with which there is too much for one host.
+// checkTogether finds the service that exceeds a limit for the whole host.
 func checkTogether(services []placed) {
 	for _, c := range []struct {
 		what, key string
@@ -65,26 +65,26 @@ func checkTogether(services []placed) {
 		all := 0
 		for _, s := range services {
 			if all += c.of(*s.Service); all > maxTogether {
-				s.at.key(c.key).complain(wrong("", "more than %d %s of all services of this host together", maxTogether, c.what))
+				s.at.key(c.key).complain(wrong("", "more than %d %s in total for the services of this host", maxTogether, c.what))
 				break
 			}
 		}
 	}
 }
 
-// checkTold finds the service with which there is more to keep for all of them than pgod has
-// the memory for.
+// checkTold finds the service that exceeds the limit on what pgod keeps in memory for all of
+// them.
 func checkTold(services []placed) {
 	all := 0
 	for _, s := range services {
 		if all += targets(*s.Service) + len(s.Ports); all*len(services) > maxTold {
-			s.at.complain(wrong("give the services fewer of them, or another host", "more than %d targets and ranges of ports for %d services of this host", maxTold/len(services), len(services)))
+			s.at.complain(wrong("give the services fewer of them, or move some services to another host", "more than %d targets and ranges of ports for %d services of this host", maxTold/len(services), len(services)))
 			return
 		}
 	}
 }
 
-// targets counts those of a service's urls.
+// targets counts the targets in a service's urls.
 func targets(s Service) (n int) {
 	for _, route := range s.URLs {
 		n += len(route.Targets)
@@ -92,31 +92,31 @@ func targets(s Service) (n int) {
 	return n
 }
 
-// checkKeys finds keys of one service that do not go together.
+// checkKeys finds keys of one service that contradict each other.
 func checkKeys(s placed) {
 	checkGitKey(s.at, s.Repository)
 	if reload := s.at.key("reload"); reload.raw != nil && s.at.key("import").raw == nil {
-		reload.complain(wrong("leave it out, or set import", "no use for it without import"))
+		reload.complain(wrong("leave it out, or set import", "not used without import"))
 	}
 }
 
-// checkGitKey finds a key for a repository that is not read over SSH, and one that is and
-// has none.
+// checkGitKey finds a key for a repository that is not read over SSH, and a repository that is
+// read over SSH without a key.
 func checkGitKey(at value, repository SecretURL) {
 	scheme, _, ok := strings.Cut(repository.String(), "://")
 	key := at.key("git_key")
 	switch {
 	case !ok:
 	case scheme != "ssh" && key.raw != nil:
-		key.complain(wrong("leave it out", "no use for it: the repository is read over %s", scheme))
+		key.complain(wrong("leave it out", "not used: the repository is read over %s", scheme))
 	case scheme == "ssh" && key.raw == nil:
 		at.key("repository").complain(wrong("set git_key to the path of a deploy key", "the repository is read over ssh, which needs a key"))
 	case scheme == "ssh" && repository.hasPassword():
-		at.key("repository").complain(wrong("take the password out", "ssh takes the key in git_key and not a password"))
+		at.key("repository").complain(wrong("leave the password out", "ssh uses the key in git_key, not a password"))
 	}
 }
 
-// checkImports warns of a second proxy. Both work, but most likely one is a copy.
+// checkImports warns about a second proxy. Both work, but one is most likely a copy.
 func checkImports(services []placed) {
 	imports := claims{}
 	for _, s := range services {
@@ -124,14 +124,14 @@ func checkImports(services []placed) {
 			continue
 		}
 		if first, taken := imports.take("", s); taken {
-			s.at.key("import").warn(wrong("leave it out of one, unless that is meant", "%s has import too: each of the two proxies gets the urls of all services", first.who()))
+			s.at.key("import").warn(wrong("leave it out of one, unless you want both", "%s has import too: each of the two proxies gets the urls of all services", first.who()))
 		}
 	}
 }
 
-// checkAllow warns of entries that are needless, and of those that hand over this host's
-// engine. Where the service has another engine they hand over that one, and a rootless
-// engine is not root.
+// checkAllow warns about entries that are needless, and about those that hand over this host's
+// engine. If the service has an engine of its own, they hand over that one, and a rootless
+// engine does not run as root.
 func checkAllow(services []placed) {
 	for _, s := range services {
 		for i, entry := range s.Allow {
@@ -140,13 +140,13 @@ func checkAllow(services []placed) {
 				at.warn(wrong("leave it out", "%s", why))
 			}
 			if s.DockerHost == "" && policy.HandsOverEngine(entry) {
-				at.warn(wrong("", "%s makes whoever can push to this repository root on this host", quote(entry)))
+				at.warn(wrong("", "%s gives anyone who can push to this repository root on this host", quote(entry)))
 			}
 		}
 	}
 }
 
-// checkGates warns of services whose deploy has no time to become healthy.
+// checkGates warns about services whose timeout leaves no time for the gate.
 func checkGates(services []placed) {
 	for _, s := range services {
 		if s.Gate <= s.Timeout || s.Timeout == 0 {
@@ -156,11 +156,11 @@ func checkGates(services []placed) {
 		if at.raw == nil {
 			at = s.at.key("timeout")
 		}
-		at.warn(wrong("make timeout longer than gate, by what pulling and building take", "the gate of %s is longer than the timeout of %s, which ends the whole deploy", s.Gate, s.Timeout))
+		at.warn(wrong("make timeout longer than gate, by the time that pulling and building take", "the gate of %s is longer than the timeout of %s, which ends the whole deploy", s.Gate, s.Timeout))
 	}
 }
 
-// checkUsers warns of services that can read each other's files.
+// checkUsers warns about services that can read each other's files.
 func checkUsers(services []placed) {
 	users := claims{}
 	for _, s := range services {
@@ -170,8 +170,8 @@ func checkUsers(services []placed) {
 	}
 }
 
-// checkURLs finds URLs, and target hosts on the proxy's networks, that two services want, and
-// ports that are to speak HTTP and HTTPS.
+// checkURLs finds URLs and target hosts that two services claim, and ports that would have to
+// speak both HTTP and HTTPS. Target hosts share the proxy's networks.
 func checkURLs(services []placed) {
 	urls, hosts, protocols := claims{}, claims{}, claims{}
 	for _, s := range services {
@@ -194,10 +194,10 @@ func checkURLs(services []placed) {
 	}
 }
 
-// checkPorts finds host ports that two services, or a service and pgod, want. Each port has
-// one owner, so that the work does not grow with the services times their ranges.
+// checkPorts finds host ports that two services, or a service and pgod, claim. Each port has
+// one owner, so that the cost does not grow with services times ranges.
 func (r *reader) checkPorts(services []placed) {
-	var owners [65536]int // who has the port: its place in services, counted from 1
+	var owners [65536]int // the port's owner: an index into services, plus 1
 	for i, s := range services {
 		for j, asked := range s.Ports {
 			if r.full() {
@@ -218,7 +218,7 @@ func (r *reader) checkPorts(services []placed) {
 	}
 }
 
-// claim gives the ports that nobody has to an owner, and returns those of others.
+// claim gives the free ports of a range to an owner, and returns those that others have.
 func claim(r ports.Range, owners *[65536]int, owner int) (shared map[int][]ports.Range) {
 	if r.First == 0 {
 		return nil
@@ -241,7 +241,7 @@ func claim(r ports.Range, owners *[65536]int, owner int) (shared map[int][]ports
 	return shared
 }
 
-// firstOf names ranges, and never more of them than one can read.
+// firstOf lists ranges, but no more of them than anyone would read.
 func firstOf(ranges []ports.Range) string {
 	const most = 4
 	if len(ranges) > most {

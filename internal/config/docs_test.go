@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDocs holds the reference for users against the tables of keys.
+// TestDocs checks the users' reference against the tables of keys.
 func TestDocs(t *testing.T) {
 	content, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -38,22 +38,22 @@ func checkDocs[T any](t *testing.T, table, text string, keys []key[T]) {
 		delete(sections, key.name)
 		_, missing := unsupported[table+key.name]
 		if said := strings.Contains(section, "Not supported yet"); said != missing {
-			t.Errorf(`%s%s: "Not supported yet" is said: %v; that is so: %v`, table, key.name, said, missing)
+			t.Errorf(`%s%s: the reference says "Not supported yet": %v; it is unsupported: %v`, table, key.name, said, missing)
 		}
 	}
 	for name := range sections {
-		t.Errorf("%s%s is no key", table, name)
+		t.Errorf("%s%s is not a key", table, name)
 	}
 }
 
 const exampleFile = "../../docs/pgo.example.toml"
 
-// uncommented sets all keys of the example.
+// uncommented sets all keys that are commented out in the example.
 func uncommented(example string) string {
 	return regexp.MustCompile(`(?m)^#(\[|[a-z_]+ = )`).ReplaceAllString(example, "$1")
 }
 
-// TestExample loads the example as it is, and then with all that is commented out.
+// TestExample loads the example as it is, and then with all keys set.
 func TestExample(t *testing.T) {
 	if _, err := Load(exampleFile, testOptions); err != nil {
 		t.Error(err)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// tooLong is a text whose nested tables could cost the toml package gigabytes. Who may
-// write the configuration can do worse, but a fuzzer must get on.
+// tooLong reports whether nested tables in a text could cost the toml package gigabytes. Anyone
+// who may write the configuration can do worse, but they would stall a fuzzer.
 func tooLong(text string) bool {
 	return len(text) > 4<<10 || strings.Count(text, "{")+strings.Count(text, ".") > 200
 }
@@ -30,7 +30,7 @@ func addCases(f *testing.F) {
 	}
 }
 
-// FuzzParse looks for panics and for problems on lines that are not there.
+// FuzzParse looks for panics and for problems on lines that do not exist.
 func FuzzParse(f *testing.F) {
 	addCases(f)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -53,7 +53,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzSecrets puts a token into everything that may hold one, in ever new surroundings.
+// FuzzSecrets puts a token in every value that may contain one, with various text around it.
 func FuzzSecrets(f *testing.F) {
 	for _, around := range [][2]string{
 		{"https://oauth2:", "@git.example.org/x"}, {"https://", ":@git.example.org"}, {"ssh://git:", "@host/x?y#z"},
@@ -66,7 +66,7 @@ func FuzzSecrets(f *testing.F) {
 		const secret = "S3CRET"
 		text := before + secret + after
 		if _, _, ok := reference(text); ok {
-			return // the name of a file or variable is shown
+			return // the name of a file or variable may be shown
 		}
 		raw := map[string]any{
 			"name": "web", "user": "alice", "repository": text,
@@ -85,7 +85,7 @@ func FuzzSecrets(f *testing.F) {
 	})
 }
 
-// FuzzUpstream puts a token before the host of a configuration's URL, on a command line and
+// FuzzUpstream puts a token before the host in the URL of a configuration, on a command line and
 // in a file.
 func FuzzUpstream(f *testing.F) {
 	for _, around := range [][2]string{
@@ -96,7 +96,7 @@ func FuzzUpstream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, after string) {
 		const secret = "S3CRET"
 		if strings.ContainsAny(before, "/?#") {
-			return // no token then, but a path
+			return // then it is not a token but part of a path
 		}
 		for _, scheme := range []string{"https", "http", "git", "file"} {
 			text := scheme + "://" + before + secret + "@" + after

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// The keys of each table. Adding one is adding a line here, a field to the struct, a
-// section to docs/configuration.md and a case to testdata.
+// The keys of each table. A new key needs a line here, a field in the struct, a section in
+// docs/configuration.md and a case in testdata.
 
 var rootKeys = []key[reader]{
 	{name: "pgod", read: (*reader).readPgod},
@@ -50,7 +50,7 @@ var serviceKeys = []key[Service]{
 	{name: "notify", read: func(s *Service, v value) { s.Notify = readList(v, parseNotify) }},
 }
 
-// readOperatorKeys reads the path of a file whose mistakes are those of the key that names it.
+// readOperatorKeys reads the path of a file. Mistakes in the file are reported for this key.
 func readOperatorKeys(c *Config, v value) {
 	c.OperatorKeys = read(v, parseAbsolutePath)
 	if c.OperatorKeys == "" || v.refs.operators == nil {
@@ -92,7 +92,7 @@ func readRegistries(s *Service, v value) {
 	}
 }
 
-// dockerHub has the names of that one registry, for which there is one account.
+// dockerHub has the names of Docker Hub: they are one registry, with one account.
 var dockerHub = []string{"docker.io", "index.docker.io", "registry-1.docker.io"}
 
 func readEnv(s *Service, v value) {

@@ -7,7 +7,7 @@ import (
 )
 
 // LoadOperatorKeys reads a file of public keys in authorized_keys format. Its error is
-// Problems, and then there are no keys. A key that could never log in is refused, rather
+// Problems, and then it returns no keys. A key that could never log in is refused rather
 // than ignored.
 func LoadOperatorKeys(path string) ([]ssh.PublicKey, error) {
 	text, err := readOwnFile(path, 0o022, "may be changed by others", "chmod go-w")

@@ -14,7 +14,7 @@ import (
 
 func TestLoadOperatorKeys(t *testing.T) {
 	key := strings.TrimSpace(testKeys().public)
-	// Numbers of the right size do: nobody signs with this key.
+	// Any numbers of the right size will do: nothing is signed with this key.
 	n := new(big.Int).Lsh(big.NewInt(1), 1023)
 	public, err := ssh.NewPublicKey(&rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537})
 	if err != nil {
@@ -46,14 +46,14 @@ func TestLoadOperatorKeys(t *testing.T) {
 		{"good", 2, ""},
 		{"empty", 0, ""},
 		{"bad", 0, `DIR/bad:2: options before a key are not supported; leave them out
-DIR/bad:3: it is not a public key; write one as it stands in a .pub file
-DIR/bad:4: it is not a public key; write one as it stands in a .pub file
+DIR/bad:3: it is not a public key; copy one from a .pub file
+DIR/bad:4: it is not a public key; copy one from a .pub file
 DIR/bad:5: certificates are not supported; write the public key itself
 DIR/bad:6: RSA keys of less than 2048 bits are too weak; use ed25519
-DIR/bad:7: there are two keys on one line; write each on a line of its own`},
+DIR/bad:7: there are two keys on one line; write each on its own line`},
 		{"writable", 0, "DIR/writable: cannot trust DIR/writable: it may be changed by others (mode 0664); chmod go-w DIR/writable"},
-		{"private", 0, "DIR/private:2: this is a private key; write the public key, as it stands in the .pub file"},
-		{"putty", 0, "DIR/putty:1: this is a private key; write the public key, as it stands in the .pub file"},
+		{"private", 0, "DIR/private:2: this is a private key; copy the public key from the .pub file"},
+		{"putty", 0, "DIR/putty:1: this is a private key; copy the public key from the .pub file"},
 		{"missing", 0, "DIR/missing: cannot open DIR/missing: no such file or directory"},
 	} {
 		keys, err := LoadOperatorKeys(filepath.Join(dir, test.name))
@@ -67,7 +67,7 @@ DIR/bad:7: there are two keys on one line; write each on a line of its own`},
 	}
 }
 
-// certificate is one for the test key, signed by itself.
+// certificate returns one for the test key, signed by that key.
 func certificate(t *testing.T) string {
 	t.Helper()
 	signer, err := ssh.ParsePrivateKey([]byte(testKeys().plain))

@@ -17,7 +17,7 @@ type Problem struct {
 	Hint    string // what to do instead; may be empty
 }
 
-// String is the problem on one line, file and line first as compilers write them.
+// String returns the problem on one line, beginning with file and line as compilers do.
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -35,10 +35,10 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Problems is every mistake at once: by file, and by line in each.
+// Problems is every mistake, sorted by file and line.
 type Problems []Problem
 
-// Error lists the problems, one a line.
+// Error lists the problems, one per line.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {
@@ -47,18 +47,18 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// A mistake is what is wrong with a value, told by a function that does not know where
-// the value stands.
+// A mistake is what is wrong with a value, from a function that does not know where the
+// value is.
 type mistake struct{ message, hint string }
 
 func (m *mistake) Error() string { return m.message }
 
-// wrong is a mistake and what to do instead.
+// wrong returns a mistake; the hint is what to do instead.
 func wrong(hint, format string, args ...any) error {
 	return &mistake{fmt.Sprintf(format, args...), hint}
 }
 
-// problemOf is err at a line of a file.
+// problemOf returns err as the problem of a line of a file.
 func problemOf(file string, line int, err error) Problem {
 	p := Problem{File: file, Line: line, Message: err.Error()}
 	if m := (*mistake)(nil); errors.As(err, &m) {

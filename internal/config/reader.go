@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// reader gathers what the files say and everything that is wrong with them.
+// reader collects the content of the files and everything that is wrong with them.
 type reader struct {
 	opts     Options
 	refs     references
@@ -19,14 +19,14 @@ type reader struct {
 	warnings Problems
 }
 
-// placed is a service and where it stands.
+// placed is a service and where it is defined.
 type placed struct {
 	*Service
 	at   value
 	here bool
 }
 
-// parse reads files that are in memory already; references alone lead out of them.
+// parse reads files that are already in memory; only references read anything else.
 func parse(sources []source, opts Options, refs references) (*Config, Problems) {
 	if opts.DefaultInterval == 0 {
 		opts.DefaultInterval = time.Minute
@@ -62,18 +62,18 @@ func (r *reader) read(s source) {
 		return
 	}
 	if len(table) == 0 && !s.dropin {
-		// It may be on its way to the disk, and must not take everything down.
-		r.problems = append(r.problems, problemOf(s.path, 1, wrong("write services = [] if none is meant to run", "empty")))
+		// The file may be about to be written: it must not take everything down.
+		r.problems = append(r.problems, problemOf(s.path, 1, wrong("write services = [] if no service is to run", "empty")))
 		return
 	}
 	root := value{raw: table, line: 1, refs: r.refs, file: &file{source: s, lines: lines, reader: r}}
 	readTable(root, "", rootKeys, r)
 }
 
-// readPgod reads [pgod], which is about the whole host.
+// readPgod reads [pgod], which applies to the whole host.
 func (r *reader) readPgod(v value) {
 	if v.file.dropin {
-		v.complain(wrong("move it to the main file", "only [[services]] may stand here"))
+		v.complain(wrong("move it to the main file", "only [[services]] is allowed here"))
 		return
 	}
 	if first := r.pgod; first.raw != nil {
@@ -98,8 +98,8 @@ func (r *reader) readServices(v value) {
 	}
 }
 
-// errElsewhere is what a reference of another machine's service leads to. It is no
-// problem: the file or variable is over there.
+// errElsewhere is the result of a reference in another machine's service. It is not a
+// problem: the file or variable is on that machine.
 var errElsewhere = errors.New("only on another machine")
 
 func (r *reader) readService(v value) {
@@ -126,7 +126,7 @@ func (r *reader) readService(v value) {
 }
 
 // isHere reports whether a service with this list of machines belongs on this one. A name
-// without a domain also means this host where it has one.
+// without a domain also matches this host's name if that has one.
 func (r *reader) isHere(machines value) bool {
 	list, _ := machines.list()
 	for _, raw := range list {

@@ -11,15 +11,15 @@ import (
 	"syscall"
 )
 
-// maxSecret is the size of the largest secret or list of keys; a private key has some 3 KiB.
+// maxSecret is the largest size of a secret or list of keys; a private key has some 3 KiB.
 const maxSecret = 64 << 10
 
-// references is where values come from that are not in the configuration file itself.
+// references gets values that are not in the configuration file itself.
 type references struct {
 	file func(path string) (string, error)
 	env  func(name string) (string, error)
 
-	operators func(path string) error // what is wrong with a file of keys; nil: it is not looked at
+	operators func(path string) error // what is wrong with a file of keys; nil: it is not read
 }
 
 var (
@@ -39,8 +39,8 @@ func reference(text string) (kind, name string, ok bool) {
 	return "", "", false
 }
 
-// halfReference tells how a text that was most likely meant as a reference is written. Taken
-// as it stands, the name of a secret would be used in the place of the secret.
+// halfReference returns the form of the reference that a text was most likely meant to be. If
+// the text were taken literally, the name of a secret would be used in place of the secret.
 func halfReference(text string) (form string, half bool) {
 	_, _, whole := reference(text)
 	switch {
@@ -52,7 +52,7 @@ func halfReference(text string) (form string, half bool) {
 	return "env:NAME, a name of letters, digits and _", strings.HasPrefix(text, "env:")
 }
 
-// resolve returns what text refers to, or text itself where it is no reference.
+// resolve returns what text refers to, or text itself if it is not a reference.
 func (r references) resolve(text string) (string, error) {
 	kind, name, ok := reference(text)
 	switch {
@@ -65,7 +65,7 @@ func (r references) resolve(text string) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r"), err
 }
 
-// resolved lets parse work on what a text refers to.
+// resolved applies parse to what a text refers to.
 func resolved[T any](r references, parse func(string) (T, error)) func(string) (T, error) {
 	return func(text string) (none T, err error) {
 		content, err := r.resolve(text)
@@ -74,7 +74,7 @@ func resolved[T any](r references, parse func(string) (T, error)) func(string) (
 		}
 		parsed, err := parse(content)
 		if m := (*mistake)(nil); errors.As(err, &m) && content != text {
-			return none, wrong(m.hint, "%s holds %s", text, m.message)
+			return none, wrong(m.hint, "%s: %s", text, m.message)
 		}
 		return parsed, err
 	}
@@ -88,18 +88,18 @@ func lookupEnv(name string) (string, error) {
 	return content, nil
 }
 
-// readSecretFile reads a file that nobody else can read.
+// readSecretFile reads a file, unless others can access it.
 func readSecretFile(path string) (string, error) {
 	return readOwnFile(path, 0o077, "may be used by others", "chmod 600")
 }
 
-// readOwnFile reads a small regular file that belongs to root or to this process's user,
-// with none of the forbidden permissions.
+// readOwnFile reads a small regular file that belongs to root or to this process's user and has
+// none of the forbidden permissions.
 func readOwnFile(path string, forbidden os.FileMode, why, cure string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", wrong("write the whole path", "%s is not absolute", quote(path))
 	}
-	// Without O_NONBLOCK opening a named pipe waits for its writer.
+	// Without O_NONBLOCK, opening a named pipe waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return "", fmt.Errorf("cannot %w", err)
@@ -112,7 +112,7 @@ func readOwnFile(path string, forbidden os.FileMode, why, cure string) (string, 
 	owner := info.Sys().(*syscall.Stat_t).Uid
 	switch {
 	case !info.Mode().IsRegular():
-		return "", wrong("", "cannot read %s: it is no regular file", path)
+		return "", wrong("", "cannot read %s: it is not a regular file", path)
 	case owner != 0 && int(owner) != os.Geteuid():
 		return "", wrong("chown root "+path, "cannot trust %s: it belongs to user %d", path, owner)
 	case info.Mode()&forbidden != 0:

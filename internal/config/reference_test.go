@@ -35,7 +35,7 @@ func TestReferences(t *testing.T) {
 		t.Errorf("registry %q", token)
 	}
 	if len(config.Warnings) > 0 {
-		t.Errorf("the file itself holds no secret: %v", config.Warnings)
+		t.Errorf("the file itself contains no secret: %v", config.Warnings)
 	}
 }
 
@@ -60,8 +60,8 @@ func TestReadSecretFile(t *testing.T) {
 		"group":    "cannot trust DIR/group: it may be used by others (mode 0640)",
 		"others":   "cannot trust DIR/others: it may be used by others (mode 0604)",
 		"large":    "cannot read DIR/large: it is larger than 64 KiB",
-		"pipe":     "cannot read DIR/pipe: it is no regular file",
-		".":        "cannot read DIR: it is no regular file",
+		"pipe":     "cannot read DIR/pipe: it is not a regular file",
+		".":        "cannot read DIR: it is not a regular file",
 		"missing":  "cannot open DIR/missing: no such file or directory",
 		"good/sub": "cannot open DIR/good/sub: not a directory",
 	} {

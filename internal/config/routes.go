@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// What is read here is written into a Caddyfile later. The grammar leaves no room for
-// anything that means something there: no space, quote, brace, backslash or #.
+// These values are written into a Caddyfile later. The grammar excludes every character that is
+// special there: space, quote, brace, backslash and #.
 
 var (
 	// Names on a Docker network, of at most maxTargetHost.
@@ -23,7 +23,7 @@ var (
 
 const maxTargetHost = 128
 
-// readRoutes reads urls, a table of URLs and their targets.
+// readRoutes reads urls, a table that maps URLs to their targets.
 func readRoutes(s *Service, v value) {
 	table, ok := v.raw.(map[string]any)
 	if !ok {
@@ -35,8 +35,8 @@ func readRoutes(s *Service, v value) {
 	}
 	targets := 0
 	for _, text := range slices.Sorted(maps.Keys(table)) {
-		if strings.Contains(text, "@") { // then the key itself must not be shown
-			v.complain(wrong("", "a URL here has no user name"))
+		if strings.Contains(text, "@") { // the key may hold a password and must not be shown
+			v.complain(wrong("", "a URL here cannot have a user name"))
 			continue
 		}
 		at := v.key(text)
@@ -53,7 +53,7 @@ func readRoutes(s *Service, v value) {
 			at.complain(err)
 		}
 		if _, isList := at.list(); isList {
-			at.complain(wrong(`put several targets into one string, with a space between: "web:8080 web2:8080"`, "expected a string, found a list"))
+			at.complain(wrong(`put several targets in one string, separated by spaces: "web:8080 web2:8080"`, "expected a string, found a list"))
 		} else {
 			route.Targets = read(at, parseTargets)
 		}
@@ -82,13 +82,13 @@ func parseRoute(text string) (Route, error) {
 	case scheme.MatchString(text) && !secure && !plain:
 		return r, wrong(`begin it with "http://", "https://" or the host name`, "only http:// and https:// are known, in lower case")
 	case foreign:
-		return r, wrong("write "+quote(strings.Replace(text, name, ascii, 1)), "a host name in other letters than a to z")
+		return r, wrong("write "+quote(strings.Replace(text, name, ascii, 1)), "a host name with letters other than a to z")
 	case !ok || secure && plain || wildcard && isAddress:
 		return r, wrong(`write a host name, such as "app.example.org", "http://app.example.org:8080" or "*.example.org/path"`, "not a host[:port]")
-	case strings.Contains(path, "%"): // Caddy compares such a path by other rules
-		return r, wrong("write a prefix without", "a %% in the path")
+	case strings.Contains(path, "%"): // Caddy matches such a path by different rules
+		return r, wrong("write a prefix without it", "a %% in the path")
 	case !pathPrefix.MatchString(path) || slices.ContainsFunc(strings.Split(path, "/"), endsInDot):
-		return r, wrong("use letters, digits and . _ ~ + - between the slashes, and no . before one or at the end", "not a path")
+		return r, wrong("use letters, digits and . _ ~ + - between the slashes, and no . before a slash or at the end", "not a path")
 	case isAddress && !plain && port != 80:
 		return r, wrong("write http:// before it, or a host name", "HTTPS to an address: a certificate is chosen by host name, which a client does not send for an address")
 	case plain && port == 443 || secure && port == 80:
@@ -107,8 +107,8 @@ func parseRoute(text string) (Route, error) {
 	return r, nil
 }
 
-// isSiteHost tells whether a host can have a site of its own, and whether it is an address. A
-// browser reads a name that ends in digits as one, and Caddy refuses an xn-- that means nothing.
+// isSiteHost reports whether a host can have a site of its own, and whether it is an address. A
+// browser takes a name that ends in digits for an address, and Caddy refuses an invalid xn-- label.
 func isSiteHost(host string, valid bool) (isAddress, ok bool) {
 	if !valid || strings.Contains(host, "_") {
 		return false, false
@@ -122,8 +122,7 @@ func isSiteHost(host string, valid bool) (isAddress, ok bool) {
 	return false, err == nil && ascii == host && !tooLong && strings.Trim(last, "0123456789") != ""
 }
 
-// asciiHost is a host[:port] whose name has other letters than a to z, as it is written without
-// them.
+// asciiHost returns the ASCII form of a host[:port] whose name has letters other than a to z.
 func asciiHost(address string) (ascii string, foreign bool) {
 	name, port, hasPort := strings.Cut(address, ":")
 	ascii, err := idna.Lookup.ToASCII(name)
@@ -136,17 +135,17 @@ func asciiHost(address string) (ascii string, foreign bool) {
 	return ascii, true
 }
 
-// endsInDot is true for "." and "..", which no request holds, and for more that Caddy does not
-// compare as it is written.
+// endsInDot reports whether a segment is "." or "..", which no request contains, or another one
+// that Caddy does not match literally.
 func endsInDot(segment string) bool { return strings.HasSuffix(segment, ".") }
 
-// address is the same for two routes that the proxy could not tell apart: to Caddy upper and
-// lower case are the same in a path, too.
+// address is the same for two routes that the proxy cannot tell apart. Caddy ignores case in
+// paths, too.
 func (r Route) address() string {
 	return fmt.Sprintf("%s://%s:%d%s", r.Scheme, r.Host, r.Port, strings.ToLower(r.Path))
 }
 
-// parseTargets takes service:port, or several with spaces between.
+// parseTargets takes one or several service:port, separated by spaces.
 func parseTargets(text string) ([]Target, error) {
 	var targets []Target
 	for word := range strings.SplitSeq(text, " ") {
@@ -160,7 +159,7 @@ func parseTargets(text string) ([]Target, error) {
 		case valid && !ok && portText != "" && strings.Trim(portText, "0123456789") == "":
 			return nil, wrong("write a port from 1 to 65535", "%s has no such port", quote(word))
 		case !valid || !ok:
-			return nil, wrong(`write service:port, such as "web:8080", or several with a space between`, "%s is no target", quote(word))
+			return nil, wrong(`write service:port, such as "web:8080", or several separated by spaces`, "%s is not a target", quote(word))
 		}
 		targets = append(targets, Target{host, port})
 	}

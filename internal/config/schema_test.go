@@ -16,7 +16,7 @@ import (
 
 const schemaFile = "../../docs/pgo.schema.json"
 
-// schemaTable is the part of the schema that a table of keys is held against.
+// schemaTable is the part of the schema that is compared with a table of keys.
 type schemaTable struct {
 	AdditionalProperties any
 	Required             []string
@@ -27,7 +27,7 @@ type schemaTable struct {
 	}
 }
 
-// TestSchemaHasAllKeys holds the schema for editors against the tables of keys.
+// TestSchemaHasAllKeys compares the schema for editors with the tables of keys.
 func TestSchemaHasAllKeys(t *testing.T) {
 	content, err := os.ReadFile(schemaFile)
 	if err != nil {
@@ -53,7 +53,7 @@ func TestSchemaHasAllKeys(t *testing.T) {
 func checkSchema[T any](t *testing.T, section string, table schemaTable, keys []key[T]) {
 	t.Helper()
 	if table.AdditionalProperties != false {
-		t.Errorf("%q: the schema takes unknown keys", section)
+		t.Errorf("%q: the schema accepts unknown keys", section)
 	}
 	var names, required []string
 	for _, key := range keys {
@@ -67,7 +67,7 @@ func checkSchema[T any](t *testing.T, section string, table schemaTable, keys []
 		}
 		_, missing := unsupported[section+key.name]
 		if said := strings.HasPrefix(words, "Not supported yet"); said != missing {
-			t.Errorf(`%s%s: "Not supported yet" is said: %v; that is so: %v`, section, key.name, said, missing)
+			t.Errorf(`%s%s: the schema says "Not supported yet": %v; it is unsupported: %v`, section, key.name, said, missing)
 		}
 	}
 	slices.Sort(names)
@@ -79,8 +79,8 @@ func checkSchema[T any](t *testing.T, section string, table schemaTable, keys []
 	}
 }
 
-// TestSchemaTakesWhatIsRight validates everything in the tests that is without mistakes, and
-// the example.
+// TestSchemaTakesWhatIsRight validates the example and every configuration in the tests that has
+// no mistakes.
 func TestSchemaTakesWhatIsRight(t *testing.T) {
 	schema := compileSchema(t)
 	example, err := os.ReadFile(exampleFile)
@@ -97,7 +97,7 @@ func TestSchemaTakesWhatIsRight(t *testing.T) {
 		}
 	}
 	if len(texts) < 6 {
-		t.Errorf("only %d texts are right", len(texts))
+		t.Errorf("only %d texts are without mistakes", len(texts))
 	}
 	for name, text := range texts {
 		if err := validate(t, schema, text); err != nil {
@@ -114,7 +114,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"services-not-a-list", "services-list-of-strings", "urls-targets", "upstream", "upstream-missing-keys", "upstream-not-a-table",
 	} {
 		if validate(t, schema, caseInputs(t)[name]) == nil {
-			t.Errorf("the schema takes %s", name)
+			t.Errorf("the schema accepts %s", name)
 		}
 	}
 	for _, extra := range []string{
@@ -122,7 +122,7 @@ func TestSchemaRefuses(t *testing.T) {
 		`gate = "1"`, `gate = 1`, `timeout = "1y"`, `interval = ""`, `docker_host = "/run/docker.sock"`, `reload = "caddy"`, `rollback = 1`, `machine = "host1"`, `deploy = "Recreate"`,
 	} {
 		if validate(t, schema, minimal("web", extra)) == nil {
-			t.Errorf("the schema takes %s", extra)
+			t.Errorf("the schema accepts %s", extra)
 		}
 	}
 }
@@ -153,7 +153,7 @@ func validate(t *testing.T, schema *jsonschema.Schema, text string) error {
 	return schema.Validate(decoded)
 }
 
-// caseInputs are the configurations in testdata, whether or not they are right.
+// caseInputs returns the configurations in testdata, with and without mistakes.
 func caseInputs(t *testing.T) map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/*.toml")

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// hidden stands for what must not be shown.
+// hidden replaces text that must not be shown.
 const hidden = "***"
 
 // Secret is text that no log, error or %+v shows; only Reveal does. The text is behind a
-// pointer because fmt prints the bare content of a struct's unexported fields, but never
-// what a pointer in them points to. Compare secrets with reflect.DeepEqual.
+// pointer because fmt prints the content of a struct's unexported fields, but not what a
+// pointer in them points to. Compare secrets with reflect.DeepEqual.
 type Secret struct{ text *string }
 
 // NewSecret hides text.
@@ -21,7 +21,7 @@ func NewSecret(text string) Secret {
 	return Secret{&text}
 }
 
-// Reveal returns the text itself, for the one place that needs it.
+// Reveal returns the text itself, for the code that needs it.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -29,7 +29,7 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// String tells only whether there is a text.
+// String shows only whether there is a text.
 func (s Secret) String() string {
 	if s.text == nil {
 		return ""
@@ -37,7 +37,7 @@ func (s Secret) String() string {
 	return hidden
 }
 
-// SecretURL is a URL that may hold a token. It prints without.
+// SecretURL is a URL that may contain a token, which is hidden when it is printed.
 type SecretURL struct {
 	shown string
 	full  Secret
@@ -49,7 +49,7 @@ func (u SecretURL) Reveal() string { return u.full.Reveal() }
 // String returns the URL with its secret part hidden.
 func (u SecretURL) String() string { return u.shown }
 
-// hasPassword tells whether there is a password in the URL.
+// hasPassword reports whether the URL contains a password.
 func (u SecretURL) hasPassword() bool {
 	full, err := url.Parse(u.Reveal())
 	if err != nil || full.User == nil {
@@ -59,8 +59,8 @@ func (u SecretURL) hasPassword() bool {
 	return has
 }
 
-// hideUserinfo hides the password, and with http(s) also the user name: git servers take
-// a token as either.
+// hideUserinfo hides the password and, with http(s), also the user name: git servers accept a
+// token as either.
 func hideUserinfo(u url.URL) string {
 	user := u.User
 	u.User = nil
@@ -78,7 +78,7 @@ func hideUserinfo(u url.URL) string {
 	return strings.Replace(shown, "://", "://"+name+"@", 1)
 }
 
-// hidePath leaves scheme and host: a webhook's path is its password.
+// hidePath hides all but the scheme and host: a webhook's path is its password.
 func hidePath(u url.URL) string {
 	return u.Scheme + "://" + u.Host + "/" + hidden
 }

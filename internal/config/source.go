@@ -14,20 +14,20 @@ import (
 	"pgo/internal/tomllines"
 )
 
-// Far above any sensible configuration, these keep a mistaken path harmless, and what
-// somebody else has written to a repository.
+// These limits are far above any sensible configuration. They keep a wrong path harmless, and a
+// file that somebody else wrote to a repository.
 const (
 	maxFile     = 1 << 20
 	maxServices = 5000 // of all files and machines
 	maxProblems = 1000 // and as many warnings
 	maxEntries  = 1000 // of each list, of a service's urls, and of their targets
 
-	// maxTogether is how many URLs, how many targets and how many ranges of ports the
-	// services of this host have together: each worker is told of those of all others.
+	// maxTogether limits the URLs, the targets and the ranges of ports of all services of this
+	// host, each in total: every worker is told those of all other services.
 	maxTogether = 10000
 
-	// maxTold is the services of this host times their targets and ranges of ports: pgod
-	// keeps for each service what the others have.
+	// maxTold limits the services of this host times their targets and ranges of ports: pgod
+	// keeps those of the other services for each service.
 	maxTold = 5000000
 )
 
@@ -35,15 +35,15 @@ const (
 type source struct {
 	path   string
 	text   string
-	dropin bool // from dropin.Dir: may hold services only
+	dropin bool // from dropin.Dir: it may define only services
 	public bool // users other than the owner can read it
 	remote bool // from git, where others can read it too
 }
 
-// maxRemote is how many files from git are read. Of local ones root wrote each.
+// maxRemote limits the files from git. Local files need no limit: root wrote them.
 const maxRemote = 1000
 
-// readSources reads the local files, if there is a path, and then those from git.
+// readSources reads the local files, if path is not empty, and then those from git.
 func readSources(path string, files []File) (sources []source, looked []string, problems Problems) {
 	if path != "" {
 		sources, looked, problems = readLocal(path)
@@ -51,7 +51,7 @@ func readSources(path string, files []File) (sources []source, looked []string, 
 		problems = append(problems, Problem{Message: "no configuration"})
 	}
 	if len(files) > maxRemote {
-		problems = append(problems, problemOf(printable.Line(files[0].Path), 0, fmt.Errorf("%d files, and more than %d are not read", len(files), maxRemote)))
+		problems = append(problems, problemOf(printable.Line(files[0].Path), 0, fmt.Errorf("%d files, of which only the first %d are read", len(files), maxRemote)))
 		files = files[:maxRemote]
 	}
 	for i, file := range files {
@@ -70,7 +70,7 @@ func readLocal(path string) (sources []source, paths []string, problems Problems
 	paths = []string{path}
 	entries, err := os.ReadDir(dropin.Dir(path))
 	if errors.Is(err, os.ErrNotExist) {
-		// A link that leads nowhere for the moment is not the wish for no services.
+		// A link that is dangling at the moment does not mean that no services are wanted.
 		if _, absent := os.Lstat(dropin.Dir(path)); absent != nil {
 			err = nil
 		}
@@ -98,7 +98,7 @@ func readLocal(path string) (sources []source, paths []string, problems Problems
 var errTooLarge = fmt.Errorf("larger than %d MiB", maxFile>>20)
 
 func readSource(path string) (source, error) {
-	// Without O_NONBLOCK opening a named pipe waits for its writer.
+	// Without O_NONBLOCK, opening a named pipe waits for a writer.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return source{}, fmt.Errorf("cannot %w", err)
@@ -109,7 +109,7 @@ func readSource(path string) (source, error) {
 		return source{}, fmt.Errorf("cannot %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return source{}, errors.New("cannot be read: it is no regular file")
+		return source{}, errors.New("cannot be read: it is not a regular file")
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
@@ -121,7 +121,7 @@ func readSource(path string) (source, error) {
 	return source{path: path, text: string(content), public: info.Mode()&0o044 != 0}, nil
 }
 
-// decode parses the TOML, and finds the line of everything in it.
+// decode parses the TOML and finds the line of everything in it.
 func (s source) decode() (map[string]any, map[string]int, *Problem) {
 	table, lines, mistake := tomllines.Decode(s.text, isKey)
 	if mistake == nil {
@@ -130,8 +130,8 @@ func (s source) decode() (map[string]any, map[string]int, *Problem) {
 	return nil, nil, &Problem{s.path, mistake.Line, mistake.Key, mistake.Text, mistake.Hint}
 }
 
-// isKey reports whether a name is that of a key or a table: one with another name may be
-// anything, and is not shown while the text is not valid.
+// isKey reports whether a name is that of a key or a table. Any other name could be a secret, and
+// is not shown if the text is not valid.
 func isKey(name string) bool {
 	return isKeyOf(rootKeys, name) || isKeyOf(pgodKeys, name) || isKeyOf(upstreamKeys, name) || isKeyOf(serviceKeys, name)
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Upstream is where the configuration itself is fetched from.
+// Upstream is where the configuration is fetched from.
 type Upstream struct {
 	Repository SecretURL
 	Branch     string
 	Path       string // of the main file in the repository
-	User       string // who the process that fetches it runs as
+	User       string // the user that the process that fetches it runs as
 	GitKey     Secret // the private key itself, in PEM; empty: none
 	Interval   time.Duration
 }
@@ -26,20 +26,20 @@ var upstreamKeys = []key[Upstream]{
 	{name: "interval", read: func(u *Upstream, v value) { u.Interval = read(v, parseDuration) }},
 }
 
-// newUpstream has what is not said.
+// newUpstream returns the defaults.
 func newUpstream(interval time.Duration) *Upstream {
 	return &Upstream{Branch: "main", Path: "pgo.toml", User: "pgo-config", Interval: interval}
 }
 
-// readUpstream reads [upstream], which the main file of this host alone may have: a
-// configuration from git that leads to another one has no end.
+// readUpstream reads [upstream], which only the main file of this host may have: a configuration
+// from git that leads to another one could go on for ever.
 func (r *reader) readUpstream(v value) {
 	switch {
 	case v.file.remote:
 		v.complain(wrong("leave it out", "this file is from git itself"))
 		return
 	case v.file.dropin:
-		v.complain(wrong("move it to the main file", "only [[services]] may stand here"))
+		v.complain(wrong("move it to the main file", "only [[services]] is allowed here"))
 		return
 	}
 	u := newUpstream(r.opts.DefaultInterval)
@@ -55,7 +55,7 @@ func parseUpstreamUser(text string) (string, error) {
 	return parseUser(text)
 }
 
-// checkUpstream finds services of the user that fetches the configuration.
+// checkUpstream finds services whose user also fetches the configuration.
 func (r *reader) checkUpstream(services []placed) {
 	if r.config.Upstream == nil {
 		return
@@ -67,14 +67,14 @@ func (r *reader) checkUpstream(services []placed) {
 	}
 }
 
-// IsUpstream tells whether text is meant as a configuration in git, not as a file's path.
+// IsUpstream reports whether text means a configuration in git, not the path of a file.
 func IsUpstream(text string) bool {
 	scheme, _, found := strings.Cut(text, "://")
 	return found && strings.HasPrefix(scheme, "git+")
 }
 
-// CheckPath finds URLs of repositories where a file's path is expected. It shows nothing of
-// them, since they may hold a token.
+// CheckPath returns an error if text is the URL of a repository and not the path of a file. The
+// error shows no part of the URL, which may contain a token.
 func CheckPath(text string) error {
 	scheme, _, isURL := strings.Cut(text, "://")
 	switch {
@@ -89,13 +89,13 @@ func CheckPath(text string) error {
 		host = "host"
 	}
 	hint := strings.Replace(upstreamForm, "https://host", scheme+"://"+host, 1)
-	return Problems{problemOf("--config", 0, wrong(hint, "a URL, and no path of a file"))}
+	return Problems{problemOf("--config", 0, wrong(hint, "a URL, not the path of a file"))}
 }
 
 const upstreamForm = "write git+https://host/repository//pgo.toml?ref=branch"
 
-// ParseUpstream reads git+https://host/repository//path?ref=branch. It comes from a command
-// line, which everybody on this host can read: it may hold no secret. Its error is Problems.
+// ParseUpstream reads git+https://host/repository//path?ref=branch. It must not contain a
+// secret: everybody on this host can read a command line. Its error is Problems.
 func ParseUpstream(text string) (*Upstream, error) {
 	u, err := parseUpstream(text)
 	if err != nil {
@@ -113,7 +113,7 @@ func parseUpstream(text string) (*Upstream, error) {
 	scheme, place, _ := strings.Cut(text, "://")
 	repository, path, found := strings.Cut(place, "//")
 	if account, _, ok := strings.Cut(place, "@"); ok && (scheme != "ssh" || strings.Contains(account, ":")) {
-		return nil, wrong("write [upstream] in a local file, with file:/path as its repository", "a user name or token, which everybody on this host could read in the list of processes")
+		return nil, wrong("write [upstream] in a local file, with file:/path as its repository", "a user name or token, which everybody on this host could read in the process list")
 	}
 	var err error
 	if u.Repository, err = parseRepository(scheme + "://" + repository); err != nil {
@@ -125,7 +125,7 @@ func parseUpstream(text string) (*Upstream, error) {
 	if found {
 		unescaped, err := url.PathUnescape(path)
 		if err != nil || unescaped == "" {
-			return nil, wrong(upstreamForm, "no path of a file after the //")
+			return nil, wrong(upstreamForm, "no file path after the //")
 		}
 		if u.Path, err = parseRepositoryPath(unescaped); err != nil {
 			return nil, err
@@ -133,7 +133,7 @@ func parseUpstream(text string) (*Upstream, error) {
 	}
 	parameters, err := url.ParseQuery(query)
 	if err != nil || query != "" && (len(parameters) != 1 || len(parameters["ref"]) != 1 || parameters.Get("ref") == "") {
-		return nil, wrong(upstreamForm, "after the ? there may be one ref=branch")
+		return nil, wrong(upstreamForm, "only one ref=branch is allowed after the ?")
 	}
 	if query != "" {
 		u.Branch, err = parseBranch(parameters.Get("ref"))

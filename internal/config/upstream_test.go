@@ -65,15 +65,15 @@ func TestParseUpstream(t *testing.T) {
 		"git+https://git.example.org/x.git?ref=main&ref=x":       "after the ?",
 		"git+https://git.example.org/x.git?ref=":                 "after the ?",
 		"git+https://git.example.org/x.git?branch=main":          "after the ?",
-		"git+https://git.example.org/x.git?ref=-x":               "no name of a branch",
-		"git+https://git.example.org/x.git//":                    "no path of a file",
-		"git+https://git.example.org/x.git//%zz":                 "no path of a file",
-		"git+https://git.example.org/x.git//../pgo.toml":         "leaves the repository",
+		"git+https://git.example.org/x.git?ref=-x":               "is not a branch name",
+		"git+https://git.example.org/x.git//":                    "no file path",
+		"git+https://git.example.org/x.git//%zz":                 "no file path",
+		"git+https://git.example.org/x.git//../pgo.toml":         "outside the repository",
 		"git+https://git.example.org//pgo.toml":                  "a URL without a path",
 		"git+https://git.example.org/x.git//pgo.toml#main":       "a # in the URL",
 		"git+https://git.example.org/x.git/S3C/pgo.toml":         "no // between",
 		"git+https://git.example.org/x.git/S3C/pgo.toml?ref=x":   "no // between",
-		"git+ftp://git.example.org/x.git":                        "no URL of a git repository",
+		"git+ftp://git.example.org/x.git":                        "not the URL of a git repository",
 		"git+file://host/x.git":                                  "a file on another host",
 		"git+file:////pgo.toml":                                  "a URL without a path",
 		"git+https://git.example.org/x.git?ref=main;x=S3CRET%0a": "after the ?",
@@ -85,7 +85,7 @@ func TestParseUpstream(t *testing.T) {
 	}
 	for _, path := range []string{"/etc/pgo.toml", "git+https", "pgo.toml", "https://host/x", "/git+https://x"} {
 		if IsUpstream(path) {
-			t.Errorf("%s is a file's path", path)
+			t.Errorf("%s is the path of a file", path)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestCheckPath(t *testing.T) {
 		"pgo@home.toml":                                    "",
 	} {
 		err := CheckPath(text)
-		if (err != nil) != (want != "") || err != nil && err.Error() != "--config: a URL, and no path of a file; "+want {
+		if (err != nil) != (want != "") || err != nil && err.Error() != "--config: a URL, not the path of a file; "+want {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
@@ -151,7 +151,7 @@ func TestLoadRemoteMistakes(t *testing.T) {
 x//pgo.toml:1: pgod: DIR/pgo.toml:1 has this table already; leave it out of one
 x//pgo.toml:2: upstream: this file is from git itself; leave it out
 x//pgo.toml:10: services[1] "remote": name: service "remote" (x//pgo.toml:4) has this name already
-x//a\n.toml:1: pgod: only [[services]] may stand here; move it to the main file
+x//a\n.toml:1: pgod: only [[services]] is allowed here; move it to the main file
 x//a\n.toml:2: upstream: this file is from git itself; leave it out
 x//a\n.toml:5: services[0] "team": user: this user fetches the configuration from git: the service could forge it; give the service a user of its own`, "DIR", dir)
 	if err == nil || err.Error() != want {
@@ -168,30 +168,30 @@ x//a\n.toml:5: services[0] "team": user: this user fetches the configuration fro
 	if config, err = Load("", Options{Remote: []File{{"pgo.toml", []byte(token)}}, Upstream: u}); err != nil {
 		t.Fatal(err)
 	}
-	if config.Upstream != u || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0].String(), "a secret, and everybody who can read the repository") {
+	if config.Upstream != u || len(config.Warnings) != 1 || !strings.Contains(config.Warnings[0].String(), "a secret, and anyone who can read the repository") {
 		t.Errorf("warnings %v", config.Warnings)
 	}
 	own := strings.Replace(minimal("web", ""), `user = "web"`, `user = "pgo-config"`, 1)
 	if _, err = Load("", Options{Remote: []File{{"pgo.toml", []byte(own)}}, Upstream: u}); err == nil {
-		t.Error("a service of the user that fetches the configuration is taken")
+		t.Error("a service of the user that fetches the configuration is accepted")
 	}
 
 	many := make([]File, maxRemote+1)
 	for i := range many {
 		many[i] = File{fmt.Sprintf("x//%d.toml", i), []byte("services = []")}
 	}
-	if _, err = Load("", Options{Remote: many}); err == nil || err.Error() != "x//0.toml: 1001 files, and more than 1000 are not read" {
+	if _, err = Load("", Options{Remote: many}); err == nil || err.Error() != "x//0.toml: 1001 files, of which only the first 1000 are read" {
 		t.Errorf("got %v", err)
 	}
 	if _, err = Load("", Options{Remote: many[1:]}); err != nil {
 		t.Error(err)
 	}
 	if _, err = Load("", Options{}); err == nil {
-		t.Error("no configuration at all is taken for an empty one")
+		t.Error("a missing configuration is taken for an empty one")
 	}
 }
 
-// TestLoadFiles is about what a change of can change the configuration.
+// TestLoadFiles checks that Files has every file that can change the configuration.
 func TestLoadFiles(t *testing.T) {
 	for _, mistake := range []string{"", "brunch = 1"} {
 		dir := writeFiles(t, 0o600, map[string]string{
@@ -226,8 +226,8 @@ func TestLoadFiles(t *testing.T) {
 	}
 }
 
-// TestLoadHostile is what costs a parser time and memory without bounds: somebody else has
-// written it to a repository, and root reads it.
+// TestLoadHostile has texts that would cost a parser unbounded time and memory. Somebody else
+// writes them to a repository, and root reads them.
 func TestLoadHostile(t *testing.T) {
 	const n = maxFile - 100
 	for want, texts := range map[string][]string{
@@ -251,7 +251,7 @@ func TestLoadHostile(t *testing.T) {
 	}
 }
 
-// numbered is very many keys, in about that many bytes.
+// numbered returns very many keys, in about size bytes.
 func numbered(size int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < size-30; i++ {

@@ -11,12 +11,12 @@ import (
 	"pgo/internal/tomllines"
 )
 
-// A value is what stands at one place of a file.
+// A value is what a file has in one place.
 type value struct {
-	raw     any    // as the toml package decodes it; nil where nothing stands
+	raw     any    // as the toml package decodes it; nil: there is nothing
 	path    string // services[2].ports[0]
 	line    int
-	service string // quoted name of the service it belongs to; empty: none
+	service string // quoted name of the service that it belongs to; empty: none
 	refs    references
 	file    *file
 }
@@ -26,10 +26,10 @@ type file struct {
 	source
 	lines     map[string]int
 	reader    *reader
-	disclosed bool // there is a warning already
+	disclosed bool // there has been a warning
 }
 
-// key is the place of a table's key, whether or not there is one.
+// key is the place of a table's key, whether or not the key is set.
 func (v value) key(name string) value {
 	table, _ := v.raw.(map[string]any)
 	return v.at(tomllines.Member(v.path, name), table[name])
@@ -44,7 +44,7 @@ func (v value) element(i int) value {
 	return v.at(tomllines.Element(v.path, i), raw)
 }
 
-// at is a place within v. What has no line of its own is on its parent's.
+// at is a place within v. A place without a line of its own has its parent's.
 func (v value) at(path string, raw any) value {
 	v.path, v.raw = path, raw
 	if line, known := v.file.lines[path]; known {
@@ -53,7 +53,7 @@ func (v value) at(path string, raw any) value {
 	return v
 }
 
-// list returns a list's elements; the toml package has two types for them.
+// list returns a list's elements; the toml package has two types for lists.
 func (v value) list() ([]any, bool) {
 	tables, ok := v.raw.([]map[string]any)
 	if !ok {
@@ -67,7 +67,7 @@ func (v value) list() ([]any, bool) {
 	return list, true
 }
 
-// name is the path as people read it: services[2] "web": ports[0].
+// name is the path as it is shown: services[2] "web": ports[0].
 func (v value) name() string {
 	if v.service == "" {
 		return v.path
@@ -96,7 +96,7 @@ func (v value) complain(err error) {
 	}
 }
 
-// full tells whether a mistake more would not be listed any more.
+// full reports whether another mistake would not be listed.
 func (r *reader) full() bool { return len(r.problems) > maxProblems }
 
 func (v value) warn(err error) {
@@ -110,7 +110,7 @@ func (v value) warn(err error) {
 	}
 }
 
-// disclose warns, once for each file, of a secret that stands in a file others can read.
+// disclose warns, once for each file, about a secret in a file that others can read.
 func (v value) disclose() {
 	text, _ := v.raw.(string)
 	if _, _, ok := reference(text); ok || !v.file.public || v.file.disclosed {
@@ -118,14 +118,14 @@ func (v value) disclose() {
 	}
 	v.file.disclosed = true
 	if v.file.remote {
-		v.warn(wrong("write file:/path and keep it there, on the host", "a secret, and everybody who can read the repository of this file reads it"))
+		v.warn(wrong("write file:/path and keep it there, on the host", "a secret, and anyone who can read the repository of this file can read it"))
 		return
 	}
 	v.warn(wrong("chmod 600 "+v.file.path+", or write file:/path and keep it there",
 		"a secret, and other users can read this file"))
 }
 
-// isNot complains that a value is of another type than the one wanted.
+// isNot complains that a value does not have the wanted type.
 func (v value) isNot(wanted string) {
 	found, hint := "something else", ""
 	switch v.raw.(type) {
@@ -153,7 +153,7 @@ func (v value) isNot(wanted string) {
 	v.complain(wrong(hint, "expected %s, found %s", wanted, found))
 }
 
-// What isNot may be told.
+// The types that isNot may want.
 const (
 	aString  = "a string"
 	aBoolean = "a boolean"
@@ -161,7 +161,7 @@ const (
 	aTable   = "a table"
 )
 
-// read returns what parse makes of a string.
+// read applies parse to a string.
 func read[T any](v value, parse func(string) (T, error)) (none T) {
 	text, ok := v.raw.(string)
 	if !ok {
@@ -180,8 +180,8 @@ func read[T any](v value, parse func(string) (T, error)) (none T) {
 	return parsed
 }
 
-// readList reads a list of strings. An element that is wrong leaves a zero in its place,
-// so that the others keep their numbers.
+// readList reads a list of strings. It returns a zero value for a wrong element, so that the
+// others keep their indexes.
 func readList[T any](v value, parse func(string) (T, error)) []T {
 	list, ok := v.list()
 	if !ok {
@@ -209,14 +209,15 @@ func readBool(v value) bool {
 	return b
 }
 
-// A key is one that a table may have.
+// A key is one of the keys that a table may have.
 type key[T any] struct {
 	name     string
 	required string // what to write; empty: it may be left out
 	read     func(into *T, v value)
 }
 
-// readTable reads a table of these keys. The section is what unsupported calls the table.
+// readTable reads a table that may have these keys. The section is the table's prefix in
+// unsupported.
 func readTable[T any](v value, section string, keys []key[T], into *T) {
 	table, ok := v.raw.(map[string]any)
 	if !ok {

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// Entry is what an entry of `allow` begins with that lets submodules come from one more
-// server: that follows.
+// Entry is the beginning of an entry of `allow` that lets submodules come from one more server.
+// The server follows.
 const Entry = "submodule:"
 
-// ports is where a server is if its URL does not say.
+// ports are the schemes' default ports.
 var ports = map[string]string{"https": "443", "http": "80", "ssh": "22", "git": "9418"}
 
-// Of returns the server that a URL leads to: https://git.example.org, with a port if it is
-// not the scheme's own. Where the URL is not plain, which is one with a host that programs
-// may read in different ways, that is its text as it is, which is the same as no other.
+// Of returns the server that a URL leads to: https://git.example.org, with a port if it is not
+// the scheme's default. A URL is not plain if programs may read its host in different ways. Then
+// server is its text as it is, which is the same as no other.
 func Of(u *url.URL) (server string, plain bool) {
 	verbatim := u.Scheme + "://" + u.Host
 	ownPort, known := ports[u.Scheme]
@@ -37,11 +37,11 @@ func Of(u *url.URL) (server string, plain bool) {
 	return verbatim, false
 }
 
-// maxHost is as long as a name of the DNS may be.
+// maxHost is the maximum length of a name in the DNS.
 const maxHost = 253
 
-// plainHost returns a URL's host in small letters, if it is a name or an address that
-// there is one way to read.
+// plainHost returns a URL's host in lower case, if it is a name or an address that can be read in
+// only one way.
 func plainHost(u *url.URL) (host string, plain bool) {
 	host = u.Hostname()
 	if strings.HasPrefix(u.Host, "[") {
@@ -49,7 +49,7 @@ func plainHost(u *url.URL) (host string, plain bool) {
 		return "[" + address.String() + "]", err == nil && address.Is6() && address.Zone() == ""
 	}
 	for label := range strings.SplitSeq(host, ".") {
-		if label == "" { // a dot at the end has a resolver search otherwise
+		if label == "" { // a resolver searches differently with a trailing dot
 			return "", false
 		}
 	}
@@ -59,7 +59,7 @@ func plainHost(u *url.URL) (host string, plain bool) {
 	return strings.ToLower(host), true
 }
 
-// nameRune is for ASCII alone: beyond it there is a K that is a k to some programs.
+// nameRune accepts only ASCII: beyond it there is a K that is a k to some programs.
 func nameRune(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
 }
@@ -69,8 +69,8 @@ func isPort(text string) bool {
 	return err == nil && n > 0 && strconv.FormatUint(n, 10) == text
 }
 
-// Parse returns the server that an entry of `allow` names behind its colon, as Of has it, or
-// what is wrong with it.
+// Parse returns the server that an entry of `allow` names after its colon, as Of does, or what is
+// wrong with it.
 func Parse(text string) (server, why string) {
 	const form = "write " + Entry + " and a server's scheme, host and port alone, such as " + Entry + "https://lib.example.org"
 	u, err := url.Parse(text)
@@ -96,7 +96,8 @@ func Parse(text string) (server, why string) {
 	return server, ""
 }
 
-// WithoutUser returns a text that may be a URL without what may be a user and a password.
+// WithoutUser returns a text that may be a URL, without anything that may be a user and a
+// password.
 func WithoutUser(text string) string {
 	scheme, rest, found := strings.Cut(text, "://")
 	if !found {

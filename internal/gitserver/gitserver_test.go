@@ -33,13 +33,13 @@ func TestOf(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, plain := Of(u); got != want || !plain {
-			t.Errorf("%s is of %s (plain: %v), want %s", raw, got, plain, want)
+			t.Errorf("%s leads to %s (plain: %v), want %s", raw, got, plain, want)
 		}
 	}
 }
 
-// A URL with a host that not every program reads the same way is of the same server as
-// itself, and of no other's.
+// A URL whose host not every program reads the same way leads to the same server as itself, and
+// as no other URL.
 func TestOfWhatIsNotPlain(t *testing.T) {
 	for _, raw := range []string{
 		"https://git.example.org./x", "https://.git.example.org/x", "https://git..example.org/x", "https://-git.example.org/x",
@@ -54,31 +54,31 @@ func TestOfWhatIsNotPlain(t *testing.T) {
 			continue
 		}
 		if got, plain := Of(u); plain || got != u.Scheme+"://"+u.Host {
-			t.Errorf("%s is of %s (plain: %v)", raw, got, plain)
+			t.Errorf("%s leads to %s (plain: %v)", raw, got, plain)
 		}
 		upper := *u
 		upper.Host = strings.ToUpper(u.Host)
 		if one, _ := Of(u); upper.Host != u.Host {
 			if two, _ := Of(&upper); one == two {
-				t.Errorf("%s and %s are of the same server", raw, upper.String())
+				t.Errorf("%s and %s lead to the same server", raw, upper.String())
 			}
 		}
 	}
-	// These are no hosts to Go, whatever they are to others.
+	// Go does not accept these as hosts, whatever others do.
 	for _, raw := range []string{
 		`https://own.example.org\@evil/x`, `https://own.example.org\evil/x`, "https://%6fwn.example.org/x", "https://evil%00.own.example.org/x",
 		"https://[own.example.org]/x", "https://own.example.org:443:80/x", "https://own.example.org :443/x", "https://::1/x", "https://own.example.org:x/x",
 	} {
 		if u, err := url.Parse(raw); err == nil {
 			if got, plain := Of(u); plain {
-				t.Errorf("%s is of %s", raw, got)
+				t.Errorf("%s leads to %s", raw, got)
 			}
 		}
 	}
-	// As git's short form may have it, which is taken apart elsewhere.
+	// Hosts as in git's short form, which is taken apart elsewhere.
 	for _, host := range []string{"own@evil", "own\\evil", "own#evil", "own?evil", "own%41"} {
 		if got, plain := Of(&url.URL{Scheme: "ssh", Host: host}); plain {
-			t.Errorf("%q is of %s", host, got)
+			t.Errorf("%q leads to %s", host, got)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func TestWithoutUser(t *testing.T) {
 	}
 }
 
-// What is listed is one spelling of a server, and is read as it was written.
+// A listed server has one spelling, and is read back as it was written.
 func FuzzParse(f *testing.F) {
 	f.Add("https://lib.example.org:8443")
 	f.Add("git://[::1%25eth0]:1")

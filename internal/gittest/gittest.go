@@ -1,7 +1,6 @@
-// Package gittest gives tests what they need of the git world: repositories
-// made with the git command line, a smart-HTTP server and an SSH server for
-// them, all private to one test and gone when it ends. Only tests may import it,
-// and it must not know pgo.
+// Package gittest gives tests what they need of git: repositories made with the git command line,
+// a smart-HTTP server and an SSH server for them, all private to one test and gone when it ends.
+// Only tests may import it, and it must not know pgo.
 //
 // It needs git, and for SSH OpenSSH's sshd, on the machine.
 package gittest
@@ -14,8 +13,7 @@ import (
 	"testing"
 )
 
-// Environment is what git runs with: nobody's configuration, and always the
-// same author.
+// Environment is what git runs with: nobody's configuration, and always the same author.
 var Environment = []string{
 	"PATH=" + os.Getenv("PATH"),
 	"HOME=/nonexistent",
@@ -46,14 +44,13 @@ func NewRepo(t testing.TB, dir string) *Repo {
 	return r
 }
 
-// Git runs git in the working tree and returns what it prints, less the
-// newline at its end.
+// Git runs git in the working tree and returns what it prints, without the final newline.
 func (r *Repo) Git(args ...string) string {
 	r.t.Helper()
 	return strings.TrimSuffix(r.GitInput("", args...), "\n")
 }
 
-// GitInput runs git with something to read, and returns exactly what it prints.
+// GitInput runs git with input, and returns exactly what it prints.
 func (r *Repo) GitInput(stdin string, args ...string) string {
 	r.t.Helper()
 	cmd := exec.Command("git", args...)
@@ -81,8 +78,8 @@ func (r *Repo) Write(name, content string) {
 	}
 }
 
-// Commit commits the whole working tree as it is, also when nothing changed,
-// and returns the commit's hash.
+// Commit commits the whole working tree as it is, even if nothing changed, and returns the
+// commit's hash.
 func (r *Repo) Commit(message string) string {
 	r.t.Helper()
 	r.Git("add", "--all")

@@ -10,10 +10,9 @@ import (
 	"testing"
 )
 
-// HTTP serves the repositories in root over smart HTTP on a free port of the
-// loopback address and returns the server's URL: a repository root/app is
-// URL/app. With a token, only who sends it is let in: as the password of any
-// user, or as the user's name.
+// HTTP serves the repositories in root over smart HTTP on a free port of the loopback address and
+// returns the server's URL: a repository root/app is URL/app. With a token, clients must send it:
+// as the password of any user, or as the user's name.
 func HTTP(t testing.TB, root, token string) string {
 	t.Helper()
 	server := httptest.NewServer(Handler(root, token, t.Output()))
@@ -21,10 +20,10 @@ func HTTP(t testing.TB, root, token string) string {
 	return server.URL
 }
 
-// Handler is the handler behind HTTP, for a test that wants to stand between.
-// What git complains about goes to output.
+// Handler is the handler behind HTTP, for tests that want to wrap it. git's error output goes to
+// output.
 func Handler(root, token string, output io.Writer) http.Handler {
-	// Without git every request is answered with the error to start it.
+	// Without git, every request is answered with the error of starting it.
 	git, _ := exec.LookPath("git")
 	environment := append([]string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}, Environment...)
 

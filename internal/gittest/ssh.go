@@ -29,8 +29,8 @@ type SSHServer struct {
 	KnownHosts string
 }
 
-// SSH starts an OpenSSH server on a free port of the loopback address. Who logs
-// in is the user that the test runs as.
+// SSH starts an OpenSSH server on a free port of the loopback address. Clients log in as the user
+// that the test runs as.
 func SSH(t testing.TB) *SSHServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,12 +68,13 @@ AcceptEnv GIT_PROTOCOL
 	return s
 }
 
-// serveSSH gives each connection an sshd of its own, as inetd would. So the
-// port is taken before sshd starts, and nothing need be waited for.
+// serveSSH gives each connection an sshd of its own, as inetd would. So the port is open before
+// sshd starts, and there is nothing to wait for.
 func serveSSH(t testing.TB, listener net.Listener, config string) {
 	t.Helper()
 	if os.Geteuid() == 0 {
-		// Where root's sshd puts the part of itself that strangers talk to.
+		// The directory to which root's sshd confines the process that unauthenticated clients
+		// talk to.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +107,7 @@ func serveSSHConn(ctx context.Context, t testing.TB, conn *net.TCPConn, config s
 	defer socket.Close()
 	cmd := exec.CommandContext(ctx, "/usr/sbin/sshd", "-i", "-f", config)
 	cmd.Stdin, cmd.Stdout = socket, socket
-	// sshd's status tells nothing: it is 255 for every client that leaves.
+	// sshd's status says nothing: it is 255 for every client that leaves.
 	_ = cmd.Run()
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The document has a row for each key, in the order in which they are printed.
+// The document has a row for each key, in the order in which the keys are printed.
 func TestKeysAreDocumented(t *testing.T) {
 	page, err := os.ReadFile("../../docs/status-json.md")
 	if err != nil {
@@ -29,13 +29,13 @@ func TestKeysAreDocumented(t *testing.T) {
 		rows := regexp.MustCompile("(?m)^(\\| `[^|]*\\|[^|]*\\|[^|]*\\|)").FindAllString(part.text, -1)
 		want := keys("", reflect.TypeOf(part.of))
 		if !slices.Equal(rows, want) {
-			t.Errorf("the document has the rows\n%s\nand not\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+			t.Errorf("the document has the rows\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
 		}
 	}
 	for _, words := range [][]string{texts(States()), texts(WorkerStates()), texts(Outcomes()), texts([]Wanted{WantedUp, WantedDown})} {
 		for _, word := range words {
 			if !strings.Contains(service, "`"+word+"`") {
-				t.Errorf("the document has no word %s", word)
+				t.Errorf("the document does not mention %s", word)
 			}
 		}
 	}
@@ -49,7 +49,7 @@ func texts[T ~string](words []T) []string {
 	return all
 }
 
-// keys are the beginnings of a table's rows for what is in the struct.
+// keys returns the beginning of a table row for each field of the struct.
 func keys(prefix string, of reflect.Type) []string {
 	var rows []string
 	for i := range of.NumField() {
@@ -90,7 +90,7 @@ func keys(prefix string, of reflect.Type) []string {
 	return rows
 }
 
-// What pgod writes pgoctl reads, and all texts in it are fit to be shown.
+// pgoctl reads what pgod writes, and all texts in it are safe to show.
 func TestPrintable(t *testing.T) {
 	cpu := 12.5
 	full := Snapshot{
@@ -155,7 +155,7 @@ func TestPercent(t *testing.T) {
 	}
 }
 
-// A colour is around a text and nothing else; what is not known has none.
+// A colour applies to the text and nothing else; an unknown state has none.
 func TestPaint(t *testing.T) {
 	for _, c := range []struct {
 		level Level

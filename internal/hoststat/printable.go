@@ -6,8 +6,8 @@ import (
 	"pgo/internal/printable"
 )
 
-// Printable makes all texts fit to be shown that are in the struct which a pointer leads to.
-// They come from a worker or, to pgoctl, from a host, and neither is trusted with a terminal.
+// Printable makes all texts in the struct at pointer safe to show. They come from a worker or, for
+// pgoctl, from a host, and neither is trusted with a terminal.
 func Printable(pointer any) { makePrintable(reflect.ValueOf(pointer)) }
 
 func makePrintable(v reflect.Value) {

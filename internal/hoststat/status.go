@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Rows is the service as `status` shows it.
+// Rows returns the service as `status` shows it.
 func (s *Service) Rows(now time.Time) Rows {
 	var r Rows
 	r.Add("service", "%s", s.Name)
@@ -38,7 +38,7 @@ func (s *Service) Rows(now time.Time) Rows {
 	return r
 }
 
-// deployment is what runs, since when and why.
+// deployment returns what is deployed, since when and why.
 func (s *Service) deployment(now time.Time) string {
 	if s.Deployed == "" {
 		return "-"
@@ -57,7 +57,7 @@ func (s *Service) deployment(now time.Time) string {
 	return text
 }
 
-// Row is the worker in one line.
+// Row returns the worker as one row.
 func (w *Worker) Row(now time.Time) Row {
 	text := ""
 	if w.Crashloop {
@@ -76,7 +76,7 @@ func (w *Worker) Row(now time.Time) Row {
 	return Row{Name: "worker", Word: Cell{Text: string(w.State), Level: w.Level()}, Value: text}
 }
 
-// Cell is the worker's state in a table.
+// Cell returns the worker's state for a table.
 func (w *Worker) Cell() Cell {
 	text := string(w.State)
 	if w.Crashloop {
@@ -109,7 +109,7 @@ func (r *Rows) proxy(p *Proxy, now time.Time) {
 	r.Add("", "%s", p.Error)
 }
 
-// lasting is how long something is so, if that is known.
+// lasting returns how long something has been so, if that is known.
 func lasting(now, since time.Time) string {
 	if since.IsZero() {
 		return ""
@@ -119,5 +119,5 @@ func lasting(now, since time.Time) string {
 
 func seconds(d time.Duration) time.Duration { return max(d.Round(time.Second), 0) }
 
-// Short is a commit as people write it.
+// Short returns a commit in its abbreviated form.
 func Short(commit string) string { return commit[:min(len(commit), 7)] }

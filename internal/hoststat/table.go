@@ -9,18 +9,18 @@ import (
 	"pgo/internal/printable"
 )
 
-// Cell is one text of a table. Its colour takes no room.
+// Cell is one text of a table. Its colour does not count for the width.
 type Cell struct {
 	Text  string
 	Level Level
-	Right bool // it stands at the right of its column: numbers
+	Right bool // right-aligned, as numbers are
 }
 
-// Table is rows whose columns stand below each other; the first row is the heading. An
-// empty cell is shown as -, unless its column has no heading.
+// Table is rows with aligned columns; the first row is the heading. An empty cell is shown as -,
+// unless its column has no heading.
 type Table [][]Cell
 
-// Texts are cells without a colour.
+// Texts returns cells without a colour.
 func Texts(all ...string) []Cell {
 	var cells []Cell
 	for _, text := range all {
@@ -29,7 +29,7 @@ func Texts(all ...string) []Cell {
 	return cells
 }
 
-// Lines is the table, a line for each row.
+// Lines returns the table, one line for each row.
 func (t Table) Lines(color bool) []string {
 	widths := map[int]int{}
 	for _, row := range t {
@@ -49,7 +49,7 @@ func (t Table) Lines(color bool) []string {
 			switch {
 			case c.Right:
 				text = gap + text
-			case n < len(row)-1: // nothing stands behind the last
+			case n < len(row)-1: // nothing follows the last one
 				text += gap
 			}
 			if n < len(row)-1 {
@@ -62,7 +62,7 @@ func (t Table) Lines(color bool) []string {
 	return lines
 }
 
-// text is what is shown of a row's cell.
+// text returns the text that is shown for a row's cell.
 func (t Table) text(row []Cell, n int) string {
 	if t[0][n].Text == "" {
 		return row[n].Text
@@ -70,19 +70,19 @@ func (t Table) text(row []Cell, n int) string {
 	return orNone(row[n].Text)
 }
 
-// Text is the table as it is printed.
+// Text returns the table as it is printed.
 func (t Table) Text(color bool) string { return text(t.Lines(color)) }
 
 func text(lines []string) string { return strings.Join(lines, "\n") + "\n" }
 
-// Row is a name and a value. One without a name goes on with what the row before it says.
+// Row is a name and a value. A row without a name continues the one before it.
 type Row struct {
 	Name  string
-	Word  Cell // what the value begins with, if that has a colour
+	Word  Cell // the beginning of the value, if it has a colour
 	Value string
 }
 
-// Rows are names and values below each other.
+// Rows are aligned names and values.
 type Rows []Row
 
 // Add adds a row.
@@ -90,7 +90,7 @@ func (r *Rows) Add(name, format string, args ...any) {
 	*r = append(*r, Row{Name: name, Value: printable.Line(fmt.Sprintf(format, args...))})
 }
 
-// List adds a row for each text. Only the first has the name.
+// List adds a row for each text. Only the first one has the name.
 func (r *Rows) List(name string, texts []string) {
 	for _, text := range texts {
 		r.Add(name, "%s", text)
@@ -98,7 +98,7 @@ func (r *Rows) List(name string, texts []string) {
 	}
 }
 
-// Lines is a line for each row.
+// Lines returns one line for each row.
 func (r Rows) Lines(color bool) []string {
 	var lines []string
 	for _, row := range r {
@@ -114,8 +114,8 @@ func (r Rows) Lines(color bool) []string {
 	return lines
 }
 
-// Text is the rows as they are printed.
+// Text returns the rows as they are printed.
 func (r Rows) Text(color bool) string { return text(r.Lines(color)) }
 
-// orNone shows that there is nothing.
+// orNone returns - for an empty string.
 func orNone[T ~string](s T) T { return cmp.Or(s, "-") }

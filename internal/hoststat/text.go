@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Age is a duration as people read it in a table: its largest unit, and the next one where
-// that is still of interest.
+// Age returns a duration for people to read in a table: its largest unit, and the next one if that
+// still matters.
 func Age(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(d, 0); {
@@ -24,7 +24,7 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/day)
 }
 
-// Bytes is a size as people read it: 12.3MiB, as docker stats has it.
+// Bytes returns a size for people to read: 12.3MiB, as in docker stats.
 func Bytes(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%dB", n)
@@ -38,7 +38,7 @@ func Bytes(n uint64) string {
 	return fmt.Sprintf("%.0fEiB", size/1024)
 }
 
-// decimals leaves three digits, or four without a point.
+// decimals returns how many decimals leave three digits. Four digits have no point.
 func decimals(size float64) int {
 	switch {
 	case size < 10:
@@ -49,7 +49,7 @@ func decimals(size float64) int {
 	return 0
 }
 
-// Percent is the share of one core: 12.3%, as docker stats has it; "-" where it is not known.
+// Percent returns the share of one core: 12.3%, as in docker stats; "-" if it is not known.
 func Percent(cpu *float64) string {
 	if cpu == nil {
 		return "-"

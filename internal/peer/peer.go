@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// protocol is what gRPC calls this way of security.
+// protocol is the name of this security protocol.
 const protocol = "peercred"
 
 // Process accepts one process at the other end: the one that connected or, seen from
@@ -47,7 +47,7 @@ func (p *process) check(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return conn, info{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
 }
 
-// peerPID is the process at the other end of a Unix socket.
+// peerPID returns the process at the other end of a Unix socket.
 func peerPID(conn net.Conn) (pid int, err error) {
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
@@ -68,12 +68,12 @@ func peerPID(conn net.Conn) (pid int, err error) {
 	return int(is.Pid), nil
 }
 
-// Info is what gRPC wants to know of this way of security.
+// Info returns what gRPC wants to know about the security protocol.
 func (p *process) Info() credentials.ProtocolInfo {
 	return credentials.ProtocolInfo{SecurityProtocol: protocol}
 }
 
-// Clone returns the same: nothing of it changes.
+// Clone returns the same one, since nothing of it changes.
 func (p *process) Clone() credentials.TransportCredentials { return p }
 
 // OverrideServerName does nothing: a process has no such name.

@@ -19,15 +19,15 @@ import (
 
 func exactly(pid int) func() int { return func() int { return pid } }
 
-// Who is not the process that the other end wants gets no call through.
+// A process that the other end does not expect gets no call through.
 func TestProcess(t *testing.T) {
 	me, other := os.Getpid(), os.Getppid()
 	for _, test := range []struct {
 		name              string
-		listens, connects int // whom the other end takes it for
+		listens, connects int // the process that the other end expects
 		want              codes.Code
 	}{
-		{"both are who they are", me, me, codes.OK},
+		{"both are as expected", me, me, codes.OK},
 		{"another one has connected", me, other, codes.Unavailable},
 		{"another one listens", other, me, codes.Unavailable},
 	} {
@@ -56,12 +56,12 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// What is not a Unix socket has no process at its other end.
+// There is no process at the other end of something that is not a Unix socket.
 func TestNoUnixSocket(t *testing.T) {
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
 	if _, _, err := Process(exactly(os.Getpid())).ServerHandshake(here); err == nil {
-		t.Error("a pipe is taken")
+		t.Error("a pipe is accepted")
 	}
 	_ = here.SetReadDeadline(time.Now())
 	if _, err := here.Read(make([]byte, 1)); errors.Is(err, io.ErrClosedPipe) {

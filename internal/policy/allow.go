@@ -26,8 +26,8 @@ func Complaints(allow []string) []string {
 	return complaints
 }
 
-// Complaint returns what is wrong with an entry of Limits.Allow that lifts nothing; empty:
-// nothing is. A needless one is written well, and what it names is allowed without it.
+// Complaint returns what is wrong with an entry of Limits.Allow that lifts nothing, or an empty
+// text. A needless entry is well-formed, but what it names is allowed without it.
 func Complaint(entry string) (text string, needless bool) {
 	why := mistake(entry)
 	if why == "" {
@@ -47,14 +47,14 @@ func Normal(entry string) string {
 	return entry
 }
 
-// HandsOverEngine tells whether an entry hands over the engine that the service's
-// containers run on: by its socket, or by a container that may do everything.
+// HandsOverEngine reports whether an entry hands over the engine that runs the service's
+// containers: by its socket, or by a container that may do everything.
 func HandsOverEngine(entry string) bool {
 	dir, bind := strings.CutPrefix(entry, liftBind)
 	return entry == liftPrivileged || entry == liftEngine || bind && reachesEngine(dir)
 }
 
-// reachesEngine tells whether a path is an engine's socket, or a directory that holds one.
+// reachesEngine reports whether a path is an engine's socket, or a directory that holds one.
 func reachesEngine(path string) bool {
 	switch filepath.Base(path) {
 	case "docker.sock", "containerd.sock":
@@ -64,12 +64,12 @@ func reachesEngine(path string) bool {
 		func(socket string) bool { return below(path, socket) })
 }
 
-// lifts has what an entry of allow may begin with, and then be: with a colon at its end it
-// takes any value.
+// lifts has the forms that an entry of allow may have, by what is before its colon. A form that
+// ends with the colon takes any value.
 var lifts = func(sections []section) map[string][]string {
 	all := map[string][]string{
 		"key":       {"key:"},          // see checker.visitKey
-		"submodule": {gitserver.Entry}, // of no refusal of the policy's: see gitrepo.Remote
+		"submodule": {gitserver.Entry}, // lifts no refusal of the policy: see gitrepo.Remote
 	}
 	for _, s := range sections {
 		for _, row := range s.rows {
@@ -96,7 +96,7 @@ func mistake(entry string) string {
 		if near, found := nearest.Word(name, slices.Sorted(maps.Keys(lifts))); found {
 			hint = "did you mean " + near + "?"
 		}
-		return "is no rule of the policy; " + hint
+		return "is not a rule of the policy; " + hint
 	case takesAny && value == "":
 		return fmt.Sprintf("lifts nothing: write %s:… as a refusal names it", name)
 	case !takesAny && !slices.Contains(forms, entry):
@@ -152,7 +152,7 @@ func bindMistake(dir string) string {
 	return ""
 }
 
-// rulesOf has the rules that are lifted by entries with values, by what those begin with.
+// rulesOf has the rules that entries with a value lift, by what is before the entry's colon.
 var rulesOf = func(sections []section) map[string][]rule {
 	all := map[string][]rule{}
 	for _, s := range sections {
@@ -167,13 +167,14 @@ var rulesOf = func(sections []section) map[string][]rule {
 	return all
 }(sections)
 
-// all tells whether an entry is of such rules alone.
+// all reports whether is holds for all rules that entries of a name lift; false if there are
+// none.
 func all(name string, is func(rule) bool) bool {
 	rules := rulesOf[name]
 	return len(rules) > 0 && !slices.ContainsFunc(rules, func(r rule) bool { return !is(r) })
 }
 
-// needlessly returns why nobody needs an entry.
+// needlessly returns why an entry is not needed.
 func needlessly(entry string) string {
 	name, value, _ := strings.Cut(entry, ":")
 	if bounds := boundsOf[name]; bounds != nil {
@@ -185,13 +186,13 @@ func needlessly(entry string) string {
 	return ""
 }
 
-// isPort tells whether a refusal of the rule for ports could name that.
+// isPort reports whether a refusal of the rule for ports could name this value.
 func isPort(value string) bool {
 	asked, ok := ports.Parse(value)
 	return value == "any" || ok && asked.String() == value
 }
 
-// boundsOf has all bounds that entries of a name move.
+// boundsOf has the bounds that entries of allow move, by the entry's name.
 var boundsOf = func(sections []section) map[string][]bound {
 	all := map[string][]bound{}
 	for _, s := range sections {
@@ -219,7 +220,7 @@ func boundNeedless(bounds []bound, entry string) string {
 	return why
 }
 
-// boundMistake returns why an entry is of none of the bounds.
+// boundMistake returns why an entry fits none of the bounds.
 func boundMistake(bounds []bound, entry string) string {
 	if slices.ContainsFunc(bounds, func(b bound) bool { _, ok := b.granted(entry); return ok }) {
 		return ""

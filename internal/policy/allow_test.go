@@ -21,13 +21,13 @@ func TestComplaints(t *testing.T) {
 		"healthcheck.interval:soon": "lifts nothing: write healthcheck.interval: and a duration such as 90s or 2h",
 		"healthcheck.interval:30s":  "lifts nothing: at least 500ms, at most 24h is allowed without it",
 		"containers:many":           "lifts nothing: write containers: and a whole number such as 200",
-		"container:3":               "is no rule of the policy; did you mean containers?",
+		"container:3":               "is not a rule of the policy; did you mean containers?",
 
-		"nonsense":             "is no rule of the policy; a refusal names the entry that lifts it",
-		"":                     "is no rule of the policy; a refusal names the entry that lifts it",
-		"network_mod:host":     "is no rule of the policy; did you mean network_mode?",
-		"cap-add:NET_ADMIN":    "is no rule of the policy; did you mean cap_add?",
-		"Privileged":           "is no rule of the policy; did you mean privileged?",
+		"nonsense":             "is not a rule of the policy; a refusal names the entry that lifts it",
+		"":                     "is not a rule of the policy; a refusal names the entry that lifts it",
+		"network_mod:host":     "is not a rule of the policy; did you mean network_mode?",
+		"cap-add:NET_ADMIN":    "is not a rule of the policy; did you mean cap_add?",
+		"Privileged":           "is not a rule of the policy; did you mean privileged?",
 		"cap_add":              "lifts nothing: write cap_add:… as a refusal names it",
 		"cap_add:":             "lifts nothing: write cap_add:… as a refusal names it",
 		"key":                  "lifts nothing: write key:… as a refusal names it",
@@ -60,7 +60,7 @@ func TestComplaints(t *testing.T) {
 
 		"submodule":                             "lifts nothing: write submodule:… as a refusal names it",
 		"submodule:":                            "lifts nothing: write submodule:… as a refusal names it",
-		"submodul:https://lib.example.org":      "is no rule of the policy; did you mean submodule?",
+		"submodul:https://lib.example.org":      "is not a rule of the policy; did you mean submodule?",
 		"submodule:https://lib.example.org/lib": "lifts nothing: write submodule:https://lib.example.org",
 		"submodule:lib.example.org":             "lifts nothing: write submodule: and a server's scheme, host and port alone, such as submodule:https://lib.example.org",
 		"submodule:ssh://lib.example.org": "lifts nothing: pgo has no key for another ssh server; " +
@@ -78,7 +78,7 @@ func TestComplaints(t *testing.T) {
 	}
 }
 
-// What is allowed without an entry makes it needless, and no mistake.
+// An entry for what is allowed anyway is needless, but not a mistake.
 func TestNeedless(t *testing.T) {
 	for entry, want := range map[string]bool{
 		"shm_size:1g": true, "healthcheck.interval:30s": true, "restart:always": true, "cap_add:CHOWN": true, "pull_policy:never": true,
@@ -101,7 +101,7 @@ func TestHandsOverEngine(t *testing.T) {
 	}
 }
 
-// What is longer than the configuration can hold is neither compared nor shown whole.
+// An entry that is too long for the configuration is neither compared nor shown in full.
 func TestLongEntry(t *testing.T) {
 	for _, entry := range []string{strings.Repeat("x", 1<<20), "bind:/" + strings.Repeat("x", maxEntry)} {
 		if text, _ := Complaint(entry); len(text) > 200 || !strings.HasSuffix(text, "lifts nothing: it is longer than 512 bytes") {
@@ -118,7 +118,7 @@ func TestComplaintsShowNoUser(t *testing.T) {
 	}
 }
 
-// Every entry that docs/policy.md has is taken.
+// Every entry in docs/policy.md is accepted.
 func TestNoComplaints(t *testing.T) {
 	values := map[string]string{
 		"port:": "80", "cap_add:": "SYS_ADMIN", "bind:": "/value", "platform:": "*", "stop_signal:": "*", "dns:": "*", "volumes_from:": "container:a",
@@ -145,7 +145,7 @@ func TestNoComplaints(t *testing.T) {
 		}
 	}
 	if got := Complaints([]string{"privileged", "nonsense", "gpus", "port"}); !slices.Equal(got, []string{
-		`"nonsense" is no rule of the policy; a refusal names the entry that lifts it`, `"port" lifts nothing: write port:… as a refusal names it`,
+		`"nonsense" is not a rule of the policy; a refusal names the entry that lifts it`, `"port" lifts nothing: write port:… as a refusal names it`,
 	}) {
 		t.Errorf("%q", got)
 	}

@@ -19,7 +19,7 @@ const unlimited = math.MaxInt64
 // measure is how numbers of one kind are read and written, in a model and in an
 // entry of allow. What cannot be read is refused.
 type measure struct {
-	kind   string // one of them, with an example
+	kind   string // in words, with an example
 	parse  func(text string) (int64, bool)
 	format func(n int64) string
 }
@@ -31,7 +31,7 @@ var (
 	logSizes  = &measure{"a size such as 8g or 512m, or -1 for no limit", orUnlimited(parseSize), orNone("-1", formatSize)}
 	fileSizes = &measure{"a size such as 8g or 512m, or 0 for no limit", parseFileSize, orNone("0", formatSize)}
 	inodes    = &measure{"a number such as 2m, or 0 for no limit", parseFileSize, orNone("0", formatSize)}
-	percents  = &measure{"a part such as 75%", parsePercent, func(n int64) string { return formatCount(n) + "%" }}
+	percents  = &measure{"a percentage such as 75%", parsePercent, func(n int64) string { return formatCount(n) + "%" }}
 	durations = &measure{"a duration such as 90s or 2h", parseDuration, formatDuration}
 )
 
@@ -78,8 +78,8 @@ var units = map[string]int64{"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 <
 
 var plainSize = regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(?:i?b)?$`)
 
-// parseSize reads a size as the engine and compose do, with units of 1024. Where
-// the engine takes those of 1000, it is less.
+// parseSize reads a size as the engine and compose do, in units of 1024. Where the engine uses
+// units of 1000, the real size is smaller.
 func parseSize(text string) (int64, bool) {
 	match := plainSize.FindStringSubmatch(strings.ToLower(text))
 	if match == nil {
@@ -106,8 +106,8 @@ func formatSize(n int64) string {
 
 var plainFileSize = regexp.MustCompile(`^([1-9][0-9]{0,17})([kmgtp]?)$`)
 
-// parseFileSize reads a size as the kernel does for a file system: a zero in
-// front would make it octal, and zero alone means no limit.
+// parseFileSize reads a size as the kernel does for a file system: a leading zero would make it
+// octal, and zero alone means no limit.
 func parseFileSize(text string) (int64, bool) {
 	if text == "0" {
 		return unlimited, true
@@ -145,15 +145,15 @@ func formatDuration(n int64) string {
 	return text
 }
 
-// bound is what a number must not be beyond. The operator moves it with an
-// entry of allow that has the number wanted.
+// bound limits a number. The operator moves it with an entry of allow that names the number
+// wanted.
 type bound struct {
 	entry string // what the entry begins with, before the colon
 	*measure
 	least int64 // 0 passes as well: the engine's default
 	most  int64
-	free  string // passes whatever the bound, as the engine's default; empty: nothing
-	of    string // what it counts, where that is no value of a key
+	free  string // a text that always passes: the engine's default; empty: none
+	of    string // what it counts, if not the value of a key
 }
 
 func (b bound) String() string {
@@ -188,7 +188,7 @@ func (c *checker) within(at place, text string, b bound) {
 	}
 }
 
-// count refuses a number that is beyond a bound and any that the operator names.
+// count refuses a number that is beyond its bound and beyond all that the operator grants.
 func (c *checker) count(at place, found any, n int64, b bound) {
 	low := n < b.least && n != 0
 	if !low && n <= b.most {
@@ -202,7 +202,7 @@ func (c *checker) count(at place, found any, n int64, b bound) {
 	c.refuse(at, found, b.String(), b.entry+":"+b.format(n))
 }
 
-// granted returns the number that an entry of allow has for a bound.
+// granted returns the number that an entry of allow grants for a bound.
 func (b bound) granted(entry string) (int64, bool) {
 	text, found := strings.CutPrefix(entry, b.entry+":")
 	if !found {
@@ -211,12 +211,12 @@ func (b bound) granted(entry string) (int64, bool) {
 	return b.parse(text)
 }
 
-// Limits of the kernel for a process that cost the host nothing: whatever they
-// are, memory and processors are somebody else's to bound.
+// freeUlimits are limits of the kernel for a process that cost the host nothing, whatever their
+// value: bounding memory and processors is left to others.
 var freeUlimits = []string{"as", "core", "cpu", "data", "fsize", "locks", "memlock", "rss", "rttime", "stack"}
 
-// boundUlimits are those that count something of which the host has only so
-// many, or that rank the service's processes above others.
+// boundUlimits are those that count something of which the host has a fixed number, or that rank
+// the service's processes above others.
 var boundUlimits = map[string]int64{
 	"nofile": 1 << 20, "nproc": 1 << 20, "sigpending": 1 << 20,
 	"msgqueue": 819200, "nice": 0, "rtprio": 0,
@@ -224,13 +224,13 @@ var boundUlimits = map[string]int64{
 
 var (
 	containersBound = bound{entry: "containers", measure: counts, most: 100, of: "containers of all compose services (`scale`, `deploy.replicas`)"}
-	servicesBound   = bound{entry: "services.count", measure: counts, most: 500, of: "compose services, those without containers too"}
-	portsBound      = bound{entry: "ports.count", measure: counts, most: 500, of: "published ports of all compose services, ranges written out"}
-	exposeBound     = bound{entry: "expose.count", measure: counts, most: 500, of: "exposed ports of all compose services, ranges written out"}
+	servicesBound   = bound{entry: "services.count", measure: counts, most: 500, of: "compose services, including those without containers"}
+	portsBound      = bound{entry: "ports.count", measure: counts, most: 500, of: "published ports of all compose services, with each port of a range"}
+	exposeBound     = bound{entry: "expose.count", measure: counts, most: 500, of: "exposed ports of all compose services, with each port of a range"}
 	mountsBound     = bound{entry: "mounts.count", measure: counts, most: 5000, of: "mounts of all containers: `volumes`, `tmpfs`, `configs`, `secrets`, `devices`"}
-	weightBound     = bound{entry: "containers.size", measure: sizes, most: 32 << 20, of: "bytes that the engine keeps of all containers: their entries in the compose file, for each container once"}
+	weightBound     = bound{entry: "containers.size", measure: sizes, most: 32 << 20, of: "bytes that the engine keeps for all containers: their entries in the compose file, once for each container"}
 	networksBound   = bound{entry: "networks.count", measure: counts, most: 10, of: "networks that the service makes"}
-	volumesBound    = bound{entry: "volumes.count", measure: counts, most: 100, of: "volumes that the service makes, those without a name for each container"}
+	volumesBound    = bound{entry: "volumes.count", measure: counts, most: 100, of: "volumes that the service makes; those without a name count for each container"}
 
 	intervalBound      = bound{entry: "healthcheck.interval", measure: durations, least: minutes(1) / 120, most: minutes(24 * 60)}
 	startIntervalBound = bound{entry: "healthcheck.start_interval", measure: durations, least: minutes(1) / 120, most: minutes(24 * 60)}
@@ -257,7 +257,7 @@ func times(a, b int64) int64 {
 }
 
 // totals bounds what all compose services have together.
-var totals = notRoot(joined("so much of each as [Bounds](#bounds) has", func(c *checker, at place, services map[string]any) {
+var totals = notRoot(joined("as much of each as [Bounds](#bounds) allows", func(c *checker, at place, services map[string]any) {
 	var containers, published, exposed, mounts, bytes int64
 	for _, v := range services {
 		service := object(v)
@@ -283,8 +283,8 @@ var totals = notRoot(joined("so much of each as [Bounds](#bounds) has", func(c *
 	c.count(at, fmt.Sprintf("a total of %d bytes for all containers", bytes), bytes, weightBound)
 }, servicesBound, containersBound, portsBound, exposeBound, mountsBound, weightBound))
 
-// weight is about as much as a value takes that the engine or compose keeps: a list
-// of many short items is more than its text.
+// weight estimates the memory that a value takes in the engine or compose: a list of many short
+// items takes more than its text.
 func weight(v any) int64 {
 	const item = 32
 	switch v := v.(type) {
@@ -314,7 +314,7 @@ func (c *checker) configsOf(service map[string]any) int64 {
 	return n
 }
 
-// joined is a rule for an object as a whole that has bounds.
+// joined is a rule with bounds for an object as a whole.
 func joined(allowed string, check func(c *checker, at place, o map[string]any), bounds ...bound) rule {
 	var lifts []string
 	for _, b := range bounds {
@@ -325,8 +325,8 @@ func joined(allowed string, check func(c *checker, at place, o map[string]any), 
 	return r
 }
 
-// replicas is how many containers a compose service is to have. Compose, the
-// engine and pgo must read the same number.
+// replicas is the number of containers of a compose service. Compose, the engine and pgo must
+// read the same number.
 var replicas = rule{allowed: "a whole number", check: func(c *checker, at place, v any) {
 	text, _ := scalarText(v)
 	if _, isText := v.(string); isText || !plainInt.MatchString(text) {
@@ -336,7 +336,8 @@ var replicas = rule{allowed: "a whole number", check: func(c *checker, at place,
 
 var plainInt = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
 
-// replicasOf counts what may be a service's containers, the more where it is said twice.
+// replicasOf returns how many containers a service may have: the larger number if it is set
+// twice.
 func replicasOf(service map[string]any) int64 {
 	n := int64(-1)
 	for _, v := range []any{service["scale"], object(service["deploy"])["replicas"]} {
@@ -351,8 +352,7 @@ func replicasOf(service map[string]any) int64 {
 	return n
 }
 
-// portsOf counts the host ports of one entry: of the engine's choice it is one for
-// each container.
+// portsOf counts the host ports of one entry: one for each container if the engine chooses them.
 func portsOf(entry map[string]any, containers int64) int64 {
 	text, _ := scalarText(entry["published"])
 	if asked, ok := ports.Parse(text); ok && asked.First > 0 {
@@ -369,7 +369,7 @@ func exposedBy(text string) int64 {
 	return 1 // refused for its form
 }
 
-var exposed = notRoot(rule{allowed: "a port or a range of them, with tcp, udp or sctp behind a slash", check: func(c *checker, at place, v any) {
+var exposed = notRoot(rule{allowed: "a port or a range of ports, optionally followed by /tcp, /udp or /sctp", check: func(c *checker, at place, v any) {
 	text, scalar := scalarText(v)
 	port, protocol, found := strings.Cut(text, "/")
 	if _, ok := ports.Parse(port); scalar && (!ok || found && !oneOf("tcp", "udp", "sctp")(protocol)) {
@@ -377,8 +377,8 @@ var exposed = notRoot(rule{allowed: "a port or a range of them, with tcp, udp or
 	}
 }})
 
-// ownNetworks bounds the networks that a service makes: the engine has addresses
-// for some thirty on the whole host.
+// ownNetworks bounds the networks that a service makes: the engine has addresses for about thirty
+// on the whole host.
 var ownNetworks = notRoot(joined("at most "+networksBound.format(networksBound.most)+" that the service makes", func(c *checker, at place, networks map[string]any) {
 	n := int64(len(networks) - external(networks))
 	c.count(at, fmt.Sprintf("a total of %d networks", n), n, networksBound)
@@ -431,7 +431,7 @@ func ulimits(prefix string) rule {
 	}, all...))
 }
 
-// ulimit is a number, or an object of them.
+// ulimit checks a limit: a number, or an object of numbers.
 func (c *checker) ulimit(at place, v any, b bound) {
 	if text, scalar := scalarText(v); scalar {
 		c.within(at, text, b)
@@ -443,7 +443,7 @@ func (c *checker) ulimit(at place, v any, b bound) {
 	}
 }
 
-// tmpfsFlags are options of a tmpfs that take no room.
+// tmpfsFlags are options of a tmpfs that take no space.
 var tmpfsFlags = []string{
 	"", "async", "atime", "dev", "diratime", "exec", "gid", "mode", "noatime", "nodev", "nodiratime", "noexec",
 	"nosuid", "relatime", "ro", "rw", "strictatime", "suid", "sync", "uid",
@@ -452,10 +452,10 @@ var tmpfsFlags = []string{
 // tmpfsOptions are all that a tmpfs may have.
 var tmpfsOptions = append([]string{"nr_blocks", "nr_inodes", "size"}, tmpfsFlags...)
 
-// pageSize is what nr_blocks counts.
+// pageSize is the unit of nr_blocks.
 const pageSize = 4096
 
-// tmpfsOption bounds one option of a tmpfs, and tells whether it is known.
+// tmpfsOption bounds one option of a tmpfs, and reports whether the option is known.
 func (c *checker) tmpfsOption(at place, option string) bool {
 	name, value, _ := strings.Cut(option, "=")
 	switch name {
@@ -485,7 +485,7 @@ func (c *checker) tmpfsOption(at place, option string) bool {
 	return true
 }
 
-// tmpfs is an entry of a service's tmpfs: a path, and options behind a colon.
+// tmpfs is an entry of a service's tmpfs: a path, and options after a colon.
 var tmpfs = notRoot(rule{
 	allowed: "options that bound it: size " + tmpfsSize.String() + " or " + tmpfsPercent.String() + ", nr_inodes " + tmpfsInodes.String(),
 	lift:    "tmpfs.size: tmpfs.nr_inodes: tmpfs:",

@@ -35,9 +35,9 @@ func TestMeasures(t *testing.T) {
 			continue
 		}
 		if back := test.format(n); back != test.back {
-			t.Errorf("%q is written as %q", test.text, back)
+			t.Errorf("%q is formatted as %q", test.text, back)
 		} else if again, ok := test.parse(back); !ok || again != n {
-			t.Errorf("%q is read as %d", back, again)
+			t.Errorf("%q is parsed as %d", back, again)
 		}
 	}
 }
@@ -54,8 +54,7 @@ func TestCPUs(t *testing.T) {
 	}
 }
 
-// How many containers there are is counted over all compose services, and read as
-// compose reads it.
+// The number of containers is counted over all compose services, and read as compose reads it.
 func TestContainers(t *testing.T) {
 	service := func(key string, v string) string { return fmt.Sprintf(`{"image": "x", %q: %s}`, key, v) }
 	for _, test := range []struct {
@@ -110,7 +109,7 @@ func TestWeight(t *testing.T) {
 	}
 }
 
-// Services of root have no bounds; what all must read alike they have.
+// Services of root have no bounds, but all readers must read their models alike.
 func TestBoundsOfRoot(t *testing.T) {
 	limits := home
 	limits.Root = true
@@ -123,7 +122,7 @@ func TestBoundsOfRoot(t *testing.T) {
 	}
 }
 
-// spell writes no two options alike.
+// spell writes different options differently.
 func TestSpell(t *testing.T) {
 	seen := map[string]string{}
 	for _, options := range []map[string]any{

@@ -9,7 +9,7 @@ import (
 
 const docs = "../../docs/policy.md"
 
-// begin is the line in docs/policy.md behind which the table is.
+// begin is the line in docs/policy.md that the table follows.
 const begin = "<!-- From here on the file is written by `go test ./internal/policy -update`. -->\n"
 
 func TestDocs(t *testing.T) {
@@ -30,7 +30,7 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// table is what schema.go says, for people.
+// table returns the table of schema.go as Markdown.
 func table() string {
 	var b strings.Builder
 	for _, s := range sections {
@@ -47,10 +47,10 @@ func table() string {
 	return b.String()
 }
 
-// boundsTable is all bounds, each once, in the order of schema.go.
+// boundsTable has all bounds, each once, in the order of schema.go.
 func boundsTable() string {
 	var b strings.Builder
-	b.WriteString("\n## Bounds\n\nA number beyond its bound is refused. The entry of `allow` has the number wanted behind its colon, and lifts the bound up to there: `\"shm_size:8g\"`.\nThese are left out for services of root.\n\n| of | allowed | lifted by |\n| --- | --- | --- |\n")
+	b.WriteString("\n## Bounds\n\nA number beyond its bound is refused. An entry of `allow` moves the bound to the number after its\ncolon: `\"shm_size:8g\"`. These bounds do not apply to services of root.\n\n| of | allowed | lifted by |\n| --- | --- | --- |\n")
 	rows, keys := []string{}, map[string][]string{}
 	for _, s := range sections {
 		for _, row := range s.rows {
@@ -100,8 +100,8 @@ func lifted(r rule) string {
 	return strings.Join(entries, " ")
 }
 
-// TestSpecification holds the table against the compose specification: it
-// knows every key there, in the form that a resolved model has it.
+// TestSpecification compares the table with the compose specification: it has every key there, in
+// the form of a resolved model.
 func TestSpecification(t *testing.T) {
 	content, err := os.ReadFile("testdata/specification.txt")
 	if err != nil {

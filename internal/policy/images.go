@@ -10,17 +10,17 @@ import (
 	"github.com/distribution/reference"
 )
 
-// images checks the names of what a service builds: a build takes over any
-// local name, also of an image that another service runs.
+// images checks the names of what a service builds: a build takes over any local name, even that
+// of an image that another service runs.
 func (c *checker) images(at place, service map[string]any) {
 	build := object(service["build"])
 	image := str(service["image"])
 	if build == nil {
 		if _, ok := components(image); !ok && image != "" && !imageID.MatchString(image) {
-			c.refuse(at.key("image"), image, "not a name that an image may have", "")
+			c.refuse(at.key("image"), image, "not a valid image name", "")
 		}
 		if pinned := c.pinned(image); pinned != "" && pinned != c.Service {
-			c.refuse(at.key("image"), image, "images of the service "+pinned+", which only pgo uses", "")
+			c.refuse(at.key("image"), image, "only pgo uses this image of the service "+pinned, "")
 		}
 		return
 	}
@@ -41,23 +41,23 @@ func (c *checker) built(at place, image string) {
 	parts, ok := components(image)
 	owner := ""
 	if i := slices.IndexFunc(parts, func(part string) bool { return c.names(part) != "" }); i >= 0 {
-		owner = c.names(parts[i]) // of two services it is the first one's
+		owner = c.names(parts[i]) // if two parts name services, the first counts
 	}
 	switch {
 	case !ok:
-		c.refuse(at, image, "not a name that an image may have", "")
+		c.refuse(at, image, "not a valid image name", "")
 	case c.pinned(image) != "":
-		c.refuse(at, image, "only pgo makes such images, to go back to", "")
+		c.refuse(at, image, "only pgo makes such images, for rollbacks", "")
 	case owner == "":
-		c.refuse(at, image, "what is built is named after the service, such as "+c.Service+"-web", "image:"+image)
+		c.refuse(at, image, "a built image is named after the service, such as "+c.Service+"-web", "image:"+image)
 	case owner != c.Service:
-		c.refuse(at, image, "images of the service "+owner+" are named like this; such as "+c.Service+"-web is allowed", "image:"+image)
+		c.refuse(at, image, "images of the service "+owner+" have such names; name it after this service, such as "+c.Service+"-web", "image:"+image)
 	}
 }
 
-// names returns the service that a part of an image's name is of: the service's own,
-// or that with more behind a dash, a dot or an underscore. Of several it is the
-// longest.
+// names returns the service that a part of an image's name belongs to: the part is the service's
+// name, alone or followed by a dash, a dot or an underscore and more. If several services match,
+// it is the one with the longest name.
 func (c *checker) names(part string) string {
 	owner := ""
 	for _, service := range append(slices.Clone(c.Others), c.Service) {
@@ -88,13 +88,13 @@ func components(image string) (parts []string, ok bool) {
 	}
 	path := reference.Path(named)
 	if reference.Domain(named) == "docker.io" {
-		path = strings.TrimPrefix(path, "library/") // also where nobody wrote it
+		path = strings.TrimPrefix(path, "library/") // added where it was not written
 	}
 	return strings.Split(path, "/"), true
 }
 
-// build is what the engine's builder is given. Compose hands it to another
-// program as text, in which what looks like a template is one.
+// build is what the engine's builder gets. Compose passes it to another program as text, which
+// expands whatever looks like a template.
 var build = on("bind: build.context:", "context and dockerfile in the repository; nothing that the builder would expand, such as `${…}`", func(c *checker, at place, build map[string]any) {
 	context, dockerfile := str(build["context"]), str(build["dockerfile"])
 	if filepath.IsAbs(context) {
@@ -121,11 +121,10 @@ var build = on("bind: build.context:", "context and dockerfile in the repository
 // quoted are the keys of build in whose values compose quotes ${, and nothing else.
 var quoted = []string{"args", "dockerfile_inline"}
 
-// withoutTemplate are those, and keys that have a rule which lets no template pass.
+// withoutTemplate are those, and the keys whose own rules let no template pass.
 var withoutTemplate = append([]string{"secrets", "tags"}, quoted...)
 
-// hasUnquoted tells whether the builder would expand something that compose has not
-// quoted.
+// hasUnquoted reports whether the builder would expand something that compose has not quoted.
 func hasUnquoted(v any) bool {
 	for name := range object(v) {
 		if hasTemplate(name) || hasUnquoted(object(v)[name]) {
@@ -151,8 +150,8 @@ func hasTemplate(v any) bool {
 	return false
 }
 
-// buildSecret checks what compose writes as a list of name=value with commas
-// between them: id=…,type=file,src=….
+// buildSecret checks what compose writes as a comma-separated list of name=value:
+// id=…,type=file,src=….
 func (c *checker) buildSecret(at place, ref map[string]any) {
 	secret := object(object(c.model["secrets"])[str(ref["source"])])
 	for _, v := range []any{ref["source"], ref["target"], secret["file"], secret["environment"]} {
@@ -165,7 +164,7 @@ func (c *checker) buildSecret(at place, ref map[string]any) {
 	}
 }
 
-// additionalContext is a further context of a build, by its name.
+// additionalContext is a named additional context of a build.
 var additionalContext = rule{
 	allowed: "a directory in the repository, docker-image:// or service:",
 	lift:    "bind: build.additional_contexts:",
@@ -197,8 +196,8 @@ func cache(lift string) rule {
 	}}
 }
 
-// cacheAttributes reads an entry as the builder does: of attributes given
-// twice it takes the last, so every one counts.
+// cacheAttributes reads an entry as the builder does: of an attribute given twice it takes the
+// last, so every one counts.
 func cacheAttributes(entry string) (kind string, dirs []string, ok bool) {
 	fields, err := csv.NewReader(strings.NewReader(entry)).Read()
 	if err != nil {

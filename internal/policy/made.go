@@ -9,24 +9,22 @@ import (
 	"strings"
 )
 
-// Made is what an engine made of a model, in its own words: the JSON that docker
-// inspect prints, numbers as json.Number.
+// Made is what an engine made of a model, as docker inspect prints it; numbers are json.Number.
 type Made struct {
 	Containers []map[string]any  // those that never ran
-	Services   map[string]string // of all of the project's containers, by ID: their compose services
+	Services   map[string]string // the compose services of all of the project's containers, by container ID
 	Networks   []map[string]any  // that the project made
-	Runtime    string            // that the engine gives a container which names none
-	Cgroupns   string            // the same for its cgroup namespace
-	LogDriver  string            // and for its log
+	Runtime    string            // the engine's default for containers
+	Cgroupns   string            // the default cgroup namespace mode
+	LogDriver  string            // the default log driver
 }
 
-// CheckMade holds what an engine made of a model against the model, which has
-// passed the policy. What the engine has is what will run: so whatever it has that
-// the model does not ask for is refused, be it that compose understood the model in
-// another way, added something of its own, or that this package did not know what a
-// key leads to. A key of HostConfig that is not known here is refused as well. What
-// runs in a container, its command and its environment, is not looked at. images has
-// the ID of each compose service's image.
+// CheckMade checks what an engine made of a model against the model, which has passed the policy.
+// What the engine has is what will run, so anything that the model does not ask for is refused:
+// compose may have read the model in another way or added something of its own, or this package
+// did not know what a key leads to. An unknown key of HostConfig is refused as well. The command
+// and the environment of a container are not checked. images has the ID of each compose service's
+// image.
 func CheckMade(l Limits, model map[string]any, made Made, images map[string]string) []Refusal {
 	c := &checker{Limits: l, model: model}
 	for _, words := range made.Containers {
@@ -41,8 +39,8 @@ func CheckMade(l Limits, model map[string]any, made Made, images map[string]stri
 	return c.sorted()
 }
 
-// ofImages holds the numbers that images bring to the bounds that a compose file has:
-// volumes without a name, exposed ports, times between health checks.
+// ofImages applies the bounds of a compose file to the numbers that images bring: volumes without
+// a name, exposed ports, times between health checks.
 func (c *checker) ofImages(containers []map[string]any) {
 	volumes := int64(0)
 	for _, words := range containers {
@@ -59,7 +57,7 @@ func (c *checker) ofImages(containers []map[string]any) {
 			if text, set := scalarText(check[key]); set {
 				n, ok := parseCount(text)
 				if !ok {
-					n = unlimited // an engine has no other
+					n = unlimited // not a number that an engine has
 				}
 				c.count(at.said("Config.Healthcheck."+key), formatDuration(n), n, b)
 			}
@@ -68,7 +66,7 @@ func (c *checker) ofImages(containers []map[string]any) {
 	c.count(place{path: "containers"}, fmt.Sprintf("a total of %d volumes without a name", volumes), volumes, volumesBound)
 }
 
-// Strange returns the names of those of the networks that CheckMade refuses.
+// Strange returns the names of the networks that CheckMade refuses.
 func (m Made) Strange(l Limits, model map[string]any) (names []string) {
 	for _, words := range m.Networks {
 		if len(CheckMade(l, model, Made{Networks: []map[string]any{words}}, nil)) > 0 {
@@ -82,15 +80,15 @@ func containerPlace(words map[string]any) place {
 	return place{path: "container " + strings.TrimPrefix(str(words["Name"]), "/") + ":"}
 }
 
-// said is a key in the engine's words.
+// said is the place of a key in what the engine prints.
 func (p place) said(key string) place {
 	return place{path: p.path + " " + key, name: key}
 }
 
-// notAsked is why most of what CheckMade refuses is.
+// notAsked is the reason for most of what CheckMade refuses.
 const notAsked = "the compose file that was checked does not ask for it"
 
-// witness is one container held against its compose service.
+// witness compares one container with its compose service.
 type witness struct {
 	*checker
 	Made
@@ -120,28 +118,28 @@ func (c *checker) container(words map[string]any, made Made, images map[string]s
 	w.mounts(list(words["Mounts"]))
 	w.networks(strings.TrimPrefix(str(words["Name"]), "/"), object(object(words["NetworkSettings"])["Networks"]))
 	if want := images[w.name]; want != "" && words["Image"] != want {
-		w.refuse(w.at.said("Image"), words["Image"], "checked was "+want, "")
+		w.refuse(w.at.said("Image"), words["Image"], "the image that was checked is "+want, "")
 	}
 }
 
-// refuseSaid refuses what the engine says at a place.
+// refuseSaid refuses the value that the engine has for a key.
 func (w *witness) refuseSaid(key string, found any) {
 	w.refuse(w.at.said(key), found, notAsked, "")
 }
 
-// hostKey judges one key of HostConfig.
+// hostKey checks one key of HostConfig.
 func (w *witness) hostKey(key string, v any) {
 	at := "HostConfig." + key
 	switch check := hostConfig[key]; {
 	case !isSet(v):
 	case check == nil:
-		w.refuse(w.at.said(at), v, "this version of pgo does not know what that is", "key:engine."+at)
+		w.refuse(w.at.said(at), v, "this version of pgo does not know this key", "key:engine."+at)
 	default:
 		check(w, at, v)
 	}
 }
 
-// isSet tells whether the engine has a value there.
+// isSet reports whether the engine has set a value.
 func isSet(v any) bool {
 	switch v := v.(type) {
 	case []any:
@@ -152,10 +150,10 @@ func isSet(v any) bool {
 	return v != nil && v != "" && v != false && v != json.Number("0")
 }
 
-// said is the judgement of one key of HostConfig that asks for something.
+// said checks one key of HostConfig that is set.
 type said func(w *witness, at string, v any)
 
-// hostConfig has every key of HostConfig that engines from 20.10 on have.
+// hostConfig has every key of HostConfig, from engine 20.10 on.
 var hostConfig = map[string]said{
 	"AutoRemove": notToBe, "Cgroup": notToBe, "ContainerIDFile": notToBe, "PublishAllPorts": notToBe, "VolumeDriver": notToBe,
 
@@ -186,10 +184,10 @@ var hostConfig = map[string]said{
 	"Devices":           (*witness).devices,
 	"LogConfig":         (*witness).logConfig,
 
-	// Judged with what the engine made of them.
+	// Checked with what the engine made of them: see mounts, ports and masked.
 	"Binds": fine, "Mounts": fine, "PortBindings": fine, "MaskedPaths": fine, "ReadonlyPaths": fine,
 
-	// They take from a container, or are its own business; the policy has bounds for them.
+	// They restrict a container or affect nothing else, or the policy has bounds for them.
 	"CapDrop": fine, "ConsoleSize": fine, "Dns": fine, "DnsOptions": fine, "DnsSearch": fine, "Init": fine, "Links": fine,
 	"ReadonlyRootfs": fine, "RestartPolicy": fine, "ShmSize": fine, "Tmpfs": fine, "Ulimits": fine,
 	"BlkioDeviceReadBps": fine, "BlkioDeviceReadIOps": fine, "BlkioDeviceWriteBps": fine, "BlkioDeviceWriteIOps": fine,
@@ -203,7 +201,7 @@ func fine(*witness, string, any) {}
 
 func notToBe(w *witness, at string, v any) { w.refuseSaid(at, v) }
 
-// whether is for what a key of the compose service asks for or does not.
+// whether is for what must be set by a key of the compose service that is true.
 func whether(key string) said {
 	return func(w *witness, at string, v any) {
 		if w.service[key] != true {
@@ -212,8 +210,8 @@ func whether(key string) said {
 	}
 }
 
-// word is for what a key of the compose service says in the same word. usual is
-// what the engine has where it says nothing.
+// word is for a value that a key of the compose service must have too. usual are the engine's
+// values if the key is not set.
 func word(key string, usual ...string) said {
 	return func(w *witness, at string, v any) {
 		got, _ := scalarText(v)
@@ -224,7 +222,7 @@ func word(key string, usual ...string) said {
 	}
 }
 
-// namespace is word for what may be another container's.
+// namespace is word for a namespace, which may be another container's.
 func namespace(key string, usual ...string) said {
 	return func(w *witness, at string, v any) {
 		if !w.isOther(str(w.service[key]), str(v)) {
@@ -233,9 +231,8 @@ func namespace(key string, usual ...string) said {
 	}
 }
 
-// isOther tells whether the engine has the container that was asked for:
-// service:NAME is one of that compose service, and which container:NAME is the
-// operator has allowed.
+// isOther reports whether the engine has the container that was asked for: for service:NAME, any
+// container of that compose service; for container:NAME, any, since the operator has allowed it.
 func (w *witness) isOther(asked, got string) bool {
 	id, other := strings.CutPrefix(got, "container:")
 	if service, own := strings.CutPrefix(asked, "service:"); own {
@@ -244,8 +241,8 @@ func (w *witness) isOther(asked, got string) bool {
 	return other && isContainer(asked)
 }
 
-// entries is for lists of which each entry was asked for. same spells what means the
-// same alike.
+// entries is for a list each entry of which must have been asked for. same spells entries that
+// mean the same alike.
 func entries(key string, same func(string) string) said {
 	return func(w *witness, at string, v any) {
 		w.listed(at, list(v), texts(list(w.service[key]), same), same)
@@ -282,7 +279,7 @@ func apply(same func(string) string, text string) string {
 	return same(text)
 }
 
-// pairs is for names with values of which each was asked for.
+// pairs is for names with values, each of which must have been asked for.
 func pairs(key string) said {
 	return func(w *witness, at string, v any) {
 		want := object(w.service[key])
@@ -295,7 +292,7 @@ func pairs(key string) said {
 	}
 }
 
-// hostEntry spells an entry of extra_hosts as the engine has it.
+// hostEntry spells an entry of extra_hosts as the engine does.
 func hostEntry(entry string) string {
 	if name, address, found := strings.Cut(entry, "="); found {
 		return name + ":" + address
@@ -303,9 +300,9 @@ func hostEntry(entry string) string {
 	return entry
 }
 
-// securityOpt: compose writes the content of a seccomp profile in the place of its
-// path, and takes systempaths for itself. An engine adds labels where a container
-// shares a namespace with another or with the host.
+// securityOpt checks the security options. Compose replaces the path of a seccomp profile with
+// its content, and keeps systempaths to itself. An engine adds labels where a container shares a
+// namespace with another or with the host.
 func (w *witness) securityOpt(at string, v any) {
 	want := texts(list(w.service["security_opt"]), securityOption)
 	shares := isSet(w.service["pid"]) || isSet(w.service["ipc"]) || w.service["privileged"] == true
@@ -331,12 +328,12 @@ func securityOption(option string) string {
 	return name + "=" + value
 }
 
-// unmasked tells whether the compose service may see all of /proc.
+// unmasked reports whether the compose service may see all of /proc.
 func (w *witness) unmasked() bool {
 	return w.service["privileged"] == true || slices.Contains(texts(list(w.service["security_opt"]), nil), "systempaths=unconfined")
 }
 
-// masked refuses a container that sees what the engine hides from every other.
+// masked refuses a container that sees what the engine hides from all others.
 func (w *witness) masked() {
 	for _, key := range []string{"MaskedPaths", "ReadonlyPaths"} {
 		if len(list(w.host[key])) == 0 && !w.unmasked() {
@@ -345,7 +342,7 @@ func (w *witness) masked() {
 	}
 }
 
-// isCDI tells whether an entry of devices names one that a vendor describes.
+// isCDI reports whether an entry of devices names a CDI device, which a vendor describes.
 func isCDI(device map[string]any) bool {
 	return device["source"] == device["target"] && !filepath.IsAbs(str(device["source"])) && strings.Contains(str(device["source"]), "=")
 }
@@ -371,8 +368,8 @@ func (w *witness) deviceRequests(at string, v any) {
 	}
 }
 
-// logConfig: an engine adds the options that its administrator has chosen to those of
-// its default driver.
+// logConfig checks the log driver and its options. With its default driver, an engine adds the
+// options that its administrator has chosen.
 func (w *witness) logConfig(at string, v any) {
 	got, want := object(v), object(w.service["logging"])
 	if got["Type"] != cmp.Or(str(want["driver"]), w.LogDriver) {
@@ -402,8 +399,8 @@ func (w *witness) volumesFrom(at string, v any) {
 	}
 }
 
-// labels: what compose marks its own by is compose's, and what the file says is as
-// the file says. Others come from the image.
+// labels checks that the container has the labels of the compose file. Compose sets its own, and
+// others come from the image.
 func (w *witness) labels(got map[string]any) {
 	for name, value := range object(w.service["labels"]) {
 		if text, _ := scalarText(value); got[name] != text {

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// madeModel is what was checked, and inspected what an engine says of the container
-// that it made of it: with the keys of HostConfig that every container has.
+// madeModel is what was checked, and inspected what an engine prints about the container that it
+// made of it, with the keys of HostConfig that every container has.
 const madeModel = `{"services": {"web": {
 	"image": "x", "networks": {"default": {"aliases": ["www"]}}, "labels": {"colour": "red"},
 	"volumes": [{"type": "bind", "source": "/c/data", "target": "/data", "read_only": true}, {"type": "volume", "source": "db", "target": "/db/"}, {"type": "volume", "target": "/nameless"}],
@@ -37,13 +37,13 @@ const inspected = `{
 	"NetworkSettings": {"Networks": {"pgo_default": {"Aliases": ["pgo-web-1", "web", "www", "0123456789ab"], "IPAMConfig": {}, "MacAddress": "", "DriverOpts": null}}}
 }`
 
-// madeOf is what CheckMade says of the container, and of others, with some text
-// replaced in what the engine said.
+// madeOf returns CheckMade's refusals of the container, and of others, with some text replaced in
+// what the engine printed.
 func madeOf(t *testing.T, others []map[string]any, replace ...string) string {
 	t.Helper()
 	text := strings.NewReplacer(replace...).Replace(inspected)
 	if len(replace) > 0 && text == inspected {
-		t.Fatalf("%q is not in what the engine said", replace[0])
+		t.Fatalf("%q is not in what the engine printed", replace[0])
 	}
 	made := Made{
 		Containers: append([]map[string]any{decode(t, text)}, others...), Services: map[string]string{"0123456789abcdef": "web"},
@@ -65,7 +65,7 @@ func TestCheckMade(t *testing.T) {
 		{`"AutoRemove": false`, `"PublishAllPorts": true`, "HostConfig.PublishAllPorts: true"},
 		{`"AutoRemove": false`, `"VolumeDriver": "x"`, "HostConfig.VolumeDriver: x"},
 		{`"AutoRemove": false`, `"OomKillDisable": true`, "HostConfig.OomKillDisable"},
-		{`"AutoRemove": false`, `"SomethingNew": "x"`, `HostConfig.SomethingNew: x is refused: this version of pgo does not know what that is (allow = ["key:engine.HostConfig.SomethingNew"])`},
+		{`"AutoRemove": false`, `"SomethingNew": "x"`, `HostConfig.SomethingNew: x is refused: this version of pgo does not know this key (allow = ["key:engine.HostConfig.SomethingNew"])`},
 		{`"AutoRemove": false`, `"DeviceRequests": [{"Driver": "", "Count": -1}]`, "HostConfig.DeviceRequests"},
 		{`"AutoRemove": false`, `"StorageOpt": {"size": "1"}`, "HostConfig.StorageOpt.size"},
 		{`"AutoRemove": false`, `"Annotations": {"a": "b"}`, "HostConfig.Annotations.a"},
@@ -110,7 +110,7 @@ func TestCheckMade(t *testing.T) {
 		{`"IPAMConfig": {}`, `"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}`, "LinkLocalIPs: 169.254.1.1"},
 		{`"MacAddress": ""`, `"MacAddress": "02:42:00:00:00:01"`, "MacAddress: 02:42:00:00:00:01"},
 		{`"DriverOpts": null`, `"DriverOpts": {"a": "b"}`, "DriverOpts.a: b"},
-		{`"Image": "sha256:1"`, `"Image": "sha256:2"`, "Image: sha256:2 is refused: checked was sha256:1"},
+		{`"Image": "sha256:1"`, `"Image": "sha256:2"`, "Image: sha256:2 is refused: the image that was checked is sha256:1"},
 	} {
 		if got := madeOf(t, nil, test.from, test.to); !strings.Contains(got, "container ") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.to, got, test.want)
@@ -208,10 +208,10 @@ func TestCheckMadeNetworks(t *testing.T) {
 		t.Errorf("as asked for: %s", got)
 	}
 	if got := check("Options", map[string]any{"com.docker.network.driver.mtu": "1450"}); got != "" {
-		t.Errorf("what the engine's administrator has chosen: %s", got)
+		t.Errorf("with the choices of the engine's administrator: %s", got)
 	}
 	if got := check("Name", "pgo_left-over"); got != "" {
-		t.Errorf("one that the model does not have any more: %s", got)
+		t.Errorf("one that the model no longer has: %s", got)
 	}
 	for key, value := range map[string]any{
 		"Driver": "macvlan", "Attachable": true, "Ingress": true, "ConfigOnly": true, "ConfigFrom": map[string]any{"Network": "x"},
@@ -223,7 +223,7 @@ func TestCheckMadeNetworks(t *testing.T) {
 	}
 }
 
-// What an engine says is read without harm, whatever it is.
+// Nothing that an engine prints does any harm.
 func FuzzCheckMade(f *testing.F) {
 	f.Add(inspected, madeModel)
 	f.Add(`{"HostConfig": [], "Mounts": {}, "Config": {"Labels": {"com.docker.compose.service": "web", "com.docker.compose.project": "pgo"}}}`, madeModel)

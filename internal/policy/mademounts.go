@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// anonymous is how an engine calls a volume that nobody has given a name.
+// anonymous matches the name that an engine gives to a volume without one.
 var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-// Anonymous tells whether an engine has given a volume its name, for one container.
+// Anonymous reports whether an engine has chosen a volume's name, for one container.
 func Anonymous(volume string) bool { return anonymous.MatchString(volume) }
 
-// ofTheEngine is the propagation that an engine chooses by itself where the source of a
-// mount is in its own data, or holds it. It passes nothing on to the host.
+// ofTheEngine is the propagation that an engine chooses by itself if the source of a mount is in
+// its own data, or contains that. It propagates nothing to the host.
 const ofTheEngine = "rslave"
 
 // asked is a mount that a compose service asks for.
@@ -24,22 +24,21 @@ type asked struct {
 	propagation  string
 }
 
-// mounts judges what the engine will mount, by the place in the container.
+// mounts checks what the engine will mount, by the place in the container.
 func (w *witness) mounts(got []any) {
 	want, open := w.askedMounts(w.name, map[string]bool{})
 	for _, entry := range got {
 		m := object(entry)
 		target := path.Clean(str(m["Destination"]))
 		if !w.mounted(m, want[target], open) {
-			// A path is shown, even if it sounds like the name of a secret.
+			// The path is shown even if it sounds like the name of a secret.
 			w.refuse(place{path: w.at.path + " mount " + target, name: "mount"}, mountText(m), notAsked, "")
 		}
 	}
 }
 
-// mounted tells whether one of the mounts asked for at a place is the one that the
-// engine has there. open says that an operator has allowed the mounts of a container
-// of another project.
+// mounted reports whether the mount that the engine has at a place is one of those asked for
+// there. open: the operator has allowed the mounts of a container of another project.
 func (w *witness) mounted(m map[string]any, want []asked, open bool) bool {
 	kind, source := str(m["Type"]), str(m["Source"])
 	if kind == "volume" {
@@ -117,8 +116,8 @@ func (w *witness) askedMount(v map[string]any) (target string, a asked) {
 	return str(v["target"]), a
 }
 
-// askedFiles are the files of a compose service's secrets or configs that are
-// mounted. The others are copied into the container.
+// askedFiles puts the files of a compose service's secrets or configs that are mounted. The
+// others are copied into the container.
 func (w *witness) askedFiles(service map[string]any, section, dir string, put func(string, asked)) {
 	for _, v := range list(service[section]) {
 		ref := object(v)

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// networkMode: where the compose service names none, it is one of its networks.
+// networkMode checks the network mode: if the service names none, it is one of its networks.
 func (w *witness) networkMode(at string, v any) {
 	got, want := str(v), str(w.service["network_mode"])
 	switch names := w.networkNames(); {
@@ -20,15 +20,15 @@ func (w *witness) networkMode(at string, v any) {
 	}
 }
 
-// sameMode tells whether two network modes are one: the engine calls the network that
-// is its default by its name.
+// sameMode reports whether two network modes are the same: the engine has two names for its
+// default network.
 func sameMode(a, b string) bool {
 	return a == b || slices.Contains(engineDefault, a) && slices.Contains(engineDefault, b)
 }
 
 var engineDefault = []string{"bridge", "default"}
 
-// networkNames are the names that the compose service's networks have in the engine.
+// networkNames returns the names that the compose service's networks have in the engine.
 func (w *witness) networkNames() []string {
 	var names []string
 	for key := range object(w.service["networks"]) {
@@ -41,7 +41,7 @@ func (w *witness) networkName(key string) string {
 	return str(object(object(w.model["networks"])[key])["name"])
 }
 
-// networks judges where the container will be found, and by which names.
+// networks checks which networks the container is on, and under which names.
 func (w *witness) networks(name string, got map[string]any) {
 	if !w.isName(name) {
 		w.refuse(w.at.said("Name"), name, "containers of "+w.name+" have other names", "")
@@ -67,11 +67,11 @@ func (w *witness) networks(name string, got map[string]any) {
 	}
 }
 
-// numbered is what compose puts behind the names of a project and a service.
+// numbered is what compose appends to the names of a project and a service.
 var numbered = regexp.MustCompile(`^-[0-9]+$`)
 
-// renamed is what compose puts before a container's name until the one that it
-// replaces is gone. A compose that was killed then has left it.
+// renamed is the prefix of a container's name until the container that it replaces is gone. It
+// stays if compose is killed before.
 var renamed = regexp.MustCompile(`^[0-9a-f]{12}_`)
 
 func (w *witness) isName(name string) bool {
@@ -83,7 +83,7 @@ func (w *witness) isName(name string) bool {
 	return found && numbered.MatchString(number)
 }
 
-// endpoint judges the container's place on one network.
+// endpoint checks the container's settings on one network.
 func (w *witness) endpoint(at, name string, settings, got map[string]any) {
 	names := append(texts(list(settings["aliases"]), nil), w.ownNames(name)...)
 	for _, key := range []string{"Aliases", "DNSNames"} {
@@ -108,8 +108,8 @@ func (w *witness) endpoint(at, name string, settings, got map[string]any) {
 	}
 }
 
-// ownNames are those that a container answers to on each of its networks: its own, its
-// compose service's, and the beginning of its ID, which every container has.
+// ownNames returns the names that a container has on each of its networks: its own, its compose
+// service's, its hostname, and the beginning of its ID, which every container has.
 func (w *witness) ownNames(name string) []string {
 	return []string{name, renamed.ReplaceAllString(name, ""), w.name, str(w.service["hostname"]), w.id[:min(12, len(w.id))]}
 }
@@ -139,15 +139,15 @@ func address(text string) string {
 	return text
 }
 
-// engineOptions are options of a network that an engine gives each by itself, or as its
-// administrator has chosen for all. They open nothing on the host. (That a network is
-// named like another bridge, or reached from outside, an operator has to allow.)
+// engineOptions are options of a network that an engine sets by itself, or as its administrator
+// has chosen for all networks. They open nothing on the host. (An operator has to allow a network
+// that is named like another bridge, or reached from outside.)
 var engineOptions = []string{
 	"com.docker.network.bridge.enable_icc", "com.docker.network.bridge.enable_ip_masquerade", "com.docker.network.driver.mtu",
 	"com.docker.network.driver.overlay.vxlanid_list", "com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6",
 }
 
-// madeNetwork judges a network that the project made, if the model still has it.
+// madeNetwork checks a network that the project made, if the model still has it.
 func (c *checker) madeNetwork(words map[string]any) {
 	name := str(words["Name"])
 	var want map[string]any

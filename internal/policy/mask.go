@@ -10,19 +10,19 @@ import (
 	"pgo/internal/secretword"
 )
 
-// hidden stands where a secret was. In an entry of allow it stands for any.
+// hidden replaces a secret. In an entry of allow it stands for any secret.
 const hidden = "***"
 
-// secret is the place of one in a text.
+// secret is the place of a secret in a text.
 type secret struct {
 	begin, end int
-	// plain: nothing in it could mean anything to a reader but the secret's own
-	// value, so an entry of allow may have *** there.
+	// plain: every reader takes all of it for the secret's value, so an entry of allow may have
+	// *** there.
 	plain bool
 }
 
 var (
-	// namedValue is name=value, of which the value may be a secret.
+	// namedValue is name=value, where the value may be a secret.
 	namedValue = regexp.MustCompile(`[A-Za-z0-9_.-]+[ \t]*=`)
 	// authority is what may hold user:password@host.
 	authority = regexp.MustCompile(`//[^/?#\\\s,]*`)
@@ -37,8 +37,8 @@ var (
 	plainInURL = regexp.MustCompile(`^[A-Za-z0-9_.~+:-]+$`)
 )
 
-// secrets finds what is secret in a text, in its order: the user info of URLs,
-// and values whose name says so.
+// secrets finds the secrets in a text, in order: the user info of URLs, and values whose names
+// say that they are secret.
 func secrets(text string) []secret {
 	found := append(userInfos(text), namedSecrets(text)...)
 	slices.SortFunc(found, func(a, b secret) int { return a.begin - b.begin })
@@ -54,8 +54,8 @@ func secrets(text string) []secret {
 	return merged
 }
 
-// Both finders take a time that does not grow with the square of a text: a
-// repository chooses how long it is.
+// Neither finder may take a time that grows with the square of a text's length: a repository
+// chooses how long it is.
 
 func userInfos(text string) []secret {
 	var found []secret
@@ -102,20 +102,18 @@ func namedSecrets(text string) []secret {
 	return found
 }
 
-// ends has what ends a value in a list, and in a URL. Where something is quoted,
-// nobody knows.
+// ends has what ends a value in a list, and in a URL. Before a quote, nothing is sure to end it.
 var ends = map[bool]string{false: ",", true: ",&#;? \t\r\n"}
 
-// urls knows where in a text URLs are: the text itself is one, or an item of a list.
+// urls finds the URLs in a text: the text itself is one, or an item of a list.
 type urls struct {
 	text          string
 	scheme, equal int // the first
 	seen          int
-	inItem        bool // one begins in the item before seen
+	inItem        bool // a URL begins in the item before seen
 }
 
-// hold tells whether what begins at a place is still in a URL. Places come in
-// their order.
+// hold reports whether a place is in a URL. It must be called with places in their order.
 func (u *urls) hold(place int) bool {
 	before := u.text[max(u.seen-2, 0):place] // it may have the end of ://
 	if comma := strings.LastIndexByte(before, ','); comma >= 0 {
@@ -126,13 +124,13 @@ func (u *urls) hold(place int) bool {
 	return u.scheme >= 0 && u.scheme < place && (u.scheme < u.equal || u.inItem)
 }
 
-// plainValue tells whether a value in a list of options is one to every reader.
+// plainValue reports whether a value in a list of options is one value to every reader.
 func plainValue(value string) bool {
 	return !strings.Contains(value, ";") && !strings.Contains(value, "://") && !strings.ContainsFunc(value, func(r rune) bool { return !strconv.IsPrint(r) })
 }
 
-// beginsMember tells whether what follows is an option by itself in an entry of
-// allow, and not a part of another's value, such as a path.
+// beginsMember reports whether what follows is an option of its own in an entry of allow, and not
+// a part of another's value, such as a path.
 func beginsMember(before string) bool {
 	before = strings.TrimSuffix(before, "o=")
 	return strings.HasSuffix(before, ",") || strings.IndexByte(before, ':') == len(before)-1
@@ -142,7 +140,7 @@ const quotes = "\"'`\\"
 
 func hasQuote(text string) bool { return strings.ContainsAny(text, quotes) }
 
-// isSecret tells whether the value of that name is a secret, and not where one is.
+// isSecret reports whether the value of that name is a secret, and not the path of one.
 func isSecret(name, value string) bool {
 	if !secretword.In(name) || name == "secrets" { // a list of their names
 		return false
@@ -152,8 +150,8 @@ func isSecret(name, value string) bool {
 	return !file || !strings.HasPrefix(value, "/")
 }
 
-// mask hides the secrets of a text. plain tells whether it can be compared with
-// another in which they are hidden.
+// mask hides the secrets of a text. plain reports whether the result can be compared with another
+// text whose secrets are hidden.
 func mask(text string) (masked string, plain bool) {
 	var b strings.Builder
 	rest := 0
@@ -183,7 +181,7 @@ func loginEnd(text string) int {
 
 var variable = regexp.MustCompile(`^[A-Za-z0-9_.-]+=`)
 
-// maskValue hides the secrets in a value of a model, for people.
+// maskValue returns a value of a model with its secrets hidden, for people.
 func maskValue(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -215,21 +213,21 @@ func maskValue(v any) any {
 	return v
 }
 
-// secretAt tells whether a place's key says that its value is a secret.
+// secretAt reports whether a place's key says that its value is a secret.
 func (p place) secretAt(v any) bool {
 	text, _ := scalarText(v)
 	return !p.chosen && text != "" && isSecret(p.name, text)
 }
 
-// maskedEntries begin the entries of allow in which *** may stand for a secret:
-// behind them are options and URLs, and nothing that is a path or a name.
+// maskedEntries are the beginnings of the entries of allow in which *** may stand for a secret:
+// options and URLs follow, and nothing that is a path or a name.
 var maskedEntries = []string{
 	"build.additional_contexts:", "build.cache_from:", "build.cache_to:", "build.context:", "logging.options:",
 	"network.driver_opts:", "network.ipam.options:", "networks.driver_opts:", "secret.driver_opts:", "volume.driver_opts:",
 }
 
-// maskEntry returns an entry of allow with the secrets hidden, and whether it
-// lifts what it is hidden in.
+// maskEntry returns an entry of allow with its secrets hidden, and whether that still lifts the
+// refusal.
 func maskEntry(at place, found any, entry string) (hiding string, plain bool) {
 	text, _ := scalarText(found)
 	if loginEnd(text) > 0 {

@@ -55,8 +55,7 @@ func TestMaskLogin(t *testing.T) {
 	}
 }
 
-// An entry of allow with a hidden secret lifts what differs in the secret's own
-// value, and nothing else.
+// An entry of allow with a hidden secret lifts what differs only in the secret's value.
 func TestMaskedEntries(t *testing.T) {
 	cifs := func(o string) string {
 		return `{"name": "pgo", "volumes": {"v": {"name": "pgo_v", "driver_opts": {"type": "cifs", "device": "//nas/x", "o": ` + quoteJSON(o) + `}}}}`

@@ -8,8 +8,8 @@ import (
 	"pgo/internal/ports"
 )
 
-// TestModels are models that the compose of today does not print, but that of
-// yesterday or tomorrow may, and such that none should.
+// TestModels has models that today's compose does not print, but that yesterday's or tomorrow's
+// may, and some that no compose should print.
 func TestModels(t *testing.T) {
 	for _, test := range []struct{ name, model, want string }{
 		{"env files kept", `{"services": {"web": {"env_file": ["/etc/environment", {"path": "/etc/passwd", "required": false, "format": "raw"}], "label_file": ["/etc/hosts"]}}}`, `
@@ -39,25 +39,25 @@ services.web."[]": 2 is refused: unknown key (allow = ["key:services.*.[]"])
 services.web."build.context": /etc is refused: unknown key (allow = ["key:services.*.build.context"])
 services.web."volumes[]": {} is refused: unknown key (allow = ["key:services.*.volumes[]"])`},
 		{"other forms", `{"services": {"web": {"build": ".", "ports": ["80:80"], "networks": ["host"], "volumes": "/:/", "command": {"a": 1}, "user": ["root"], "pid": {"host": 1}, "deploy": []}}}`, `
-services.web.build: . is refused: not in a form that compose resolves it to
-services.web.command: {"a":1} is refused: not in a form that compose resolves it to
-services.web.deploy: [] is refused: not in a form that compose resolves it to
-services.web.networks: ["host"] is refused: not in a form that compose resolves it to
-services.web.pid: {"host":1} is refused: not in a form that compose resolves it to
-services.web.ports[0]: 80:80 is refused: not in a form that compose resolves it to
-services.web.user: ["root"] is refused: not in a form that compose resolves it to
-services.web.volumes: /:/ is refused: not in a form that compose resolves it to`},
-		{"ports that are none", `{"services": {"web": {"ports": [{"published": "80-79"}, {"published": "+80"}, {"published": "65536"}, {"published": "80-"}, {"published": 443}, {"published": {}}]}}}`, `
+services.web.build: . is refused: compose does not resolve it to this form
+services.web.command: {"a":1} is refused: compose does not resolve it to this form
+services.web.deploy: [] is refused: compose does not resolve it to this form
+services.web.networks: ["host"] is refused: compose does not resolve it to this form
+services.web.pid: {"host":1} is refused: compose does not resolve it to this form
+services.web.ports[0]: 80:80 is refused: compose does not resolve it to this form
+services.web.user: ["root"] is refused: compose does not resolve it to this form
+services.web.volumes: /:/ is refused: compose does not resolve it to this form`},
+		{"invalid ports", `{"services": {"web": {"ports": [{"published": "80-79"}, {"published": "+80"}, {"published": "65536"}, {"published": "80-"}, {"published": 443}, {"published": {}}]}}}`, `
 services.web.ports[0].published: 80-79 is refused: only a port, or a range such as 9000-9002
 services.web.ports[1].published: +80 is refused: only a port, or a range such as 9000-9002
 services.web.ports[2].published: 65536 is refused: only a port, or a range such as 9000-9002
 services.web.ports[3].published: 80- is refused: only a port, or a range such as 9000-9002
-services.web.ports[5].published: {} is refused: not in a form that compose resolves it to`},
+services.web.ports[5].published: {} is refused: compose does not resolve it to this form`},
 		{"no names", `{"networks": {"a": {}, "b": null}, "volumes": {"a": {"name": 3}}, "services": {"web": {"networks": {"gone": null}, "volumes": [{"type": "volume", "source": "gone", "target": "/x"}, {"type": "volume", "target": "/y"}, {}]}}}`, `
-networks.a.name: "" is refused: not a name that a network may have
-services.web.volumes[0].source: gone is refused: no volume of the same file
+networks.a.name: "" is refused: not a valid network name
+services.web.volumes[0].source: gone is refused: not a volume of the same file
 services.web.volumes[2].type: "" is refused: only bind, volume and tmpfs
-volumes.a.name: 3 is refused: not a name that it may have`},
+volumes.a.name: 3 is refused: not a valid name`},
 		{"another project", `{"name": "shop"}`, `
 name: shop is refused: the project's name is the service's`},
 		{"what a terminal would obey", `{"services": {"\u001b[2J\n": {"pid": "\u001b[31mhost\nservices.web: fine"}}}`, `
@@ -76,7 +76,7 @@ services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: only se
 			for _, r := range Check(limits, decode(t, test.model), tree{}) {
 				got.WriteString("\n" + r.String())
 				if complaints := Complaints([]string{r.Allow}); r.Allow != "" && complaints != nil {
-					t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+					t.Errorf("Complaints rejects the entry that a refusal names: %q", complaints)
 				}
 			}
 			if got.String() != test.want {
@@ -86,8 +86,8 @@ services."\\x1b[2J\\n".pid: \x1b[31mhost\nservices.web: fine is refused: only se
 	}
 }
 
-// TestLong shows the beginning of what is long, and has no entry for what the
-// configuration could not hold.
+// TestLong: only the beginning of a long value is shown, and no entry is named that is too long
+// for the configuration.
 func TestLong(t *testing.T) {
 	long := strings.Repeat("x", 600)
 	refusals := Check(home, map[string]any{"services": map[string]any{"web": map[string]any{"pid": long}}}, tree{})
@@ -96,8 +96,8 @@ func TestLong(t *testing.T) {
 	}
 }
 
-// FuzzCheck tries documents that are no models: none panics, each is judged
-// alike each time, and a key that is not in the table is refused wherever it is.
+// FuzzCheck tries documents that are not models: none panics, each is judged alike each time, and
+// a key that is not in the table is refused wherever it is.
 func FuzzCheck(f *testing.F) {
 	f.Add(`{"services": {"web": {"image": "x", "build": {"context": "/a", "tags": ["x"], "cache_from": ["type=local,src=/a"]}, "volumes": [{"type": "bind", "source": "/a"}], "networks": {"a": null}}}, "networks": {"a": {"name": "b"}}}`, "key", uint(3))
 	f.Add(`{"services": {"web": {"ports": [{"published": "1-2"}], "env_file": ["a"], "deploy": {"labels": {"a": "b"}}}}, "volumes": {"v": {"driver_opts": {"o": "bind"}}}}`, "x", uint(0))
@@ -115,7 +115,7 @@ func FuzzCheck(f *testing.F) {
 		CheckSources(limits, model, tree{"/a": "b"})
 		for _, r := range before {
 			if complaints := Complaints([]string{r.Allow}); r.Allow != "" && complaints != nil {
-				t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+				t.Errorf("Complaints rejects the entry that a refusal names: %q", complaints)
 			}
 		}
 		objects := fixedObjects(schema, model)
@@ -133,7 +133,7 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// known tells whether the table has a key of that name anywhere.
+// known reports whether the table has a key of that name anywhere.
 func known(n *node, key string) bool {
 	if n == nil {
 		return false

@@ -2,18 +2,17 @@ package policy
 
 import "io/fs"
 
-// Lookup is Links that also tell what is at a path.
+// Lookup is a Links that also reports what is at a path.
 type Lookup interface {
 	Links
-	// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a
-	// regular file, and whether anything is. It follows no symlink.
+	// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a regular file,
+	// and whether there is anything. It follows no symlink.
 	Kind(path string) (kind fs.FileMode, there bool, err error)
 }
 
-// Moved returns those of the paths that lead elsewhere after a change than before
-// it, to something of another kind, or to nothing any more. What cannot be told
-// counts as moved. A container that mounts such a path must not be started again:
-// it would get what nobody has checked.
+// Moved returns the paths that lead elsewhere after a change than before it, to something of
+// another kind, or to nothing any more. In doubt, a path counts as moved. A container that mounts
+// such a path must not be started again: it would get what nobody has checked.
 func Moved(paths []string, before, after Lookup) []string {
 	was, is := &roots{disk: before}, &roots{disk: after}
 	var moved []string
@@ -31,7 +30,7 @@ func sameEnd(was, is *roots, path string, before, after Lookup) bool {
 		return false
 	}
 	if from.blind {
-		return true // up to there it is the same way, and the rest is nothing of git's
+		return true // the way is the same up to there, and git does not touch the rest
 	}
 	kindBefore, thereBefore, err1 := before.Kind(from.path)
 	kindAfter, thereAfter, err2 := after.Kind(to.path)

@@ -7,26 +7,24 @@ import (
 	"strings"
 )
 
-// engineNetworks are what the engine takes for something else than a network
-// that somebody made.
+// engineNetworks are the names that the engine does not take for a network that somebody made.
 var engineNetworks = []string{"bridge", "default", "host", "none"}
 
 // plainName is a name that the engine takes for nothing but a name: it reads
 // "container:web" as the network of that container, and "/etc" as a directory.
 var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
-// perhapsID is what the engine could take for the beginning of an ID.
+// perhapsID matches what the engine could take for the beginning of an ID.
 var perhapsID = regexp.MustCompile(`^[0-9a-f]+$`)
 
-// network is a top-level network. One that does not have the service's prefix
-// is somebody else's, also where it is not called external: compose attaches
-// to whatever has that name.
+// network is a top-level network. One without the service's prefix belongs to somebody else, even
+// if it is not called external: compose attaches to whatever has that name.
 var network = on("network:", "a network of the service's own, or one of its `networks`", func(c *checker, at place, network map[string]any) {
 	name := str(network["name"])
 	at = at.key("name")
 	switch {
 	case !plainName.MatchString(name):
-		c.refuse(at, name, "not a name that a network may have", "")
+		c.refuse(at, name, "not a valid network name", "")
 	case slices.Contains(engineNetworks, name):
 		c.refuse(at, name, "it is the engine's own", "")
 	case c.own(name), slices.Contains(c.Networks, name):
@@ -39,8 +37,8 @@ var network = on("network:", "a network of the service's own, or one of its `net
 	}
 })
 
-// neighbour returns the other service whose project makes networks of such a name.
-// What joins one answers there for the names of that service.
+// neighbour returns the other service whose project makes networks with such a name. A container
+// on one of them answers to the names of that service there.
 func (c *checker) neighbour(network string) string {
 	project, _, found := strings.Cut(fold(network), "_")
 	for _, other := range c.Others {
@@ -51,12 +49,12 @@ func (c *checker) neighbour(network string) string {
 	return ""
 }
 
-// fold is a name as the engine's name service compares it. Other ways to fold
-// differ from this one in letters that are not ASCII.
+// fold returns a name as the engine's name service compares it. Other ways to fold differ from
+// this one in letters that are not ASCII.
 func fold(name string) string { return strings.ToLower(name) }
 
-// own tells whether a network's or a volume's name is one that this service's
-// project makes. No service's name has an underscore.
+// own reports whether this service's project makes networks or volumes with such a name. No
+// service's name has an underscore.
 func (c *checker) own(name string) bool {
 	return strings.HasPrefix(name, c.Service+"_") && plainName.MatchString(name)
 }
@@ -89,7 +87,7 @@ var ownNetworkMode = ownOr("none")
 
 // service is what a compose service may be called, and where it may be found.
 var service = on("name: container_name: image: ipv4_address: ipv6_address: link_local_ips: mac_address:",
-	"names of letters, digits and `_.-`; on a network of others, no fixed address, and no name that another service's `urls` use or that has a dot; no container named as another service's are; what is built is named after the service", func(c *checker, at place, service map[string]any) {
+	"names of letters, digits and `_.-`; on a network of others, no fixed address, and no name that has a dot or that another service's `urls` use; no container named like another service's; built images named after the service", func(c *checker, at place, service map[string]any) {
 		c.hostNames(at, service)
 		c.containerName(at, service)
 		c.images(at, service)
@@ -114,11 +112,11 @@ var service = on("name: container_name: image: ipv4_address: ipv6_address: link_
 		}
 	})
 
-// hostName is what every name service reads in one way.
+// hostName matches names that all name services read alike.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// hostNames checks all names that a service gives to a container, on networks of
-// its own as well: they may be joined by others.
+// hostNames checks all names that a service gives to a container, also on its own networks:
+// others may join them.
 func (c *checker) hostNames(at place, service map[string]any) {
 	c.hostName(at, at.name)
 	for _, key := range []string{"container_name", "hostname", "domainname"} {
@@ -144,9 +142,9 @@ func (c *checker) hostName(at place, name string) {
 	}
 }
 
-// name checks a name that the engine's name service would answer for on a
-// network of others: for the name alone, and with the network's behind it. It
-// asks no other name service first, so a name with a dot could be any domain.
+// name checks a name that the engine's name service would answer for on a network of others: the
+// name alone, and followed by the network's. It asks no other name service first, so a name with
+// a dot could be any domain.
 func (c *checker) name(at place, name, network string) {
 	for _, host := range slices.Sorted(maps.Keys(c.Reserved)) {
 		other := c.Reserved[host]
@@ -166,8 +164,8 @@ func (c *checker) address(at place, v any) {
 	}
 }
 
-// containerName checks names that all projects on the host share: one that
-// another service's containers get would keep them from being created.
+// containerName checks names that all projects on the host share: if one is a name of another
+// service's containers, those could not be created.
 func (c *checker) containerName(at place, service map[string]any) {
 	key, name := at.key("container_name"), str(service["container_name"])
 	if name == "" {
@@ -179,11 +177,11 @@ func (c *checker) containerName(at place, service map[string]any) {
 	}
 }
 
-// generated is what compose puts behind the name of a project.
+// generated is what compose appends to the name of a project.
 var generated = regexp.MustCompile(`^-.+-[0-9]+$`)
 
-// generatedName checks the names that compose makes up, web-1 and so on, which
-// are names on a network too.
+// generatedName checks the names that compose generates, such as pgo-web-1, which are names on a
+// network too.
 func (c *checker) generatedName(at place, service map[string]any, endpoints []endpoint) {
 	if str(service["container_name"]) != "" {
 		return
@@ -211,8 +209,8 @@ func (c *checker) owner(name, separator string) string {
 	return owner
 }
 
-// pool is addresses that a network asks for: the host would send there what is
-// meant for others.
+// pool is a range of addresses that a network asks for: the host would send there what is meant
+// for others.
 var pool = on("network.ipam:", "addresses of the engine's choice", func(c *checker, at place, pool map[string]any) {
 	subnet := str(pool["subnet"])
 	c.refuse(at, subnet, "addresses are the engine's to choose", "network.ipam:"+subnet)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// plainTag is text with names of fields in it. The engine executes the tag of its
-// log messages as a program, in which functions could take all of its memory.
+// plainTag matches text with names of fields in it. The engine executes the tag of its log
+// messages as a template, in which functions could use up all of its memory.
 var plainTag = regexp.MustCompile(`^(?:[^{}]|\{\{ *\.(?:ID|FullID|Name|ImageID|ImageFullID|ImageName|DaemonName) *\}\})*$`)
 
-// maxTag and maxRegexp are the longest that the engine is given to work out.
+// maxTag and maxRegexp bound what the engine is given to evaluate.
 const (
 	maxTag    = 256
 	maxRegexp = 256
@@ -21,8 +21,8 @@ func logTag(_, tag string) bool {
 	return len(tag) <= maxTag && (plainTag.MatchString(tag) || !strings.Contains(tag, "{{"))
 }
 
-// logRegexp is a regular expression that takes the engine no memory to speak of:
-// it has no counted repetition.
+// logRegexp accepts a regular expression that costs the engine hardly any memory: one without
+// counted repetitions.
 func logRegexp(_, text string) bool {
 	if len(text) > maxRegexp || strings.Contains(text, "{") {
 		return false
@@ -31,9 +31,9 @@ func logRegexp(_, text string) bool {
 	return err == nil
 }
 
-// variableName is the name of a variable that compose takes a secret or a config from.
-// Compose writes it before a = in the environment of the builder, which must not be told
-// where to find programs, or another engine, by what comes before another =.
+// variableName is the name of the variable that compose takes a secret or a config from. Compose
+// writes name=value to the environment of the builder: a name with a = in it could tell the
+// builder where to find programs, or another engine.
 var variableName = rule{allowed: "a variable's name: letters, digits and _", check: func(c *checker, at place, v any) {
 	if name, scalar := scalarText(v); scalar && name != "" && !plainVariable.MatchString(name) {
 		c.refuse(at, v, "only letters, digits and _ in the name of a variable", "")
@@ -42,10 +42,10 @@ var variableName = rule{allowed: "a variable's name: letters, digits and _", che
 
 var plainVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// maxCPU is the highest number of a processor that a kernel knows.
+// maxCPU is the highest processor number that a kernel supports.
 const maxCPU = 8191
 
-// cpus is a list of processors, which the engine may write out one by one.
+// cpus accepts a list of processors, which the engine may write out one by one.
 func cpus(text string) bool {
 	return len(text) <= 1024 && !slices.ContainsFunc(strings.Split(text, ","), func(part string) bool {
 		first, last, isRange := strings.Cut(part, "-")
@@ -71,8 +71,8 @@ var (
 	resolver   = matches(`[A-Za-z0-9_.:%-]+`)
 )
 
-// quoteMember writes a member of options for an entry of allow. What could be
-// taken for more members than one is quoted.
+// quoteMember writes a member of options for an entry of allow. It quotes what could be taken for
+// more than one member.
 func quoteMember(key, value string) string {
 	ambiguous := strings.HasPrefix(value, `"`) || strings.ContainsAny(key, `,="`)
 	for _, item := range strings.Split(value, ",")[1:] {

@@ -10,11 +10,10 @@ import (
 	"syscall"
 )
 
-// Links reads symlinks. Of a commit that is not in the checkout yet it says what
-// will be there.
+// Links reads symlinks. For a commit that is not in the checkout yet, it reports what will be
+// there.
 type Links interface {
-	// Readlink returns what the symlink at path holds; "" if there is none, be
-	// it something else or nothing at all.
+	// Readlink returns the target of the symlink at path; "" if there is no symlink.
 	Readlink(path string) (string, error)
 }
 
@@ -30,8 +29,8 @@ func (Disk) Readlink(path string) (string, error) {
 	return target, err
 }
 
-// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a
-// regular file, and whether anything is. It follows no symlink.
+// Kind returns the type of what is at path, fs.ModeDir for example and 0 for a regular file, and
+// whether there is anything. It follows no symlink.
 func (Disk) Kind(path string) (kind fs.FileMode, there bool, err error) {
 	info, err := os.Lstat(path)
 	switch {
@@ -48,7 +47,7 @@ type source struct {
 	at       place
 	path     string
 	mounted  bool // while containers run, and not only to build
-	both     bool // in the checkout it is fine as well
+	both     bool // it may be in the checkout as well
 	writable bool
 }
 
@@ -60,7 +59,7 @@ func (c *checker) read(at place, path string) {
 	c.sources = append(c.sources, source{at: at, path: path})
 }
 
-// readBoth is read for what is written with its place in the checkout.
+// readBoth is read for a path that may be in the checkout as well.
 func (c *checker) readBoth(at place, path string) {
 	c.sources = append(c.sources, source{at: at, path: path, both: true})
 }
@@ -74,7 +73,7 @@ const (
 type resolved struct {
 	path  string
 	links []string // the symlinks on the way
-	blind bool     // from some point on it could not be looked at, and is as it was written
+	blind bool     // from some point on it could not be resolved, and is as written
 	loop  bool
 }
 
@@ -86,7 +85,7 @@ type roots struct {
 	checkout  string // resolved
 	forbidden []string
 	granted   []string // what `allow = ["bind:…"]` names
-	steps     int      // that were taken so far
+	steps     int      // taken so far
 }
 
 func newRoots(l Limits, disk Links, repo string) *roots {
@@ -102,8 +101,8 @@ func newRoots(l Limits, disk Links, repo string) *roots {
 		}
 	}
 	for _, dir := range dirs {
-		// What lies in something else that containers may write to could have
-		// become a symlink: it is taken for what it says, and led nowhere.
+		// A directory in another one that containers may write to could have become a symlink: it
+		// is taken as written, and not resolved.
 		if !slices.ContainsFunc(dirs, func(other string) bool { return below(other, dir) }) && !within(r.checkout, dir) {
 			dir = r.resolve(dir).path
 		}
@@ -165,8 +164,8 @@ func (r *roots) resolve(path string) resolved {
 	return to
 }
 
-// judge refuses the sources that lead to where they must not. Of those that
-// remain it refuses what a container could lead there later.
+// judge refuses the sources that lead where they must not, and those that a container could lead
+// there later.
 func (c *checker) judge(r *roots, sources []source) {
 	ends := map[source]resolved{}
 	writable := map[string]place{}
@@ -205,11 +204,11 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 	case end.loop:
 		return "too many symlinks", ""
 	case end.blind:
-		// The operator may know better, unless containers can write to where it is.
+		// The operator may know better, unless containers can write there.
 		if r.isForbidden(end.path) || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, end.path) }) {
 			entry = ""
 		}
-		return "this service's user may not look where " + r.showEnd(s, end.path) + " leads", entry
+		return "this service's user may not see where " + r.showEnd(s, end.path) + " leads", entry
 	case s.mounted && in(r.checkout), !s.mounted && in(r.repo), s.both && in(r.checkout):
 		return "", ""
 	case r.isForbidden(end.path):
@@ -220,8 +219,8 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 	return why, entry
 }
 
-// judgeWay refuses a mount of what another mount makes writable: the container
-// that has that one can put a symlink there, and the next start follows it.
+// judgeWay refuses a mount that is reached through another, writable one: the container that has
+// the writable one can put a symlink there, which the next start follows.
 func (c *checker) judgeWay(r *roots, s source, end resolved, writable map[string]place) {
 	for _, path := range append(slices.Clone(end.links), end.path) {
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
@@ -236,17 +235,16 @@ func (c *checker) judgeWay(r *roots, s source, end resolved, writable map[string
 	}
 }
 
-// isForbidden tells whether path is, lies in or contains one that no entry of
-// allow grants.
+// isForbidden reports whether path is, is in, or contains one that no entry of allow grants.
 func (r *roots) isForbidden(path string) bool {
 	return slices.ContainsFunc(r.forbidden, func(dir string) bool { return within(dir, path) || within(path, dir) })
 }
 
-// show shortens what is in the repository to its path in there.
+// show shortens a path in the repository to the part in there.
 func (r *roots) show(path string) string { return shorten(path, r.repo, r.checkout) }
 
-// showEnd is show for where a source leads. For what is mounted the stage is a
-// directory like any other.
+// showEnd is show for where a source leads. For a mounted source the stage is a directory like
+// any other.
 func (r *roots) showEnd(s source, path string) string {
 	if s.mounted {
 		return shorten(path, r.checkout)
@@ -263,10 +261,10 @@ func shorten(path string, roots ...string) string {
 	return path
 }
 
-// within tells whether path is dir or lies in it.
+// within reports whether path is dir or is in it.
 func within(dir, path string) bool { return path == dir || below(dir, path) }
 
-// below tells whether path lies in dir.
+// below reports whether path is in dir.
 func below(dir, path string) bool {
 	return dir != "" && path != dir && strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// tree is a host's symlinks, and with a target of "?" what may not be looked at.
+// tree has a host's symlinks; a path with the target "?" must not be read.
 type tree map[string]string
 
 func (t tree) Readlink(path string) (string, error) {
@@ -30,8 +30,8 @@ var home = Limits{
 	Forbidden: []string{"/var/lib/pgo", "/run/pgo"},
 }
 
-// bind is a model of one compose service with these bind mounts, of paths in
-// dir where they are relative. One that ends in :rw is writable.
+// bind is a model of one compose service with these bind mounts. Relative paths are in dir. One
+// that ends in :rw is writable.
 func bind(dir string, paths ...string) map[string]any {
 	var volumes []any
 	for _, path := range paths {
@@ -61,7 +61,7 @@ func TestSources(t *testing.T) {
 		{name: "link to the stage", disk: tree{"a": home.Stage + "/b"}, paths: []string{"a"}, want: []string{"./a: it leads to " + home.Stage + "/b, which is not in the repository, and no entry of allow grants it ()"}},
 		{name: "link to the stage by ..", disk: tree{"a": "../stage/b"}, paths: []string{"a/c"}, want: []string{"./a/c: it leads to " + home.Stage + "/b/c, which is not in the repository, and no entry of allow grants it ()"}},
 		{name: "loop", disk: tree{"a": "b", "b": "a"}, paths: []string{"a"}, want: []string{"./a: too many symlinks ()"}},
-		{name: "beside", paths: []string{home.Stage + "x", home.Checkout + "-old"}, want: []string{
+		{name: "next to it", paths: []string{home.Stage + "x", home.Checkout + "-old"}, want: []string{
 			home.Checkout + "-old: it is not in the repository, and no entry of allow grants it ()",
 			home.Stage + "x: it is not in the repository, and no entry of allow grants it ()"}},
 		{name: "pgo's own", allow: []string{"bind:/", "bind:/var/lib", "bind:/var/lib/pgo", "bind:/proc", "bind:/run"},
@@ -75,12 +75,12 @@ func TestSources(t *testing.T) {
 		{name: "granted, and led elsewhere", allow: []string{"bind:/srv/data"}, disk: tree{"/srv/data/x": "/etc"}, paths: []string{"/srv/data/x"}, want: []string{"/srv/data/x: it leads to /etc, which is not in the repository (bind:/etc)"}},
 		{name: "granted in what is granted, and led elsewhere", allow: []string{"bind:/srv", "bind:/srv/data"}, disk: tree{"/srv/data": "/etc"}, paths: []string{"/srv/data"}, want: []string{"/srv/data: it leads to /etc, which is not in the repository (bind:/etc)"}},
 		{name: "granted in the repository, and led elsewhere", allow: []string{"bind:" + home.Checkout + "/a"}, disk: tree{"a": "/etc"}, paths: []string{"a"}, want: []string{"./a: it leads to /etc, which is not in the repository (bind:/etc)"}},
-		{name: "out of sight", disk: tree{"/etc/ssl/private": "?"}, paths: []string{"/etc/ssl/private/key"}, want: []string{"/etc/ssl/private/key: this service's user may not look where /etc/ssl/private/key leads (bind:/etc/ssl/private/key)"}},
+		{name: "out of sight", disk: tree{"/etc/ssl/private": "?"}, paths: []string{"/etc/ssl/private/key"}, want: []string{"/etc/ssl/private/key: this service's user may not see where /etc/ssl/private/key leads (bind:/etc/ssl/private/key)"}},
 		{name: "out of sight, granted", allow: []string{"bind:/etc/ssl/private/key"}, disk: tree{"/etc/ssl/private": "?"}, paths: []string{"/etc/ssl/private/key"}},
 		{name: "out of sight, in what is granted", allow: []string{"bind:/srv", "bind:/srv/a/b"}, disk: tree{"/srv/a": "?"}, paths: []string{"/srv/a/b", "/srv/a/c"}, want: []string{
-			"/srv/a/b: this service's user may not look where /srv/a/b leads ()",
-			"/srv/a/c: this service's user may not look where /srv/a/c leads ()"}},
-		{name: "out of sight in the repository", disk: tree{"data/sub": "?"}, paths: []string{"data/sub/x"}, want: []string{"./data/sub/x: this service's user may not look where ./data/sub/x leads ()"}},
+			"/srv/a/b: this service's user may not see where /srv/a/b leads ()",
+			"/srv/a/c: this service's user may not see where /srv/a/c leads ()"}},
+		{name: "out of sight in the repository", disk: tree{"data/sub": "?"}, paths: []string{"data/sub/x"}, want: []string{"./data/sub/x: this service's user may not see where ./data/sub/x leads ()"}},
 		{name: "nested", paths: []string{"data:rw", "data/a/b"}, want: []string{"./data/a/b: it is reached through ./data, which services.web.volumes[0].source makes writable (nested-bind)"}},
 		{name: "nested, both read-only", paths: []string{"data", "data/a/b:rw"}},
 		{name: "the same twice", paths: []string{"data:rw", "data:rw", "data"}},
@@ -157,7 +157,7 @@ func TestDisk(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 	if _, err := (Disk{}).Readlink(filepath.Join(dir, strings.Repeat("x", 300))); err == nil {
-		t.Error("a name that is too long is taken for one that is not there")
+		t.Error("a name that is too long counts as missing")
 	}
 }
 

@@ -1,6 +1,6 @@
-// Package policy decides what a repository may ask of the host. It holds a
-// resolved compose model against a table of all keys that compose knows: each
-// is harmless, or checked by a rule. What is not in the table is refused.
+// Package policy decides what a repository may ask of the host. It checks a resolved compose
+// model against a table of all keys that compose knows: each is harmless, or checked by a rule. A
+// key that is not in the table is refused.
 package policy
 
 import (
@@ -18,14 +18,13 @@ import (
 type Limits struct {
 	Service  string        // its name, which is the compose project's
 	Others   []string      // the names of all other services
-	Root     bool          // its user is root: rules that are not for root's services are left out
+	Root     bool          // its user is root: some rules do not apply to root's services
 	Ports    []ports.Range // host ports that it may publish; empty: all but Granted
 	Granted  []ports.Range // host ports of other services, and pgod's own
 	Networks []string      // networks from outside that it may join; empty: all
 	Allow    []string      // refusals to lift, as Refusal.Allow names them
 
-	// Reserved has the host part of every other service's urls targets, and
-	// that service.
+	// Reserved maps the host part of every other service's urls targets to that service.
 	Reserved map[string]string
 
 	Checkout  string   // what containers mount
@@ -34,11 +33,11 @@ type Limits struct {
 	Forbidden []string // pgo's own files and directories: of these only the checkout may be mounted
 }
 
-// Refusal is one thing in a model that the policy does not let pass.
+// Refusal is one thing in a model that the policy does not allow.
 type Refusal struct {
 	Path  string // of the key: services.web.privileged
 	Found string // its value, short
-	Rule  string // what is allowed instead, or why this is not; empty: nothing is, and it speaks for itself
+	Rule  string // what is allowed instead, or why this is not; empty: nothing is, and the reason is plain
 	Allow string // the entry of Limits.Allow that lifts it; empty: none does
 }
 
@@ -53,10 +52,10 @@ func (r Refusal) String() string {
 	return text
 }
 
-// Check returns all refusals of a model, sorted by path. The model is what
-// `docker compose config --format json` printed, decoded: numbers are
-// json.Number, a dollar is a dollar, and paths are in the stage. links looks at the
-// checkout as it will be when the model's commit is there.
+// Check returns all refusals of a model, sorted by path. The model is the decoded output of
+// `docker compose config --format json`: numbers are json.Number, a dollar sign is not escaped,
+// and paths are in the stage. links sees the checkout as it will be when the model's commit is
+// there.
 func Check(l Limits, model map[string]any, links Links) []Refusal {
 	c := &checker{Limits: l, model: model}
 	c.readable(schema, place{}, model, false)
@@ -65,8 +64,8 @@ func Check(l Limits, model map[string]any, links Links) []Refusal {
 	return c.sorted()
 }
 
-// CheckSources is Check once more for a model whose paths were moved into the
-// checkout, right before they are mounted: symlinks may have changed since.
+// CheckSources repeats Check for a model whose paths were moved into the checkout, right before
+// they are mounted: symlinks may have changed since.
 func CheckSources(l Limits, model map[string]any, links Links) []Refusal {
 	l.Stage = l.Checkout
 	return Check(l, model, links)
@@ -80,9 +79,8 @@ type checker struct {
 	refusals []Refusal
 }
 
-// refuse notes a refusal, unless the operator lifts it. The entry may be one
-// that cannot be written in the configuration: then none lifts it. What is
-// noted has no secret of the model in it.
+// refuse notes a refusal, unless the operator lifts it. The entry may be one that cannot be
+// written in the configuration: then none lifts it. A refusal has no secret of the model in it.
 func (c *checker) refuse(at place, found any, rule, entry string) (refused bool) {
 	if c.lifted(entry) {
 		return false
@@ -112,19 +110,18 @@ func (c *checker) lifted(entry string) bool {
 	return writable(entry) && slices.Contains(c.Allow, entry)
 }
 
-// writable tells whether the configuration can hold an entry of allow.
+// writable reports whether the configuration can hold an entry of allow.
 func writable(entry string) bool {
 	return entry != "" && len(entry) <= maxEntry && !strings.HasSuffix(entry, ":") && !strings.ContainsFunc(entry, unicode.IsControl)
 }
 
-// maxPath is as much as is kept of a path: its keys may be of any length.
+// maxPath bounds the path of a refusal: its keys may be of any length.
 const maxPath = 400
 
-// maxRefusals are as many as are kept: what is refused for so many reasons could
-// have one for every few bytes of a model.
+// maxRefusals bounds how many are kept: a model could have one for every few bytes.
 const maxRefusals = 10_000
 
-// maxEntry is as long as an entry of allow may be in the configuration.
+// maxEntry is how long an entry of allow may be in the configuration.
 const maxEntry = 512
 
 func (c *checker) sorted() []Refusal {

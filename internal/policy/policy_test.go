@@ -70,7 +70,7 @@ func fixedObjects(n *node, v any) []map[string]any {
 	return found
 }
 
-// What is built is named after the service, and not only begins like it.
+// A built image must be named after the service: a name that only begins alike is not enough.
 func TestBuiltNames(t *testing.T) {
 	for image, want := range map[string]bool{
 		"post": true, "post-web:1": true, "post.web": true, "post_web": true, "team/post": true, "registry.example.org/team/post-web": true,

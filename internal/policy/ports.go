@@ -6,9 +6,8 @@ import (
 	"pgo/internal/ports"
 )
 
-// port is one entry of ports. It may name a range, of which the engine takes
-// what is free, one for each container: all of it must be allowed, and then
-// the number of containers does not matter.
+// port is one entry of ports. It may name a range, from which the engine takes a free port for
+// each container: all of it must be allowed, and then the number of containers does not matter.
 var port = on("port:", "the service's `ports`; where it has none: any but those of other services and pgod's own", func(c *checker, at place, entry map[string]any) {
 	published, scalar := scalarText(entry["published"])
 	if entry["published"] != nil && !scalar {

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// free is where text may hold any character, said once more and in another way
-// than in schema.go.
+// free matches the places where text may hold any character, written down independently of
+// schema.go.
 var free = regexp.MustCompile(`^(services\.\*\.(command\[\]|entrypoint\[\]|environment\.\*|healthcheck\.test\[\]|(labels|annotations)\.\*` +
 	`|(post_start|pre_start|pre_stop)\[\]\.(command\[\]|environment\.\*)|deploy\.labels\.\*|volumes\[\]\.volume\.labels\.\*` +
 	`|build\.(args\.\*|labels\.\*|dockerfile_inline)|develop\.watch\[\]\..*)` +
 	`|(networks|volumes|configs|secrets)\.\*\.labels\.\*|configs\.\*\.content)$`)
 
-// TestFreeText holds the flags in the table against that list.
+// TestFreeText compares the flags in the table with that list.
 func TestFreeText(t *testing.T) {
 	var look func(n *node)
 	look = func(n *node) {
@@ -33,7 +33,7 @@ func TestFreeText(t *testing.T) {
 	look(schema)
 }
 
-// Wherever a value is in the table, and below it, what is not text is refused.
+// At each key of the table and below, a character is refused unless it is in free text.
 func TestUnreadable(t *testing.T) {
 	for _, s := range sections {
 		for _, row := range s.rows {
@@ -102,7 +102,7 @@ func TestLongKeys(t *testing.T) {
 	}
 }
 
-// holds tells whether a refusal is for a character.
+// holds reports whether a refusal is for a character.
 func holds(refusals []Refusal) bool {
 	for _, r := range refusals {
 		if strings.Contains(r.Rule, "holds a control character") && r.Allow == "" {
@@ -143,8 +143,8 @@ func nodeOf(pattern string) *node {
 	return n
 }
 
-// FuzzReadable tries models of all forms: a control character in one is refused
-// wherever it is, but in free text.
+// FuzzReadable tries models of all forms: a control character in one is refused wherever it is,
+// except in free text.
 func FuzzReadable(f *testing.F) {
 	f.Add(`{"services": {"web": {"image": "a\u0085b", "command": ["a\nb"], "gpus": [{"x-a": "a\nb"}], "x-b": {"c": "a\nb"}}}, "x-a": ["\n"]}`)
 	f.Add(`{"services": {"web": {"build": {"args": {"A": "\n"}, "context": "\u2028"}, "labels": {"a\tb": "c"}}}, "configs": {"a": {"content": "\n", "x-": "\n"}}}`)
@@ -166,7 +166,7 @@ func FuzzReadable(f *testing.F) {
 	})
 }
 
-// unreadableIn is the other way to tell whether a model holds what is refused.
+// unreadableIn reports in another way whether a model holds what is refused.
 func unreadableIn(n *node, pattern string, v any) bool {
 	bad := func(text string) bool { _, found := unreadableRune(text); return found }
 	switch v := v.(type) {

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// rule is what the policy says of one key. The zero rule: it is harmless.
+// rule is the policy's rule for one key. The zero rule: the key is harmless.
 type rule struct {
 	allowed string // what is allowed, in words; empty: nothing is
-	lift    string // the entries of allow that lift it; with a colon at its end, what one begins with
+	lift    string // the entries of allow that lift it; one with a colon at its end is a prefix
 	exempt  bool   // not for root's services
-	whole   bool   // judges whatever it is given: nothing below has a rule of its own
+	whole   bool   // checks the whole value: nothing below has a rule of its own
 	object  bool   // for an object, not for a scalar
-	text    bool   // free text, which only a container reads: any character may be in it, and below
+	text    bool   // free text, which only a container reads: it and all below may have any character
 	bounds  []bound
 	fine    func(value string) bool // of a lift with a value: which values it never refuses; nil: that depends
 	paired  bool                    // of a lift with a value: it is name=value
@@ -36,17 +36,17 @@ func text(r rule) rule {
 	return r
 }
 
-// partOf is for keys that the rule of what they are in looks at.
+// partOf is for keys that the rule of a key above them checks.
 func partOf(key string) rule { return rule{allowed: "see `" + key + "`"} }
 
-// gone is for keys that compose acts on while it resolves.
+// gone is for keys that compose acts on while it resolves, and that no resolved model has.
 var gone = never("compose resolves it: no resolved model has it")
 
-// unreadable is for what compose cannot read again after it has resolved it: it
-// writes Path where it reads path.
+// unreadable is for what compose cannot read again once it has resolved it: it writes Path where
+// it reads path.
 var unreadable = never("this version of compose cannot start what it resolves here")
 
-// notRoot makes a rule one that is not for root's services.
+// notRoot exempts root's services from a rule.
 func notRoot(r rule) rule {
 	r.exempt = true
 	return r
@@ -70,7 +70,7 @@ func never(why string) rule {
 	}}
 }
 
-// each refuses a value that is not ok. lift is completed with the value.
+// each refuses a value that is not ok. The value is appended to lift.
 func each(lift, allowed string, ok func(value string) bool) rule {
 	return rule{allowed: allowed, lift: lift, fine: ok, check: func(c *checker, at place, v any) {
 		if text, scalar := scalarText(v); scalar && text != "" && !ok(text) {
@@ -79,7 +79,7 @@ func each(lift, allowed string, ok func(value string) bool) rule {
 	}}
 }
 
-// pair is each for a name and its value. lift is completed with name=value.
+// pair is each for a name and its value. name=value is appended to lift.
 func pair(lift, allowed string, ok func(name, value string) bool) rule {
 	return rule{allowed: allowed, lift: lift, paired: true, check: func(c *checker, at place, v any) {
 		if text, scalar := scalarText(v); scalar && !ok(at.name, text) {
@@ -88,7 +88,7 @@ func pair(lift, allowed string, ok func(name, value string) bool) rule {
 	}}
 }
 
-// on is a rule for an object as a whole, beside those for its keys.
+// on is a rule for an object as a whole, in addition to those for its keys.
 func on(lift, allowed string, check func(c *checker, at place, o map[string]any)) rule {
 	return rule{allowed: allowed, lift: lift, object: true, check: func(c *checker, at place, v any) {
 		if o := object(v); o != nil {
@@ -97,7 +97,7 @@ func on(lift, allowed string, check func(c *checker, at place, o map[string]any)
 	}}
 }
 
-// set tells whether a value asks for anything.
+// set reports whether a value asks for anything.
 func set(v any) bool {
 	switch v := v.(type) {
 	case []any:
@@ -123,14 +123,13 @@ func oneOf(values ...string) func(string) bool {
 	return func(v string) bool { return slices.Contains(values, v) }
 }
 
-// ownOr is ok with the namespaces of a service of the same file, and with the
-// values given.
+// ownOr accepts the namespaces of a service of the same file, and the values given.
 func ownOr(values ...string) func(string) bool {
 	return func(v string) bool { return strings.HasPrefix(v, "service:") || slices.Contains(values, v) }
 }
 
-// grantedCaps are what the engine gives every container. To add one is to have
-// dropped all before.
+// grantedCaps are the capabilities that the engine gives to every container. It makes sense to
+// add one only after dropping all.
 var grantedCaps = []string{
 	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
 	"NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
@@ -171,15 +170,14 @@ func extraHosts(lift string) rule {
 	}}
 }
 
-// localLogOptions are the options of the drivers that write to this host. An
-// option without a driver is one of the engine's default driver.
+// localLogOptions are the options of the drivers that write to this host. An option without a
+// driver belongs to the engine's default driver.
 var localLogOptions = []string{
 	"cache-compress", "cache-disabled", "cache-max-file", "cache-max-size", "compress", "env", "env-regex",
 	"labels", "labels-regex", "max-buffer-size", "max-file", "max-size", "mode", "tag",
 }
 
-// labelled refuses labels that compose tells its own containers, networks and
-// volumes by.
+// labelled refuses labels by which compose recognizes its own containers, networks and volumes.
 var labelled = rule{text: true, allowed: "any but com.docker.compose.*", check: func(c *checker, at place, v any) {
 	if strings.HasPrefix(at.name, "com.docker.compose.") {
 		c.refuse(at, v, "compose's own labels are compose's to set", "")

@@ -19,8 +19,8 @@ type row struct {
 	rule rule
 }
 
-// patterns returns the keys of a row in full. A row without any is about what
-// has the section's keys.
+// patterns returns the keys of a row in full. A row without keys is for the object that has the
+// section's keys.
 func (s section) patterns(r row) []string {
 	keys := strings.Fields(r.keys)
 	if len(keys) == 0 {
@@ -34,8 +34,8 @@ func (s section) patterns(r row) []string {
 
 var schema = compile(sections)
 
-// sections is the table: every key that a model resolved by Compose 2.40 may
-// have. The order is the one of docs/policy.md, which a test writes.
+// sections is the table: every key that a model resolved by Compose 2.40 may have. Its order is
+// that of docs/policy.md, which a test writes.
 var sections = []section{
 	{"Top level", "", []row{
 		{"name", projectName},
@@ -67,7 +67,7 @@ var sections = []section{
 		{".env_file[].format .env_file[].required", harmless},
 		{".extends .pull_refresh_after", gone},
 		{".labels.*", labelled},
-		{".provider", never("it would run a program of this host")},
+		{".provider", never("it would run a program on this host")},
 		{".models", notRoot(refused("models"))},
 		{".use_api_socket", refused(liftEngine)},
 	}},
@@ -126,8 +126,8 @@ var sections = []section{
 		{"oom_score_adj", notRoot(oomScore)},
 		{"logging.driver", notRoot(each("logging.driver:", "journald, json-file, local and none", oneOf("journald", "json-file", "local", "none")))},
 		{"logging.options.*", notRoot(pair("logging.options:", "those of json-file and local", localLogOption))},
-		{"logging.options.tag", notRoot(pair("logging.options:", "text and the fields {{.ID}}, {{.FullID}}, {{.Name}}, {{.ImageID}}, {{.ImageFullID}}, {{.ImageName}} and {{.DaemonName}}, of 256 bytes at most", logTag))},
-		{"logging.options.env-regex logging.options.labels-regex", notRoot(pair("logging.options:", "a regular expression without {, of 256 bytes at most", logRegexp))},
+		{"logging.options.tag", notRoot(pair("logging.options:", "text and the fields {{.ID}}, {{.FullID}}, {{.Name}}, {{.ImageID}}, {{.ImageFullID}}, {{.ImageName}} and {{.DaemonName}}, at most 256 bytes", logTag))},
+		{"logging.options.env-regex logging.options.labels-regex", notRoot(pair("logging.options:", "a regular expression without {, at most 256 bytes", logRegexp))},
 		{"logging.options.mode", notRoot(pair("logging.options:", "blocking and non-blocking", func(_, v string) bool { return v == "blocking" || v == "non-blocking" }))},
 		{"logging.options.max-file", bounded(bound{entry: "logging.options.max-file", measure: counts, most: 100})},
 		{"logging.options.max-size", bounded(bound{entry: "logging.options.max-size", measure: logSizes, most: 1 << 30, free: "-1"})},
@@ -146,7 +146,7 @@ var sections = []section{
 		{"cpu_count cpu_percent cpu_period cpu_quota cpu_shares cpus", harmless},
 		{"cpu_rt_period", bounded(bound{entry: "cpu_rt_period", measure: counts, most: 0})},
 		{"cpu_rt_runtime", bounded(bound{entry: "cpu_rt_runtime", measure: counts, most: 0})},
-		{"cpuset", notRoot(each("cpuset:", "numbers up to 8191 and ranges of them, with commas between", cpus))},
+		{"cpuset", notRoot(each("cpuset:", "numbers up to 8191 and ranges of them, separated by commas", cpus))},
 		{"mem_limit mem_reservation mem_swappiness memswap_limit pids_limit", harmless},
 		{"shm_size", bounded(bound{entry: "shm_size", measure: sizes, most: 4 << 30})},
 		{"ulimits", ulimits("")},

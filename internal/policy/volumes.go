@@ -13,7 +13,7 @@ var mountEntry = on("bind: nested-bind volumes.type:", "types bind (of what is i
 		c.mount(at.key("source"), source, m["read_only"] != true)
 	case "volume":
 		if _, known := object(c.model["volumes"])[source]; source != "" && !known {
-			c.refuse(at.key("source"), source, "no volume of the same file", "")
+			c.refuse(at.key("source"), source, "not a volume of the same file", "")
 		}
 	case "tmpfs":
 	default:
@@ -29,7 +29,7 @@ func named(lift string) rule {
 		switch {
 		case c.own(name):
 		case !plainName.MatchString(name):
-			c.refuse(at, v, "not a name that it may have", "")
+			c.refuse(at, v, "not a valid name", "")
 		default:
 			c.refuse(at, v, "only "+c.Service+"_*", lift+name)
 		}
@@ -46,13 +46,13 @@ var file = rule{allowed: "a file in the repository", lift: "bind: nested-bind", 
 // harmlessMount are options of a mount that name no path and no device.
 var harmlessMount = []string{"bind", "nodev", "noexec", "nosuid", "rbind", "ro", "rw"}
 
-// localOptions are what the local driver knows.
+// localOptions are the options of the local driver.
 var localOptions = []string{"device", "o", "size", "type"}
 
-// driverOptions is what the driver of a volume gets. The local one mounts
-// whatever they say when a container starts.
+// driverOptions is what the driver of a volume gets. The local driver mounts whatever its options
+// say when a container starts.
 var driverOptions = func() rule {
-	r := joined("a bind of what is in the repository; a tmpfs, with the bounds of one", func(c *checker, at place, options map[string]any) {
+	r := joined("a bind of what is in the repository, or a tmpfs within its bounds", func(c *checker, at place, options map[string]any) {
 		o := strings.Split(str(options["o"]), ",")
 		kind, device := str(options["type"]), str(options["device"])
 		local := true
@@ -79,7 +79,7 @@ func isBind(kind string, o []string) bool {
 		!slices.ContainsFunc(o, func(option string) bool { return !slices.Contains(harmlessMount, option) })
 }
 
-// tmpfsVolume bounds the options of a tmpfs, unless one is not known: then the
+// tmpfsVolume bounds the options of a tmpfs. It reports false if one is not known: then the
 // volume is refused as a whole.
 func (c *checker) tmpfsVolume(at place, o []string) bool {
 	if slices.ContainsFunc(o, func(option string) bool {
@@ -94,8 +94,7 @@ func (c *checker) tmpfsVolume(at place, o []string) bool {
 	return true
 }
 
-// spell writes options in one fixed order, so that an entry of allow means
-// these and no others.
+// spell writes options in a fixed order, so that an entry of allow means exactly these.
 func spell(options map[string]any) string {
 	var pairs []string
 	for key, v := range options {

@@ -24,8 +24,8 @@ type node struct {
 	items   *node            // of an array
 }
 
-// compile turns the table into a tree. A key that is looked up by its text
-// alone could be mistaken for two, with a dot between them.
+// compile turns the table into a tree: a lookup by a path's text could mistake a key with a dot
+// for two keys.
 func compile(sections []section) *node {
 	root := &node{}
 	for _, s := range sections {
@@ -45,7 +45,7 @@ func compile(sections []section) *node {
 	return root
 }
 
-// grow returns the node one step further down, made if it is not there.
+// grow returns the node one step further down, and creates it if necessary.
 func (n *node) grow(step string) *node {
 	switch step {
 	case "*":
@@ -73,8 +73,7 @@ func (n *node) child(key string) *node {
 	return n.names
 }
 
-// visit checks the value at one place, and all below it. Null is what compose
-// writes for something that is not there.
+// visit checks the value at one place, and all below it. Compose writes null for what is absent.
 func (c *checker) visit(n *node, at place, v any) {
 	if v == nil {
 		return
@@ -123,20 +122,20 @@ func (c *checker) visitKey(n *node, at place, key string, value any) {
 }
 
 func (c *checker) strange(at place, v any) {
-	c.refuse(at, v, "not in a form that compose resolves it to", "")
+	c.refuse(at, v, "compose does not resolve it to this form", "")
 }
 
-// maxKey is as long as a key may be, written in ASCII: readers of YAML take none
-// of more than 1024 characters, and compose has to read the model again.
+// maxKey is how long a key may be, written in ASCII: readers of YAML accept at most 1024
+// characters, and compose has to read the model again.
 const maxKey = 1000
 
-// maxText is as long as a text may be that is more than a container's: no path is
-// longer, nor the options of a mount.
+// maxText is how long a text may be that not only a container reads: no path is longer, nor are
+// the options of a mount.
 const maxText = 4096
 
-// readable refuses what two readers of the model could understand differently, at
-// one place and all below it, whatever the rules there say. Only in what is marked
-// as text, which no reader takes for anything, may a value hold all characters.
+// readable refuses what two readers of the model could understand differently, at one place and
+// all below it, whatever the rules there say. Only free text, which no reader interprets, may
+// hold all characters.
 func (c *checker) readable(n *node, at place, v any, text bool) {
 	text = text || n != nil && n.rule != nil && n.rule.text
 	switch v := v.(type) {
@@ -176,7 +175,7 @@ func (c *checker) readableKey(at place, key string) {
 	}
 }
 
-// find is child for a place that may be in no table.
+// find is child for a node that may be nil: a place that is not in the table.
 func (n *node) find(key string) *node {
 	if n == nil {
 		return nil
@@ -184,14 +183,14 @@ func (n *node) find(key string) *node {
 	return n.child(key)
 }
 
-// ignores tells whether a key is an extension, which compose ignores: not where
-// names are keys, and not below a rule that judges all.
+// ignores reports whether a key is an extension, which compose ignores. It is not where keys are
+// names, nor below a rule that checks the whole value.
 func (n *node) ignores(key string) bool {
 	return n != nil && n.keys != nil && strings.HasPrefix(key, "x-")
 }
 
-// unreadableRune returns the first character that readers of YAML and JSON take for
-// different things, or that is none.
+// unreadableRune returns the first character that readers of YAML and JSON take for different
+// things, or that is not a valid one.
 func unreadableRune(text string) (rune, bool) {
 	for _, r := range text {
 		if unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || r == '\ufeff' || r == utf8.RuneError || unicode.Is(unicode.Noncharacter_Code_Point, r) {
@@ -208,12 +207,12 @@ func nameOf(r rune) string {
 	case unicode.In(r, unicode.Zl, unicode.Zp):
 		return fmt.Sprintf("a line separator (%U)", r)
 	case r == utf8.RuneError:
-		return fmt.Sprintf("what is no character (%U)", r)
+		return fmt.Sprintf("an invalid character (%U)", r)
 	}
 	return fmt.Sprintf("a character that has no meaning in a text (%U)", r)
 }
 
-// asciiLen is how long a key is with every character that is not ASCII as \uXXXX.
+// asciiLen is the length of a key with every character that is not ASCII written as \uXXXX.
 func asciiLen(key string) int {
 	n := 0
 	for _, r := range key {
@@ -253,7 +252,7 @@ func (p place) item(i int) place {
 	return place{path: p.path + "[" + strconv.Itoa(i) + "]", name: p.name, chosen: p.chosen}
 }
 
-// maxShown is as much of a value as a refusal shows, in runes.
+// maxShown is how much of a value a refusal shows, in runes.
 const maxShown = 120
 
 // show returns a value as a refusal shows it, without secrets.

@@ -1,5 +1,5 @@
-// Package ports is ranges of host ports. It must not know who has them, nor in which forms
-// the configuration takes them.
+// Package ports has ranges of host ports. It must know neither who owns them nor how they are
+// written in the configuration.
 package ports
 
 import (
@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// Range is the ports from First to Last, both included. Its JSON is an interface of pgo.
+// Range is the ports from First to Last, inclusive. Its JSON is an interface of pgo.
 type Range struct {
 	First int `json:"first"`
 	Last  int `json:"last"`
 }
 
-// One is the range of a single port.
+// One returns the range of a single port.
 func One(port int) Range { return Range{port, port} }
 
-// Parse takes n and n-m.
+// Parse parses n or n-m.
 func Parse(text string) (r Range, ok bool) {
 	low, high, isRange := strings.Cut(text, "-")
 	if !isRange {
@@ -29,7 +29,7 @@ func Parse(text string) (r Range, ok bool) {
 	return Range{int(first), int(last)}, err1 == nil && err2 == nil && first <= last
 }
 
-// String is the range as Parse takes it.
+// String returns the range in the form that Parse takes.
 func (r Range) String() string {
 	if r.First == r.Last {
 		return strconv.Itoa(r.First)
@@ -37,10 +37,10 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// Overlaps tells whether the two have a port in common.
+// Overlaps reports whether the two ranges have a port in common.
 func (r Range) Overlaps(other Range) bool { return r.First <= other.Last && other.First <= r.Last }
 
-// In tells whether every port is in one of the others.
+// In reports whether every port of r is in one of the others.
 func (r Range) In(others []Range) bool {
 	for next := r.First; next <= r.Last; {
 		i := slices.IndexFunc(others, One(next).Overlaps)
@@ -52,7 +52,7 @@ func (r Range) In(others []Range) bool {
 	return true
 }
 
-// Join names the ranges, with commas between.
+// Join lists the ranges, separated by commas.
 func Join(all []Range) string {
 	texts := make([]string, len(all))
 	for i, r := range all {

@@ -12,7 +12,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, ok)
 		}
 		if again, ok2 := Parse(got.String()); ok && (!ok2 || again != got) {
-			t.Errorf("%v is not read as it is written", got)
+			t.Errorf("%v is not parsed as it is printed", got)
 		}
 	}
 }

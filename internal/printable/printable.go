@@ -23,7 +23,7 @@ func Text(s string) string {
 	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' })
 }
 
-// Cut returns the beginning of s where it is longer than so many bytes.
+// Cut returns the beginning of s if it is longer than so many bytes.
 func Cut(s string, most int) string {
 	if len(s) <= most {
 		return s

@@ -1,6 +1,6 @@
-// Package pubkey says which public keys may log in, and why others never could. It is
-// the one place that knows: the listener asks it at each login, and whoever reads a file
-// of keys asks it before. It must not know whose keys they are.
+// Package pubkey decides which public keys can log in, and why others never could. It is the only
+// place that decides: the listener asks it at each login, and the code that reads a file of keys
+// asks it in advance. It must not know whose keys they are.
 package pubkey
 
 import (
@@ -14,14 +14,14 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Checking an RSA signature takes a time that grows with the square of the key's length:
-// with 16 kbit, which the library takes, thirty times that of 4 kbit.
+// The time to check an RSA signature grows with the square of the key's length: 16 kbit, which the
+// library accepts, takes thirty times as long as 4 kbit.
 const (
 	minRSABits = 2048
 	maxRSABits = 8192
 )
 
-// maxBlob is more than the largest RSA key takes; all keys of a service go in one message.
+// maxBlob is more than the largest RSA key needs; all keys of a service are sent in one message.
 const maxBlob = 2 << 10
 
 // Refusal is why a key cannot log in.
@@ -35,25 +35,24 @@ func (r *Refusal) Error() string { return r.Why + "; " + r.Hint }
 const useEd25519 = "use ed25519"
 
 var (
-	errNotOne      = &Refusal{"it is not a public key", "write one as it stands in a .pub file"}
-	errPrivate     = &Refusal{"this is a private key", "write the public key, as it stands in the .pub file"}
+	errNotOne      = &Refusal{"it is not a public key", "copy one from a .pub file"}
+	errPrivate     = &Refusal{"this is a private key", "copy the public key from the .pub file"}
 	errDSA         = &Refusal{"DSA keys are too weak", useEd25519}
-	errOptions     = &Refusal{"options before a key are not supported", "leave them out"} // to ignore a restriction would widen it
-	errTwo         = &Refusal{"there are two keys on one line", "write each on a line of its own"}
+	errOptions     = &Refusal{"options before a key are not supported", "leave them out"} // ignoring a restriction would grant more
+	errTwo         = &Refusal{"there are two keys on one line", "write each on its own line"}
 	errCertificate = &Refusal{"certificates are not supported", "write the public key itself"}
 	errWeak        = &Refusal{fmt.Sprintf("RSA keys of less than %d bits are too weak", minRSABits), useEd25519}
 	errMalformed   = &Refusal{"it is not a valid RSA key", useEd25519}
-	errLarge       = &Refusal{fmt.Sprintf("it takes more than %d bytes", maxBlob), useEd25519}
+	errLarge       = &Refusal{fmt.Sprintf("it is larger than %d bytes", maxBlob), useEd25519}
 
-	// ErrOversized is of an RSA key whose signatures take too long to check.
+	// ErrOversized refuses an RSA key whose signatures take too long to check.
 	ErrOversized = &Refusal{fmt.Sprintf("RSA keys of more than %d bits are not accepted", maxRSABits), useEd25519}
 )
 
-// Algorithms returns those of the signatures that a login takes: none with SHA-1, and
-// none of DSA.
+// Algorithms returns the signature algorithms that a login accepts: neither SHA-1 nor DSA.
 func Algorithms() []string { return ssh.SupportedAlgorithms().PublicKeyAuths }
 
-// Check returns why a key cannot log in, whoever has it; nil: it can.
+// Check returns why a key cannot log in, whoever has it; nil means that it can.
 func Check(key ssh.PublicKey) *Refusal {
 	certificate, isCertificate := key.(*ssh.Certificate)
 	if isCertificate {
@@ -98,8 +97,8 @@ type Entry struct {
 	Err  *Refusal
 }
 
-// File returns what is on the lines of a file in the format of authorized_keys. The rest of
-// a private key is not looked at.
+// File returns the entries of a file in authorized_keys format. It stops at the first line of a
+// private key.
 func File(content []byte) []Entry {
 	var entries []Entry
 	number := 0
@@ -138,13 +137,13 @@ func parse(line []byte) (ssh.PublicKey, *Refusal) {
 	return key, nil
 }
 
-// isPrivate tells whether a file of a private key begins so, of OpenSSH, OpenSSL or PuTTY.
+// isPrivate reports whether a line begins a private key of OpenSSH, OpenSSL or PuTTY.
 func isPrivate(line []byte) bool {
 	text := string(line)
 	return strings.HasPrefix(text, "-----BEGIN ") && strings.HasSuffix(text, "PRIVATE KEY-----") || strings.HasPrefix(text, "PuTTY-User-Key-File-")
 }
 
-// holdsKey tells whether a comment has the body of a key in it: a newline is missing.
+// holdsKey reports whether a comment contains a key, because of a missing newline.
 func holdsKey(comment string) bool {
 	return slices.ContainsFunc(strings.Fields(comment), func(word string) bool {
 		blob, err := base64.StdEncoding.DecodeString(word)

@@ -28,7 +28,8 @@ func lineOf(t testing.TB, key any) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public)))
 }
 
-// rsaLine has a key of that many bits. Numbers of the right size do: nobody signs with it.
+// rsaLine returns a key of that many bits. Any numbers of the right size will do: nothing is signed
+// with it.
 func rsaLine(t testing.TB, bits uint, odd int64) string {
 	t.Helper()
 	n := new(big.Int).Lsh(big.NewInt(1), bits-1)
@@ -53,7 +54,7 @@ func ecdsaLine(t testing.TB, curve elliptic.Curve) string {
 	return lineOf(t, private)
 }
 
-// tokenLine has a key that a security token holds.
+// tokenLine returns a key from a security token.
 func tokenLine(application string) string {
 	blob := ssh.Marshal(struct {
 		Type        string
@@ -63,7 +64,7 @@ func tokenLine(application string) string {
 	return ssh.KeyAlgoSKED25519 + " " + base64.StdEncoding.EncodeToString(blob)
 }
 
-// certificateLine has a certificate for the key on a line.
+// certificateLine returns a certificate for the key on a line.
 func certificateLine(t testing.TB, line string) string {
 	t.Helper()
 	_, authority, err := ed25519.GenerateKey(nil)
@@ -85,17 +86,17 @@ func certificateLine(t testing.TB, line string) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signed)))
 }
 
-// dsaLine has a key of a kind that the library knows no more. Numbers of any size do.
+// dsaLine is a key of a type that the library no longer supports. Numbers of any size will do.
 const dsaLine = "ssh-dss AAAAB3NzaC1kc3MAAAABAQAAAAEDAAAAAQIAAAABAw=="
 
 func TestLines(t *testing.T) {
 	const (
-		notOne  = "it is not a public key; write one as it stands in a .pub file"
+		notOne  = "it is not a public key; copy one from a .pub file"
 		options = "options before a key are not supported; leave them out"
 		weak    = "RSA keys of less than 2048 bits are too weak; use ed25519"
 		large   = "RSA keys of more than 8192 bits are not accepted; use ed25519"
-		two     = "there are two keys on one line; write each on a line of its own"
-		private = "this is a private key; write the public key, as it stands in the .pub file"
+		two     = "there are two keys on one line; write each on its own line"
+		private = "this is a private key; copy the public key from the .pub file"
 		cert    = "certificates are not supported; write the public key itself"
 	)
 	good := ed25519Line(t)
@@ -117,14 +118,14 @@ func TestLines(t *testing.T) {
 		{"DSA", dsaLine, "DSA keys are too weak; use ed25519"},
 		{"certificate", certificateLine(t, good), cert},
 		{"certificate of a small RSA key", certificateLine(t, rsaLine(t, 1024, 1)), weak},
-		{"endless application", tokenLine(strings.Repeat("x", maxBlob)), "it takes more than 2048 bytes; use ed25519"},
+		{"endless application", tokenLine(strings.Repeat("x", maxBlob)), "it is larger than 2048 bytes; use ed25519"},
 		{"option", "restrict " + good, options},
 		{"options", `from="a b",command="x # y" ` + good, options},
 		{"without touch", "no-touch-required " + tokenLine("ssh:"), options},
 		{"authority", "@cert-authority * " + good, notOne},
 		{"authority as an option", "cert-authority " + good, options},
 		{"two on a line", good + " ada" + good + " bob", two},
-		{"two with an old Mac's line ends", good + " ada\r" + good, two},
+		{"two with the line ending of an old Mac", good + " ada\r" + good, two},
 		{"private", "-----BEGIN OPENSSH PRIVATE KEY-----", private},
 		{"private, of OpenSSL", "-----BEGIN RSA PRIVATE KEY-----", private},
 		{"private, of PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519", private},
@@ -154,7 +155,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// The lines of a private key are not mistakes of their own, and nothing of them is shown.
+// The lines of a private key are not reported one by one, and no part of them is shown.
 func TestPrivateKeyEndsAFile(t *testing.T) {
 	good := ed25519Line(t)
 	entries := File([]byte(good + "\n-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n" + good + "\n"))
@@ -163,7 +164,7 @@ func TestPrivateKeyEndsAFile(t *testing.T) {
 	}
 }
 
-// FuzzFile looks for lines that are taken for something else than they are.
+// FuzzFile looks for lines that are taken for something that they are not.
 func FuzzFile(f *testing.F) {
 	good := ed25519Line(f)
 	for _, text := range []string{
@@ -180,7 +181,7 @@ func FuzzFile(f *testing.F) {
 		for _, entry := range entries {
 			if entry.Err != nil {
 				if strings.ContainsAny(entry.Err.Error(), "\n\r\x00") {
-					t.Errorf("a reason is not a line: %q", entry.Err)
+					t.Errorf("a reason is not on one line: %q", entry.Err)
 				}
 				continue
 			}
@@ -189,7 +190,7 @@ func FuzzFile(f *testing.F) {
 			}
 			again := File(ssh.MarshalAuthorizedKey(entry.Key))
 			if len(again) != 1 || again[0].Err != nil || !bytes.Equal(again[0].Key.Marshal(), entry.Key.Marshal()) {
-				t.Errorf("a key is not read as it is written: %v", again)
+				t.Errorf("a key is not parsed as it is printed: %v", again)
 			}
 		}
 	})

@@ -12,7 +12,7 @@ var words = []string{
 	"private_key", "private-key", "privatekey", "account_key", "account-key", "credential", "authorization",
 }
 
-// short are words that other words have in them: compass, bypass.
+// short are words that occur in other words: compass, bypass.
 var short = []string{"pass", "pwd"}
 
 // In reports whether a key's name says that its value is a secret.

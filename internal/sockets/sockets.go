@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Socket is one that a program of this host listens at.
+// Socket is a socket that a program of this host listens on.
 type Socket struct {
 	IP       string // "0.0.0.0" and "::": all addresses
 	Port     int
@@ -26,7 +26,7 @@ type Socket struct {
 // listening is the state of a TCP socket that waits for connections.
 const listening = 0x0a
 
-// Listening returns the sockets that programs listen at, in the network namespace of this
+// Listening returns the sockets that programs listen on, in the network namespace of this
 // process. A table that cannot be read counts as empty.
 func Listening() []Socket {
 	proc, err := procfs.NewDefaultFS()
@@ -34,7 +34,7 @@ func Listening() []Socket {
 		return nil
 	}
 	var all []Socket
-	//lint:ignore SA1019 slow where there are very many sockets; what it names instead needs modules of the kernel
+	//lint:ignore SA1019 slow if there are very many sockets; the alternative that it names needs kernel modules
 	for _, table := range []func() (procfs.NetTCP, error){proc.NetTCP, proc.NetTCP6} {
 		sockets, _ := table()
 		for _, s := range sockets {
@@ -54,10 +54,10 @@ func Listening() []Socket {
 	return all
 }
 
-// Passing reports whether the kernel may have given out the socket's port: that of a program
-// that asks others over UDP, such as a resolver, looks like one that waits for questions.
+// Passing reports whether the kernel may have chosen the socket's port: the port of a UDP client,
+// such as a resolver, looks like that of a server.
 func (s Socket) Passing() bool {
-	const first, last = 32768, 60999 // where ip_local_port_range cannot be read
+	const first, last = 32768, 60999 // if ip_local_port_range cannot be read
 	low, high := first, last
 	if raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {
 		_, _ = fmt.Sscan(string(raw), &low, &high)
@@ -65,8 +65,8 @@ func (s Socket) Passing() bool {
 	return s.Protocol == "udp" && low <= s.Port && s.Port <= high
 }
 
-// Overlap reports whether two addresses to listen at are in each other's way; an empty one
-// is all of both families. An address of IPv4 is not in the way of all of IPv6.
+// Overlap reports whether two addresses to listen on are in conflict; an empty one is all of both
+// families. An IPv4 address does not conflict with all of IPv6.
 func Overlap(a, b string) bool {
 	every := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
 	switch {
@@ -84,11 +84,11 @@ func Overlap(a, b string) bool {
 type Program struct {
 	PID       int
 	Name      string // what it calls itself: any bytes
-	Container string // ID of the container that it runs in, 64 hex digits; empty: in none that shows
+	Container string // ID of the container that it runs in, 64 hex digits; empty: none is visible
 }
 
-// containerOf finds the container that a process runs in by the names of its control
-// groups; of several, in one another, it is the innermost.
+// containerOf finds the container that a process runs in by the names of its control groups; if
+// containers are nested, the innermost.
 func containerOf(process procfs.Proc) string {
 	groups, _ := process.Cgroups() // it may be gone by now
 	for _, group := range groups {
@@ -99,7 +99,7 @@ func containerOf(process procfs.Proc) string {
 	return ""
 }
 
-// innermost is the last part of a control group's path that is, or ends in, the ID of a
+// innermost returns the last part of a control group's path that is, or ends in, the ID of a
 // container: engines put the ID there alone, or as in docker-ID.scope.
 func innermost(group string) string {
 	id := ""
@@ -113,8 +113,8 @@ func innermost(group string) string {
 	return id
 }
 
-// Programs finds the programs that have the sockets, as far as this process may see them.
-// Of those that share one, it is the first.
+// Programs finds the programs that have the sockets, as far as this process may see them. If
+// several share a socket, it is the first.
 func Programs(of []Socket) map[Socket]Program {
 	found := map[Socket]Program{}
 	if len(of) == 0 {

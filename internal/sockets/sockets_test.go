@@ -32,17 +32,17 @@ func TestListening(t *testing.T) {
 			}
 		}
 		if len(found) != 1 || found[0].IP != "127.0.0.1" {
-			t.Fatalf("at port %d of %s listen %v", port, protocol, found)
+			t.Fatalf("listening on port %d of %s: %v", port, protocol, found)
 		}
 		program := Programs(found)[found[0]]
 		if program.PID != os.Getpid() || !strings.HasPrefix("sockets.test", program.Name) {
-			t.Errorf("the socket of %s is that of %+v", protocol, program)
+			t.Errorf("the socket of %s belongs to %+v", protocol, program)
 		}
 	}
 	local := connected.LocalAddr().(*net.TCPAddr).Port
 	for _, s := range Listening() {
 		if s.Port == local && s.Protocol == "tcp" {
-			t.Errorf("a connection is told to listen: %v", s)
+			t.Errorf("a connection is listed as listening: %v", s)
 		}
 	}
 }

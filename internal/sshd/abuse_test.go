@@ -16,7 +16,7 @@ import (
 	"pgo/internal/wait"
 )
 
-// What strangers do: each of these goes on, from one address or from a hundred, while others
+// Each of these attacks by strangers continues, from one address or from a hundred, while others
 // have to get their answers.
 func TestAbuseByStrangers(t *testing.T) {
 	const some, many = 10, 100 // attackers
@@ -52,13 +52,13 @@ func TestAbuseByStrangers(t *testing.T) {
 		{"HTTP", some, some, 400, write([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))},
 		{"a packet of 2 GiB", some, some, 300, write([]byte("SSH-2.0-x\r\n\x7f\xff\xff\xff"), make([]byte, 64<<10))},
 		{"key exchanges", some, some, 50, exchange},
-		{"a service that there is not, and more", some, some, 50, behind(false)},
-		{"a login that is none, and more", some, some, 50, behind(true)},
+		{"an unknown service, and more", some, some, 50, behind(false)},
+		{"an invalid login, and more", some, some, 50, behind(true)},
 		{"RSA keys of 16 kbit, from one address", some, 1, 20, oversized},
 		{"RSA keys of 16 kbit", some, some, 20, oversized},
-		{"keys that nobody knows, from one address", some, 1, 50, tryUnknown},
-		{"keys that nobody knows", some, some, 50, tryUnknown},
-		{"a long way to say who one is", some, some, 50, verbose},
+		{"unknown keys, from one address", some, 1, 50, tryUnknown},
+		{"unknown keys", some, some, 50, tryUnknown},
+		{"a long login", some, some, 50, verbose},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			underAttack(t, c.often, func(s *siege) {
@@ -98,7 +98,7 @@ func exchange(s *siege, from int) {
 	}
 }
 
-// behind sends more behind a packet that ends the connection than is read ahead.
+// behind sends more after a packet that ends the connection than is read ahead.
 func behind(service bool) func(s *siege, from int) {
 	return func(s *siege, from int) {
 		c := s.raw(from, nil)
@@ -208,7 +208,7 @@ func TestAbuseByPeople(t *testing.T) {
 			}
 		}},
 		{"requests before a command", 10, 5000, func(s *siege, n int) { ask(s, n, "") }},
-		{"requests beside a command", 10, 5000, func(s *siege, n int) { ask(s, n, "evil//logs -f") }},
+		{"requests during a command", 10, 5000, func(s *siege, n int) { ask(s, n, "evil//logs -f") }},
 		{"key exchanges", 10, 200, func(s *siege, n int) {
 			if c := s.raw(n, s.key(n)); c != nil {
 				for c.exchangeKeys() == nil {

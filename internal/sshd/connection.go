@@ -12,7 +12,7 @@ import (
 	"pgo/internal/printable"
 )
 
-const tooMany = "too many sessions are open with this key, of its service or in all; try again when some have ended"
+const tooMany = "too many sessions are open with this key, for its service or in total; try again when some have ended"
 
 // connection is one client that has logged in.
 type connection struct {
@@ -22,7 +22,7 @@ type connection struct {
 	party    Party
 	log      hclog.Logger // says who, in every line
 	idle     *idleTimer
-	pace     *rate.Limiter // of what the client asks for
+	pace     *rate.Limiter // of the client's requests
 	refused  int           // sessions
 }
 
@@ -54,7 +54,7 @@ func (s *Server) handle(ctx context.Context, v *visitor) {
 	defer release()
 	s.lobby.leave(v)
 	c.idle = newIdleTimer(s.limits.Idle, func() {
-		c.log.Debug("closing a connection that runs nothing")
+		c.log.Debug("closing an idle connection")
 		sc.Close()
 	})
 	defer c.idle.timer.Stop()
@@ -68,7 +68,7 @@ func (c *connection) logOverdraft() {
 	}
 }
 
-// refuseChannels tells a client why it cannot do anything, until it leaves.
+// refuseChannels refuses all that the client asks for and says why, until the client leaves.
 func (c *connection) refuseChannels(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	go c.answerGlobal(requests)
 	for asked := range channels {
@@ -77,7 +77,7 @@ func (c *connection) refuseChannels(channels <-chan ssh.NewChannel, requests <-c
 	}
 }
 
-// serve returns when the client is gone and nothing of it runs any more.
+// serve returns when the client is gone and nothing of it is running.
 func (c *connection) serve(ctx context.Context, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -96,8 +96,8 @@ func (c *connection) serve(ctx context.Context, channels <-chan ssh.NewChannel, 
 	}
 }
 
-// open accepts a channel if it is of the kind that carries commands, and returns what serves
-// it then. A client that opens many and reads no answers holds up nobody but itself.
+// open accepts a channel if it is of the kind that carries commands, and returns the function
+// that serves it. A client that opens many and reads no answers delays only itself.
 func (c *connection) open(ctx context.Context, asked ssh.NewChannel) func() {
 	if asked.ChannelType() != "session" {
 		_ = asked.Reject(ssh.Prohibited, "pgo runs commands and forwards nothing")
@@ -123,10 +123,10 @@ func (c *connection) open(ctx context.Context, asked ssh.NewChannel) func() {
 	}
 }
 
-// paced waits until the client may be answered once more.
+// paced waits until the client may have another answer.
 func (c *connection) paced() { time.Sleep(c.pace.Reserve().Delay()) }
 
-// answerGlobal refuses what a client asks of the connection as a whole: forwarding.
+// answerGlobal refuses requests for the connection as a whole: forwarding.
 func (c *connection) answerGlobal(requests <-chan *ssh.Request) {
 	for r := range requests {
 		c.paced()
@@ -134,7 +134,7 @@ func (c *connection) answerGlobal(requests <-chan *ssh.Request) {
 	}
 }
 
-// keepalive ends the connection when the client does not answer any more.
+// keepalive ends the connection when the client no longer answers.
 func (c *connection) keepalive(ctx context.Context) {
 	patience := c.server.limits.Keepalive * time.Duration(c.server.limits.KeepaliveMisses)
 	gone := time.AfterFunc(patience, func() {

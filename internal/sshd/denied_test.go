@@ -25,7 +25,7 @@ func (h *host) from(t *testing.T, n byte) net.Conn {
 	return conn
 }
 
-// failures is how many failed logins of 127.0.0.n count.
+// failures returns how many failed logins of 127.0.0.n count.
 func (h *host) failures(n byte) int {
 	h.records.mu.Lock()
 	defer h.records.mu.Unlock()
@@ -67,7 +67,7 @@ func TestFailuresSlowTheirSourceDown(t *testing.T) {
 		t.Errorf("the next login: %v, after %s", ok, took)
 	}
 	if n := h.failures(2); n != 0 {
-		t.Errorf("after a login that worked %d failures count", n)
+		t.Errorf("after a login that worked, %d failures count", n)
 	}
 
 	for range 2 {
@@ -76,14 +76,14 @@ func TestFailuresSlowTheirSourceDown(t *testing.T) {
 	h.Trust([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/31")})
 	login(3, newSigner(t))
 	if n := h.failures(3); n != 0 {
-		t.Errorf("from a trusted network %d failures count", n)
+		t.Errorf("from a trusted network, %d failures count", n)
 	}
 	if !h.trusts(netip.MustParseAddr("127.0.0.2")) || h.trusts(netip.MustParseAddr("127.0.0.4")) {
-		t.Error("others are trusted than those who were named")
+		t.Error("a network is trusted that was not named")
 	}
 }
 
-// What is a failure, and what somebody should read of it.
+// What counts as a failure, and what the log says about it.
 func TestWhatCountsAsAFailure(t *testing.T) {
 	t.Parallel()
 	known := newSigner(t)
@@ -102,35 +102,35 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 			_, _ = io.WriteString(conn, "SSH-2.0-scan\r\n")
 			_, _ = io.ReadFull(conn, make([]byte, 64)) // the server's version and more
 		}, false, ""},
-		{"wants the host's key only", func(_ *testing.T, _ *host, conn net.Conn) {
+		{"wants only the host's key", func(_ *testing.T, _ *host, conn net.Conn) {
 			_, _ = newRawClient(conn)
 		}, false, ""},
-		{"takes its leave", func(_ *testing.T, _ *host, conn net.Conn) {
+		{"disconnects", func(_ *testing.T, _ *host, conn net.Conn) {
 			c, _ := newRawClient(conn)
 			_ = c.send(append([]byte{1, 0, 0, 0, 11}, append(marshalText("bye"), marshalText("")...)...))
 			linger(conn)
 		}, false, ""},
-		{"an agent whose last key fits", func(t *testing.T, h *host, conn net.Conn) {
+		{"an agent whose last key is the right one", func(t *testing.T, h *host, conn net.Conn) {
 			tryKeys(t, h, conn, append(agent, known)...)
 		}, false, ""},
 		{"garbage", func(_ *testing.T, _ *host, conn net.Conn) {
 			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
 			linger(conn)
 		}, true, ""},
-		{"garbage behind the version", func(_ *testing.T, _ *host, conn net.Conn) {
+		{"garbage after the version", func(_ *testing.T, _ *host, conn net.Conn) {
 			_, _ = io.WriteString(conn, "SSH-1.5-old\r\n"+strings.Repeat("\xff", 100))
 			linger(conn)
 		}, true, ""},
 		{"silence", func(_ *testing.T, _ *host, conn net.Conn) { linger(conn) }, true, ""},
-		{"silence behind the version", func(_ *testing.T, _ *host, conn net.Conn) {
+		{"silence after the version", func(_ *testing.T, _ *host, conn net.Conn) {
 			_, _ = io.WriteString(conn, "SSH-2.0-x\r\n")
 			linger(conn)
 		}, true, ""},
-		{"keys that nobody knows", func(t *testing.T, h *host, conn net.Conn) {
+		{"unknown keys", func(t *testing.T, h *host, conn net.Conn) {
 			tryKeys(t, h, conn, agent...)
 		}, true, ssh.FingerprintSHA256(agent[6].PublicKey())},
 		{"no key", func(t *testing.T, h *host, conn net.Conn) { tryKeys(t, h, conn) }, true, "user=miek"},
-		{"a method with a name that is none", func(_ *testing.T, _ *host, conn net.Conn) {
+		{"a method with an invalid name", func(_ *testing.T, _ *host, conn net.Conn) {
 			c, _ := newRawClient(conn)
 			_ = c.send(append([]byte{msgServiceRequest}, marshalText("ssh-userauth")...))
 			_, _ = c.read()
@@ -154,14 +154,14 @@ func TestWhatCountsAsAFailure(t *testing.T) {
 			warnings := 0
 			for line := range strings.Lines(h.log.String()) {
 				if strings.Contains(line, "\x1b") || len(line) > 5000 {
-					t.Errorf("a line of the log is %.100q, and has %d bytes", line, len(line))
+					t.Errorf("a line of the log is %.100q and has %d bytes", line, len(line))
 				}
 				if strings.Contains(line, " [WARN] ") && strings.Contains(line, "source=127.0.0.2") {
 					warnings++
 				}
 			}
 			if c.warns == "" && warnings > 0 || c.warns != "" && warnings != 1 {
-				t.Errorf("%d lines warn", warnings)
+				t.Errorf("%d lines are warnings", warnings)
 			}
 			if c.warns != "" {
 				h.log.waitFor(t, "[WARN]", "refused login", "source=127.0.0.2:", "user=", c.warns)
@@ -181,7 +181,7 @@ func tryKeys(t *testing.T, h *host, conn net.Conn, signers ...ssh.Signer) {
 	}
 }
 
-// What a crowd of strangers brings about does not fill the log.
+// A crowd of strangers does not fill the log.
 func TestFloodsAreLoggedInAFewLines(t *testing.T) {
 	h := startHost(t, backend{}, func(l *Limits) { l.LoginsPerSource, l.WaitingPerSource = 1, 0 })
 	h.from(t, 2)
@@ -190,7 +190,7 @@ func TestFloodsAreLoggedInAFewLines(t *testing.T) {
 		ends(t, h.from(t, 2))
 	}
 	if n := strings.Count(h.log.String(), "refused connection: too many are logging in"); n != rationLines {
-		t.Errorf("fifty refusals are %d lines", n)
+		t.Errorf("fifty refusals have %d lines in the log", n)
 	}
 }
 
@@ -205,12 +205,12 @@ func TestRefusedSessionsAreTwoLines(t *testing.T) {
 	}
 	for range 50 {
 		if _, err := client.NewSession(); err == nil {
-			t.Fatal("there is a second session")
+			t.Fatal("a second session was opened")
 		}
 	}
 	client.Close()
 	h.log.waitFor(t, "refused more sessions", "sessions=49")
 	if n := strings.Count(h.log.String(), "refused session:"); n != 1 {
-		t.Errorf("fifty refusals are %d lines and one", n)
+		t.Errorf("fifty refusals have %d lines and the summary in the log", n)
 	}
 }

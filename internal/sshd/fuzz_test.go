@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// The steps of a script for FuzzConnection: a kind, the length of what follows, and that.
+// The steps of a script for FuzzConnection: each is a kind, a length, and as many bytes.
 const (
 	stepOpen    = iota // a channel of this type
 	stepRequest        // on the first channel: a type, a zero byte, and the payload
@@ -28,7 +28,7 @@ func step(kind byte, content string) []byte {
 	return append(binary.BigEndian.AppendUint16([]byte{kind}, uint16(len(content))), content...)
 }
 
-// play does what a script says. What it makes no sense of it leaves out.
+// play executes a script. It skips what it cannot interpret.
 func play(c *rawClient, script []byte) {
 	var channels uint32
 	for len(script) >= 3 {
@@ -62,8 +62,8 @@ func play(c *rawClient, script []byte) {
 	}
 }
 
-// FuzzConnection has a client that has logged in send anything. The server may end the
-// connection or go on, but nothing may break, and nothing of it may stay.
+// FuzzConnection has a client that has logged in send anything. The server may end the connection
+// or go on, but nothing may break, and nothing may remain of it.
 func FuzzConnection(f *testing.F) {
 	request := func(kind string, payload []byte) []byte { return step(0x80|stepRequest, kind+"\x00"+string(payload)) }
 	session := step(stepOpen, "session")
@@ -118,7 +118,7 @@ func FuzzConnection(f *testing.F) {
 		if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
 			t.Error("the connection does not end")
 		}
-		eventually(t, "nothing is counted any more", h.idle)
+		eventually(t, "nothing is counted as open", h.idle)
 		if log := h.log.String(); log != "" {
 			t.Error(log)
 		}

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// LoadOrCreateHostKey reads the host's private key, and makes one where there is none yet.
-// Clients know the host by this key. So one that cannot be used is an error, for a person to
-// look at, and never replaced.
+// LoadOrCreateHostKey reads the host's private key, and makes one if there is none yet. Clients
+// know the host by this key. So a key that cannot be used is an error, for a person to look at,
+// and never replaced.
 func LoadOrCreateHostKey(path string) (ssh.Signer, error) {
 	signer, err := loadHostKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -30,7 +30,7 @@ func LoadOrCreateHostKey(path string) (ssh.Signer, error) {
 }
 
 func loadHostKey(path string) (ssh.Signer, error) {
-	// Without O_NONBLOCK a named pipe in its place would keep pgod waiting.
+	// Without O_NONBLOCK, pgod would wait for a named pipe in its place.
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the host key: %w", err)
@@ -45,7 +45,7 @@ func loadHostKey(path string) (ssh.Signer, error) {
 	}
 	if open := info.Mode().Perm() & 0o077; open != 0 {
 		return nil, fmt.Errorf("the host key %s may be used by others (mode %04o): "+
-			"if nobody has, chmod 600 it; else remove it, and pgod makes a new one that clients have to accept anew", path, info.Mode().Perm())
+			"if nobody has, chmod 600 it; otherwise remove it, and pgod makes a new one that clients have to accept", path, info.Mode().Perm())
 	}
 	text, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	if err != nil {
@@ -54,13 +54,13 @@ func loadHostKey(path string) (ssh.Signer, error) {
 	signer, err := ssh.ParsePrivateKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("the host key %s cannot be used: restore it from a backup, "+
-			"or remove it, and pgod makes a new one that clients have to accept anew: %w", path, err)
+			"or remove it, and pgod makes a new one that clients have to accept: %w", path, err)
 	}
 	return signer, nil
 }
 
-// createHostKey writes a new key under a name of its own and links it to path once it is
-// whole and on disk: link, unlike rename, never replaces.
+// createHostKey writes a new key to a temporary file and links it to path once it is complete and
+// on disk: link, unlike rename, never replaces.
 func createHostKey(path string) error {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

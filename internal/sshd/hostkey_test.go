@@ -100,7 +100,7 @@ func TestHostKeyIsAFile(t *testing.T) {
 	}
 	for _, path := range []string{link, pipe, dir, filepath.Join(dir, "nowhere", "host_key")} {
 		if _, err := LoadOrCreateHostKey(path); err == nil {
-			t.Errorf("%s was taken for a host key", path)
+			t.Errorf("%s was accepted as a host key", path)
 		}
 	}
 }

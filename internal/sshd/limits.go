@@ -12,31 +12,31 @@ import (
 // Limits bound what clients can use up.
 type Limits struct {
 	Handshake        time.Duration // for key exchange and authentication together
-	LoginBytes       int           // that a client may send until it has logged in
+	LoginBytes       int           // that a client may send before it has logged in
 	Tries            int           // keys that may be refused before the connection is closed
 	Logins           int           // connections that have not authenticated yet
-	LoginsPerSource  int           // of these, from one IPv4 address or IPv6 /64
+	LoginsPerSource  int           // those of one IPv4 address or IPv6 /64
 	Stay             time.Duration // how long each of them has before it may have to make room
-	Waiting          int           // connections that wait for a place among these
+	Waiting          int           // connections that wait to become one of these
 	WaitingPerSource int
 	Wait             time.Duration // how long one of them may wait
 	Failures         int           // logins in a row that may fail before their source is slowed down
-	FirstDelay       time.Duration // what the next one waits; each that fails doubles it
-	LastDelay        time.Duration // what it does not exceed
-	Forget           time.Duration // after so long a time, one failure of a source is forgotten
+	FirstDelay       time.Duration // before the next login; each failure doubles it
+	LastDelay        time.Duration // the maximum of this delay
+	Forget           time.Duration // the time after which one failure of a source is forgotten
 
 	Sessions            int // connections, and channels, that have authenticated
 	SessionsPerKey      int
 	SessionsPerService  int           // with keys of one service, however many there are
-	SessionsOfOperators int           // of Sessions, those that only operators get
+	SessionsOfOperators int           // those of Sessions that only operators get
 	Idle                time.Duration // how long a connection may stay without running a command
-	Requests            int           // of all kinds, on one connection in a second
-	Keepalive           time.Duration // between two questions whether the client is still there
-	KeepaliveMisses     int           // unanswered for so many times Keepalive, it is not
+	Requests            int           // of all kinds, on one connection, per second
+	Keepalive           time.Duration // between two requests to see if the client is still there
+	KeepaliveMisses     int           // so many times Keepalive without an answer: it is gone
 	Line                int           // bytes of a command
 }
 
-// DefaultLimits are those of the manual.
+// DefaultLimits returns the limits in the manual.
 func DefaultLimits() Limits {
 	return Limits{
 		Handshake:        20 * time.Second,
@@ -65,12 +65,12 @@ func DefaultLimits() Limits {
 	}
 }
 
-// newPace spreads what one client asks for: answers cost more than questions.
+// newPace limits the rate of a client's requests: answers cost more than questions.
 func newPace(l Limits) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(l.Requests), l.Requests)
 }
 
-// addressOf returns the address of a client, the zero value where it has none.
+// addressOf returns the address of a client, the zero value if it has none.
 func addressOf(remote net.Addr) netip.Addr {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
@@ -86,11 +86,11 @@ func sourceOf(ip netip.Addr) netip.Prefix {
 	if ip.Is6() {
 		bits = 64
 	}
-	source, _ := ip.Prefix(bits) // fails for an address of neither family only
+	source, _ := ip.Prefix(bits) // fails only for an address of neither family
 	return source
 }
 
-// idleTimer calls a function after a time in which nothing was running.
+// idleTimer calls a function when nothing has been running for a time.
 type idleTimer struct {
 	after time.Duration
 	timer *time.Timer

@@ -18,7 +18,7 @@ func TestSourceOf(t *testing.T) {
 	} {
 		addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(remote))
 		if got := sourceOf(addressOf(addr)); got != netip.MustParsePrefix(want) {
-			t.Errorf("the source of %s is %s, want %s", remote, got, want)
+			t.Errorf("the source of %s: %s, want %s", remote, got, want)
 		}
 	}
 	if got := sourceOf(addressOf(&net.UnixAddr{})); got != (netip.Prefix{}) {

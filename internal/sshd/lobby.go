@@ -23,12 +23,12 @@ type visitor struct {
 	conn   net.Conn
 	addr   netip.Addr
 	source netip.Prefix
-	end    context.CancelCauseFunc // ends all that is done for it
+	end    context.CancelCauseFunc // ends everything that is done for it
 	turn   chan struct{}           // closed when it is let in
 
 	progress atomic.Int32 // how far its login has come
 
-	// Guarded by the lobby it is in.
+	// Guarded by the mutex of its lobby.
 	standing standing
 	since    time.Time // when it was let in
 }
@@ -40,7 +40,7 @@ const (
 	keysExchanged
 )
 
-// await waits until the visitor is let in, and returns why it is not.
+// await waits until the visitor is let in, or returns why it is not.
 func (v *visitor) await(ctx context.Context, most time.Duration) error {
 	timer := time.NewTimer(most)
 	defer timer.Stop()
@@ -54,34 +54,33 @@ func (v *visitor) await(ctx context.Context, most time.Duration) error {
 	}
 }
 
-// lobby has the connections that have not logged in yet. Inside, where they are served, are
-// so many in all, and so many of one source. Twenty jobs of one machine may start at the same
-// time; whoever finds no place waits for one, if not for long.
+// lobby has the connections that have not logged in yet. It serves those inside, which are
+// limited in all and by source. Twenty jobs of one machine may start at the same time: those that
+// find no place wait for one, but not for long.
 //
-// When all places are taken, the one who can be spared most makes room for whoever comes. Else
-// whoever has a few dozen addresses could keep everybody out by saying nothing. But nobody is
-// sent away who has only just come: then all would be sent away as fast as others come, and
-// nobody would ever log in.
+// When all places are taken, the one that matters least makes room for a newcomer. Otherwise a
+// client with a few dozen addresses could keep everybody out by saying nothing. But a visitor
+// that has only just come stays: else all would be sent away as fast as others come, and nobody
+// would ever log in.
 type lobby struct {
 	limits Limits // set by newLobby, then immutable
 
 	mu      sync.Mutex // guards what follows
 	inside  crowd
 	waiting crowd
-	timer   *time.Timer // lets those in who wait; nil: nobody does
+	timer   *time.Timer // lets those in that wait; nil: none does
 }
 
-// crowd is some visitors, in the order in which they came.
+// crowd is a list of visitors, in the order in which they came.
 type crowd []*visitor
 
 func newLobby(l Limits) *lobby { return &lobby{limits: l} }
 
-// enter lets a visitor in or has it wait. It reports false if there is no place for that
-// either.
+// enter lets a visitor in or has it wait. It reports false if there is no place to wait either.
 func (l *lobby) enter(v *visitor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.admitWaiting() // or who comes would overtake them
+	l.admitWaiting() // otherwise the newcomer would overtake them
 	if l.admit(v) {
 		return true
 	}
@@ -103,7 +102,7 @@ func (l *lobby) enter(v *visitor) bool {
 	return true
 }
 
-// admit lets a visitor in if there is a place, or somebody who makes room.
+// admit lets a visitor in if there is a place, or another visitor that makes room.
 func (l *lobby) admit(v *visitor) bool {
 	if l.inside.of(v.source) >= l.limits.LoginsPerSource || !l.makeRoom(v.standing) {
 		return false
@@ -112,8 +111,8 @@ func (l *lobby) admit(v *visitor) bool {
 	return true
 }
 
-// makeRoom sees to it that there is a place inside for one of this standing, and reports
-// whether there is.
+// makeRoom makes a place inside for a visitor of this standing if necessary, and reports whether
+// there is one.
 func (l *lobby) makeRoom(s standing) bool {
 	if len(l.inside) < l.limits.Logins {
 		return true
@@ -126,8 +125,8 @@ func (l *lobby) makeRoom(s standing) bool {
 	return true
 }
 
-// hasStayed reports whether a visitor has had its time. With those who have exchanged keys
-// somebody has taken pains, and be it pgod alone: too many of them a second are too much.
+// hasStayed reports whether a visitor has had its time. One that has exchanged keys stays longer:
+// that has cost somebody effort, if only pgod, which cannot do too many of them a second.
 func (l *lobby) hasStayed(v *visitor) bool {
 	stay := l.limits.Stay
 	if v.progress.Load() == keysExchanged {
@@ -142,7 +141,7 @@ func (l *lobby) place(v *visitor) {
 	close(v.turn)
 }
 
-// leave is for a visitor that has logged in or is gone; it may be called again.
+// leave is for a visitor that has logged in or is gone; it may be called more than once.
 func (l *lobby) leave(v *visitor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -151,14 +150,14 @@ func (l *lobby) leave(v *visitor) {
 	l.admitWaiting()
 }
 
-// spare has a visitor make room before all others: it has nothing to wait for any more.
+// spare has a visitor make room before all others: it has nothing left to wait for.
 func (l *lobby) spare(v *visitor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	v.standing, v.since = failing, time.Time{}
 }
 
-// letIn is called again and again while somebody waits.
+// letIn is called repeatedly while a visitor waits.
 func (l *lobby) letIn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -169,7 +168,8 @@ func (l *lobby) letIn() {
 	}
 }
 
-// admitWaiting lets in who may: those of the best standing first, and of these the first.
+// admitWaiting lets in those that may: the best standing first, and in the order in which they
+// came.
 func (l *lobby) admitWaiting() {
 	for _, s := range []standing{proven, unknown, failing} {
 		for _, w := range l.waiting.where(func(w *visitor) bool { return w.standing == s }) {
@@ -177,7 +177,7 @@ func (l *lobby) admitWaiting() {
 				continue
 			}
 			if !l.makeRoom(s) {
-				return // nor would there be for those who follow
+				return // there would be none for those that follow either
 			}
 			l.waiting.remove(w)
 			l.place(w)
@@ -216,8 +216,8 @@ func (c crowd) of(source netip.Prefix) (n int) {
 	return n
 }
 
-// victim is who can be spared most, nil if there is nobody: one of the worst standing, of
-// these one of the source that has most, of these one whose login has not come far, and of
+// victim returns the visitor that matters least, nil if there is none: one of the worst standing,
+// of these one of the source that has most, of these one whose login has come least far, and of
 // these the one that has been there longest.
 func (c crowd) victim() (victim *visitor) {
 	have := map[netip.Prefix]int{}

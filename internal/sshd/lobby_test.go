@@ -21,7 +21,7 @@ type comers struct {
 	*lobby
 }
 
-// inLobby runs a test whose clock goes by itself.
+// inLobby runs a test with a synthetic clock.
 func inLobby(t *testing.T, test func(t *testing.T, c comers)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -38,7 +38,7 @@ type closable struct {
 
 func (c *closable) Close() error { c.closed.Store(true); return nil }
 
-// visitor is one of the n-th source.
+// visitor returns a visitor from the n-th source.
 func (c comers) visitor(n int, s standing) *visitor {
 	_, end := context.WithCancelCause(c.Context())
 	return &visitor{
@@ -47,7 +47,7 @@ func (c comers) visitor(n int, s standing) *visitor {
 	}
 }
 
-// comes has a stranger come and wants it to be inside or to wait.
+// comes has a stranger come and checks that it is inside or waits.
 func (c comers) comes(n int, inside bool) *visitor {
 	c.Helper()
 	return c.comesWith(n, unknown, inside)
@@ -62,7 +62,7 @@ func (c comers) comesWith(n int, s standing, inside bool) *visitor {
 	return v
 }
 
-// evicts has a visitor come who takes the place of the one named.
+// evicts has a visitor come and checks that it takes the place of the one given.
 func (c comers) evicts(n int, s standing, who *visitor) *visitor {
 	c.Helper()
 	v := c.visitor(n, s)
@@ -104,11 +104,11 @@ func TestLobbyHasTurns(t *testing.T) {
 		c.isRefused(1, unknown)
 		c.comes(2, true)
 
-		c.leave(waiting[1]) // tired of waiting
+		c.leave(waiting[1]) // it does not want to wait any longer
 		c.leave(inside[1])
 		c.leave(inside[1])
 		if !waiting[0].isIn() || waiting[1].isIn() || waiting[2].isIn() {
-			t.Error("the next one inside is not the first who waits")
+			t.Error("the next one inside is not the first one waiting")
 		}
 		c.leave(inside[0])
 		c.leave(inside[2])
@@ -121,12 +121,12 @@ func TestLobbyHasTurns(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if len(c.inside) != 0 || c.timer != nil {
-			t.Error("the lobby is not empty, or waits for somebody")
+			t.Error("the lobby is not empty, or its timer is set")
 		}
 	})
 }
 
-// fill has eight strangers come, each from a source of its own.
+// fill has eight strangers come, each from another source.
 func (c comers) fill() (all []*visitor) {
 	for n := range 8 {
 		all = append(all, c.comes(100+n, true))
@@ -140,7 +140,7 @@ func TestFullLobbyMakesRoom(t *testing.T) {
 		next := c.comes(1, false)
 		time.Sleep(999 * time.Millisecond)
 		if synctest.Wait(); next.isIn() || first[0].wasEvicted() {
-			t.Error("one that has only just come made room")
+			t.Error("one that had only just come made room")
 		}
 		time.Sleep(time.Second)
 		if synctest.Wait(); !next.isIn() || !first[0].wasEvicted() || first[1].wasEvicted() {
@@ -152,7 +152,7 @@ func TestFullLobbyMakesRoom(t *testing.T) {
 }
 
 func TestWhoMakesRoom(t *testing.T) {
-	inLobby(t, func(t *testing.T, c comers) { // one of those who have most, though they come last
+	inLobby(t, func(t *testing.T, c comers) { // one of the source that has most, though it came last
 		for n := range 5 {
 			c.comes(100+n, true)
 		}
@@ -181,7 +181,7 @@ func TestWhoMakesRoom(t *testing.T) {
 			t.Error("one that has exchanged keys stays for ever")
 		}
 	})
-	inLobby(t, func(t *testing.T, c comers) { // those who fail, and never those who have logged in before
+	inLobby(t, func(t *testing.T, c comers) { // those whose logins fail, and never those that have logged in before
 		good, other := c.comesWith(1, proven, true), c.comesWith(1, proven, true)
 		bad := c.comesWith(2, failing, true)
 		for n := range 5 {
@@ -197,7 +197,7 @@ func TestWhoMakesRoom(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if good.wasEvicted() || other.wasEvicted() {
-			t.Error("one who has logged in before made room for a stranger")
+			t.Error("one that has logged in before made room for a stranger")
 		}
 		c.comesWith(20, failing, false)
 	})
@@ -213,12 +213,12 @@ func TestQueue(t *testing.T) {
 		c.comes(2, false)
 		c.comes(2, false)
 		c.evicts(3, unknown, first)
-		// Three, two, one: nobody has so much more that it would be fairer.
+		// Three, two, one: evicting one would not be fairer.
 		c.isRefused(2, unknown)
 		c.isRefused(1, unknown)
 		c.isRefused(9, failing)
 	})
-	inLobby(t, func(t *testing.T, c comers) { // has those first who have logged in before
+	inLobby(t, func(t *testing.T, c comers) { // those that have logged in before come first
 		c.fill()
 		bad := c.comesWith(1, failing, false)
 		stranger := c.comes(2, false)
@@ -229,12 +229,12 @@ func TestQueue(t *testing.T) {
 		better := c.evicts(9, proven, bad)
 		c.leave(c.inside[0])
 		if !good.isIn() || better.isIn() {
-			t.Error("the first is not one who has logged in before")
+			t.Error("the first is not one that has logged in before")
 		}
 		c.leave(c.inside[0])
 		c.leave(c.inside[0])
 		if !better.isIn() || !stranger.isIn() {
-			t.Error("the others do not follow in their order")
+			t.Error("the others do not follow in order")
 		}
 	})
 }
@@ -254,8 +254,8 @@ func TestVisitorWaitsForSoLong(t *testing.T) {
 	})
 }
 
-// A thousand a second who say nothing do not keep out those who have logged in before: these
-// go before all who wait, and nobody overtakes them.
+// A thousand silent connections a second do not keep out those that have logged in before: these
+// go before all that wait, and nobody overtakes them.
 func TestLobbyUnderFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := comers{t, newLobby(DefaultLimits())}
@@ -279,7 +279,7 @@ func TestLobbyUnderFlood(t *testing.T) {
 		for n := range 6 {
 			v, begun := c.visitor(200+n, proven), time.Now()
 			if !c.enter(v) {
-				t.Error("there is not even a place to wait")
+				t.Error("there is no place even to wait")
 				continue
 			}
 			err := v.await(ctx, c.limits.Wait)

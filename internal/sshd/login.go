@@ -16,12 +16,11 @@ import (
 	"pgo/internal/wait"
 )
 
-// maxOversized is how often one connection may come with a key that is too large to be
-// checked cheaply. Signatures are checked before anything can be said about the key, and
-// so each one costs.
+// maxOversized is how many keys that are too large to be checked cheaply one connection may try.
+// Signatures are verified before a key can be refused, so each of them is expensive.
 const maxOversized = 2
 
-// How much is kept of a login name, and logged of an error that may quote the client.
+// The maximum length of a login name, and of an error in the log, which may quote the client.
 const (
 	maxUser  = 64
 	maxError = 512
@@ -32,8 +31,8 @@ var (
 	errManyKeys   = errors.New("too many other keys were tried before it")
 )
 
-// identityKey and partyKey are where these are in a connection's permissions. They travel
-// there and nowhere else: a client may offer any number of keys that are not its own.
+// identityKey and partyKey are where these are in a connection's permissions. They are kept there
+// and nowhere else: a client may offer any number of keys that are not its own.
 type (
 	identityKey struct{}
 	partyKey    struct{}
@@ -43,20 +42,20 @@ type (
 // goroutine of the handshake.
 type login struct {
 	server  *Server
-	ctx     context.Context // ends with the time for the handshake
+	ctx     context.Context // ends when the time for the handshake is over
 	visitor *visitor
 
 	stranger  *strangerConn
 	conn      ssh.ServerPreAuthConn // nil until keys have been exchanged
-	tried     bool                  // a method, be it "none", was refused or granted
-	user      string                // the last one the client called itself
+	tried     bool                  // a method, even "none", was refused or granted
+	user      string                // the last one that the client has sent
 	offered   []string              // fingerprints
 	refused   int                   // keys
-	oversized int                   // of these
+	oversized int                   // those of refused
 }
 
-// admit takes a connection through the lobby, where it may have to wait for its turn and for
-// what others of its source have done, and logs it in.
+// admit takes a connection through the lobby, where it may have to wait for its turn and because
+// of failures of its source, and logs it in.
 func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, bool) {
 	if err := v.await(ctx, s.limits.Wait); err != nil {
 		if errors.Is(err, errNoTurn) {
@@ -71,13 +70,13 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	ctx, cancel := context.WithTimeout(ctx, s.limits.Handshake)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	_ = v.conn.SetDeadline(deadline) // fails if it is closed already, as all else will
+	_ = v.conn.SetDeadline(deadline) // fails only if it is closed, and then so does all else
 	conn := &strangerConn{Conn: v.conn, visitor: v, ctx: ctx, most: s.limits.LoginBytes, begun: make(chan struct{})}
 	l := &login{server: s, ctx: ctx, visitor: v, stranger: conn}
 	sc, channels, requests, err := ssh.NewServerConn(conn, l.config())
 	if err != nil {
 		l.failed(err)
-		cancel() // what still reads ends
+		cancel() // ends a pending read
 		drain(l.conn)
 		return nil, nil, nil, false
 	}
@@ -86,9 +85,9 @@ func (s *Server) admit(ctx context.Context, v *visitor) (*ssh.ServerConn, <-chan
 	return sc, channels, requests, true
 }
 
-// failed logs the end of a login that did not work, and has its source pay for it where it
-// is to blame. A client that has tried no key may be a port scan, a health check or somebody
-// who does not like the host's key: that is no failure when it leaves by itself.
+// failed logs the end of a login that did not work, and slows its source down if that is to
+// blame. A client that has tried no key may be a port scan, a health check or somebody who does
+// not accept the host's key: if it leaves by itself, that does not count as a failure.
 func (l *login) failed(err error) {
 	s, source := l.server, l.visitor.conn.RemoteAddr()
 	says := printable.Line(printable.Cut(err.Error(), maxError))
@@ -110,14 +109,14 @@ func (l *login) failed(err error) {
 
 func (s *Server) logSlowdown(v *visitor) {
 	if s.slowdowns.allows(func(n int) { s.log.Warn("slowing down more sources whose logins fail", "sources", n) }) {
-		s.log.Warn("slowing down a source whose logins fail; trusted_networks exempts some", "source", v.source)
+		s.log.Warn("slowing down a source whose logins fail; trusted_networks can exempt it", "source", v.source)
 	}
 }
 
 // clientLeft reports whether a handshake ended because the client went away.
 func clientLeft(err error) bool {
 	if auth := new(ssh.ServerAuthError); errors.As(err, &auth) {
-		return len(auth.Errors) == 0 // the library's word for an end before the first method
+		return len(auth.Errors) == 0 // how the library reports an end before the first method
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
@@ -127,14 +126,14 @@ func clientLeft(err error) bool {
 func (l *login) config() *ssh.ServerConfig {
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{
-			// No finite-field Diffie-Hellman: it costs a stranger's victim milliseconds, and
-			// every client of the last ten years knows one of these.
+			// No finite-field Diffie-Hellman: it costs the victim of a stranger milliseconds, and
+			// every client of the last ten years supports one of these.
 			KeyExchanges: []string{
 				ssh.KeyExchangeMLKEM768X25519, ssh.KeyExchangeCurve25519,
 				ssh.KeyExchangeECDHP256, ssh.KeyExchangeECDHP384, ssh.KeyExchangeECDHP521,
 			},
-			// Clients prefer ChaCha20, which is slow here, in plain Go, and every client of
-			// the last ten years knows one of these, for which processors have instructions.
+			// Clients prefer ChaCha20, which is slow here, in plain Go. Every client of the last
+			// ten years supports one of these, for which processors have instructions.
 			Ciphers: []string{ssh.CipherAES128GCM, ssh.CipherAES256GCM, ssh.CipherAES128CTR, ssh.CipherAES192CTR, ssh.CipherAES256CTR},
 			MACs:    []string{ssh.HMACSHA256ETM, ssh.HMACSHA512ETM, ssh.HMACSHA256, ssh.HMACSHA512},
 		},
@@ -150,14 +149,14 @@ func (l *login) config() *ssh.ServerConfig {
 	return config
 }
 
-// begin is called when keys have been exchanged and before the first try.
+// begin is called after the key exchange and before the first try.
 func (l *login) begin(conn ssh.ServerPreAuthConn) {
 	l.conn = conn
 	l.visitor.progress.Store(keysExchanged)
 	close(l.stranger.begun)
 }
 
-// offer judges a key that the client says it has. The client is told no more than yes or no.
+// offer checks a key that the client says it has. The client is told no more than yes or no.
 func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	if fingerprint := ssh.FingerprintSHA256(key); !slices.Contains(l.offered, fingerprint) && len(l.offered) < l.server.limits.Tries {
 		l.offered = append(l.offered, fingerprint)
@@ -175,9 +174,9 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 	return &ssh.Permissions{ExtraData: map[any]any{partyKey{}: party}}, nil
 }
 
-// judge says what is wrong with a key, whoever has it.
+// judge returns what is wrong with a key, whoever has it.
 func (l *login) judge(key ssh.PublicKey) error {
-	if l.refused >= l.server.limits.Tries { // the library counts twice as many
+	if l.refused >= l.server.limits.Tries { // the library allows twice as many
 		return errManyKeys
 	}
 	refusal := pubkey.Check(key)
@@ -194,7 +193,7 @@ func (l *login) judge(key ssh.PublicKey) error {
 
 // prove is called when the client has shown that it has the key.
 func (l *login) prove(meta ssh.ConnMetadata, key ssh.PublicKey, offered *ssh.Permissions, _ string) (*ssh.Permissions, error) {
-	l.stranger.loggedIn.Store(true) // the client is told after this, and may send what it likes
+	l.stranger.loggedIn.Store(true) // the client is told after this, and may then send anything
 	identity := Identity{
 		User:        boundUser(meta.User()),
 		Fingerprint: ssh.FingerprintSHA256(key),
@@ -209,7 +208,7 @@ func (l *login) note(meta ssh.ConnMetadata, _ string, _ error) {
 	l.user = meta.User()
 }
 
-// boundUser makes text of bounded size of what a client calls itself.
+// boundUser bounds the name that a client sends.
 func boundUser(user string) string {
 	return strings.ToValidUTF8(user[:min(len(user), maxUser)], "")
 }

@@ -103,7 +103,7 @@ func TestKeysThatNobodyIsAskedAbout(t *testing.T) {
 func TestAnOversizedKeyIsNotTheEnd(t *testing.T) {
 	h := startHost(t, backend{})
 	if _, err := h.dial(t, hugeSigner(t), newSigner(t)); err != nil {
-		t.Errorf("the key behind an oversized one does not log in: %v", err)
+		t.Errorf("the key after an oversized one does not log in: %v", err)
 	}
 	if _, err := h.dial(t, hugeSigner(t), hugeSigner(t), newSigner(t)); err == nil {
 		t.Error("oversized keys can be offered again and again")

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// What strangers can bring about at will is logged in so many lines in so long a time.
+// The maximum number of log lines in a period for what strangers can cause at will.
 const (
 	rationLines  = 10
 	rationPeriod = 10 * time.Second
 )
 
-// ration keeps a log from being filled with one event. What is left out is counted.
+// ration keeps one event from filling a log. What is left out is counted.
 type ration struct {
 	mu      sync.Mutex // guards what follows
 	lines   int        // in this period; 0: none has begun
 	leftOut int
 }
 
-// allows reports whether the event is to be logged. If any are left out, more is called with
-// their number when the period is over.
+// allows reports whether the event is to be logged. If any are left out, it calls more with their
+// number when the period is over.
 func (r *ration) allows(more func(leftOut int)) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

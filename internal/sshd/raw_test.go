@@ -18,8 +18,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// rawClient speaks SSH as nobody should: it sends any packet at any time, and reads only
-// when it is told to.
+// rawClient breaks the rules of SSH: it sends any packet at any time, and reads only when it is
+// told to.
 type rawClient struct {
 	conn      net.Conn
 	in        *bufio.Reader
@@ -154,7 +154,7 @@ func (c *rawClient) exchangeKeys() error {
 	return nil
 }
 
-// login authenticates with a signature at once, without asking whether the key would do.
+// login authenticates with a signature at once, without asking whether the key would be accepted.
 func (c *rawClient) login(signer ssh.Signer) error {
 	_ = c.send(append([]byte{msgServiceRequest}, marshalText("ssh-userauth")...))
 	if _, err := c.expect(6); err != nil {

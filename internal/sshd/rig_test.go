@@ -21,7 +21,7 @@ const patience = 20 * time.Second
 
 // backend is a Backend made of functions.
 type backend struct {
-	party Party                                             // whose all keys are
+	party Party                                             // the owner of all keys
 	knows func(ctx context.Context, key ssh.PublicKey) bool // nil: every key
 	run   func(ctx context.Context, s Command) Exit         // nil: status 0
 }
@@ -37,7 +37,7 @@ func (b backend) Run(ctx context.Context, s Command) Exit {
 	return b.run(ctx, s)
 }
 
-// knowing returns a Backend's knows that knows these keys.
+// knowing returns a function for backend.knows that knows these keys.
 func knowing(signers ...ssh.Signer) func(context.Context, ssh.PublicKey) bool {
 	return func(_ context.Context, key ssh.PublicKey) bool {
 		for _, s := range signers {
@@ -208,12 +208,12 @@ func (b *syncBuffer) waitFor(t *testing.T, words ...string) string {
 	return found
 }
 
-// eventually waits until a condition holds that nobody can announce.
+// eventually waits until a condition holds, for those that cannot be signalled.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
@@ -225,7 +225,7 @@ func receive[T any](t *testing.T, what string, c <-chan T) T {
 	case v := <-c:
 		return v
 	case <-time.After(patience):
-		t.Fatalf("waited in vain: %s", what)
+		t.Fatalf("timed out waiting until %s", what)
 		panic("unreachable")
 	}
 }
@@ -237,6 +237,6 @@ func ends(t *testing.T, conn net.Conn) {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, conn); err != nil && strings.Contains(err.Error(), "timeout") {
-		t.Fatal("waited in vain: the connection is closed")
+		t.Fatal("timed out waiting until the connection is closed")
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 const noShell = "pgo has no shell: write service//operation after the host, for example ssh -p 2222 host -- pgo//ps"
 
-// colorVariable is the environment variable by which a client without a terminal of its own
-// here asks for colours.
+// colorVariable is the environment variable with which a client that has no terminal here asks
+// for colours.
 const colorVariable = "PGO_COLOR"
 
 // session is one channel, which carries at most one command.
@@ -27,9 +27,9 @@ type session struct {
 	ctx      context.Context // the command's
 	cancel   context.CancelCauseFunc
 	started  bool
-	terminal *Terminal // nil: the client has asked for none
+	terminal *Terminal // nil: the client has not asked for one
 	color    bool
-	running  sync.WaitGroup // the command, and what takes the client's input
+	running  sync.WaitGroup // the command, and what reads the client's input
 
 	mu      sync.Mutex  // guards signals
 	signals chan string // nil: a signal ends the command
@@ -49,12 +49,12 @@ func (c *connection) session(ctx context.Context, channel ssh.Channel, requests 
 		c.paced()
 		s.answer(r)
 	}
-	cancel(nil) // the client closed the channel, or is gone altogether
+	cancel(nil) // the client has closed the channel, or is gone
 	s.running.Wait()
 }
 
-// answer replies to one request. What is not named here (subsystems, forwarding of agents
-// and displays) is refused, and so is a second command.
+// answer replies to one request. All others (subsystems, forwarding of agents and displays) are
+// refused, and so is a second command.
 func (s *session) answer(r *ssh.Request) {
 	var command func() Exit
 	value, isString := stringPayload(r.Payload)
@@ -91,8 +91,7 @@ func (s *session) answer(r *ssh.Request) {
 	}
 }
 
-// variable takes the one environment variable that there is. What others say stays with
-// the client.
+// variable accepts the only environment variable that pgod knows.
 func (s *session) variable(payload []byte) bool {
 	var p struct{ Name, Value string }
 	if ssh.Unmarshal(payload, &p) != nil || p.Name != colorVariable {
@@ -102,7 +101,7 @@ func (s *session) variable(payload []byte) bool {
 	return true
 }
 
-// carryOut does what was asked for and says how it ended.
+// carryOut runs the command and reports how it ended.
 func (s *session) carryOut(do func() Exit) {
 	defer s.idle.end()
 	if !s.server.addCommand() {
@@ -120,8 +119,8 @@ var signalNames = []string{"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "
 // IsSignal reports whether SSH has a signal of that name.
 func IsSignal(name string) bool { return slices.Contains(signalNames, name) }
 
-// signal passes a signal on to a command that takes input. Another one ends with what asks
-// for an end, and knows nothing of others.
+// signal passes a signal on to a command that takes input. Any other command is ended by a signal
+// that asks for an end, and does not get the rest.
 func (s *session) signal(name string) bool {
 	s.mu.Lock()
 	signals := s.signals
@@ -133,7 +132,7 @@ func (s *session) signal(name string) bool {
 		select {
 		case signals <- name:
 			return true
-		default: // it does not take those it got before
+		default: // it has not taken earlier ones yet
 			return false
 		}
 	}
@@ -144,9 +143,9 @@ func (s *session) signal(name string) bool {
 	return true
 }
 
-// ignoreInput takes what the client sends to a command that does not read it: the client
-// must not block on that. That its input ends says nothing: a stock client without a
-// terminal may have none.
+// ignoreInput reads what the client sends to a command that does not read it: the client must not
+// block on that. The end of the input means nothing: a stock client without a terminal may have
+// none.
 func (s *session) ignoreInput() {
 	s.running.Go(func() {
 		discard(s.channel, func() {
@@ -183,7 +182,7 @@ func (s *session) parse(line string) (target.Command, error) {
 	return target.ParseCommand(line)
 }
 
-// command gives a command what it is to have of the client's.
+// command returns the command with the client's streams that it uses.
 func (s *session) command(asked target.Command) Command {
 	command := Command{
 		Command:  asked,
@@ -209,12 +208,12 @@ func (s *session) command(asked target.Command) Command {
 // input is what the client sends to its command.
 type input struct{ ssh.Channel }
 
-// errLost is the end of an input whose client is gone.
+// errLost is the end of an input when the client is gone.
 var errLost = errors.New("the client is gone")
 
-// Read returns io.EOF at the end of the input alone. The library also does when the client
-// is lost, and half a file would look like a whole one to the command; so the client is
-// asked whether it is still there.
+// Read returns io.EOF only at the end of the input. The library also does when the client is
+// lost, and half a file would look complete to the command. So Read asks the client whether it is
+// still there.
 func (i input) Read(b []byte) (int, error) {
 	n, err := i.Channel.Read(b)
 	if errors.Is(err, io.EOF) {
@@ -225,7 +224,7 @@ func (i input) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// WithoutTerminal returns the command for one that uses no terminal, whether or not the
+// WithoutTerminal returns the command for a program that uses no terminal, whether or not the
 // client has one.
 func (c Command) WithoutTerminal() Command {
 	if c.Terminal != nil {
@@ -242,10 +241,10 @@ func (s *session) logExit(c target.Command, exit Exit, took time.Duration) {
 	log(event, "service", c.Service, "operation", c.Operation, "status", exit.Status, "took", took.Round(time.Millisecond))
 }
 
-// finish tells the client how its command ended. The order is what clients depend on: all
-// output, the status, end of file, close.
+// finish tells the client how its command ended. Clients depend on the order: all output, the
+// status, end of file, close.
 func (s *session) finish(exit Exit) {
-	// Each of these fails only when the client is gone, and then so do the following.
+	// Each of these fails only if the client is gone, and then so do the rest.
 	if exit.Message != "" {
 		var out io.Writer = s.channel.Stderr()
 		if s.terminal != nil {
@@ -271,7 +270,7 @@ func (s *session) finish(exit Exit) {
 	_ = s.channel.Close()
 }
 
-// stringPayload reads a request's payload that is one string and nothing else.
+// stringPayload reads the payload of a request if it is exactly one string.
 func stringPayload(payload []byte) (string, bool) {
 	var p struct{ Value string }
 	err := ssh.Unmarshal(payload, &p)

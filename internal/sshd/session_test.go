@@ -59,7 +59,7 @@ func TestAllOutputArrives(t *testing.T) {
 		return Exit{Status: 3}
 	}})
 	if r := run(t, h.mustDial(t), "pgo//logs"); len(r.stdout) != size || len(r.stderr) != size || r.status(t) != 3 {
-		t.Errorf("%d and %d bytes arrived, %v", len(r.stdout), len(r.stderr), r.err)
+		t.Errorf("%d and %d bytes have arrived, %v", len(r.stdout), len(r.stderr), r.err)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestInputIsOfNoConsequence(t *testing.T) {
 	if err := session.Start("pgo//ping"); err != nil {
 		t.Fatal(err)
 	}
-	// More than any window: it is only sent because somebody takes it.
+	// More than any window: it is only sent because somebody reads it.
 	if _, err := stdin.Write(make([]byte, 8<<20)); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestSessionsAreBounded(t *testing.T) {
 		mustBeTooMany(another)
 	}
 	h.log.waitFor(t, "refused connection: too many are open")
-	h.mustDial(t) // another key has its own share
+	h.mustDial(t) // another key has a share of its own
 	close(block)
 	for _, session := range sessions {
 		if err := session.Wait(); err != nil {
@@ -321,7 +321,7 @@ func TestClientThatDoesNotAnswerIsGone(t *testing.T) {
 		close(ended)
 		return Exit{}
 	}}, func(l *Limits) { l.Keepalive, l.KeepaliveMisses = 200*time.Millisecond, 3 })
-	// As dial, but nobody serves what the server asks.
+	// Like dial, but nobody answers the server's requests.
 	good := h.mustDial(t)
 	conn, _ := dialRaw(t, h)
 	channel, _, err := conn.OpenChannel("session", nil)
@@ -365,7 +365,7 @@ func TestShutdown(t *testing.T) {
 	}
 	close(block)
 	if r := (result{err: running.Wait()}); r.status(t) != 5 || stdout.String() != "done" {
-		t.Errorf("what ran left %q, %v", &stdout, r.err)
+		t.Errorf("the running command left %q, %v", &stdout, r.err)
 	}
 	if err := receive(t, "the server is down", down); err != nil {
 		t.Error(err)

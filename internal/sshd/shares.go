@@ -2,16 +2,16 @@ package sshd
 
 import "sync"
 
-// Party is who a key belongs to: operators, or the services that have it, by name. Several
-// may have one: public keys are public, and a repository can list those of another.
+// Party is the owner of a key: operators, or the services that have it, by name. Several services
+// may have the same key: public keys are public, and a repository can list those of another.
 type Party struct {
 	Operator bool
 	Services []string
 }
 
-// shares counts what those who have logged in have open at once: in all, by key and by
-// service. Whoever can push to a repository can add keys without end, so all keys of a
-// service have one share, and none of them gets at what is kept for operators.
+// shares counts what clients that have logged in have open at once: in total, by key and by
+// service. Anyone who can push to a repository can add any number of keys, so all keys of a
+// service have one share, and none of them gets what is reserved for operators.
 type shares struct {
 	limits Limits // set by newShares, then immutable
 
@@ -26,8 +26,8 @@ func newShares(l Limits) *shares {
 	return &shares{limits: l, byKey: map[string]int{}, byService: map[string]int{}}
 }
 
-// take takes one more for a key of the party. It returns what gives it back, or nil if
-// there is none to be had.
+// take takes one more for a key of the party. It returns a function that gives it back, or nil if
+// there is none left.
 func (s *shares) take(p Party, fingerprint string) (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,8 +46,8 @@ func (s *shares) take(p Party, fingerprint string) (release func()) {
 	return func() { s.release(1, fingerprint, service) }
 }
 
-// serviceWithRoom returns the first service of the party that has not used up its share. So
-// a repository that lists the keys of another one's people cannot use up theirs.
+// serviceWithRoom returns the first service of the party that has not used up its share. So a
+// repository that lists the keys of another's users cannot use up their share.
 func (s *shares) serviceWithRoom(p Party) (string, bool) {
 	if len(p.Services) == 0 {
 		p.Services = []string{""}
@@ -66,7 +66,7 @@ func (s *shares) release(others int, fingerprint, service string) {
 	s.add(-1, -others, fingerprint, service)
 }
 
-// add changes all counts. The lock is held.
+// add changes all counts. The caller holds the lock.
 func (s *shares) add(all, others int, fingerprint, service string) {
 	s.all += all
 	s.others += others

@@ -9,7 +9,7 @@ func testShares() *shares {
 	return newShares(Limits{Sessions: 10, SessionsPerKey: 3, SessionsPerService: 5, SessionsOfOperators: 2})
 }
 
-// takeAll takes what a party can get with so many keys.
+// takeAll takes all that a party can get with so many keys.
 func takeAll(s *shares, p Party, keys int) (releases []func()) {
 	for key := range keys {
 		for range 100 {
@@ -30,13 +30,13 @@ func TestShares(t *testing.T) {
 		t.Errorf("one key gets %d", got)
 	}
 	if got := len(takeAll(s, partyOf("a"), 100)); got != 2 {
-		t.Errorf("many keys of a service get %d more than one", got)
+		t.Errorf("many keys of a service get %d more than one key", got)
 	}
 	if got := len(takeAll(s, partyOf("b"), 100)); got != 3 {
 		t.Errorf("another service gets %d: eight of ten are for services", got)
 	}
 	if got := len(takeAll(s, partyOf("c"), 100)); got != 0 {
-		t.Errorf("a third service gets %d: all those for services are taken", got)
+		t.Errorf("a third service gets %d: all for services are taken", got)
 	}
 	if got := len(takeAll(s, operators, 100)); got != 2 {
 		t.Errorf("operators get %d", got)
@@ -51,7 +51,7 @@ func TestShares(t *testing.T) {
 		t.Errorf("one operator gets %d", got)
 	}
 	if got := len(takeAll(s, Party{}, 100)); got != 5 {
-		t.Errorf("keys that nobody has get %d", got)
+		t.Errorf("keys that belong to nobody get %d", got)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestSharesAreGivenBack(t *testing.T) {
 	}
 }
 
-// Public keys are public: a repository can list those of another one's people.
+// Public keys are public: a repository can list those of another's users.
 func TestSharesOfAKeyOfTwoServices(t *testing.T) {
 	s := testShares()
 	if got := len(takeAll(s, partyOf("a"), 100)); got != 5 {

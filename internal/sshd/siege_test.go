@@ -28,8 +28,8 @@ type siege struct {
 	going sync.WaitGroup
 }
 
-// besieged has a backend of three parties, each with keys: operators, the people of the
-// service "valid", and those of "evil". A command of "evil" writes until its client is gone.
+// besieged has a backend of three parties, each with keys: operators, the users of the service
+// "valid", and those of "evil". A command of "evil" writes until its client is gone.
 type besieged struct{ keys map[string]Party }
 
 func (b besieged) Knows(_ context.Context, key ssh.PublicKey) (Party, bool) {
@@ -50,8 +50,8 @@ func (b besieged) Run(ctx context.Context, s Command) Exit {
 	return Exit{Status: 1}
 }
 
-// underAttack runs an attack until what it does is done so often. All the while a client
-// from elsewhere has to get its answers, and when it is over nothing may be left of it.
+// underAttack runs an attack until it has done so much. Meanwhile a client from elsewhere has to
+// get its answers, and afterwards nothing of the attack may be left.
 func underAttack(t *testing.T, often int64, attack func(s *siege), change ...func(*Limits)) {
 	t.Helper()
 	valid, operator := newSigner(t), newSigner(t)
@@ -66,7 +66,7 @@ func underAttack(t *testing.T, often int64, attack func(s *siege), change ...fun
 		s.evil = append(s.evil, key)
 		b.keys[string(key.PublicKey().Marshal())] = Party{Services: []string{"evil"}}
 	}
-	// A valid client may take longer here than it is to be given: the machine may be slow.
+	// A valid client gets more time than it should need: the machine may be slow.
 	patient := func(l *Limits) { l.Stay = 500 * time.Millisecond }
 	s.host = startHost(t, b, append(change, patient)...)
 	s.ping(t, valid)
@@ -90,7 +90,7 @@ func underAttack(t *testing.T, often int64, attack func(s *siege), change ...fun
 
 	stop()
 	s.going.Wait()
-	eventually(t, "nothing is counted any more", s.idle)
+	eventually(t, "nothing is counted as open", s.idle)
 	eventually(t, "the goroutines are gone", func() bool { return runtime.NumGoroutine() <= goroutines })
 	eventually(t, "the files are closed", func() bool { return openFiles(t) <= files })
 }
@@ -102,7 +102,7 @@ func (s *siege) newcomer(key ssh.Signer, address int) {
 	eventually(s.T, "a newcomer gets its answer", func() bool { return s.pingFrom(address, key) == nil })
 }
 
-// ping logs in, has its answer, and returns how long that took.
+// ping logs in, gets its answer, and returns how long that took.
 func (h *host) ping(t *testing.T, key ssh.Signer) time.Duration {
 	t.Helper()
 	begun := time.Now()
@@ -112,7 +112,7 @@ func (h *host) ping(t *testing.T, key ssh.Signer) time.Duration {
 	return time.Since(begun)
 }
 
-// pingFrom has the answer to a ping from 127.0.0.n.
+// pingFrom gets the answer to a ping from 127.0.0.n.
 func (h *host) pingFrom(n int, key ssh.Signer) error {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(n))}}
 	conn, err := dialer.Dial("tcp", h.addr)
@@ -171,8 +171,8 @@ func memory() uint64 {
 	return m.HeapInuse + m.StackInuse
 }
 
-// soldiers begins so many parts of an attack, which go on until it is over. Each is told its
-// number, and called again when it returns.
+// soldiers starts so many parts of an attack, which run until it is over. Each gets its number,
+// and is called again when it returns.
 func (s *siege) soldiers(n int, part func(soldier int)) {
 	for soldier := range n {
 		s.going.Go(func() {
@@ -184,8 +184,8 @@ func (s *siege) soldiers(n int, part func(soldier int)) {
 	}
 }
 
-// dial connects from the n-th address. The connection ends with the attack at the latest;
-// nil means that it is over.
+// dial connects from the n-th address. The connection ends when the attack does, if not before;
+// nil means that the attack is over.
 func (s *siege) dial(n int) net.Conn {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+n>>16), byte(n>>8), byte(n))}}
 	conn, err := dialer.DialContext(s.ctx, "tcp", s.addr)
@@ -195,14 +195,14 @@ func (s *siege) dial(n int) net.Conn {
 		}
 		return nil
 	}
-	// Otherwise the kernel would hold what is left of an attack for long.
+	// Otherwise the kernel would keep what is left of an attack for long.
 	_ = conn.(*net.TCPConn).SetLinger(0)
 	_ = conn.(*net.TCPConn).SetWriteBuffer(8 << 10)
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	return attackerConn{conn, stop}
 }
 
-// attackerConn is a connection whose end is no more waited for when it is closed.
+// attackerConn is a connection that, once closed, no longer waits for the end of the attack.
 type attackerConn struct {
 	net.Conn
 	stop func() bool
@@ -250,7 +250,7 @@ func (s *siege) client(n int) *ssh.Client {
 	return ssh.NewClient(c, channels, requests)
 }
 
-// may counts one more step of an attack, and does not let too many follow in a second.
+// may counts one more step of an attack, and limits their rate.
 func (s *siege) may() bool {
 	if s.done.Add(1)%100 == 0 {
 		_ = wait.For(s.ctx, 10*time.Millisecond)

@@ -1,6 +1,6 @@
 // Package sshd is pgod's SSH listener: it lets known keys in, reads one command per session and
-// hands it to a Backend, with the client's input and terminal where the command takes them. It
-// must not know services, workers or the configuration.
+// hands it to a Backend, with the client's input and terminal if the command uses them. It must
+// not know services, workers or the configuration.
 package sshd
 
 import (
@@ -22,27 +22,26 @@ import (
 	"pgo/internal/wait"
 )
 
-// Identity is who a connection belongs to: the holder of a key.
+// Identity is the client of a connection: the holder of a key.
 type Identity struct {
-	User        string // the login name that the client sent, at most 64 bytes: worth nothing, to be shown and logged only
+	User        string // the login name that the client sent, at most 64 bytes: unverified, only to be shown and logged
 	Fingerprint string // SHA256:…
 	Key         ssh.PublicKey
 	Remote      net.Addr
 }
 
-// Command is one command that a client asks for, and its streams. There is one in a
-// session at the most.
+// Command is a command that a client asks for, and its streams. A session has at most one.
 type Command struct {
 	target.Command
 	Identity Identity
 	// Stdout and Stderr go to the client as they are written. One goroutine may write to
 	// each of them, until Run returns.
 	Stdout, Stderr io.Writer
-	// Stdin is what the client sends, up to io.EOF; any other error is that the client is
-	// gone. It may be read beyond the end of Run. It and Signals are nil for a command that
+	// Stdin is what the client sends, up to io.EOF; any other error means that the client is
+	// gone. It may be read after Run has returned. It and Signals are nil for a command that
 	// takes no input.
 	Stdin io.Reader
-	// Signals are what the client wants the command to get: INT, TERM, …, as in RFC 4254
+	// Signals are those that the client sends to the command: INT, TERM, …, as in RFC 4254
 	// section 6.10. Without it, a signal ends the command's context.
 	Signals  <-chan string
 	Terminal *Terminal // the client's; nil: it has none, or the command does not use it
@@ -58,11 +57,11 @@ type Exit struct {
 
 // Backend carries out what clients ask for.
 type Backend interface {
-	// Knows reports whether the key may log in at all, and whose it is. It may wait for an
-	// answer to be known, but not beyond ctx. It is asked for keys that are merely offered.
+	// Knows reports whether the key may log in at all, and whose it is. It may wait for the
+	// answer, but not beyond ctx. It is asked about keys that are merely offered.
 	Knows(ctx context.Context, key ssh.PublicKey) (Party, bool)
-	// Run carries out one command. Whether this key may is its first question. ctx ends
-	// when the client leaves, interrupts, or pgod stops.
+	// Run carries out one command. First it checks whether this key may do so. ctx ends when the
+	// client leaves or interrupts, or pgod stops.
 	Run(ctx context.Context, c Command) Exit
 }
 
@@ -119,8 +118,8 @@ func New(o Options) *Server {
 	}
 }
 
-// Trust names the networks whose logins are never slowed down, however many of them fail. It
-// may be called at any time, and replaces what it was told before.
+// Trust sets the networks whose logins are never slowed down, however many of them fail. It may
+// be called at any time, and replaces the previous ones.
 func (s *Server) Trust(networks []netip.Prefix) { s.trusted.Store(&networks) }
 
 func (s *Server) trusts(addr netip.Addr) bool {
@@ -145,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
-			// Out of files or memory, most likely: both pass.
+			// Most likely out of file descriptors or memory, for the moment.
 			s.log.Error("cannot accept a connection", "error", err)
 			_ = wait.For(ctx, 100*time.Millisecond)
 		default:
@@ -154,8 +153,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// Shutdown refuses new connections and commands, lets those that run go on until ctx ends,
-// and closes what is left then. It returns ctx's error when that cut something off.
+// Shutdown refuses new connections and commands, lets running ones continue until ctx ends, and
+// then closes what is left. It returns ctx's error if it has cut something off.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopListening()
 	defer s.close()
@@ -182,7 +181,7 @@ func waitFor(ctx context.Context, group *sync.WaitGroup) error {
 	}
 }
 
-// accept starts to serve a connection, unless there are too many that only knock.
+// accept starts to serve a connection, unless too many have not logged in yet.
 func (s *Server) accept(ctx context.Context, conn net.Conn) {
 	ctx, end := context.WithCancelCause(ctx)
 	v := s.newVisitor(conn, end)
@@ -233,7 +232,7 @@ func (s *Server) logEviction(v *visitor) {
 	}
 }
 
-// contain keeps a fault in one connection from ending pgod, and with it all others.
+// contain keeps a fault in one connection from ending pgod, and with it all other connections.
 func (s *Server) contain(where string) {
 	if fault := recover(); fault != nil {
 		s.logFault(where, fault)
@@ -273,7 +272,7 @@ func (s *Server) removeConn(c net.Conn) {
 	c.Close()
 }
 
-// addCommand reports whether one more command may start. If so, it ends with commands.Done.
+// addCommand reports whether one more command may start. If so, its end must call commands.Done.
 func (s *Server) addCommand() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,7 +292,7 @@ func (s *Server) stopListening() {
 	}
 }
 
-// Connections is how many connections are open, those included that have not logged in.
+// Connections returns how many connections are open, including those that have not logged in.
 func (s *Server) Connections() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

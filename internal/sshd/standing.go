@@ -11,20 +11,20 @@ import (
 	"pgo/internal/backoff"
 )
 
-// maxRecords bounds of how many sources it is known how their logins went.
+// maxRecords bounds the number of sources whose logins are remembered.
 const maxRecords = 4096
 
-// standing is what is expected of a source, the worst first.
+// standing ranks sources by what is expected of them, the worst first.
 type standing int
 
 const (
 	failing standing = iota // logins have failed again and again
 	unknown
-	proven // there has been a login that worked
+	proven // a login has worked
 )
 
-// records remembers how logins went, by source: whoever goes on failing is slowed down, and
-// whoever has logged in before goes first where not all can be served.
+// records remembers how logins went, by source: a source whose logins keep failing is slowed
+// down, and one that has logged in before goes first if not all can be served.
 type records struct {
 	limits Limits // set by newRecords, then immutable
 
@@ -35,35 +35,36 @@ type records struct {
 type record struct {
 	worked   bool      // a login, at any time
 	failures int       // in a row, as of
-	since    time.Time // from then on they are forgotten one by one
+	since    time.Time // since then they are forgotten one by one
 }
 
 func newRecords(l Limits) *records {
 	return &records{limits: l, by: map[netip.Prefix]record{}}
 }
 
-// works notes a login that worked. It makes up for all that failed.
+// works records a login that worked. It makes up for all that failed.
 func (r *records) works(source netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.put(source, record{worked: true, since: time.Now()})
 }
 
-// fails notes a login that failed, and returns what the next one of that source has to wait.
+// fails records a login that failed, and returns how long the next one of that source has to
+// wait.
 func (r *records) fails(source netip.Prefix) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
 	old := r.by[source]
 	failures := r.left(old, now)
-	if r.after(failures) < r.limits.LastDelay { // else it would take ever longer to be forgotten
+	if r.after(failures) < r.limits.LastDelay { // otherwise forgetting would take longer and longer
 		failures++
 	}
 	r.put(source, record{old.worked, failures, now})
 	return r.after(failures)
 }
 
-// of returns a source's standing, and what its next login has to wait.
+// of returns a source's standing, and how long its next login has to wait.
 func (r *records) of(source netip.Prefix) (standing, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,12 +79,12 @@ func (r *records) of(source netip.Prefix) (standing, time.Duration) {
 	return unknown, 0
 }
 
-// left is how many failures still count.
+// left returns how many failures still count.
 func (r *records) left(of record, now time.Time) int {
 	return max(of.failures-int(now.Sub(of.since)/r.limits.Forget), 0)
 }
 
-// after is the delay that so many failures lead to.
+// after returns the delay after so many failures.
 func (r *records) after(failures int) time.Duration {
 	delays := backoff.Delays{First: r.limits.FirstDelay, Last: r.limits.LastDelay}
 	return delays.After(failures - r.limits.Failures + 1)
@@ -96,8 +97,9 @@ func (r *records) put(source netip.Prefix, of record) {
 	r.by[source] = of
 }
 
-// forgetHalf makes room. What is forgotten first is a few failures: so nobody gets rid of
-// its own many, nor of the standing of others, by a few from each of many other addresses.
+// forgetHalf makes room. Sources with few failures are forgotten first, so nobody gets rid of its
+// own many failures, or of the standing of others, by a few failures from each of many other
+// addresses.
 func (r *records) forgetHalf() {
 	now := time.Now()
 	worth := func(source netip.Prefix) int {

@@ -27,7 +27,7 @@ func TestFailuresSlowDown(t *testing.T) {
 		}
 		for i, want := range []time.Duration{0, 0, 0, 0, 100, 200, 400, 800, 1600, 3200, 6400, 10000, 10000, 10000} {
 			if got := r.fails(source); got != want*time.Millisecond {
-				t.Errorf("after the failure %d the next login waits %s", i+1, got)
+				t.Errorf("after failure %d, the next login waits %s", i+1, got)
 			}
 		}
 		expect("after many failures", source, failing, 10*time.Second)
@@ -37,7 +37,7 @@ func TestFailuresSlowDown(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		expect("three minutes later", source, failing, 1600*time.Millisecond)
 		r.fails(source)
-		expect("after one failure more", source, failing, 3200*time.Millisecond)
+		expect("after one more failure", source, failing, 3200*time.Millisecond)
 		time.Sleep(time.Hour)
 		expect("an hour later", source, unknown, 0)
 		for range 100 {
@@ -56,7 +56,7 @@ func TestFailuresSlowDown(t *testing.T) {
 	})
 }
 
-// Nobody has its failures forgotten by a few from each of many other addresses.
+// Failures are not forgotten because of a few from each of many other addresses.
 func TestRecordsAreBounded(t *testing.T) {
 	r := newRecords(DefaultLimits())
 	bad, good := numbered(0), numbered(1)
@@ -69,7 +69,7 @@ func TestRecordsAreBounded(t *testing.T) {
 		r.fails(numbered(n + 2))
 	}
 	if len(r.by) > maxRecords || len(r.by) < maxRecords/2 {
-		t.Errorf("it knows %d sources", len(r.by))
+		t.Errorf("it remembers %d sources", len(r.by))
 	}
 	if got, delay := r.of(bad); got != failing || delay != 10*time.Second {
 		t.Errorf("a source with many failures has the standing %v and waits %s", got, delay)
@@ -95,11 +95,11 @@ func TestRation(t *testing.T) {
 		}
 		for _, n := range []int{1000, 3, rationLines, 0, 11} {
 			if got := flood(n); got != min(n, rationLines) {
-				t.Errorf("of %d events %d are logged", n, got)
+				t.Errorf("of %d events, %d are logged", n, got)
 			}
 		}
 		if len(summaries) != 2 || summaries[0] != 1000-rationLines || summaries[1] != 11-rationLines {
-			t.Errorf("left out are %v", summaries)
+			t.Errorf("the summaries are %v", summaries)
 		}
 	})
 }

@@ -63,7 +63,7 @@ func (c *stockClient) run(args ...string) (stdout, stderr string, status int) {
 	return out.String(), err.String(), cmd.ProcessState.ExitCode()
 }
 
-// writeKey makes a key pair of files and returns the private one's name.
+// writeKey writes a key pair to files and returns the private one's name.
 func writeKey(t *testing.T, name string) (string, ssh.Signer) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
@@ -107,7 +107,7 @@ func TestStockClient(t *testing.T) {
 	if stdout, _, _ := client.run("-n", "127.0.0.1", "--", "pgo//ps", "-a", "'a b'", "$HOME"); stdout != `["-a" "a b" "$HOME"]` {
 		t.Errorf("arguments arrive as %s", stdout)
 	}
-	// What somebody sees who tries it as they would any other host.
+	// The answer to a login without a command, as to any other host.
 	_, stderr, status := client.run("127.0.0.1")
 	if status != target.StatusUsage%256 || !strings.Contains(stderr, noShell) {
 		t.Errorf("without a command: %d, %s", status, stderr)
@@ -126,8 +126,8 @@ func TestStockClientSeesTheOrder(t *testing.T) {
 	}
 }
 
-// A client may offer a key that it does not have. Whose key a command runs under is decided
-// by the signature alone.
+// A client may offer a key that it does not have. Only the signature decides whose key a command
+// runs under.
 func TestOfferedKeyIsNotTheIdentity(t *testing.T) {
 	victimFile, victim := writeKey(t, "victim")
 	attackerFile, attacker := writeKey(t, "attacker")
@@ -144,7 +144,7 @@ func TestOfferedKeyIsNotTheIdentity(t *testing.T) {
 		t.Fatalf("%d: %s", status, stderr)
 	}
 	if !strings.Contains(stderr, "Server accepts key: "+victimFile) {
-		t.Fatalf("the test is none: the victim's key was not offered:\n%s", stderr)
+		t.Fatalf("the test is void: the victim's key was not offered:\n%s", stderr)
 	}
 	if got := receive(t, "the command runs", ran); got.Fingerprint != ssh.FingerprintSHA256(attacker.PublicKey()) ||
 		got.Fingerprint == ssh.FingerprintSHA256(victim.PublicKey()) {
@@ -183,12 +183,12 @@ func TestStockClientShares(t *testing.T) {
 		receive(t, "the command runs", started)
 	}
 	if _, err := os.Stat(socket); err != nil {
-		t.Fatalf("the test is none: the client shares nothing: %v", err)
+		t.Fatalf("the test is void: the client shares nothing: %v", err)
 	}
 	begun := time.Now()
 	for n := 0; n < 3 || time.Since(begun) < 2*idle; n++ {
 		if stdout, stderr, status := client.run("127.0.0.1", "--", "pgo//ps"); stdout != "ps" || status != 0 {
-			t.Fatalf("a command beside others: %d, %q, %s", status, stdout, stderr)
+			t.Fatalf("a command while others run: %d, %q, %s", status, stdout, stderr)
 		}
 	}
 	h.mu.Lock()
@@ -204,8 +204,8 @@ func TestStockClientShares(t *testing.T) {
 	}
 }
 
-// A client that asks whether the server is still there gets its answer, also while a command
-// says nothing. Otherwise it would leave after the first question.
+// A client that asks whether the server is still there gets its answer, even while a command
+// prints nothing. Otherwise it would leave after the first question.
 func TestStockClientIsAnswered(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, backend{run: func(ctx context.Context, s Command) Exit {
@@ -220,7 +220,7 @@ func TestStockClientIsAnswered(t *testing.T) {
 		t.Errorf("%d, %q, %s", status, stdout, stderr)
 	}
 	if !strings.Contains(stderr, "send packet: type 80") || !strings.Contains(stderr, "receive packet: type 81") {
-		t.Errorf("the test is none: nothing was asked, or not granted:\n%s", stderr)
+		t.Errorf("the test is void: nothing was asked, or not granted:\n%s", stderr)
 	}
 }
 
@@ -264,11 +264,12 @@ func TestStockClientWithAnAgent(t *testing.T) {
 		t.Errorf("%d: %s", status, stderr)
 	}
 	if n := strings.Count(stderr, "Offering public key:"); n != 8 {
-		t.Errorf("the test is none: %d keys were offered:\n%s", n, stderr)
+		t.Errorf("the test is void: %d keys were offered:\n%s", n, stderr)
 	}
 }
 
-// What pgod does not offer is refused in the client's own words, and a command beside it runs.
+// What pgod does not offer is refused in the client's own words, and a command that does not need
+// it runs.
 func TestStockClientIsRefusedCleanly(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, backend{})

@@ -15,21 +15,21 @@ var (
 // banner is what a client begins with, RFC 4253 section 4.2.
 const banner = "SSH-"
 
-// What the server writes to a client, packet by packet: its version, what it can do and its
-// part of the key exchange before the client can begin to encrypt; then an answer to each key
-// it tries, and a few more. Each further exchange of keys, which costs much, is three.
+// What the server writes to a client, packet by packet: its version, its algorithms and its part
+// of the key exchange before the client can begin to encrypt; then an answer to each key that the
+// client tries, and a few more. Each further key exchange, which is expensive, takes three.
 const (
 	keysSent  = 3
 	maxWrites = 32
 )
 
-// maxUnread bounds what is read from then on until a client may try to log in: a packet or
-// two of a hundred bytes. There is no way yet to drain more than sixteen of the smallest.
+// maxUnread bounds what is read from then on until a client may try to log in: a packet or two of
+// a hundred bytes. Until then, more than sixteen of the smallest cannot be drained.
 const maxUnread = 512
 
-// strangerConn is the connection of a client that may not have logged in yet. Until then it
-// reads no more than a login takes: a client could fill queues, or exchange keys again and
-// again. It ends at once a connection that is none of SSH's.
+// strangerConn is the connection of a client that may not have logged in yet. Until then it reads
+// no more than a login takes: otherwise a client could fill queues, or exchange keys again and
+// again. It ends a connection that does not speak SSH at once.
 type strangerConn struct {
 	net.Conn
 	visitor *visitor
@@ -39,7 +39,7 @@ type strangerConn struct {
 
 	loggedIn atomic.Bool
 	writes   atomic.Int32
-	read     int // bytes; this and unread are used by one reader at a time, and not any more after the login
+	read     int // bytes; one reader at a time uses this and unread, and only before the login
 	unread   int // bytes read between keysSent and begun
 }
 
@@ -57,7 +57,7 @@ func (c *strangerConn) Read(p []byte) (int, error) {
 	left := c.most - c.read
 	early := c.writes.Load() >= keysSent && !c.hasBegun()
 	if early && c.unread >= maxUnread {
-		select { // the client may have heard of it before this side
+		select { // the client may know of it before this side does
 		case <-c.begun:
 			early = false
 		case <-c.ctx.Done():
@@ -77,7 +77,7 @@ func (c *strangerConn) Read(p []byte) (int, error) {
 	return c.check(p[:n], err)
 }
 
-// check looks at what was read.
+// check checks what was read.
 func (c *strangerConn) check(p []byte, err error) (int, error) {
 	for _, b := range p {
 		if c.read < len(banner) && b != banner[c.read] {

@@ -19,7 +19,7 @@ func testStranger(t *testing.T, most int) (*strangerConn, net.Conn, context.Canc
 	return &strangerConn{Conn: ours, visitor: &visitor{}, ctx: ctx, most: most, begun: make(chan struct{})}, theirs, cancel
 }
 
-// reads reads until so many bytes have come.
+// reads reads until so many bytes have arrived.
 func (c *strangerConn) reads(t *testing.T, n int) {
 	t.Helper()
 	if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
@@ -33,7 +33,7 @@ func TestStrangersSayLittle(t *testing.T) {
 		go func() { _, _ = client.Write(append([]byte("SSH-2.0-x\r\n"), make([]byte, 3000)...)) }()
 		c.reads(t, 2000)
 		if c.visitor.progress.Load() != speaking {
-			t.Error("nobody has noticed that it speaks")
+			t.Error("its progress was not recorded")
 		}
 		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, errTooMuch) {
 			t.Errorf("more than a login takes: %v", err)
@@ -60,8 +60,8 @@ func TestStrangersSayLittle(t *testing.T) {
 	})
 }
 
-// Between the exchange of keys and the first try a client has little to say, and what it says
-// in the very moment in which that ends is not lost.
+// Between the key exchange and the first try a client has little to say, and what it says at the
+// moment when that time ends is not lost.
 func TestStrangersWaitForTheirFirstTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := func() (*strangerConn, context.CancelFunc, chan error) {

@@ -11,15 +11,15 @@ import (
 // Window is the size of a terminal, in characters.
 type Window struct{ Columns, Rows uint32 }
 
-// Terminal is the one that a client sits at. It is the client's own that turns keys into
-// input and shows the output; here are only its type and its size.
+// Terminal is the terminal of a client. The client itself turns keys into input and shows the
+// output; only its type and its size are known here.
 type Terminal struct {
 	Type string // for TERM, at most 64 bytes of printable ASCII
 
 	mu     sync.Mutex // guards window
 	window Window
 
-	resized chan struct{} // holds one while the window has changed and nobody has looked
+	resized chan struct{} // holds one if the window has changed since somebody looked
 }
 
 // maxWindow bounds columns and rows: a larger one is not a terminal.
@@ -61,7 +61,7 @@ func (t *Terminal) Window() Window {
 	return t.window
 }
 
-// Resized tells, once, that Window may have changed since it was last received from.
+// Resized returns a channel that receives once after Window may have changed.
 func (t *Terminal) Resized() <-chan struct{} { return t.resized }
 
 // parseTerminal reads the payload of a pty-req, RFC 4254 section 6.2.
@@ -84,11 +84,11 @@ func parseWindow(payload []byte) (Window, bool) {
 	return Window{p.Columns, p.Rows}, err == nil
 }
 
-// lines writes for a terminal whose client has made it raw, as it does when it is granted
-// one: each line needs its carriage return.
+// lines writes to a terminal that its client has made raw, as clients do when they are granted
+// one: each line needs a carriage return.
 type lines struct {
 	out io.Writer
-	cr  bool // the last byte written was one
+	cr  bool // the last byte written was a carriage return
 }
 
 func (l *lines) Write(b []byte) (int, error) {
@@ -106,10 +106,10 @@ func (l *lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// interrupt is the byte that Ctrl-C is on a raw terminal.
+// interrupt is the byte that Ctrl-C sends on a raw terminal.
 const interrupt = 0x03
 
-// discard reads what nobody wants, until it ends, and calls interrupted at each Ctrl-C.
+// discard reads to the end what nobody wants, and calls interrupted at each Ctrl-C.
 func discard(r io.Reader, interrupted func()) {
 	buf := make([]byte, 4<<10)
 	for {

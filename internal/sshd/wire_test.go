@@ -15,9 +15,9 @@ import (
 	"pgo/internal/target"
 )
 
-// recorder is a channel that writes down what is sent on it.
+// recorder is a channel that records what is sent on it.
 type recorder struct {
-	ssh.Channel // nil: whatever is not below is not expected
+	ssh.Channel // nil: methods that are not defined below are not expected
 	sent        []string
 	closed      chan struct{}
 }
@@ -65,7 +65,7 @@ func stringRequest(kind, value string) ssh.Request {
 	return ssh.Request{Type: kind, Payload: ssh.Marshal(struct{ S string }{value})}
 }
 
-// testConnection returns a connection to serve sessions of, without a network.
+// testConnection returns a connection for sessions, without a network.
 func testConnection(t testing.TB, b Backend) *connection {
 	t.Helper()
 	s := New(Options{Backend: b, Logger: hclog.NewNullLogger()})

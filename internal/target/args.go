@@ -13,21 +13,21 @@ import (
 
 // Args are an operation's arguments, checked against its row of the table.
 type Args struct {
-	Given    []Given  // the flags, in the order they were typed
+	Given    []Given  // the flags, in the order in which they were typed
 	Services []string // compose services
 	Text     string   // a commit, a reason, or a container's port
 	Command  []string // for a container: the program and its arguments
 }
 
-// Given is one flag that somebody gave.
+// Given is one flag that was given.
 type Given struct{ Flag, Value string } // Flag is the long name: "--tail"
 
-// Has reports whether a flag was given. It is named in full: "--volumes".
+// Has reports whether a flag was given, by its long name: "--volumes".
 func (a Args) Has(long string) bool {
 	return slices.ContainsFunc(a.Given, func(g Given) bool { return g.Flag == long })
 }
 
-// Value returns a flag's value, the last one if there are several, and "" if there is none.
+// Value returns a flag's value: the last one if there are several, "" if there is none.
 func (a Args) Value(long string) string {
 	values := a.Values(long)
 	if len(values) == 0 {
@@ -47,8 +47,8 @@ func (a Args) Values(long string) []string {
 	return values
 }
 
-// Words spells the arguments out for compose. Each flag is one word with its long name, so
-// that compose cannot read them any other way than the check did.
+// Words returns the arguments for compose. Each flag is one word with its long name, so that
+// compose reads them exactly as the check did.
 func (a Args) Words() []string {
 	var words []string
 	for _, g := range a.Given {
@@ -60,15 +60,15 @@ func (a Args) Words() []string {
 	return append(words, a.Services...)
 }
 
-// CheckArgs reports what is wrong with the arguments somebody typed for the operation.
+// CheckArgs returns what is wrong with the arguments that were typed for the operation.
 func (o Operation) CheckArgs(args []string, operator bool) error {
 	_, err := o.ParseArgs(args, operator)
 	return err
 }
 
-// ParseArgs reads the arguments somebody typed for the operation. Flags and services may be
-// mixed, and flags written in all ways that compose knows. Whatever the table does not list
-// is a *UsageError.
+// ParseArgs parses the arguments that were typed for the operation. Flags and services may be
+// mixed, and flags may be written in any way that compose accepts. Anything that is not in the
+// table is a *UsageError.
 func (o Operation) ParseArgs(args []string, operator bool) (Args, error) {
 	p := argParser{operation: o, operator: operator, rest: args}
 	for len(p.rest) > 0 {
@@ -92,7 +92,7 @@ func (o Operation) ParseArgs(args []string, operator bool) (Args, error) {
 	return p.args, p.complete()
 }
 
-// complete reports what is missing.
+// complete returns an error if something is missing.
 func (p *argParser) complete() error {
 	switch p.operation.Positional {
 	case ServiceAndCommand:
@@ -107,13 +107,13 @@ func (p *argParser) complete() error {
 	return nil
 }
 
-// maxReason bounds the words of a person that are kept.
+// maxReason limits the length of a reason: it is stored.
 const maxReason = 500
 
 type argParser struct {
 	operation  Operation
 	operator   bool
-	rest       []string // not read yet
+	rest       []string // not parsed yet
 	flagsEnded bool     // by "--"
 	args       Args
 }
@@ -172,7 +172,7 @@ func (p *argParser) port(arg string) error {
 	return nil
 }
 
-// long reads --flag, --flag=value and --flag value.
+// long parses --flag, --flag=value and --flag value.
 func (p *argParser) long(arg string) error {
 	name, value, hasValue := strings.Cut(arg, "=")
 	flag, err := p.find(name, func(f Flag) bool { return f.Long == name })
@@ -182,7 +182,7 @@ func (p *argParser) long(arg string) error {
 	return p.give(flag, name, value, hasValue)
 }
 
-// short reads -f, -n5, -n=5, -n 5, and several in one word: -fn5.
+// short parses -f, -n5, -n=5, -n 5, and several flags in one word: -fn5.
 func (p *argParser) short(arg string) error {
 	for letters := arg[1:]; letters != ""; {
 		name := "-" + letters[:1]
@@ -202,7 +202,7 @@ func (p *argParser) short(arg string) error {
 	return nil
 }
 
-// find returns the one flag that is typed like this, if this caller may use it.
+// find returns the flag that was typed, if this caller may use it.
 func (p *argParser) find(typed string, is func(Flag) bool) (Flag, error) {
 	i := slices.IndexFunc(p.operation.Flags, is)
 	if i < 0 {
@@ -219,7 +219,7 @@ func (p *argParser) find(typed string, is func(Flag) bool) (Flag, error) {
 	return flag, nil
 }
 
-// give records a flag, with the next word as its value where it needs one and has none yet.
+// give records a flag. If the flag needs a value and has none yet, it takes the next word.
 func (p *argParser) give(flag Flag, typed, value string, hasValue bool) error {
 	if flag.Value == "" {
 		if hasValue {
@@ -241,7 +241,7 @@ func (p *argParser) give(flag Flag, typed, value string, hasValue bool) error {
 	return nil
 }
 
-// allowed says what this caller can give to the operation.
+// allowed lists what this caller may give to the operation.
 func (p *argParser) allowed() string {
 	flags := p.usable()
 	switch {
@@ -258,7 +258,7 @@ func (p *argParser) allowed() string {
 	}
 }
 
-// usable lists the flags this caller may give, in all their spellings.
+// usable lists the flags that this caller may give, short and long.
 func (p *argParser) usable() []string {
 	var names []string
 	for _, f := range p.operation.Flags {

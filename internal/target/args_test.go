@@ -29,7 +29,7 @@ func TestArgsReachComposeInOneForm(t *testing.T) {
 		o, _ := Lookup(Service, c.operation)
 		args, err := o.ParseArgs(strings.Fields(c.args), false)
 		if got := strings.Join(args.Words(), " "); err != nil || got != c.want {
-			t.Errorf("%s %s became %q, %v; want %q", c.operation, c.args, got, err, c.want)
+			t.Errorf("%s %s: got %q, %v; want %q", c.operation, c.args, got, err, c.want)
 		}
 	}
 }
@@ -72,7 +72,7 @@ func TestArgsOfOperators(t *testing.T) {
 	down, _ := Lookup(Service, "down")
 	args, err := down.ParseArgs([]string{"--volumes", "--timeout=3", "--timeout=5"}, true)
 	if err != nil || !args.Has("--volumes") || args.Has("--build") || args.Value("--timeout") != "5" || args.Value("--volumes") != "" {
-		t.Errorf("down --volumes --timeout=3 --timeout=5 became %+v, %v", args, err)
+		t.Errorf("down --volumes --timeout=3 --timeout=5: got %+v, %v", args, err)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s has no summary", o.Name)
 		}
 		if o.Scope == Host && !o.OperatorOnly && o.Name != "services" {
-			t.Errorf("%s on the host is not for operators only", o.Name)
+			t.Errorf("host operation %s is not for operators only", o.Name)
 		}
 		for _, f := range o.Flags {
 			if !strings.HasPrefix(f.Long, "--") || (f.Short != "" && (len(f.Short) != 2 || f.Short[0] != '-')) {
@@ -112,7 +112,7 @@ func FuzzParseArgs(f *testing.F) {
 		}
 		again, err := o.ParseArgs(args.Words(), false)
 		if err != nil || !reflect.DeepEqual(again, args) {
-			t.Fatalf("%q became %q, which is read as %+v, %v", []string{a, b, c}, args.Words(), again, err)
+			t.Fatalf("%q became %q, which is parsed as %+v, %v", []string{a, b, c}, args.Words(), again, err)
 		}
 	})
 }

@@ -2,11 +2,11 @@ package target
 
 import "fmt"
 
-// What pgo itself has to say is an SSH exit status of 400 and up: compose, whose own
-// status is passed on, cannot end with one of these.
+// The SSH exit statuses of pgo itself are 400 and up: compose, whose own status is passed on,
+// cannot end with one of these.
 const (
 	StatusUsage        = 400 // no such operation, bad flag, no command
-	StatusUnauthorized = 401 // this key may not
+	StatusUnauthorized = 401 // the key has no permission
 	StatusRefused      = 403 // refused by the policy
 	StatusNotFound     = 404 // host operation or commit not found
 	StatusConflict     = 409 // frozen or draining
@@ -16,12 +16,11 @@ const (
 	StatusDeadline     = 504 // took too long
 )
 
-// ExitNoConnection is pgoctl's exit code when no status came back at all. It is the one
-// that OpenSSH uses for this.
+// ExitNoConnection is pgoctl's exit code when it received no status, as with OpenSSH.
 const ExitNoConnection = 255
 
-// ExitCode returns the code that pgoctl exits with for a status. A process has room for
-// eight bits only, so pgo's own statuses become those of sysexits.h that come nearest.
+// ExitCode returns pgoctl's exit code for a status. An exit code has only eight bits, so pgo's own
+// statuses become the nearest ones of sysexits.h.
 func ExitCode(status int) int {
 	switch status {
 	case StatusUsage:
@@ -29,13 +28,13 @@ func ExitCode(status int) int {
 	case StatusUnauthorized:
 		return 77 // EX_NOPERM
 	case StatusRefused:
-		return 78 // EX_CONFIG: what is wrong is in the repository
+		return 78 // EX_CONFIG: the mistake is in the repository
 	case StatusNotFound:
 		return 68 // EX_NOHOST
 	case StatusConflict:
-		return 75 // EX_TEMPFAIL: later it may work
+		return 75 // EX_TEMPFAIL: it may work later
 	case StatusFailed:
-		return 76 // EX_PROTOCOL: somebody else's answer
+		return 76 // EX_PROTOCOL: another program's error
 	case StatusUnavailable:
 		return 69 // EX_UNAVAILABLE
 	case StatusDeadline:
@@ -44,14 +43,14 @@ func ExitCode(status int) int {
 	if status >= 0 && status <= 255 {
 		return status
 	}
-	return 70 // EX_SOFTWARE: a fault in pgo, or a status that this version does not know
+	return 70 // EX_SOFTWARE: a fault in pgo, or an unknown status
 }
 
-// UnauthorizedPrefix begins what the host says with StatusUnauthorized.
+// UnauthorizedPrefix begins the host's message for StatusUnauthorized.
 const UnauthorizedPrefix = "Unauthorized: "
 
-// Unauthorized is the sentence for a key that may not use a service. It is the same
-// whether or not the service exists, and the same from pgod and pgoctl.
+// Unauthorized returns the message for a key that may not use a service. It is the same whether or
+// not the service exists, and the same from pgod and pgoctl.
 func Unauthorized(user, service string) string {
 	if service == "" {
 		return fmt.Sprintf(UnauthorizedPrefix+"Key for user %q is not an operator's", user)

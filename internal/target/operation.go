@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Scope says what an operation is about.
+// Scope is what an operation acts on.
 type Scope int
 
 const (
@@ -17,7 +17,7 @@ const (
 	Host
 )
 
-// Positional says what an operation takes beside flags.
+// Positional is what an operation takes in addition to flags.
 type Positional int
 
 const (
@@ -25,37 +25,37 @@ const (
 	None Positional = iota
 	// Services: names of compose services, all of them when there are none.
 	Services
-	// Commit: one commit, which may be abbreviated and left out.
+	// Commit: one commit, which may be abbreviated or left out.
 	Commit
-	// Reason: words of a person, which may be left out.
+	// Reason: free text, which may be left out.
 	Reason
-	// ServiceAndCommand: one compose service, and all that follows is a command for it,
-	// flags included.
+	// ServiceAndCommand: one compose service, then a command for it, which includes all flags
+	// that follow.
 	ServiceAndCommand
 	// ServiceAndPort: one compose service and a port of its containers.
 	ServiceAndPort
 )
 
-// Operation is one row of the table of all there is to ask for.
+// Operation is a row of the table of operations.
 type Operation struct {
 	Name         string // one word or two, "git pull"
 	Summary      string
 	Scope        Scope
 	OperatorOnly bool
 	Positional   Positional
-	Input        bool     // reads what the client sends, and uses its terminal
-	JSON         []string // the arguments that have it print JSON; nil: it cannot
+	Input        bool     // reads the client's input, and uses its terminal
+	JSON         []string // the arguments that make it print JSON; nil: it cannot
 	Flags        []Flag   // an allowlist: nothing else reaches compose
 }
 
-// Flag is one that an operation takes.
+// Flag is a flag that an operation takes.
 type Flag struct {
 	Long         string // "--tail"
 	Short        string // "-n"; most have none
-	Value        string // what its value is called in messages; empty: it has none
+	Value        string // the name of its value in messages; empty: it has none
 	OperatorOnly bool
 
-	valid func(value string) bool // nil: compose judges the value
+	valid func(value string) bool // nil: compose checks the value
 }
 
 var operations = []Operation{
@@ -65,7 +65,7 @@ var operations = []Operation{
 		{Long: "--pull", Value: "always|missing|never", valid: isPullPolicy},
 		{Long: "--build"},
 	}},
-	{Name: "down", Summary: "take it down and keep it down until up", Flags: []Flag{
+	{Name: "down", Summary: "take the service down and keep it down until up", Flags: []Flag{
 		timeout,
 		{Long: "--volumes", OperatorOnly: true},
 	}},
@@ -107,7 +107,7 @@ var operations = []Operation{
 		index,
 	}},
 	{Name: "top", Summary: "list the processes in the containers", Positional: Services},
-	{Name: "images", Summary: "list the images that the containers are made of", Positional: Services, JSON: formatJSON, Flags: []Flag{
+	{Name: "images", Summary: "list the images that the containers use", Positional: Services, JSON: formatJSON, Flags: []Flag{
 		{Long: "--quiet", Short: "-q"},
 		{Long: "--format", Value: "json|table", valid: isJSONOrTable},
 	}},
@@ -119,18 +119,18 @@ var operations = []Operation{
 		{Long: "--no-stream"},
 		format,
 	}},
-	{Name: "check", Summary: "hold the fetched commit against the policy"},
+	{Name: "check", Summary: "check the fetched commit against the policy"},
 	{Name: "load", Summary: "the same as check"},
 	{Name: "diff", Summary: "show what up would change"},
 	{Name: "history", Summary: "list the deploys", JSON: justJSON, Flags: []Flag{asJSON}},
 	{Name: "rollback", Summary: "deploy an earlier good deploy again, and freeze", Positional: Commit},
 	{Name: "freeze", Summary: "stop following the branch", Positional: Reason},
 	{Name: "unfreeze", Summary: "follow the branch again"},
-	{Name: "watch", Summary: "show the output of the deploy that runs, or ran last, and follow"},
+	{Name: "watch", Summary: "show the output of the running or last deploy, and follow"},
 	{Name: "git pull", Summary: "fetch the branch"},
 	{Name: "git hash", Summary: "print the fetched commit"},
-	{Name: "status", Summary: "show wanted and deployed commit, the worker, and what went wrong last", JSON: justJSON, Flags: []Flag{asJSON}},
-	{Name: "worker restart", Summary: "end the service's worker politely; a new one is started", OperatorOnly: true},
+	{Name: "status", Summary: "show the wanted state, the deployed commit, the worker, and the last error", JSON: justJSON, Flags: []Flag{asJSON}},
+	{Name: "worker restart", Summary: "end the service's worker gracefully; a new one is started", OperatorOnly: true},
 	{Name: "worker kill", Summary: "end the service's worker at once; a new one is started", OperatorOnly: true},
 	{Name: "worker status", Summary: "show the service's worker process", OperatorOnly: true},
 	{Name: "ping", Summary: "say pong!: pgod answers", Scope: Host, OperatorOnly: true},
@@ -159,7 +159,7 @@ var index = Flag{Long: "--index", Value: "number from 1", valid: isIndex}
 
 var timeout = Flag{Long: "--timeout", Value: "seconds, at most 600", valid: isSeconds}
 
-// Operations returns the table, those of a service first.
+// Operations returns the table, beginning with the operations on a service.
 func Operations() []Operation { return slices.Clone(operations) }
 
 // Lookup finds an operation by the name it is typed with.
@@ -175,11 +175,11 @@ func isPullPolicy(value string) bool {
 	return value == "always" || value == "missing" || value == "never"
 }
 
-// field is what a template may have in its braces: a field, as it is or as JSON. A
-// template of Go's can do more: compute, for ever and with all of a host's memory.
+// field is what a template may contain in braces: a field, as it is or as JSON. An unrestricted Go
+// template can compute without end and use all of a host's memory.
 var field = regexp.MustCompile(`\{\{ *(json +)?\.[A-Za-z]* *\}\}`)
 
-// isFormat takes what docker compose takes as --format, with templates of fields.
+// isFormat accepts the values of docker compose's --format; templates may contain only fields.
 func isFormat(value string) bool {
 	const most = 500
 	return len(value) <= most && !strings.Contains(field.ReplaceAllString(value, ""), "{{")
@@ -203,7 +203,7 @@ func isTail(value string) bool {
 	return err == nil || value == "all"
 }
 
-// maxSeconds bounds how long a container may take to stop: others wait.
+// maxSeconds limits how long a container may take to stop: other commands wait meanwhile.
 const maxSeconds = 600
 
 func isSeconds(value string) bool {

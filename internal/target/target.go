@@ -1,7 +1,7 @@
-// Package target holds the words that people address pgo with: the grammar
-// host:service//operation, the SSH exec line made of it, the table of operations with their
-// flags, and the exit statuses that come back. It is shared by the client and the server, and
-// must not know how an operation is carried out.
+// Package target defines pgo's command language: the grammar host:service//operation, the SSH exec
+// line made from it, the table of operations with their flags, and the exit statuses that come
+// back. It is shared by the client and the server, and must not know how operations are carried
+// out.
 package target
 
 import (
@@ -16,20 +16,20 @@ import (
 	"pgo/internal/printable"
 )
 
-// Target is what pgoctl is asked to do, and where.
+// Target is a command for pgoctl, and the hosts to run it on.
 type Target struct {
-	Hosts []string // names or addresses, IPv6 ones without their brackets; at least one, and none twice
+	Hosts []string // names or addresses, IPv6 ones without brackets; at least one, without duplicates
 	Command
 }
 
-// Command is one operation to carry out. Its Operation is always one of the table.
+// Command is one operation to carry out. Its Operation is always in the table.
 type Command struct {
 	Service   string // empty: an operation on the host
 	Operation string // one word or two: "up", "git pull"
 	Args      []string
 }
 
-// Scope returns whether the command is about a service or the host.
+// Scope returns whether the command acts on a service or on the host.
 func (c Command) Scope() Scope {
 	if c.Service == "" {
 		return Host
@@ -37,7 +37,7 @@ func (c Command) Scope() Scope {
 	return Service
 }
 
-// Line returns the SSH exec line for the command. ParseCommand reads it back.
+// Line returns the SSH exec line for the command. ParseCommand parses it.
 func (c Command) Line() string {
 	var line strings.Builder
 	line.WriteString(c.Service + "//" + c.Operation)
@@ -48,11 +48,11 @@ func (c Command) Line() string {
 	return line.String()
 }
 
-// form is what a target looks like.
+// form shows the form of a target.
 const form = "write host:service//operation"
 
-// ParseTarget reads pgoctl's positional arguments: host:service//operation and what follows.
-// There may be several hosts, with commas between them.
+// ParseTarget parses pgoctl's positional arguments: host:service//operation and its arguments.
+// There may be several hosts, separated by commas.
 func ParseTarget(words []string) (Target, error) {
 	if len(words) == 0 {
 		return Target{}, Usagef("no target: %s, for example localhost:pgo//ps", form)
@@ -79,12 +79,12 @@ func ParseTarget(words []string) (Target, error) {
 	return Target{Hosts: hosts, Command: command}, nil
 }
 
-// noTarget is told words without a //.
+// noTarget returns the error for words without a //.
 func noTarget(words []string) error {
 	word := words[0]
 	text := fmt.Sprintf("%s is not a target: %s", printable.Quote(word), form)
 	host, service, ok := cutHost(word)
-	const most = 100 // of what is repeated as it was typed
+	const most = 100 // bytes; longer words are not repeated without quotes
 	if len(word) > most {
 		return Usagef("%s, for example localhost:pgo//ps", text)
 	}
@@ -100,7 +100,7 @@ func noTarget(words []string) error {
 	return Usagef("%s, for example localhost:pgo//ps", text)
 }
 
-// noHost is told a target without a colon before the //.
+// noHost returns the error for a target without a colon before the //.
 func noHost(word, place, operation string) error {
 	text := fmt.Sprintf("%s does not name a host: %s", printable.Quote(word), form)
 	if !IsService(place) || len(operation) > len("worker restart") || !utf8.ValidString(operation) {
@@ -110,21 +110,21 @@ func noHost(word, place, operation string) error {
 	host, _ := newCommand("", operation, nil)
 	switch {
 	case service.Operation != "" && host.Operation != "":
-		return Usagef("%s; of a service that is host:%s, of a host itself %s:%s", text, service.Line(), place, host.Line())
+		return Usagef("%s; for a service, write host:%s; for a host itself, write %s:%s", text, service.Line(), place, host.Line())
 	case host.Operation != "":
-		return Usagef("%s; of a host itself that is %s:%s", text, place, host.Line())
+		return Usagef("%s; for a host itself, write %s:%s", text, place, host.Line())
 	case service.Operation != "":
-		return Usagef("%s; that is host:%s or %s:service//%s", text, service.Line(), place, operation)
+		return Usagef("%s; did you mean host:%s or %s:service//%s?", text, service.Line(), place, operation)
 	}
 	return Usagef("%s, for example localhost:pgo//ps", text)
 }
 
-// splitHosts reads host,host,…
+// splitHosts parses host,host,…
 func splitHosts(list string) ([]string, error) {
 	var hosts []string
 	for host := range strings.SplitSeq(list, ",") {
 		if host == "" {
-			return nil, Usagef("%s has a comma too many: write host,host", printable.Quote(list))
+			return nil, Usagef("%s has one comma too many: write host,host", printable.Quote(list))
 		}
 		if err := CheckHost(host); err != nil {
 			return nil, err
@@ -136,8 +136,8 @@ func splitHosts(list string) ([]string, error) {
 	return hosts, nil
 }
 
-// ParseCommand reads an SSH exec line: service//operation and its arguments, split into
-// words as a POSIX shell does, and nothing expanded.
+// ParseCommand parses an SSH exec line: service//operation and its arguments, split into words as
+// by a POSIX shell, without any expansion.
 func ParseCommand(line string) (Command, error) {
 	words, err := SplitWords(line)
 	if err != nil {
@@ -151,22 +151,22 @@ func ParseCommand(line string) (Command, error) {
 		return Command{}, Usagef("%s is not a command: write service//operation, for example pgo//ps", printable.Quote(words[0]))
 	}
 	if strings.Contains(service, ":") {
-		return Command{}, Usagef("%s names a host: an SSH client takes that as an argument of its own; write service//operation, for example pgo//ps", printable.Quote(words[0]))
+		return Command{}, Usagef("%s names a host: an SSH client takes that as a separate argument; write service//operation, for example pgo//ps", printable.Quote(words[0]))
 	}
 	return newCommand(service, operation, words[1:])
 }
 
 var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
-// maxServiceName is as long as a label of a host name.
+// maxServiceName is the length limit of a label in a host name.
 const maxServiceName = 63
 
-// IsService reports whether a service can have that name.
+// IsService reports whether name is a valid name of a service.
 func IsService(name string) bool { return len(name) <= maxServiceName && serviceName.MatchString(name) }
 
 func newCommand(service, operation string, args []string) (Command, error) {
 	if service != "" && !IsService(service) {
-		return Command{}, Usagef("%s is not the name of a service: small letters, digits and dashes, at most 63 of them", printable.Quote(service))
+		return Command{}, Usagef("%s is not the name of a service: lower-case letters, digits and dashes, at most 63 of them", printable.Quote(service))
 	}
 	c := Command{Service: service, Operation: operation, Args: args}
 	if _, ok := Lookup(c.Scope(), c.Operation); !ok && len(args) > 0 {
@@ -186,7 +186,7 @@ func newCommand(service, operation string, args []string) (Command, error) {
 	return c, nil
 }
 
-// unknownOperation is told the word that was typed, and that word with the next one.
+// unknownOperation returns the error for the word that was typed, alone and with the next one.
 func unknownOperation(scope Scope, typed, twoWords string) error {
 	var names []string
 	for _, o := range operations {
@@ -214,7 +214,7 @@ func unknownOperation(scope Scope, typed, twoWords string) error {
 	return Usagef("%s; there are %s", what, strings.Join(names, ", "))
 }
 
-// cutHost cuts host:service. The colons of an IPv6 address are inside its brackets.
+// cutHost splits host:service. The colons of an IPv6 address are inside its brackets.
 func cutHost(place string) (host, service string, ok bool) {
 	from := strings.LastIndexByte(place, ']') + 1
 	i := strings.IndexByte(place[from:], ':')
@@ -226,7 +226,7 @@ func cutHost(place string) (host, service string, ok bool) {
 
 var hostName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
 
-// CheckHost reports whether a host can be one: a name, or an address, an IPv6 one in brackets.
+// CheckHost returns an error if host is neither a name nor an address; IPv6 needs brackets.
 func CheckHost(host string) error {
 	if strings.HasPrefix(host, "[") {
 		if ip, err := netip.ParseAddr(strings.TrimSuffix(host[1:], "]")); err == nil && ip.Is6() {

@@ -39,12 +39,12 @@ func TestParseTargetSaysWhatIsWrong(t *testing.T) {
 		{"localhost:pgo/x", "for example localhost:pgo//ps"},
 		{"web1:pgo", "names no operation: write host:service//operation, for example web1:pgo//ps"},
 		{"web1:", "is not a target"},
-		{"web1//ps", "; that is host:web1//ps or web1:service//ps"},
-		{"web1//version", "; of a host itself that is web1://version"},
-		{"web1//status", "; of a service that is host:web1//status, of a host itself web1://status"},
-		{"web1,,web2:pgo//ps", "a comma too many"},
-		{"web1,:pgo//ps", "a comma too many"},
-		{",web1:pgo//ps", "a comma too many"},
+		{"web1//ps", "; did you mean host:web1//ps or web1:service//ps?"},
+		{"web1//version", "; for a host itself, write web1://version"},
+		{"web1//status", "; for a service, write host:web1//status; for a host itself, write web1://status"},
+		{"web1,,web2:pgo//ps", "one comma too many"},
+		{"web1,:pgo//ps", "one comma too many"},
+		{",web1:pgo//ps", "one comma too many"},
 		{"web1, web2:pgo//ps", "neither the name of a host nor its address"},
 		{"pgo//ps", "does not name a host"},
 		{":pgo//ps", "does not name a host"},
@@ -162,18 +162,18 @@ func TestUnauthorized(t *testing.T) {
 	}
 }
 
-// mustSay checks that err is a *UsageError, says the right thing, and is fit to be printed.
+// mustSay checks that err is a *UsageError, contains the right text, and is safe to print.
 func mustSay(t *testing.T, typed string, err error, says string) {
 	t.Helper()
 	if usage := new(UsageError); !errors.As(err, &usage) {
-		t.Errorf("%.80q: %v is no usage error", typed, err)
+		t.Errorf("%.80q: %v is not a usage error", typed, err)
 		return
 	}
 	if !strings.Contains(err.Error(), says) {
-		t.Errorf("%.80q: %v; it should say: %s", typed, err, says)
+		t.Errorf("%.80q: %v; it should contain: %s", typed, err, says)
 	}
 	if len(err.Error()) > 600 || strings.ContainsFunc(err.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		t.Errorf("%.80q: the message is not fit to be printed: %q", typed, err)
+		t.Errorf("%.80q: the message is not safe to print: %q", typed, err)
 	}
 }
 
@@ -191,7 +191,7 @@ func FuzzParseCommand(f *testing.F) {
 		}
 		again, err := ParseCommand(c.Line())
 		if err != nil || !reflect.DeepEqual(again, c) {
-			t.Fatalf("%q is %q, written %q, and read again %q, %v", line, c, c.Line(), again, err)
+			t.Fatalf("%q is %q, printed as %q, and parsed again %q, %v", line, c, c.Line(), again, err)
 		}
 	})
 }

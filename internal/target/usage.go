@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// UsageError is a mistake in what somebody typed. Its text says what it should look like,
-// and is fit to be printed: what was typed is quoted in it and cut to size.
+// UsageError is a mistake in what was typed. Its text shows the right form, and is safe to print:
+// what was typed is quoted and shortened in it.
 type UsageError struct{ text string }
 
 func (e *UsageError) Error() string { return e.text }

@@ -2,12 +2,12 @@ package target
 
 import "strings"
 
-// SplitWords splits a command line into words as a POSIX shell does, and stops there:
-// quotes and backslashes have their meaning, every other character stands for itself.
+// SplitWords splits a command line into words as a POSIX shell does, but expands nothing: only
+// quotes and backslashes are special.
 func SplitWords(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
-	inWord := false // also true for an empty word: ''
+	inWord := false // also true in an empty word: ''
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; c {
 		case ' ', '\t', '\n':
@@ -42,8 +42,8 @@ func SplitWords(line string) ([]string, error) {
 	return words, nil
 }
 
-// unquote writes what the quoted text at the start of s means and returns its length, both
-// quotes included, or 0 when the second one is missing.
+// unquote writes the value of the quoted text at the start of s and returns the text's length,
+// including both quotes, or 0 if the second one is missing.
 func unquote(word *strings.Builder, s string) int {
 	mark := s[0]
 	for i := 1; i < len(s); i++ {
@@ -51,7 +51,7 @@ func unquote(word *strings.Builder, s string) int {
 		case s[i] == mark:
 			return i + 1
 		case mark == '"' && s[i] == '\\' && i+1 < len(s) && strings.IndexByte("$`\"\\\n", s[i+1]) >= 0:
-			// Between double quotes a backslash quotes these five only.
+			// Between double quotes, a backslash quotes only these five characters.
 			if i++; s[i] != '\n' {
 				word.WriteByte(s[i])
 			}
@@ -62,7 +62,7 @@ func unquote(word *strings.Builder, s string) int {
 	return 0
 }
 
-// quoteWord writes s so that a shell, and SplitWords, read it as one word again.
+// quoteWord quotes s so that a shell, and SplitWords, read it as one word.
 func quoteWord(s string) string {
 	plain := func(r rune) bool {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_@%+=:,./-", r)

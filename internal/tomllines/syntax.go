@@ -7,31 +7,31 @@ import (
 )
 
 const (
-	noValue   = "no value that TOML knows"
-	noNumber  = "no number that TOML knows"
-	inQuotes  = "a text stands in quotes"
-	betweenIn = "between the values stands a comma, around each text a pair of quotes, and behind the last value a "
-	invalid   = "no valid TOML"
+	noValue   = "not a TOML value"
+	noNumber  = "not a TOML number"
+	inQuotes  = "put text in quotes"
+	betweenIn = "separate the values with commas, put each text in quotes, and close with a "
+	invalid   = "not valid TOML"
 )
 
-// place is where in a text the parser has stopped, and in what.
+// place is where the parser has stopped in a text, and what it was reading.
 type place struct {
 	text  string
 	at    int
 	known func(name string) bool
 
-	start int    // of the key and value, or of the header
+	start int    // where the key and value, or the header, begins
 	table bool   // it is a header
 	open  []byte // the brackets that are open
-	key   bool   // no = has come yet
-	last  byte   // what the last token ends in; 0: there is none
-	quote int    // where the string begins that the place is in; -1: it is in none
+	key   bool   // no = was read yet
+	last  byte   // the last byte of the last token; 0: there is none
+	quote int    // where the string around the place begins; -1: there is none
 }
 
-// stop is the mistake at the byte where the parser has stopped.
+// stop returns the mistake at the byte where the parser has stopped.
 func (d *document) stop(at int) *Mistake {
 	p := place{text: d.text, at: min(at, len(d.text)), known: d.known, start: d.at}
-	if len(d.keys) > 0 { // what was read last ends with its line
+	if len(d.keys) > 0 { // what was read last ends on that line
 		p.start += strings.IndexByte(p.text[p.start:]+"\n", '\n') + 1
 	}
 	p.read()
@@ -46,10 +46,10 @@ func (d *document) stop(at int) *Mistake {
 	return &Mistake{line, d.shown(names), text, hint}
 }
 
-// keyAhead is a key whose parts have no quotes.
+// keyAhead matches a key whose parts have no quotes.
 var keyAhead = regexp.MustCompile(`^\s*[A-Za-z0-9_-]+([ \t]*\.[ \t]*[A-Za-z0-9_-]+)*`)
 
-// read goes up to the place, to find out in what it is.
+// read reads up to the place to find what surrounds it.
 func (p *place) read() {
 	p.quote, p.key = -1, true
 	for i := p.start; i < p.at; i++ {
@@ -91,19 +91,19 @@ func (p *place) read() {
 	}
 }
 
-// within reports whether the innermost bracket that is open is this one.
+// within reports whether the innermost open bracket is this one.
 func (p place) within(bracket byte) bool {
 	return len(p.open) > 0 && p.open[len(p.open)-1] == bracket
 }
 
-// stringLength is how long the string is that the text begins with, and whether it is
-// closed. One on a single line that is not ends with its line.
+// stringLength returns the length of the string that the text begins with, and whether it is
+// closed. A single-line string that is not closed ends with its line.
 func stringLength(text string) (n int, closed bool) {
 	quote := text[:1]
 	if strings.HasPrefix(text, strings.Repeat(quote, 3)) {
 		quote = text[:3]
 	}
-	// Without a look for the line's end first: a line may hold very many strings.
+	// The end of the line is not looked up first: a line may contain very many strings.
 	for i := len(quote); i < len(text); i++ {
 		switch {
 		case text[i] == '\n' && len(quote) == 1:
@@ -111,7 +111,7 @@ func stringLength(text string) (n int, closed bool) {
 		case strings.HasPrefix(text[i:], quote):
 			end := i + len(quote)
 			for len(quote) == 3 && end < min(i+5, len(text)) && text[end] == quote[0] {
-				end++ // two more may stand before the three that close
+				end++ // two quotes may precede the three that close
 			}
 			return end, true
 		case text[i] == '\\' && quote[0] == '"' && !strings.HasPrefix(text[i+1:], "\n"):
@@ -121,7 +121,7 @@ func stringLength(text string) (n int, closed bool) {
 	return len(text), false
 }
 
-// mistake says what is wrong at the place.
+// mistake returns what is wrong at the place.
 func (p place) mistake() (line int, text, hint string) {
 	line = p.line(p.at)
 	next := (p.text[p.at:] + "\n")[0]
@@ -165,7 +165,7 @@ func (p place) inString(line int, next byte) (_ int, text, hint string) {
 	case next < ' ', next == 0x7f:
 		return line, "a control character", `leave it out, or write \u and its four hexadecimal digits in "…"`
 	}
-	return line, `a \ with which no escape begins`, `write \\ for a \, or put the text into '…'`
+	return line, `a \ that begins no escape sequence`, `write \\ for a \, or put the text in '…'`
 }
 
 func (p place) inHeader(line int, next byte) (_ int, text, hint string) {
@@ -200,12 +200,12 @@ func (p place) behindKey(line int) (_ int, text, hint string) {
 	case p.last == 0 && (after[0] == ']' || after[0] == '}'):
 		return line, "a " + after[:1] + " that closes nothing", "leave it out"
 	case after[0] == ':':
-		return line, "a : behind the key", "write key = value, and a key that has a : in it in quotes"
+		return line, "a : after the key", "write key = value, and put a key that contains a : in quotes"
 	}
-	return line, "= is missing behind the key", "write key = value; a key of more than letters, digits, _ and - stands in quotes, one in front and one behind"
+	return line, "= is missing after the key", "write key = value; put a key that has more than letters, digits, _ and - in quotes, on both sides"
 }
 
-// before is what the line has before the place, and after what it has from there.
+// before returns the line's text before the place, and after the text from there.
 func (p place) before() string {
 	return strings.TrimSpace(p.text[strings.LastIndexByte(p.text[:p.at], '\n')+1 : p.at])
 }
@@ -217,8 +217,8 @@ func (p place) after() string {
 
 func (p place) line(at int) int { return 1 + strings.Count(p.text[:at], "\n") }
 
-// back is the line where the text before the place ends: a line that is empty or has a
-// comment alone is none.
+// back returns the line on which the text before the place ends, skipping lines that are empty or
+// have only a comment.
 func (p place) back() (line int, text string) {
 	lines := strings.Split(p.text[:p.at], "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -230,7 +230,7 @@ func (p place) back() (line int, text string) {
 }
 
 var (
-	// A key or a header at the beginning of a line, where a list should have ended before.
+	// A key or a header at the beginning of a line, before which a list should have ended.
 	nextKey    = regexp.MustCompile(`^[A-Za-z0-9_-]+\s*=`)
 	nextHeader = regexp.MustCompile(`^\[+\s*([A-Za-z0-9_-]+)`)
 
@@ -238,7 +238,7 @@ var (
 	numeric = regexp.MustCompile(`^[-+.0-9]`)
 )
 
-// begins reports whether the line of the place begins another key or table.
+// begins reports whether another key or table begins on the line of the place.
 func (p place) begins() bool {
 	whole := p.before() + p.after()
 	header := nextHeader.FindStringSubmatch(whole)
@@ -259,40 +259,41 @@ func (p place) value(line int, next byte) (_ int, text, hint string) {
 	case after == "", strings.IndexByte("#,]}", next) >= 0:
 		return line, "no value", "write one, or leave the key out"
 	case boolean.MatchString(after):
-		return line, noValue, "write true or false, in lower case, or a text in quotes"
+		return line, noValue, "write true or false, in lower case, or text in quotes"
 	case strings.ContainsRune("“”„‟‘’‚«»`´", []rune(after)[0]):
-		return line, "not a quote that TOML knows", `write " in front of the text and behind it`
+		return line, "not a TOML quote", `write " before and after the text`
 	case next == '=':
-		return line, "an = too many", "write key = value"
+		return line, "one = too many", "write key = value"
 	case numeric.MatchString(after):
 		return line, noNumber, inQuotes
 	}
-	return line, noValue, inQuotes + ", and true and false are in lower case"
+	return line, noValue, inQuotes + ", and write true and false in lower case"
 }
 
-// end is about what follows a value, or a header.
+// end returns what is wrong after a value or a header.
 func (p place) end() (text, hint string) {
 	before, after := p.before(), p.after()+" "
 	switch last := before[max(len(before)-1, 0):]; {
 	case after[0] == ']' || after[0] == '}':
-		return "a " + after[:1] + " too many", "close as many as are open"
+		return "one " + after[:1] + " too many", "close only as many as are open"
 	case after[0] == ';':
-		return "a ; behind the value", "leave it out"
+		return "a ; after the value", "leave it out"
 	case after[0] == ',':
-		return "a comma behind the value", "put several values into brackets, and each key on a line of its own"
+		return "a comma after the value", "put several values in brackets, and each key on its own line"
 	case p.table:
-		return "text behind the name of a table", "write it on the next line"
+		return "text after the name of a table", "write it on the next line"
 	case p.touches() && last == "'":
-		return "text behind the closing quote", `put a text with ' in it into "…"`
+		return "text after the closing quote", `put text that contains ' in "…"`
 	case p.touches() && last == `"`:
-		return "text behind the closing quote", `a " in a text in "…" is written \"`
+		return "text after the closing quote", `write \" for a " inside "…"`
 	case p.touches():
 		return p.unquoted(), inQuotes
 	}
-	return "text behind the value", "put each key on a line of its own, each text in quotes, and # before a comment"
+	return "text after the value", "put each key on its own line, each text in quotes, and # before a comment"
 }
 
-// unquoted is what a number breaks off with: 1.5.3 is none, and 90s was not meant for one.
+// unquoted tells a malformed number, such as 1.5.3, from text that begins with a number, such as
+// 90s.
 func (p place) unquoted() string {
 	if strings.ContainsAny(p.text[p.at-1:p.at+1], "._+-") {
 		return noNumber
@@ -300,7 +301,7 @@ func (p place) unquoted() string {
 	return noValue
 }
 
-// list is about what follows a value in brackets, which are to end with closing.
+// list returns what is wrong after a value in brackets that end with closing.
 func (p place) list(line int, closing string) (_ int, text, hint string) {
 	last, before := p.back()
 	switch {
@@ -312,7 +313,7 @@ func (p place) list(line int, closing string) (_ int, text, hint string) {
 	return line, "a comma or " + closing + " is missing", betweenIn + closing
 }
 
-// touches reports whether nothing is between the place and what stands before it.
+// touches reports whether the text at the place directly follows other text.
 func (p place) touches() bool {
 	return p.at > 0 && p.at < len(p.text) && !strings.ContainsRune(" \t\r\n,[{", rune(p.text[p.at-1])) && !strings.ContainsRune(" \t\r\n", rune(p.text[p.at]))
 }

@@ -1,12 +1,10 @@
-// Package tomllines decodes TOML, and reports on which line each key stands and what is
-// wrong with a text that is not valid. It knows no key's meaning, and shows nothing of a
-// text but the names that its caller knows: any other part may be a secret whose quotes
-// were forgotten.
+// Package tomllines decodes TOML, and reports the line of each key and what is wrong with a text
+// that is not valid. It does not know what keys mean. Of a text it shows only the names that its
+// caller knows: any other part may be a secret whose quotes were forgotten.
 //
-// BurntSushi's package decodes, and decides what is valid. It has no positions for what is
-// valid, and no kinds of mistakes; so another parser reads the text first, and gives a tree
-// with positions, or the place where it stopped. A text that only one of the two takes is
-// refused.
+// BurntSushi's package decodes, and decides what is valid. It reports neither positions in valid
+// text nor kinds of mistakes; so another parser reads the text first, and returns a tree with
+// positions, or the place where it stopped. A text that only one of the two accepts is refused.
 package tomllines
 
 import (
@@ -21,19 +19,19 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxDepth is how deeply a text may nest: BurntSushi's package takes time and memory
-// without bounds for what nests deeper.
+// maxDepth is how deeply a text may nest: BurntSushi's package takes unbounded time and memory
+// for deeper nesting.
 const maxDepth = 32
 
 // A Mistake is why a text is not valid TOML.
 type Mistake struct {
 	Line int
-	Key  string // where it is, as far as the names are known
+	Key  string // where it is, up to the first name that is not known
 	Text string // what is wrong
 	Hint string // what to do instead; may be empty
 }
 
-// Error is the mistake on one line, its number first.
+// Error returns the mistake on one line, beginning with its line number.
 func (m *Mistake) Error() string {
 	text := m.Text
 	if m.Key != "" {
@@ -45,8 +43,8 @@ func (m *Mistake) Error() string {
 	return fmt.Sprintf("%d: %s", m.Line, text)
 }
 
-// Decode returns what a text says, and the line of every key, table and array element by
-// its path. The names that known reports are those that a Mistake may show.
+// Decode returns the content of a text, and the line of every key, table and array element by its
+// path. A Mistake shows only names for which known is true.
 func Decode(text string, known func(name string) bool) (map[string]any, map[string]int, *Mistake) {
 	text = strings.TrimPrefix(text, "\ufeff") // a byte order mark
 	d := document{text: text, known: known, line: 1, lines: map[string]int{}, tables: map[string]int{}}
@@ -62,7 +60,7 @@ func Decode(text string, known func(name string) bool) (map[string]any, map[stri
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// Member is the path of a table's key.
+// Member returns the path of a table's key.
 func Member(table, key string) string {
 	if !bareKey.MatchString(key) {
 		key = strconv.Quote(key)
@@ -73,26 +71,26 @@ func Member(table, key string) string {
 	return table + "." + key
 }
 
-// Element is the path of an array's element.
+// Element returns the path of an array's element.
 func Element(array string, i int) string { return fmt.Sprintf("%s[%d]", array, i) }
 
-// document is a text that is being parsed.
+// document is a text and the state of its parsing.
 type document struct {
 	text  string
 	known func(name string) bool
 	unstable.Parser
 
-	line, counted int // the line of the byte at counted
-	at            int // where what was visited last ends
+	line, counted int // line is that of the byte at counted
+	at            int // the end of what was visited last
 	lines         map[string]int
-	tables        map[string]int // how many [[headers]] of each path there were
+	tables        map[string]int // how many [[headers]] each path has had
 	header        position       // the last one
 	keys          []position
 	numbers       []number
 	deep          *Mistake
 }
 
-// position is where the path of something begins.
+// position is where something begins, and its path.
 type position struct {
 	at    int
 	path  string
@@ -105,7 +103,7 @@ type number struct {
 	raw string
 }
 
-// parse finds where everything is, or the first mistake of the grammar.
+// parse finds the position of everything, or the first syntax error.
 func (d *document) parse() *Mistake {
 	d.Reset([]byte(d.text + "\n"))
 	for d.NextExpression() && d.deep == nil {
@@ -163,7 +161,7 @@ func (d *document) value(v *unstable.Node, in position) {
 	}
 	in.at = int(v.Raw.Offset)
 	switch v.Kind {
-	case unstable.Array: // the parser does not say where one begins
+	case unstable.Array: // the parser does not report where one begins
 		for in.at = d.at; d.text[in.at] != '['; in.at++ {
 			if d.text[in.at] == '#' {
 				in.at += strings.IndexByte(d.text[in.at:], '\n')
@@ -188,7 +186,7 @@ func (d *document) value(v *unstable.Node, in position) {
 	}
 }
 
-// mark notes the line of a path, unless that began on an earlier one.
+// mark records the line of a path, unless the path began on an earlier one.
 func (d *document) mark(p position) {
 	line := d.lineOf(p.at)
 	if _, marked := d.lines[p.path]; !marked {
@@ -199,7 +197,7 @@ func (d *document) mark(p position) {
 	}
 }
 
-// lineOf returns the line of a byte, at little cost for one behind the last asked for.
+// lineOf returns the line of a byte. It is cheap if the byte follows the one of the last call.
 func (d *document) lineOf(at int) int {
 	if at < d.counted {
 		d.line, d.counted = 1, 0
@@ -211,8 +209,8 @@ func (d *document) lineOf(at int) int {
 
 var tooDeep = fmt.Sprintf("nested more than %d deep", maxDepth)
 
-// refused is what is wrong with a text whose grammar is right: a number or a date that there
-// is not, or a key that is there twice.
+// refused returns what is wrong with a text whose syntax is valid: an invalid number or date, or
+// a key that is defined twice.
 func (d *document) refused(err error) *Mistake {
 	for _, n := range d.numbers {
 		if _, err := toml.Decode("x = "+n.raw, &map[string]any{}); err != nil {
@@ -230,12 +228,12 @@ func (d *document) refused(err error) *Mistake {
 	key := d.keys[max(next-1, 0)]
 	path := d.shown(key.names)
 	if d.tables[strings.Join(key.names, ".")] > 0 {
-		return &Mistake{d.lineOf(key.at), path, path + " is there already", fmt.Sprintf("begin each of them with [[%s]], and write it in no other way", path)}
+		return &Mistake{d.lineOf(key.at), path, path + " is already defined", fmt.Sprintf("begin each one with [[%s]], and write it in no other way", path)}
 	}
-	return &Mistake{d.lineOf(key.at), path, "this key or table is there already", "leave it out of one place"}
+	return &Mistake{d.lineOf(key.at), path, "this key or table is already defined", "leave one out"}
 }
 
-// shown is as much of a key as has known names.
+// shown returns a key up to the first name that is not known.
 func (d *document) shown(names []string) string {
 	end := slices.IndexFunc(names, func(name string) bool { return !d.known(name) })
 	if end < 0 {

@@ -10,8 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// texts are every way that TOML has to write a value: each string and number below is the
-// line that it stands on.
+// texts has every way to write a value in TOML. Each string and number is the line that it is on.
 var texts = map[string]string{
 	"plain":             "a = 1\nb = 2\n",
 	"no newline at end": "a = 1\n\nb = 3",
@@ -52,7 +51,7 @@ func TestLocate(t *testing.T) {
 	}
 }
 
-// checkLines wants a line for everything in the table, and that of each number to be it.
+// checkLines checks that everything in the table has a line, which for a number is that number.
 func checkLines(t *testing.T, table map[string]any, lines map[string]int) {
 	t.Helper()
 	walk(table, "", func(path string, raw any) {
@@ -70,7 +69,7 @@ func checkLines(t *testing.T, table map[string]any, lines map[string]int) {
 	})
 }
 
-// walk visits all that is in raw, with its path.
+// walk visits everything in raw, with its path.
 func walk(raw any, path string, visit func(path string, raw any)) {
 	if path != "" {
 		visit(path, raw)
@@ -89,7 +88,7 @@ func walk(raw any, path string, visit func(path string, raw any)) {
 	}
 }
 
-// TestHeaderLines looks at what has a line without being a value.
+// TestHeaderLines checks the lines of tables, which are not values.
 func TestHeaderLines(t *testing.T) {
 	lines := locate(t, "\n[[services]]\nname = \"a\"\n\n[[services]]\n[services.urls]\n\"a.b\" = \"c\"\n[pgod]\n")
 	for path, want := range map[string]int{
@@ -111,8 +110,8 @@ func locate(t *testing.T, text string) map[string]int {
 	return lines
 }
 
-// FuzzDecode holds the two parsers against each other: whatever is decoded has a line, and
-// every mistake is on one that there is.
+// FuzzDecode compares the two parsers: whatever is decoded has a line, and every mistake is on a
+// line that exists.
 func FuzzDecode(f *testing.F) {
 	for _, text := range texts {
 		f.Add(text)
@@ -131,7 +130,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for path, line := range lines {
 			if line < 1 || line > last {
-				t.Errorf("%s is on line %d of a text with less", path, line)
+				t.Errorf("%s is on line %d of a text with fewer lines", path, line)
 			}
 		}
 		walk(table, "", func(path string, _ any) {
@@ -142,43 +141,43 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestMistakes has each kind of mistake with its line. The decoder's own position is another
-// one where it says so.
+// TestMistakes has each kind of mistake with its line. A comment names the decoder's own line if
+// that differs.
 func TestMistakes(t *testing.T) {
 	known := func(name string) bool {
 		return slices.Contains([]string{"services", "name", "ports", "urls", "pgod"}, name)
 	}
 	for text, want := range map[string]string{
-		// A key or a table that is there twice.
+		// A key or a table that is defined twice.
 		"name = 1\n\nname = 2\n":                                          "3: name: this key",
 		"name = 1\n\n\"name\" = \"\"\"\n\n\"\"\"\n":                       "3: name: this key",
 		"name = 1\n\nname . ports = [\n1,\n2,\n]\n":                       "3: name: this key",
 		"[[services]]\nurls = {\n  a = 1,\n  b = 2,\n  a = 3,\n}\n":       "5: services.urls: this key",
 		"ports = [\n  { name = 1 },\n  { urls = 1,\n    urls = 2 },\n]\n": "4: ports: this key",
 		"[pgod]\nname = 1\n\n[pgod]\n":                                    "4: pgod: this key",
-		"services = []\n\n[[services]]\n":                                 "3: services: services is there already",
-		"[[services]]\n\n[services]\n":                                    "3: services: services is there already",
+		"services = []\n\n[[services]]\n":                                 "3: services: services is already defined",
+		"[[services]]\n\n[services]\n":                                    "3: services: services is already defined",
 		// A number or a date.
-		"name = [\n  1,\n  99999999999999999999,\n]\n":       "3: name: no number",
-		"name = 1\nports = [\n  8080,\n  8080-8090,\n]\n":    "4: ports: no number",
-		"urls = {\n  \"a\" = 1,\n\n  \"b\" = 2026-13-45 }\n": "4: urls: no number",
-		// The grammar.
-		"name = \"\"\"\na\n\"\"\"\nports = oops\n":         "4: ports: no value",
-		"ports = [\n  \"a\",\n  oops,\n]\n":                "3: ports: no value",
+		"name = [\n  1,\n  99999999999999999999,\n]\n":       "3: name: not a TOML number",
+		"name = 1\nports = [\n  8080,\n  8080-8090,\n]\n":    "4: ports: not a TOML number",
+		"urls = {\n  \"a\" = 1,\n\n  \"b\" = 2026-13-45 }\n": "4: urls: not a TOML number",
+		// The syntax.
+		"name = \"\"\"\na\n\"\"\"\nports = oops\n":         "4: ports: not a TOML value",
+		"ports = [\n  \"a\",\n  oops,\n]\n":                "3: ports: not a TOML value",
 		"ports = [\n  \"a\" # ]\n  \"b\"\n]\n":             "2: ports: a comma or ] is missing",
 		"ports = [\n  \"a\",\n\nname = 1\n":                "2: ports: a ] is missing",
 		"ports = [\n  \"a\",\n  # b\n\n":                   "2: ports: a ] is missing",
 		"urls = {\n  a = 1,\n\n":                           "2: urls: a } is missing", // the decoder: 4
 		"urls = {\n  a = 1\n  b = 2\n}\n":                  "2: urls: a comma or } is missing",
 		"[[services]]\nname = \"\"\"\n\na\n\nports = []\n": "2: services.name: the quotes are not closed",
-		"name = \"\"\"\n\n\\d\n\"\"\"\n":                   "3: name: a \\ with which",
+		"name = \"\"\"\n\n\\d\n\"\"\"\n":                   "3: name: a \\ that begins",
 		"name = '''\n\n\x01'''\n":                          "3: name: a control character", // the decoder: 2
 		"name = \"\"\"\n\n\xff\n\"\"\"\n":                  "3: name: a byte that is not UTF-8",
 		"name = 1\n\n# \xff\n":                             "3: a byte that is not UTF-8",
 		"name = 'a\nports = 1\n":                           "1: name: the quote is not closed",
 		"[[services]\nname = 1\n":                          "1: ]] is missing",
 		"[pgod]\n\n[services.\n":                           "3: pgod: ] is missing",
-		"name = 1\r\n\r\nports = oops\r\n":                 "3: ports: no value",
+		"name = 1\r\n\r\nports = oops\r\n":                 "3: ports: not a TOML value",
 		"name = 1\n\nports = {urls.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = 1}": "3: nested more than 32 deep",
 	} {
 		_, _, mistake := Decode(text, known)

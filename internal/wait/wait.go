@@ -1,5 +1,5 @@
-// Package wait holds the ways of waiting that the standard library leaves to a timer and a
-// select. It knows nothing of what is waited for.
+// Package wait has the ways of waiting for which the standard library needs a timer and a select.
+// It does not know what is waited for.
 package wait
 
 import (
@@ -32,8 +32,8 @@ func Until(done <-chan struct{}, d time.Duration) bool {
 	}
 }
 
-// Spread moves d by up to that part of it, from 0 to 1, either way. So whoever began at the
-// same time does not come back at the same time.
+// Spread varies d by up to this fraction of it, from 0 to 1, either way. So those that began at
+// the same time do not come back at the same time.
 func Spread(d time.Duration, part float64) time.Duration {
 	most := time.Duration(float64(d) * part)
 	return d - most + rand.N(2*most+1)

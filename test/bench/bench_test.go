@@ -1,9 +1,9 @@
-// Package bench measures pgo from outside: the built programs on the real
-// engine, each figure beside one of the bare tools, taken in the same run.
-// docs/benchmarks.md says what the figures mean and how to get at them.
+// Package bench measures pgo from outside: the built programs on the real engine, each figure
+// next to one of the bare tools, taken in the same run. docs/benchmarks.md says what the
+// figures mean and how to get them.
 //
-// What is measured fixes how often, not -benchtime: an operation of these
-// benchmarks is the whole measurement. None fails by being slow.
+// Each benchmark itself sets how often it measures, whatever -benchtime says: one operation is
+// the whole measurement. None fails for being slow.
 package bench
 
 import (
@@ -17,11 +17,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main() // a worker's compose is confined by this binary, where it runs in here
+	sandbox.Main() // this binary confines the compose of a worker that runs in this process
 	rig.Main(m)
 }
 
-// sample is what was measured again and again of one thing.
+// sample has the repeated measurements of one thing.
 type sample []float64
 
 // median is robust against the moments in which the machine did something else.
@@ -31,15 +31,14 @@ func (s sample) median() float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// report makes a figure part of the benchmark's line, in place of the time that
-// the measurement has taken.
+// report makes a figure part of the benchmark's line, in place of the time that the measurement
+// took.
 func report(b *testing.B, figure float64, unit string) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(figure, unit)
 }
 
-// compare reports the medians of what is measured and of its baseline, and how
-// many times the baseline that is.
+// compare reports the medians of the measurement and of its baseline, and their ratio.
 func compare(b *testing.B, unit, name string, measured sample, baseName string, baseline sample) {
 	report(b, measured.median(), unit+"-"+name)
 	report(b, baseline.median(), unit+"-"+baseName)

@@ -11,12 +11,11 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkConnections is how many clients a second are served, from connecting
-// to closing: `ping` by pgod and its worker, and beside it `true` by an OpenSSH
-// server, which starts a process for each and a shell. The client is Go's, in
-// this process, with the same algorithms for both, so that what a client costs
-// is on either side, too. One comes after the other, or eight at a time, which
-// is as many as pgod lets log in at once from one address.
+// BenchmarkConnections measures how many clients a second are served, from connecting to
+// closing: `ping` by pgod and its worker, and for comparison `true` by an OpenSSH server, which
+// starts a process and a shell for each. The client is Go's, in this process, with the same
+// algorithms for both, so that both figures include the client's cost. Clients come one after
+// the other, or eight at a time, which is as many as pgod lets log in at once from one address.
 func BenchmarkConnections(b *testing.B) {
 	r := rig.New(b)
 	web := r.Service("web")
@@ -32,7 +31,7 @@ func BenchmarkConnections(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
 				var pgo, openSSH sample
-				for range 5 { // in turns, so that a busy moment is everybody's
+				for range 5 { // in turns, so that a busy moment affects both
 					pgo = append(pgo, connectionRate(b, clients, web.Key, pgod.Address, web.Name+"//ping"))
 					openSSH = append(openSSH, connectionRate(b, clients, web.Key, server.address, "true"))
 				}
@@ -42,8 +41,8 @@ func BenchmarkConnections(b *testing.B) {
 	}
 }
 
-// connectionRate is how many connections a second so many clients have, each of
-// which runs one command.
+// connectionRate returns how many connections a second that many clients make, each of which
+// runs one command.
 func connectionRate(b *testing.B, clients int, key *rig.Key, address, command string) float64 {
 	b.Helper()
 	const each = 40

@@ -12,10 +12,10 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkDeploy is the time from the moment in which a worker has noticed a
-// new commit, and begins to fetch it, to the new container running. Beside it
-// what a shell script takes from git fetch on: with `up` alone, and with the
-// `down` before it that pgo's way of deploying has too.
+// BenchmarkDeploy measures the time from the moment when a worker has noticed a new commit, and
+// begins to fetch it, until the new container runs. For comparison, it measures a shell script
+// from git fetch on: with `up` alone, and with a `down` before it, as in pgo's way of
+// deploying.
 func BenchmarkDeploy(b *testing.B) {
 	r := rig.New(b)
 	web, bare := r.Service("web"), r.Service("bare")
@@ -43,8 +43,8 @@ func BenchmarkDeploy(b *testing.B) {
 	}
 }
 
-// oneContainer is a repository with one container that uses up the whole second
-// that it is given to end, and whose environment has the round.
+// oneContainer is a repository with one container that uses up the whole second that it is
+// given to stop, and whose environment has the round.
 func oneContainer(r *rig.Rig, round int) rig.Files {
 	return rig.Files{"compose.yaml": fmt.Sprintf(`services:
   app:
@@ -55,9 +55,9 @@ func oneContainer(r *rig.Rig, round int) rig.Files {
 `, r.Busybox(), round)}
 }
 
-// cloned clones the service's repository and starts what is in it. The result
-// pushes another round, deploys it with a script, and returns the milliseconds
-// from the script's start to the new container's.
+// cloned clones the service's repository and starts what is in it. The returned function pushes
+// another round, deploys it with a script, and returns the milliseconds from the script's start
+// to the new container's.
 func cloned(b *testing.B, r *rig.Rig, s *rig.Service) (script func(round int, commands string) float64) {
 	b.Helper()
 	dir := filepath.Join(r.Dir, "clone")
@@ -77,8 +77,8 @@ func cloned(b *testing.B, r *rig.Rig, s *rig.Service) (script func(round int, co
 	}
 }
 
-// started is when the engine has started the service's container, which must be
-// that of the round.
+// started returns when the engine started the service's container, which must be that of the
+// round.
 func started(b *testing.B, s *rig.Service, round int) time.Time {
 	b.Helper()
 	containers := rig.Containers(b, s.Name)

@@ -14,9 +14,9 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkDowntime is how long a client gets no answer while a site is
-// deployed anew: by pgo in its two ways, and by the bare commands that they are
-// made of. Nothing is said of the time before and after.
+// BenchmarkDowntime measures how long a client gets no answer while a site is deployed again:
+// by pgo in its two ways, and by the bare commands that they consist of. The time before and
+// after is not part of it.
 func BenchmarkDowntime(b *testing.B) {
 	for _, way := range []struct{ name, deploy, commands string }{
 		{"recreate", "recreate", "docker compose build -q && docker compose down && docker compose up -d --no-build"},
@@ -58,9 +58,9 @@ func shell(b *testing.B, dir string, s *rig.Service, commands string) {
 	rig.Run(b, cmd).Exits(b, 0)
 }
 
-// unanswered asks the site again and again while deploy runs, and until the
-// greeting is there. It returns the milliseconds from the last answer with the
-// old greeting to the first with the new one.
+// unanswered asks the site repeatedly while deploy runs, and until it answers with the
+// greeting. It returns the milliseconds from the last answer with the old greeting to the first
+// with the new one.
 func unanswered(b *testing.B, port int, greeting string, deploy func()) float64 {
 	b.Helper()
 	old := time.Now()

@@ -9,8 +9,8 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkLook is the CPU time that a worker takes for one look at an unchanged
-// branch, with all that it does besides, and what pgod takes meanwhile. Beside it
+// BenchmarkLook measures the CPU time that a worker takes for one look at an unchanged branch,
+// with all its other work, and what pgod takes in the meantime. For comparison, it measures
 // `git ls-remote` of the same branch at the same server.
 func BenchmarkLook(b *testing.B) {
 	r := rig.New(b)
@@ -24,7 +24,7 @@ func BenchmarkLook(b *testing.B) {
 		pgod := r.Start(web)
 		deployed(b, pgod, web, commit)
 		server.forget()
-		server.looks(10) // past what the deploy leaves to be tidied up
+		server.looks(10) // until the deploy's cleanup is done
 
 		const looks = 100
 		worker := pgod.WorkerPID(web)
@@ -38,7 +38,7 @@ func BenchmarkLook(b *testing.B) {
 	}
 }
 
-// lsRemote is the CPU time of n times git ls-remote, its helper included.
+// lsRemote returns the CPU time of n times git ls-remote, its helper included.
 func lsRemote(b *testing.B, s *rig.Service, n int) (total time.Duration) {
 	b.Helper()
 	for range n {

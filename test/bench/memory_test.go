@@ -7,9 +7,9 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkIdleMemory is what an idle worker has in memory, alone and as one of
-// ten, and what pgod has. Beside it an sshd that waits for somebody to log in,
-// and a small web server in Go: the one that the first service runs.
+// BenchmarkIdleMemory measures the memory of an idle worker, alone and as one of ten, and of
+// pgod. For comparison, it measures an sshd that waits for a login, and a small web server in
+// Go: the one that the first service runs.
 func BenchmarkIdleMemory(b *testing.B) {
 	for _, n := range []int{1, 10} {
 		b.Run(fmt.Sprintf("workers=%d", n), func(b *testing.B) { idleMemory(b, n) })
@@ -39,7 +39,7 @@ func idleMemory(b *testing.B, n int) {
 	}
 	site := rig.Containers(b, services[0].Name)[0].State.Pid
 	server.forget()
-	server.looks(10) // until it is as it will stay
+	server.looks(10) // until its memory is stable
 	for b.Loop() {
 		var ofWorker, ofPgod, ofSSHD, ofSite memories
 		for range 5 {
@@ -61,7 +61,7 @@ func idleMemory(b *testing.B, n int) {
 	}
 }
 
-// memories are several looks at the memory of one sort of process.
+// memories are several measurements of the memory of one kind of process.
 type memories struct{ dirty, private, pss sample }
 
 func (m *memories) add(b *testing.B, pid int) {

@@ -8,10 +8,10 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkPing is how long somebody waits for the answer to `ping`, the
-// client's start included, with pgoctl and with the stock client. Beside it
-// what the stock client takes for the least there is at an OpenSSH server: by
-// itself, and with the key exchange that it has in common with pgod.
+// BenchmarkPing measures how long the answer to `ping` takes, the client's start included, with
+// pgoctl and with the stock client. For comparison, it measures the least that the stock client
+// can do at an OpenSSH server: with the key exchange that the two choose, and with the one that
+// pgod has, too.
 func BenchmarkPing(b *testing.B) {
 	r := rig.New(b)
 	web := r.Service("web")
@@ -21,7 +21,7 @@ func BenchmarkPing(b *testing.B) {
 	server := startOpenSSH(b, r, web.Key)
 	for b.Loop() {
 		var pgoctl, ssh, openSSH, x25519 sample
-		for range 20 { // in turns, so that a busy moment is everybody's
+		for range 20 { // in turns, so that a busy moment affects all
 			pgoctl = append(pgoctl, took(b, pgod.PgoctlCommand(web.Key, web.Op("ping"))))
 			ssh = append(ssh, took(b, pgod.SSHCommand(web.Key, web.Op("ping"))))
 			openSSH = append(openSSH, took(b, server.command()))
@@ -32,7 +32,7 @@ func BenchmarkPing(b *testing.B) {
 	}
 }
 
-// took is the time in milliseconds from a command's start to its end.
+// took returns the time in milliseconds from a command's start to its end.
 func took(b *testing.B, cmd *exec.Cmd) float64 {
 	b.Helper()
 	start := time.Now()

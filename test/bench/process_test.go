@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime is the processor time that all threads of a process have used, ended
-// ones included, to the nanosecond: /proc counts in hundredths of a second.
+// cpuTime returns the processor time that all threads of a process have used, ended ones
+// included, to the nanosecond: /proc counts in hundredths of a second.
 func cpuTime(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	// As clock_getcpuclockid(3) makes it: the kernel's CPUCLOCK_SCHED of a process.
@@ -25,9 +25,9 @@ func cpuTime(b *testing.B, pid int) time.Duration {
 
 // memory is what a process has in memory, in MiB.
 type memory struct {
-	dirty   float64 // nobody else's, and in no file: it is there because of this process alone
-	private float64 // dirty, and the pages of files that nobody else maps at the moment
-	pss     float64 // private, and its share of what it shares
+	dirty   float64 // neither shared nor backed by a file: it is there because of this process alone
+	private float64 // dirty, and the pages of files that no other process maps at the moment
+	pss     float64 // private, and its part of the shared pages
 }
 
 func readMemory(b *testing.B, pid int) memory {

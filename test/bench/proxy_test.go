@@ -11,9 +11,9 @@ import (
 	"pgo/test/rig"
 )
 
-// BenchmarkURL is the time from the moment in which a configuration with another URL is
-// saved to the first answer at that URL, through Caddy. Beside it the same with bare
-// hands: the snippet is saved in the same Caddy's directory, and caddy told to reload.
+// BenchmarkURL measures the time from saving a configuration with another URL to the first
+// answer at that URL, through Caddy. For comparison, it measures the same by hand: the snippet
+// is saved in the same Caddy's directory, and caddy is told to reload.
 func BenchmarkURL(b *testing.B) {
 	r := rig.New(b)
 	web, proxy := r.Service("web"), r.Service("proxy")
@@ -69,8 +69,9 @@ func BenchmarkURL(b *testing.B) {
 	}
 }
 
-// BenchmarkReload is how long an operator waits for //reload when one entry has changed, in
-// a configuration with fifty services. Beside it the same in a configuration with one.
+// BenchmarkReload measures how long an operator waits for //reload when one entry has changed,
+// in a configuration with fifty services. For comparison, it measures the same in a
+// configuration with one.
 func BenchmarkReload(b *testing.B) {
 	reload := func(n int) func(round int) float64 {
 		r := rig.New(b)
@@ -93,7 +94,7 @@ func BenchmarkReload(b *testing.B) {
 			said := pgod.SSH(operator, "//reload").Exits(b, 0).Stdout
 			took := milliseconds(time.Since(start))
 			if want := fmt.Sprintf("changed:   %s\n", web.Name); !strings.Contains(said, want) {
-				b.Fatalf("it has done something else: %s", said)
+				b.Fatalf("the reload did something else: %s", said)
 			}
 			return took
 		}

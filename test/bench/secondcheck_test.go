@@ -16,10 +16,10 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// BenchmarkSecondCheck is what it costs to make all containers first, to hold the
-// engine's words about them against what was checked, and only then to start them:
-// beside one `docker compose up` that makes and starts the same. check is the part
-// between the two in which nothing but the check happens.
+// BenchmarkSecondCheck measures the cost of making all containers first, comparing what the
+// engine says about them with what was checked, and only then starting them, next to one
+// `docker compose up` that makes and starts the same. check is the part between the two in
+// which nothing but the check happens.
 func BenchmarkSecondCheck(b *testing.B) {
 	for _, containers := range []int{1, 10} {
 		b.Run(fmt.Sprint(containers), func(b *testing.B) {

@@ -13,30 +13,29 @@ import (
 	"pgo/test/rig"
 )
 
-// gitServer serves a service's repository over smart HTTP and tells what is
-// asked of it.
+// gitServer serves a service's repository over smart HTTP and reports the requests.
 type gitServer struct {
 	b        *testing.B
 	requests chan request
 }
 
-// request is one that has arrived.
+// request is a request that has arrived.
 type request struct {
 	at   time.Time
 	look bool // it lists refs, and asks for nothing else
 }
 
-// serve puts a server of its own before the service's repository.
+// serve puts a server of its own in front of the service's repository.
 func serve(b *testing.B, s *rig.Service) *gitServer {
 	b.Helper()
 	git := gittest.Handler(filepath.Dir(s.Repo.Dir), "", b.Output())
-	// More than any benchmark leaves unread: a look must not wait for us.
+	// More than any benchmark leaves unread: a request must not wait for the benchmark.
 	g := &gitServer{b: b, requests: make(chan request, 1<<16)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		at := time.Now()
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // who asked has gone
+			return // the client has gone
 		}
 		g.requests <- request{at: at, look: bytes.Contains(body, []byte("command=ls-refs"))}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -55,8 +54,8 @@ func (g *gitServer) looks(n int) {
 	}
 }
 
-// next waits for the next request that is a look, or the next that is none:
-// with that a fetch begins.
+// next waits for the next request that is a look, or for the next that is not, with which a
+// fetch begins.
 func (g *gitServer) next(look bool) request {
 	g.b.Helper()
 	timeout := time.After(time.Minute)
@@ -72,7 +71,7 @@ func (g *gitServer) next(look bool) request {
 	}
 }
 
-// forget drops what has been asked so far.
+// forget drops the requests so far.
 func (g *gitServer) forget() {
 	for len(g.requests) > 0 {
 		<-g.requests

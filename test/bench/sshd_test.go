@@ -17,7 +17,7 @@ import (
 type openSSH struct {
 	pid     int
 	address string
-	login   []string // what the client is told to log in
+	login   []string // the client's arguments to log in
 }
 
 // startOpenSSH starts a server that the key may log in to, as root.
@@ -32,7 +32,7 @@ func startOpenSSH(b *testing.B, r *rig.Rig, key *rig.Key) *openSSH {
 		return file
 	}
 	known := write("known_hosts", fmt.Sprintf("[127.0.0.1]:%d %s", port, host.Public))
-	// With another home, root's shell does not read what root has it do first.
+	// With another home directory, root's shell does not read root's startup files.
 	config := write("config", fmt.Sprintf(`ListenAddress 127.0.0.1:%d
 HostKey %s
 AuthorizedKeysFile %s
@@ -40,7 +40,7 @@ SetEnv HOME=%s
 StrictModes no
 PidFile none
 `, port, host.File, write("authorized_keys", key.Public), r.Dir))
-	// Where its part that strangers talk to is put.
+	// The directory that sshd confines its unprivileged part to.
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 		b.Fatal(err)
 	}

@@ -18,8 +18,8 @@ const (
 	logLine  = "the quick brown fox jumps over the lazy dog, and then over another" // 66 bytes, and the line's end
 )
 
-// BenchmarkThroughput is how fast output comes out of a container and input gets
-// into it, with a stock ssh client through pgod. Beside it the same client with docker
+// BenchmarkThroughput measures how fast output comes out of a container and input gets into it,
+// with a stock ssh client through pgod. For comparison, it measures the same client with docker
 // compose behind OpenSSH, and bare docker compose on the host itself, which has nothing to
 // encrypt.
 func BenchmarkThroughput(b *testing.B) {
@@ -46,7 +46,7 @@ func BenchmarkThroughput(b *testing.B) {
 	sink := []string{"-T", "printer", "busybox", "dd", "of=/dev/null", "bs=1M"}
 	for b.Loop() {
 		var out, behindOut, bareOut, in, behindIn, bareIn, logs, behindLogs, bareLogs sample
-		for range 3 { // in turns, so that a busy moment is everybody's
+		for range 3 { // in turns, so that a busy moment affects all
 			out = append(out, rate(b, pgod.SSHCommand(web.Key, append([]string{web.Op("exec")}, dd...)...), 0))
 			behindOut = append(behindOut, rate(b, behind(append([]string{"exec"}, dd...)...), 0))
 			bareOut = append(bareOut, rate(b, bare(append([]string{"exec"}, dd...)...), 0))
@@ -66,8 +66,7 @@ func BenchmarkThroughput(b *testing.B) {
 	}
 }
 
-// rate is how many megabytes a second a command prints, or takes if it is to be
-// given some.
+// rate returns how many megabytes a second a command prints, or reads if it is given input.
 func rate(b *testing.B, cmd *exec.Cmd, input int64) float64 {
 	b.Helper()
 	if input > 0 {

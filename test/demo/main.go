@@ -1,9 +1,9 @@
-// Command demo shows pgo at work: two small services are deployed, changed,
-// controlled and taken down on the real engine, and reached through a reverse
-// proxy, by the command lines that a person would type. It ends with an error where one of these does not do what
-// it should, and removes all that it made.
+// Command demo shows pgo at work: two small services are deployed, changed, controlled and
+// taken down on the real engine, and reached through a reverse proxy, by the command lines that
+// a person would type. It ends with an error if one of these does not do what it should, and
+// removes everything that it made.
 //
-// `make demo` runs it. With KEEP=1 in the environment all stays, to play with.
+// `make demo` runs it. With KEEP=1 in the environment everything stays, to play with.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 func main() {
 	clean := flag.Bool("clean", false, "only remove what an earlier demo has left")
 	flag.Parse()
-	// With SIGPIPE also `make demo | head` cleans up.
+	// With SIGPIPE, `make demo | head` cleans up, too.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer stop()
 	if err := run(ctx, *clean, os.Getenv("KEEP") == "1"); err != nil {
@@ -38,7 +38,7 @@ func run(ctx context.Context, clean, keep bool) error {
 	// A name that is taken for as long as this process lives.
 	only, err := net.Listen("unix", "@pgo-demo")
 	if err != nil {
-		return errors.New("another demo runs on this machine: wait for its end")
+		return errors.New("another demo is running on this machine: wait for it to end")
 	}
 	defer only.Close()
 	if _, err := os.Lstat(dir); err == nil || clean {
@@ -57,17 +57,17 @@ func run(ctx context.Context, clean, keep bool) error {
 	case ctx.Err() != nil:
 		err, keep = context.Cause(ctx), false
 	case err != nil:
-		fmt.Println("\nThis went wrong. The last that pgod logged:")
+		fmt.Println("\nThis failed. The last lines of pgod's log:")
 		_, _ = d.shell.run(ctx, "tail -n 20 pgod.log", os.Stdout)
 	}
 	if keep {
 		fmt.Print(d.keptText())
 		return err
 	}
-	fmt.Println("\nRemoving all that the demo made …")
+	fmt.Println("\nRemoving everything that the demo made …")
 	err = errors.Join(err, removeAll())
 	if err == nil {
-		fmt.Printf("All of it worked, in %.0f s.\n", time.Since(began).Seconds())
+		fmt.Printf("Everything worked, in %.0f s.\n", time.Since(began).Seconds())
 	}
 	return err
 }

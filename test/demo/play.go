@@ -21,14 +21,14 @@ type step struct {
 	lines        []line
 }
 
-// line is a command line for the shell, and what must come of it.
+// line is a command line for the shell, and what it must do.
 type line struct {
 	run  string
 	says string // part of what it prints
 	ends int    // its exit status
 
-	// until has the line run again and again until that comes of it, and says
-	// what the time since the line before it is.
+	// until makes the line run repeatedly until it does that, and says what the time since the
+	// line before it is.
 	until string
 }
 
@@ -64,7 +64,7 @@ func (l line) carryOut(ctx context.Context, sh shell, before time.Time) error {
 	return l.check(printed, err)
 }
 
-// wait shows only what the line prints in the end.
+// wait shows only what the line prints the last time.
 func (l line) wait(ctx context.Context, sh shell, before time.Time) error {
 	for {
 		printed, err := sh.run(ctx, l.run, io.Discard)
@@ -77,12 +77,12 @@ func (l line) wait(ctx context.Context, sh shell, before time.Time) error {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w; at last %w:\n%s", context.Cause(ctx), wrong, printed)
+			return fmt.Errorf("%w; the last time, %w:\n%s", context.Cause(ctx), wrong, printed)
 		}
 	}
 }
 
-// check tells what is wrong with how the line ended.
+// check returns what is wrong with how the line ended.
 func (l line) check(printed string, err error) error {
 	switch {
 	case err != nil && status(err) < 0:
@@ -95,7 +95,7 @@ func (l line) check(printed string, err error) error {
 	return nil
 }
 
-// status is what the shell ended with, -1 if it did not end by itself.
+// status returns the shell's exit status, -1 if it did not end by itself.
 func status(err error) int {
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 		return exit.ExitCode()
@@ -125,7 +125,7 @@ func newShell(root string) shell {
 	return append(os.Environ(),
 		"PATH="+root+"/bin:"+os.Getenv("PATH"),
 		"USER=root",
-		// Nobody's own settings play along.
+		// No user's own settings apply.
 		"LC_ALL=C", "http_proxy=", "SSH_AUTH_SOCK=",
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.org",

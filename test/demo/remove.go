@@ -15,8 +15,8 @@ import (
 // stopGrace is how long pgod may take to stop, and its workers to be gone.
 const stopGrace = 20 * time.Second
 
-// removeAll removes what a demo made, as far as it is there. It goes on after
-// an error, to leave as little as possible.
+// removeAll removes whatever exists of what a demo made. It goes on after an error, to leave as
+// little as possible.
 func removeAll() error {
 	errs := []error{stopPgod()}
 	for _, service := range []string{web, clock, proxy} {
@@ -35,7 +35,7 @@ func removeAll() error {
 	)...)
 }
 
-// remove has a command remove what another one lists.
+// remove runs a command to remove what another one lists.
 func remove(list, with string) error {
 	script := fmt.Sprintf(`set -e; names=$(%s); echo "$names" | sort -u | xargs -r %s`, list, with)
 	cmd := exec.Command("sh", "-c", script)
@@ -67,8 +67,8 @@ func stopPgod() error {
 	return stopped()
 }
 
-// pgodPID is the demo's pgod, 0 if it does not run. Its number may be another
-// process's by now, but not that process's directory.
+// pgodPID returns the process ID of the demo's pgod, 0 if it does not run. The ID may be
+// another process's by now, but that one does not have the demo's directory.
 func pgodPID() int {
 	text, err := os.ReadFile(filepath.Join(dir, "pgod.pid"))
 	if err != nil {

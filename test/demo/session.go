@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// What the demo makes on the machine. The names are long, since all that bears
-// them is removed.
+// What the demo makes on the machine. The names are long, since everything with one of them is
+// removed.
 const (
 	dir     = "/tmp/pgo-demo"
 	web     = "pgo-demo-web" // the service, its user and its compose project
@@ -16,14 +16,14 @@ const (
 	caddy   = "pgo-demo/caddy:1"
 )
 
-// refusal is what a key hears that may not use the site.
+// refusal is the answer to a key that may not use the site.
 const refusal = `Unauthorized: Key for user "root" does not match any for name ` + web
 
-// session is what the demo shows. Each command line is run as it stands.
+// session is what the demo shows. Each command line is run as shown.
 func (d *demo) session() []step {
 	return []step{{
 		title: "A repository with a site",
-		about: "A static server FROM scratch. In ssh/ is the public key of who may control it.",
+		about: "A static server FROM scratch. The public key in ssh/ may control it.",
 		lines: []line{
 			{run: d.enter()},
 			{run: fmt.Sprintf("cp -r %s/test/demo/web web && cat web/compose.yaml", d.root)},
@@ -62,7 +62,7 @@ func (d *demo) session() []step {
 			{run: d.web("ps"), says: "Up"},
 		},
 	}, {
-		title: "Who runs what",
+		title: "Users and processes",
 		about: "pgod is root. Its workers are their services' users, with the group docker.",
 		lines: []line{
 			{run: "ps -o pid,user:15,supgrp:25,args --ppid $(cat pgod.pid)", says: "docker"},
@@ -106,7 +106,7 @@ func (d *demo) session() []step {
 		},
 	}, {
 		title: "A worker is killed",
-		about: "pgod starts another. The containers are the engine's, and run on.",
+		about: "pgod starts another. The containers are the engine's, and keep running.",
 		lines: []line{
 			{run: "kill -9 $(pgrep -xu " + web + " pgo-worker)"},
 			{run: d.web("ping"), says: "pong!", until: "from kill to pong"},
@@ -115,7 +115,7 @@ func (d *demo) session() []step {
 		},
 	}, {
 		title: "A commit that asks for too much",
-		about: "Whoever can push could be root with it. It is refused before anything of it runs: a client that asks all the while gets every answer.",
+		about: "With it, whoever can push could become root. It is refused before any of it runs: a client that asks all the time gets every answer.",
 		lines: []line{
 			{run: "{ while [ ! -e enough ]; do " + d.get() + " >answer 2>&1 && echo answered || echo failed; done; echo ended; } >requests.log 2>&1 &"},
 			{run: "sed -i '/build:/i\\    privileged: true' web/compose.yaml && git -C web commit -qam 'Take over the host'"},
@@ -134,7 +134,7 @@ func (d *demo) session() []step {
 		},
 	}, {
 		title: "A commit that does not work",
-		about: "Its health check fails. The last good deploy runs again, and the commit is not tried once more.",
+		about: "Its health check fails. The last good deploy runs again, and the commit is not tried again.",
 		lines: []line{
 			{run: "sed -i -e 's/:22:/:${PORT}:/' -e 's/another/a broken/' web/compose.yaml && cat >>web/compose.yaml <<END\n" +
 				"    healthcheck: {test: [CMD, /site, --again], interval: 1s, retries: 2}\nEND\ngit -C web commit -qam 'Break it'"},
@@ -146,7 +146,7 @@ func (d *demo) session() []step {
 		},
 	}, {
 		title: "down",
-		about: "The service is taken down and stays down, also when there is something new.",
+		about: "The service is taken down and stays down, even when there is a new commit.",
 		lines: []line{
 			{run: d.web("down"), says: "Removed"},
 			{run: "sed -i 's/another/the last/' web/compose.yaml && git -C web commit -qam 'Say one thing more'"},
@@ -251,7 +251,7 @@ func (d *demo) visit(host string) string {
 // keptText is the end of a demo that stays.
 func (d *demo) keptText() string {
 	return fmt.Sprintf(`
-KEEP=1: all of it stays. To play with it, as root:
+KEEP=1: everything stays. To play with it, as root:
 
   %s
   %s

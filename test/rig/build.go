@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// binaries builds the product as `make` does, once per run, and returns the
-// directory that holds pgod, pgo-worker and pgoctl beside each other.
+// binaries builds the product as `make` does, once per run, and returns the directory with
+// pgod, pgo-worker and pgoctl.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := built("bin", "./cmd/...")
 	if err == nil {
@@ -45,7 +45,7 @@ func built(as, packages string) (string, error) {
 	return dir, nil
 }
 
-// Program is the path of one of the built programs: pgod, pgo-worker, pgoctl.
+// Program returns the path of one of the built programs: pgod, pgo-worker, pgoctl.
 func (r *Rig) Program(name string) string {
 	r.t.Helper()
 	dir, err := binaries()

@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// Caddy is the name of an image with the machine's own Caddy, the libraries that it
-// needs, and what Busybox has. It keeps its certificates below /data, as the image does
-// that Caddy's authors publish. It is there until the run ends.
+// Caddy returns the name of an image with the machine's own Caddy, the libraries that it needs,
+// and what Busybox has. It keeps its certificates below /data, as the image of Caddy's authors
+// does. It is there until the run ends.
 func (r *Rig) Caddy() string {
 	r.t.Helper()
 	name, err := caddy()
@@ -43,7 +43,7 @@ var caddy = sync.OnceValues(func() (string, error) {
 		`CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile"]`)
 })
 
-// caddyRoot is a tar of the image's root.
+// caddyRoot returns a tar of the image's root.
 func caddyRoot() ([]byte, error) {
 	program, err := exec.LookPath("caddy")
 	if err != nil {
@@ -69,7 +69,7 @@ func caddyRoot() ([]byte, error) {
 	return buffer.Bytes(), archive.Close()
 }
 
-// librariesOf are the files that the dynamic linker loads for a program, and the linker.
+// librariesOf returns the files that the dynamic linker loads for a program, and the linker.
 func librariesOf(program string) ([]string, error) {
 	listed, err := output("ldd", program)
 	if err != nil {
@@ -84,7 +84,7 @@ func librariesOf(program string) ([]string, error) {
 	return files, nil
 }
 
-// addProgram adds a file as somebody may run it.
+// addProgram adds a file that everybody may run.
 func addProgram(archive *tar.Writer, name, file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -98,15 +98,15 @@ func addProgram(archive *tar.Writer, name, file string) error {
 	return err
 }
 
-// Front is what a reverse proxy is to the world: its ports 80 and 443, whatever they are
-// on this host, and who it says its certificates are from.
+// Front is a reverse proxy as seen from outside: its ports 80 and 443, whatever they are on
+// this host, and the authority of its certificates.
 type Front struct {
 	HTTP, HTTPS int
-	Trusted     *x509.CertPool // for HTTPS: without it nobody is trusted
+	Trusted     *x509.CertPool // for HTTPS; nil: nobody is trusted
 }
 
-// Get asks for a URL, whose host leads to the proxy whatever it is, and returns what the
-// answer holds. A redirect is an answer.
+// Get asks the proxy for a URL, whatever its host, and returns the answer's status and body. It
+// does not follow redirects.
 func (f Front) Get(url string) (status int, body string, err error) {
 	trusted := f.Trusted
 	if trusted == nil {
@@ -144,8 +144,8 @@ func (f Front) dial(ctx context.Context, network, address string) (net.Conn, err
 	return new(net.Dialer).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", port))
 }
 
-// Trust has the front trust the certificate authority that Caddy has made for itself, in
-// the container.
+// Trust makes the front trust the certificate authority that Caddy has made for itself, in the
+// container.
 func (r *Rig) Trust(f *Front, container string) {
 	r.t.Helper()
 	var root []byte
@@ -156,6 +156,6 @@ func (r *Rig) Trust(f *Front, container string) {
 	})
 	f.Trusted = x509.NewCertPool()
 	if !f.Trusted.AppendCertsFromPEM(root) {
-		r.t.Fatalf("Caddy's root certificate is none: %s", root)
+		r.t.Fatalf("Caddy's root certificate cannot be parsed: %s", root)
 	}
 }

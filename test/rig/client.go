@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// Result is what a client's command came to.
+// Result is the outcome of a client's command.
 type Result struct {
 	Command        string
 	Stdout, Stderr string
 	Code           int
 }
 
-// Exits ends the test unless the command has ended with the code.
+// Exits ends the test unless the command exited with the code.
 func (r Result) Exits(t testing.TB, code int) Result {
 	t.Helper()
 	if r.Code != code {
@@ -29,8 +29,8 @@ func (r Result) Exits(t testing.TB, code int) Result {
 	return r
 }
 
-// Pgoctl runs pgoctl to its end. The first of the words that holds "//" is the
-// operation; it gets the host put before it:
+// Pgoctl runs pgoctl to its end. The first of the words with "//" in it is the operation; the
+// host is put before it:
 //
 //	pgod.Pgoctl(web.Key, web.Op("logs"), "--tail", "5")
 //	pgod.Pgoctl(operator, "--json", "//status")
@@ -64,7 +64,7 @@ func (p *Pgod) PgoctlCommand(key *Key, words ...string) *exec.Cmd {
 	return p.client(p.rig.Program("pgoctl"), args...)
 }
 
-// SSHCommand prepares a stock ssh that knows the one key and no configuration.
+// SSHCommand prepares a stock ssh that has the one key and no configuration.
 func (p *Pgod) SSHCommand(key *Key, words ...string) *exec.Cmd {
 	p.rig.t.Helper()
 	host, port := p.hostPort()
@@ -94,7 +94,7 @@ func (p *Pgod) hostPort() (host, port string) {
 	return host, port
 }
 
-// knownHosts is the file that has pgod's key for where it listens.
+// knownHosts returns the file that has pgod's key for its address.
 func (p *Pgod) knownHosts() string {
 	return filepath.Join(filepath.Dir(p.ConfigFile), "known_hosts")
 }
@@ -104,7 +104,7 @@ func Run(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// A grandchild that holds the pipes must not hold the test.
+	// A grandchild that holds the pipes must not hold up the test.
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// projectLabel is what compose marks everything of a project with.
+// projectLabel is the label that compose gives everything of a project.
 const projectLabel = "com.docker.compose.project"
 
 // Container is what `docker inspect` says about a container, as far as the
@@ -45,13 +45,13 @@ type Container struct {
 	}
 }
 
-// Service is the container's name within its compose file.
+// Service returns the container's name within its compose file.
 func (c Container) Service() string { return c.Config.Labels["com.docker.compose.service"] }
 
-// Running tells whether the container runs.
+// Running reports whether the container runs.
 func (c Container) Running() bool { return c.State.Status == "running" }
 
-// Containers are all of the compose project, stopped ones too, sorted by name.
+// Containers returns all of the compose project's containers, stopped ones too, sorted by name.
 func Containers(t testing.TB, project string) []Container {
 	t.Helper()
 	found, err := containers(project)
@@ -75,8 +75,8 @@ var dockerAPI = sync.OnceValues(func() (*client.Client, error) {
 	return client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 })
 
-// inspected are all containers of the project on an engine, sorted by name. One that
-// is removed meanwhile is left out.
+// inspected returns all containers of the project on an engine, sorted by name. One that is
+// removed in the meantime is left out.
 func inspected(api *client.Client, project string) ([]Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -95,7 +95,7 @@ func inspected(api *client.Client, project string) ([]Container, error) {
 		}
 		var c Container
 		if err := json.Unmarshal(text, &c); err != nil {
-			return nil, fmt.Errorf("cannot read what the engine says of a container: %w", err)
+			return nil, fmt.Errorf("cannot read what the engine says about a container: %w", err)
 		}
 		found = append(found, c)
 	}
@@ -172,7 +172,7 @@ func names[T any](found []T, name func(T) string) []string {
 	return all
 }
 
-// imagesOf are the project's images, and those that pgo pinned for it.
+// imagesOf returns the project's images, and those that pgo pinned for it.
 func imagesOf(ctx context.Context, api *client.Client, project string) ([]string, error) {
 	own, err := api.ImageList(ctx, image.ListOptions{All: true, Filters: ofProject(project)})
 	if err != nil {
@@ -186,8 +186,8 @@ func imagesOf(ctx context.Context, api *client.Client, project string) ([]string
 	return all, err
 }
 
-// removeProject removes the containers, networks, volumes and images of one
-// compose project, and sees that none is left.
+// removeProject removes the containers, networks, volumes and images of one compose project,
+// and checks that none is left.
 func removeProject(project string) error {
 	api, err := dockerAPI()
 	if err != nil {
@@ -215,7 +215,7 @@ func removeProject(project string) error {
 	return errors.Join(errs...)
 }
 
-// machineFit tells why the rig cannot work here, once per process.
+// machineFit returns what keeps the rig from working here, once per process.
 var machineFit = sync.OnceValue(func() error {
 	if me, err := output("id", "-u"); err != nil || strings.TrimSpace(me) != "0" {
 		return errors.Join(err, errors.New("this is not root"))

@@ -17,9 +17,9 @@ import (
 	"github.com/docker/docker/client"
 )
 
-// Engine is a Docker engine of one test's own, to be stopped, killed and run out
-// of room. Its networks are real, in a network namespace of their own: what its
-// containers publish cannot be reached from the host.
+// Engine is a Docker engine of one test's own, to be stopped, killed and run out of disk space.
+// Its networks are real, in a network namespace of their own: what its containers publish
+// cannot be reached from the host.
 type Engine struct {
 	// Host is its address, as docker_host names it.
 	Host string
@@ -29,17 +29,16 @@ type Engine struct {
 	data   string
 	group  int
 	daemon *exec.Cmd
-	exited chan struct{} // closed once the daemon is waited for
+	exited chan struct{} // closed once the daemon has been waited for
 }
 
-// Engine starts an engine that the user may use, and root.
+// Engine starts an engine that the user and root may use.
 func (r *Rig) Engine(user *User) *Engine {
 	r.t.Helper()
 	return r.EngineOn(user, "")
 }
 
-// EngineOn is Engine with its data in a directory that is there, of a Disk
-// perhaps.
+// EngineOn is Engine with its data in a directory that exists, for example that of a Disk.
 func (r *Rig) EngineOn(user *User, data string) *Engine {
 	r.t.Helper()
 	dir := filepath.Join(r.Dir, "engine")
@@ -121,8 +120,8 @@ func (e *Engine) Stop() {
 	e.signal(syscall.SIGTERM)
 }
 
-// Kill ends the engine with SIGKILL. Its containers run on until it is started
-// again, which ends them.
+// Kill ends the engine with SIGKILL. Its containers keep running until it is started again,
+// which ends them.
 func (e *Engine) Kill() {
 	e.rig.t.Helper()
 	e.signal(syscall.SIGKILL)
@@ -141,13 +140,13 @@ func (e *Engine) signal(signal syscall.Signal) {
 	}
 }
 
-// end shows what the engine of a failed test said. The rig removes the engine.
+// end shows what the engine of a failed test logged. The rig removes the engine.
 func (e *Engine) end() {
 	if !e.rig.t.Failed() {
 		return
 	}
 	text, _ := os.ReadFile(e.file("log"))
-	e.rig.t.Logf("the engine said at last:\n%s", text[max(0, len(text)-20_000):])
+	e.rig.t.Logf("the last that the engine logged:\n%s", text[max(0, len(text)-20_000):])
 }
 
 // Command prepares a docker command that talks to the engine.
@@ -165,7 +164,7 @@ func (e *Engine) output(args ...string) (string, error) {
 	return output("docker", append([]string{"--host", e.Host}, args...)...)
 }
 
-// Busybox is the image of Rig.Busybox, under the same name, on the engine.
+// Busybox imports the image of Rig.Busybox, under the same name, into the engine.
 func (e *Engine) Busybox() string {
 	t := e.rig.t
 	t.Helper()
@@ -180,7 +179,7 @@ func (e *Engine) Busybox() string {
 	return name
 }
 
-// Containers are all of the compose project on the engine, sorted by name.
+// Containers returns all of the compose project's containers on the engine, sorted by name.
 func (e *Engine) Containers(project string) ([]Container, error) {
 	api, err := client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation())
 	if err != nil {
@@ -190,8 +189,8 @@ func (e *Engine) Containers(project string) ([]Container, error) {
 	return inspected(api, project)
 }
 
-// removeEngine ends all that belongs to the engine in dir: its daemons, their
-// helpers, its containers; and removes its mounts, network and cgroups.
+// removeEngine ends everything that belongs to the engine in dir: its daemons, their helpers,
+// its containers; and removes its mounts, network and cgroups.
 func removeEngine(dir string) error {
 	err := poll(10*time.Second, func() error {
 		left, err := engineProcesses(dir)
@@ -225,8 +224,7 @@ func removeEngine(dir string) error {
 	return nil
 }
 
-// engineProcesses are those that name the engine's directory, and its
-// containers'.
+// engineProcesses returns those that name the engine's directory, and its containers'.
 func engineProcesses(dir string) (pids []int, err error) {
 	all, err := Processes()
 	if err != nil {
@@ -249,7 +247,7 @@ func engineProcesses(dir string) (pids []int, err error) {
 	return pids, err
 }
 
-// engineCgroups are the engine's cgroups, each hierarchy's, from the top.
+// engineCgroups returns the engine's cgroups, each hierarchy's, from the top.
 func engineCgroups(dir string) (found []string, err error) {
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
 		tops, err := filepath.Glob(pattern + engineName(dir))
@@ -300,7 +298,7 @@ func (d *Disk) Resize(size int) {
 	}
 }
 
-// Fill leaves no more room than that many KiB. It may be called again for less.
+// Fill leaves no more room than that many KiB. It may be called again with less.
 func (d *Disk) Fill(leave int) {
 	d.rig.t.Helper()
 	var s syscall.Statfs_t

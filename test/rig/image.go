@@ -18,9 +18,8 @@ import (
 	"github.com/docker/docker/api/types/image"
 )
 
-// Busybox is the name of an image with a busybox and a shell, made of the
-// machine's own static busybox: nothing is pulled. It is there until the run
-// ends.
+// Busybox returns the name of an image with a busybox and a shell, made of the machine's own
+// static busybox: nothing is pulled. It is there until the run ends.
 func (r *Rig) Busybox() string {
 	r.t.Helper()
 	name, err := busybox()
@@ -42,7 +41,7 @@ var busybox = sync.OnceValues(func() (string, error) {
 	return run.load("busybox", root, `CMD ["sh"]`)
 })
 
-// load makes an image of the run's of a tar of its root, and returns its name.
+// load makes an image of the run from a tar of its root, and returns its name.
 func (r *run) load(name string, root []byte, changes ...string) (string, error) {
 	name = r.name + "/" + name + ":1"
 	if err := r.note(kindImage, name); err != nil {
@@ -63,7 +62,7 @@ func (r *run) load(name string, root []byte, changes ...string) (string, error) 
 // applets are the busybox commands that the image has links for.
 var applets = []string{"cat", "date", "echo", "env", "false", "grep", "httpd", "id", "ln", "ls", "mkdir", "nc", "printf", "ps", "pwd", "rm", "sh", "sleep", "test", "touch", "true", "wget"}
 
-// busyboxRoot is a tar of the image's root.
+// busyboxRoot returns a tar of the image's root.
 func busyboxRoot(file string) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
@@ -116,8 +115,8 @@ func checkStatic(file string) error {
 	return nil
 }
 
-// removeImage removes the image's repository: the tag, and what a newer image
-// took the tag away from. What is the same image under another name stays.
+// removeImage removes the image's repository: the tag, and the images from which a newer one
+// took the tag. The same image under another name stays.
 func removeImage(name string) error {
 	api, err := dockerAPI()
 	if err != nil {

@@ -23,12 +23,12 @@ type Pgod struct {
 	Dir string
 	// ConfigFile is what --config says.
 	ConfigFile string
-	// Flags are given beside those that the rig sets; a later one of the same
-	// name wins. Env is pgod's environment beside PATH and HOME. Both count
-	// from the next start.
+	// Flags are given in addition to those that the rig sets; a later one of the same name
+	// wins. Env is pgod's environment in addition to PATH and HOME. Both take effect at the
+	// next start.
 	Flags, Env []string
-	// Wrapper is a command that pgod's own is appended to, for a test that
-	// wants another world around it. It must end in becoming pgod.
+	// Wrapper is a command that pgod's own is appended to, for a test that runs pgod in another
+	// environment. It must execute pgod in the end.
 	Wrapper []string
 	// Address is where it listens, known once it has started.
 	Address string
@@ -38,7 +38,7 @@ type Pgod struct {
 	operators []*Key
 	logFile   string
 	pid       atomic.Int64  // a Hunt reads it while the test restarts pgod
-	exited    chan struct{} // closed once pgod is waited for; nil before the first start
+	exited    chan struct{} // closed once pgod has been waited for; nil before the first start
 }
 
 // stopGrace is how long pgod may take to stop: what it grants changes and
@@ -77,22 +77,22 @@ func (r *Rig) Pgod(services ...*Service) *Pgod {
 	return p
 }
 
-// Operators makes the keys those of operators. It counts from the next start.
+// Operators makes the keys those of operators. It takes effect at the next start.
 func (p *Pgod) Operators(keys ...*Key) {
 	p.rig.t.Helper()
 	p.operators = append(p.operators, keys...)
 	p.Configure()
 }
 
-// NoOperators takes the list of operators away.
+// NoOperators removes the list of operators.
 func (p *Pgod) NoOperators() {
 	p.rig.t.Helper()
 	p.operators = nil
 	p.Configure()
 }
 
-// Configure writes the configuration anew, after a service's settings were
-// changed. With arguments these are the services from now on.
+// Configure writes the configuration again, after a service's settings were changed. With
+// arguments, these are the services from now on.
 func (p *Pgod) Configure(services ...*Service) {
 	p.rig.t.Helper()
 	text := p.ConfigText(services...)
@@ -104,8 +104,8 @@ func (p *Pgod) Configure(services ...*Service) {
 	}
 }
 
-// ConfigText is what Configure would write, for a test that writes it in another way. The
-// file with the operators' keys is written.
+// ConfigText returns what Configure would write, for a test that writes it in another way. It
+// writes the file with the operators' keys.
 func (p *Pgod) ConfigText(services ...*Service) []byte {
 	p.rig.t.Helper()
 	if len(services) > 0 {
@@ -185,7 +185,7 @@ func (p *Pgod) Command() *exec.Cmd {
 	return cmd
 }
 
-// PID is pgod's process.
+// PID returns pgod's process ID.
 func (p *Pgod) PID() int { return int(p.pid.Load()) }
 
 // Stop asks pgod to stop, and returns once it has.
@@ -215,7 +215,7 @@ func (p *Pgod) Reload() {
 	p.signal(syscall.SIGHUP)
 }
 
-// Log is all that pgod, over all its starts, has logged so far.
+// Log returns all that pgod, over all its starts, has logged so far.
 func (p *Pgod) Log() string {
 	p.rig.t.Helper()
 	text, err := os.ReadFile(p.logFile)
@@ -225,7 +225,7 @@ func (p *Pgod) Log() string {
 	return string(text)
 }
 
-// WorkerPID waits until the service has a worker and returns its process.
+// WorkerPID waits until the service has a worker and returns its process ID.
 func (p *Pgod) WorkerPID(service *Service) int {
 	p.rig.t.Helper()
 	pid := 0
@@ -249,7 +249,7 @@ func (p *Pgod) WorkerPID(service *Service) int {
 	return pid
 }
 
-// HostKey is the public half of pgod's own key.
+// HostKey returns the public half of pgod's own key.
 func (p *Pgod) HostKey() ssh.PublicKey {
 	p.rig.t.Helper()
 	text, err := os.ReadFile(filepath.Join(p.Dir, "host_key"))

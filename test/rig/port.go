@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Ports lie below those that the kernel hands out for outgoing connections,
-// so that none is taken between choosing it here and publishing it later.
+// Ports are below those that the kernel hands out for outgoing connections, so that none is
+// taken between choosing it here and publishing it later.
 const lowestPort, ports = 20_000, 10_000
 
 // taken are the ports that this process has given out.

@@ -16,7 +16,7 @@ import (
 // Process is a running process as /proc shows it.
 type Process struct {
 	PID, Parent, UID int
-	// Name is the program's, cut by the kernel to 15 bytes.
+	// Name is the program's name, cut by the kernel to 15 bytes.
 	Name string
 	Args []string
 }
@@ -25,8 +25,7 @@ func (p Process) String() string {
 	return fmt.Sprintf("%d %s", p.PID, strings.Join(p.Args, " "))
 }
 
-// Processes are all processes of the machine; zombies, which hold nothing any
-// more, are not among them.
+// Processes returns all processes of the machine except zombies, which hold nothing any more.
 func Processes() ([]Process, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -45,15 +44,15 @@ func Processes() ([]Process, error) {
 	return found, nil
 }
 
-// Family is the process and all its descendants.
+// Family returns the process and all its descendants.
 func Family(pid int) ([]Process, error) {
 	all, err := Processes()
 	if err != nil {
 		return nil, err
 	}
 	members := map[int]bool{pid: true}
-	// A child can have a lower number than its parent: go round until a round
-	// finds nobody new.
+	// A child can have a lower number than its parent: repeat until a round finds no new
+	// process.
 	for grown := true; grown; {
 		grown = false
 		for _, p := range all {
@@ -70,8 +69,8 @@ func processesOf(uid int) ([]Process, error) {
 	return slices.DeleteFunc(all, func(p Process) bool { return p.UID != uid }), err
 }
 
-// readProcess reads /proc/<pid>. A process that ends meanwhile is not alive
-// and no error.
+// readProcess reads /proc/<pid>. A process that ends in the meantime is not alive, which is not
+// an error.
 func readProcess(dir string) (p Process, alive bool, err error) {
 	p.PID, err = strconv.Atoi(filepath.Base(dir))
 	if err != nil {
@@ -113,12 +112,12 @@ func readProcess(dir string) (p Process, alive bool, err error) {
 	return p, state != "Z" && state != "X", nil
 }
 
-// gone tells that a process ended while its files were read.
+// gone reports whether the error means that a process ended while its files were read.
 func gone(err error) bool {
 	return errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH)
 }
 
-// mountsBelow are the mount points in the directory, itself included.
+// mountsBelow returns the mount points in the directory, itself included.
 func mountsBelow(dir string) ([]string, error) {
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

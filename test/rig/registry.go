@@ -22,7 +22,7 @@ type Registry struct {
 	User, Password string
 
 	rig    *Rig
-	config string // DOCKER_CONFIG of the rig itself, so that no login of it is seen by a service
+	config string // DOCKER_CONFIG of the rig itself, so that no service sees its login
 }
 
 // Registry starts a registry that everybody may use.
@@ -37,9 +37,8 @@ func (r *Rig) PrivateRegistry(user, password string) *Registry {
 	return r.registry(user, password)
 }
 
-// Push copies an image that the engine has into the registry and returns the
-// name to pull it by. The engine is left without that name, so that a pull is
-// one.
+// Push copies an image that the engine has into the registry and returns the name to pull it
+// by. The engine does not keep that name, so that a pull really fetches it.
 func (g *Registry) Push(image, as string) string {
 	t := g.rig.t
 	t.Helper()
@@ -87,7 +86,7 @@ func (r *Rig) registry(user, password string) *Registry {
 	return g
 }
 
-// answers tells whether the registry is up and lets its user in.
+// answers returns an error unless the registry is up and lets its user in.
 func (g *Registry) answers() error {
 	request, err := http.NewRequest(http.MethodGet, "http://"+g.Address+"/v2/", nil)
 	if err != nil {
@@ -107,9 +106,8 @@ func (g *Registry) answers() error {
 	return nil
 }
 
-// background starts a program that is killed when the test ends. It dies with
-// this process even where that is killed; what it said is shown if the test
-// fails.
+// background starts a program that is killed when the test ends. It dies with this process even
+// where that is killed; its output is shown if the test fails.
 func (r *Rig) background(what, name string, args ...string) {
 	r.t.Helper()
 	var said bytes.Buffer

@@ -1,7 +1,6 @@
-// Package rig is the stage on which pgo's end-to-end tests play: real Unix
-// users, a real git server, a real registry, the real Docker engine and a
-// running pgod, each with one call and each gone again when the test ends,
-// however it ends.
+// Package rig sets up what pgo's end-to-end tests need: real Unix users, a real git server, a
+// real registry, the real Docker engine and a running pgod, each with one call and each gone
+// again when the test ends, however it ends.
 //
 //	func TestMain(m *testing.M) { rig.Main(m) }
 //
@@ -14,9 +13,8 @@
 //		pgod.Pgoctl(web.Key, web.Op("ps")).Exits(t, 0)
 //	}
 //
-// Everything a rig makes carries a name that starts with the run's own prefix
-// (pgo-t-…), so that tests can run beside each other, twice in a row, and
-// beside containers that are none of theirs.
+// Everything a rig makes has a name that starts with the run's own prefix (pgo-t-…), so that
+// tests can run next to each other, twice in a row, and next to containers that are not theirs.
 package rig
 
 import (
@@ -31,8 +29,8 @@ import (
 type Rig struct {
 	// Prefix starts the name of every user and service of this test.
 	Prefix string
-	// Dir is this test's own directory. Unlike t.TempDir it lies where users
-	// without rights can get at what is below, if its own mode lets them.
+	// Dir is this test's own directory. Unlike t.TempDir it is where users without rights can
+	// reach what is below, if its own mode lets them.
 	Dir string
 
 	t    testing.TB
@@ -48,11 +46,11 @@ type thing struct {
 // rigs counts the rigs of this process, to name them.
 var rigs atomic.Int32
 
-// New returns a rig for t. It ends the test where the machine cannot carry it.
+// New returns a rig for t. It ends the test where the machine does not have what it needs.
 func New(t testing.TB) *Rig {
 	t.Helper()
 	if err := machineFit(); err != nil {
-		t.Fatalf("the end-to-end tests need root and a Docker engine; run `make test` as root, it sets both up: %v", err)
+		t.Fatalf("the end-to-end tests need root and a Docker engine; run `make test` as root, which installs and starts the engine: %v", err)
 	}
 	run, err := theRun()
 	if err != nil {
@@ -93,8 +91,8 @@ func (r *Rig) end() {
 	}
 }
 
-// remember has the run remove the thing when the test ends, or, should this
-// process be killed before, when the next run begins.
+// remember has the run remove the thing when the test ends, or when the next run begins if this
+// process is killed before.
 func (r *Rig) remember(kind kind, name string) {
 	r.t.Helper()
 	if err := r.run.note(kind, name); err != nil {

@@ -14,16 +14,16 @@ import (
 // namePrefix begins the name of all that any run ever makes on the machine.
 const namePrefix = "pgo-t-"
 
-// run is one test process's stay on this machine. Its directory is locked for
-// as long as the process lives and holds a note of all that must be removed,
-// so that a later run can clear up after one that was killed.
+// run is the stay of one test process on this machine. Its directory is locked for as long as
+// the process lives and has a note of everything that must be removed, so that a later run can
+// clear up after one that was killed.
 type run struct {
 	name string
 	dir  string
 	lock *os.File
 }
 
-// kind is a sort of thing that outlives the process which made it.
+// kind is a kind of thing that outlives the process which made it.
 type kind string
 
 const (
@@ -120,7 +120,7 @@ func sweep(dir string) error {
 	return dead.clear()
 }
 
-// clear removes all that is noted and then the notes.
+// clear removes everything that is noted and then the notes.
 func (r *run) clear() error {
 	entries, err := os.ReadDir(r.notes())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -149,7 +149,7 @@ func (r *run) note(kind kind, name string) error {
 // carry the run's name, whatever a note says.
 func (r *run) remove(kind kind, name string) error {
 	if !strings.Contains(name, r.name) {
-		return fmt.Errorf("%s %s is none of %s", kind, name, r.name)
+		return fmt.Errorf("%s %s does not belong to %s", kind, name, r.name)
 	}
 	for _, remover := range removers {
 		if remover.kind != kind {
@@ -169,8 +169,8 @@ func (r *run) remove(kind kind, name string) error {
 func (r *run) notes() string    { return filepath.Join(r.dir, "notes") }
 func (r *run) lockName() string { return filepath.Join(r.dir, "lock") }
 
-// noteName is the file that stands for a thing; "/" of an image's name cannot
-// be in a file's.
+// noteName returns the file name of a thing's note: an image's name may have a "/", a file's
+// cannot.
 func (r *run) noteName(kind kind, name string) string {
 	return filepath.Join(r.notes(), string(kind)+"="+strings.ReplaceAll(name, "/", "="))
 }

@@ -54,12 +54,12 @@ func TestLivingRunIsLeftAlone(t *testing.T) {
 }
 
 func TestRunTouchesNothingOfOthers(t *testing.T) {
-	if err := New(t).run.remove(kindUser, "root"); err == nil || !strings.Contains(err.Error(), "is none of") {
+	if err := New(t).run.remove(kindUser, "root"); err == nil || !strings.Contains(err.Error(), "does not belong to") {
 		t.Errorf("removing root: %v", err)
 	}
 }
 
-// dieWithFullHands writes down what it has made and is killed.
+// dieWithFullHands notes what it has made and is killed.
 func dieWithFullHands(t *testing.T, testament string) {
 	r := New(t)
 	u, project := r.User("eve"), r.Prefix+"-web"

@@ -14,10 +14,9 @@ import (
 	"time"
 )
 
-// Hunt looks for secrets where none may be. It watches the command lines and
-// environments of pgod, of all its descendants and of all that runs under a
-// service's user from now on, often enough to see even short commands; Ends
-// looks through what stays.
+// Hunt looks for secrets where none may be. It watches the command lines and environments of
+// pgod, of all its descendants and of everything that runs as a service's user from now on,
+// often enough to see even short commands; Ends looks through what stays.
 type Hunt struct {
 	pgod    *Pgod
 	users   []*User
@@ -94,7 +93,7 @@ func (h *Hunt) look() error {
 	if err != nil {
 		return err
 	}
-	// An orphan is nobody's descendant any more.
+	// An orphan is not a descendant any more.
 	for _, user := range h.users {
 		running, err := user.Processes()
 		if err != nil {
@@ -121,16 +120,16 @@ func (h *Hunt) look() error {
 // nobody is a uid that owns no file.
 const nobody = 65534
 
-// readableByAll are the files below the directory that hold the secret and
-// that a user without any rights can read, found out by being one.
+// readableByAll returns the files below the directory that have the secret and that a user
+// without any rights can read, found out by being one.
 func readableByAll(dir, secret string) ([]string, error) {
-	// The secret comes on stdin: in the arguments the hunt would find itself.
+	// The secret comes on stdin: among the arguments the hunt would find it.
 	grep := exec.Command("grep", "--recursive", "--no-messages", "--files-with-matches", "--text", "--fixed-strings", "--file=-", "--", filepath.Clean(dir))
 	grep.Stdin = strings.NewReader(secret)
 	grep.Dir = "/"
 	grep.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody, Groups: []uint32{}}}
 	found, err := grep.Output()
-	// 1: nowhere; 2: something could not be read, which is what files do here.
+	// 1: nowhere; 2: something could not be read, which is usual here.
 	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.ExitCode() <= 2 && exit.Exited() {
 		err = nil
 	}

@@ -18,7 +18,7 @@ type Service struct {
 	// Name is also that of its compose project.
 	Name string
 	User *User
-	// Key's public half lies in the repository's ssh/.
+	// Key is the key whose public half is in the repository's ssh/.
 	Key *Key
 	// Repo is what the git server serves. A commit in it is published at once.
 	Repo *gittest.Repo
@@ -33,8 +33,8 @@ func (r *Rig) Service(name string) *Service {
 	return r.PrivateService(name, "")
 }
 
-// PrivateService makes a service whose repository is served over HTTP to who
-// knows the token, which is part of the configured URL.
+// PrivateService makes a service whose repository is served over HTTP to clients with the
+// token, which is part of the configured URL.
 func (r *Rig) PrivateService(name, token string) *Service {
 	r.t.Helper()
 	s := r.service(name)
@@ -48,8 +48,8 @@ func (r *Rig) PrivateService(name, token string) *Service {
 	return s.Set("repository", server.JoinPath(filepath.Base(s.Repo.Dir)).String())
 }
 
-// SSHService makes a service whose repository is served over SSH to who has
-// the deploy key, which is configured.
+// SSHService makes a service whose repository is served over SSH to clients with the deploy
+// key, which is configured.
 func (r *Rig) SSHService(name string) (*Service, *gittest.SSHServer) {
 	r.t.Helper()
 	s := r.service(name)
@@ -63,7 +63,7 @@ func (r *Rig) service(name string) *Service {
 	r.t.Helper()
 	s := &Service{Name: r.Prefix + "-" + name, User: r.User(name), Key: r.Key(name), t: r.t, settings: map[string]any{}}
 	r.remember(kindProject, s.Name)
-	// Only the server can read what lies here.
+	// Only the server can read what is in here.
 	served := filepath.Join(r.Dir, "git-"+name)
 	r.mkdir(served, 0o700)
 	s.Repo = gittest.NewRepo(r.t, filepath.Join(served, name))
@@ -71,23 +71,23 @@ func (r *Rig) service(name string) *Service {
 	return s
 }
 
-// Set sets a key of the service's entry, as pgo.toml names it. It counts from
-// the next Start or Configure of a pgod.
+// Set sets a key of the service's entry, as pgo.toml names it. It takes effect at the next
+// Start or Configure of a pgod.
 func (s *Service) Set(key string, value any) *Service {
 	s.settings[key] = value
 	return s
 }
 
-// Setting is what Set has set, or the rig itself.
+// Setting returns what Set, or the rig itself, has set.
 func (s *Service) Setting(key string) any { return s.settings[key] }
 
-// Op is what a client says to ask for an operation of the service.
+// Op returns the service's operation as a client names it.
 func (s *Service) Op(operation string) string { return s.Name + "//" + operation }
 
 // Files are contents by name.
 type Files map[string]string
 
-// With are the files with one more, or another content for one.
+// With returns the files with one more, or with another content for one.
 func (f Files) With(name, content string) Files {
 	more := maps.Clone(f)
 	more[name] = content
@@ -125,7 +125,7 @@ func (s *Service) write(files Files) {
 	}
 }
 
-// entry is the service's table in the configuration.
+// entry returns the service's table in the configuration.
 func (s *Service) entry() map[string]any {
 	// A gate for a machine on which several tests run: starting a container has been
 	// seen to take a minute.

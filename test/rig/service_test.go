@@ -36,7 +36,7 @@ func TestServiceIsServedWithItsKeyAndPrograms(t *testing.T) {
 		t.Errorf("ssh/web.pub is %q (%v), not %q", key, err, s.Key.Public)
 	}
 	if info, err := os.Stat(filepath.Join(s.User.Home, "clone/site")); err != nil || info.Mode()&0o111 == 0 {
-		t.Errorf("site is no program: %v, %v", info, err)
+		t.Errorf("site is not a program: %v, %v", info, err)
 	}
 	if result := Run(t, s.User.Command("ls", s.Repo.Dir)); result.Code == 0 {
 		t.Errorf("the service's user can read what is behind the git server")

@@ -11,8 +11,8 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-// trial is a test within a test: it writes down what a failing test would
-// say, so that the rig's own complaints can be looked at.
+// trial is a test within a test: it records what a failing test would say, so that the rig's
+// own complaints can be checked.
 type trial struct {
 	testing.TB
 	mu       sync.Mutex
@@ -47,7 +47,7 @@ func (p *trial) complains(t *testing.T, words ...string) {
 	text := strings.Join(p.said, "\n")
 	missing := slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 	if !p.failed || missing {
-		t.Fatalf("the rig was to complain of %q; it said: %s", words, text)
+		t.Fatalf("the rig should have complained about %q; it said: %s", words, text)
 	}
 }
 

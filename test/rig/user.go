@@ -20,13 +20,12 @@ type User struct {
 	Home     string
 }
 
-// The uids given out. They lie above what distributions give to people, system
-// services and subordinate ids, so that no container or process that is not of
-// the tests runs under one.
+// The uids given out. They are above those that distributions give to people, system services
+// and subordinate ids, so that no container or process that is not of the tests runs under one.
 const lowestUID, uids = 900_000, 90_000
 
-// User makes a Unix user, with a group of its own and in no other. A process
-// of it that outlives all else of the test is reported, and ended.
+// User makes a Unix user, with a group of its own and in no other. A process of the user that
+// outlives everything else of the test is reported, and ended.
 func (r *Rig) User(name string) *User {
 	r.t.Helper()
 	full := r.Prefix + "-" + name
@@ -72,7 +71,7 @@ func (r *Rig) Join(u *User, group string) {
 	}
 }
 
-// Processes are all that run under the user's uid.
+// Processes returns all that run under the user's uid.
 func (u *User) Processes() ([]Process, error) { return processesOf(u.UID) }
 
 // Idle is a condition to wait for: no process runs under the user's uid.
@@ -87,7 +86,7 @@ func (u *User) Idle() error {
 	return nil
 }
 
-// addUser adds a user with a uid that nobody has.
+// addUser adds a user with an unused uid.
 func addUser(name, home string) (*User, error) {
 	unlock, err := lockMachine(changeUsers)
 	if err != nil {
@@ -126,8 +125,8 @@ func freeUID() (int, error) {
 	return 0, fmt.Errorf("no free uid from %d to %d found in 100 tries", lowestUID, lowestUID+uids)
 }
 
-// removeUser ends the user's processes, found by its exact uid, and removes
-// the user. Its home lies in the rig's directory and goes with that.
+// removeUser ends the user's processes, found by its exact uid, and removes the user. Its home
+// is in the rig's directory and goes with that.
 func removeUser(name string) error {
 	u, err := user.Lookup(name)
 	if errors.As(err, new(user.UnknownUserError)) {
@@ -172,8 +171,8 @@ func endProcesses(uid int) error {
 	})
 }
 
-// removeSockets removes what a pgod that was killed has left of the user's
-// workers: it would do so itself when started again.
+// removeSockets removes what a killed pgod has left of the user's workers, as it would itself
+// when started again.
 func removeSockets(uid int) error {
 	dirs, err := filepath.Glob("/run/pgo/*/*")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 // runs other tests too, short enough not to hide a hang.
 const patience = 4 * time.Minute
 
-// Until waits for a condition: check tells with nil that it holds, and with an
-// error what is so instead. The last such error is what a timeout reports.
+// Until waits for a condition: check returns nil if it holds, and otherwise an error with what
+// is so instead. A timeout reports the last such error.
 func Until(t testing.TB, what string, check func() error) {
 	t.Helper()
 	Within(t, patience, what, check)
@@ -28,7 +28,7 @@ func Within(t testing.TB, limit time.Duration, what string, check func() error) 
 	}
 }
 
-// poll asks until check says nil or the time is over, and at least once.
+// poll calls check until it returns nil or the time is over, and at least once.
 func poll(limit time.Duration, check func() error) error {
 	deadline := time.Now().Add(limit)
 	pause := 5 * time.Millisecond
@@ -38,8 +38,8 @@ func poll(limit time.Duration, check func() error) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		// This is the one sleep of the tests: between two looks. One that costs much,
-		// such as a client that is started, is done less often: other tests run too.
+		// The tests sleep only here: between two checks. An expensive check, such as starting a
+		// client, is done less often: other tests run too.
 		time.Sleep(max(pause, min(4*time.Since(began), time.Second)))
 		pause = min(2*pause, 200*time.Millisecond)
 	}

@@ -1,4 +1,4 @@
-"""What Paramiko makes of a pgod that runs a talker.
+"""Checks Paramiko as the client of a pgod that runs a talker.
 
 with_paramiko.py PORT KNOWN_HOSTS KEY_FILE SERVICE
 """
@@ -42,15 +42,15 @@ client = connect(key_filename=key_file)
 status, out, err = run(f"{service}//ping")
 equal((status, out[:6], err), (0, b"pong! ", b""))
 
-# Input arrives byte for byte, and its end is told.
+# Input arrives byte for byte, and so does its end.
 everything = bytes(range(256)) * 4096
 equal(run(f"{service}//exec talker cat", everything), (0, everything, b""))
 
-# Output and errors are apart, and the status is the program's, or pgo's own.
+# Output and errors are separate, and the status is the program's, or pgo's own.
 equal(run(f"{service}//exec talker sh -c 'echo out; echo oops >&2; exit 3'"), (3, b"out\n", b"oops\n"))
 equal(run(f"{service}//ping loudly")[:2], (400, b""))
 
-# A terminal has a size, which changes, and whoever types there is heard.
+# A terminal has a size, which changes, and takes input.
 channel = client.get_transport().open_session()
 channel.get_pty("vt100", width=101, height=37)
 channel.exec_command(f"{service}//exec talker sh")
@@ -59,7 +59,7 @@ channel.sendall("echo $TERM\n")
 lines = []
 while b"vt100\r\n" not in lines:
     lines.append(terminal.readline())
-# The engine takes a size only when the program runs, so that may have begun without.
+# The engine takes a size only when the program runs, so that may have begun without one.
 while lines[-1] != b"37 101\r\n":
     channel.sendall("busybox stty size\n")
     lines.append(terminal.readline())
@@ -71,7 +71,7 @@ channel.sendall("exit 7\n")
 terminal.read()
 equal(channel.recv_exit_status(), 7)
 
-# What there is not.
+# What pgo does not have.
 refused(paramiko.ChannelException, lambda: client.get_transport().open_channel("direct-tcpip", ("127.0.0.1", 22), ("127.0.0.1", 1)))
 refused(paramiko.SSHException, client.open_sftp)
 refused(paramiko.SSHException, lambda: client.get_transport().request_port_forward("127.0.0.1", 0))

@@ -201,7 +201,7 @@ func (p *Project) Redact(text string) string {
 }
 
 // writer discards what is written to a nil writer, and hides an error of a client's stream, which
-// is not a reason to break compose off.
+// is not a reason to interrupt compose.
 type writer struct{ w io.Writer }
 
 func (w writer) Write(b []byte) (int, error) {

@@ -100,7 +100,7 @@ func TestProcessesAreLimited(t *testing.T) {
 		t.Fatal(err)
 	}
 	if now.Max > maxTasks {
-		t.Errorf("it and what it starts may have %d tasks", now.Max)
+		t.Errorf("compose and what it starts may have %d tasks", now.Max)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestCPUTimeIsLimited(t *testing.T) {
 	}
 	for _, args := range [][]string{{"logs", "--follow"}, {"stats", "web"}} {
 		if !follows(args) {
-			t.Errorf("%v is limited, and goes on for as long as its client wants", args)
+			t.Errorf("%v is limited, although it runs for as long as its client wants", args)
 		}
 	}
 	for _, args := range [][]string{{"logs"}, {"stats", "--no-stream"}, {"up", "--detach"}} {

@@ -14,7 +14,7 @@ import (
 )
 
 // resolveTime bounds one resolving, which takes a tenth of a second: some files can be read for
-// ever. Endless computation meets MaxCPU first.
+// ever. Endless computation reaches MaxCPU first.
 var resolveTime = 2 * sandbox.MaxCPU
 
 // maxWords bounds what is kept of compose's output while it resolves.
@@ -37,7 +37,7 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 	case errors.As(err, &exit) && exit.Status == sandbox.NotEntered:
 		return err
 	case errors.As(err, &exit) && outOfTasks.Match(words.Bytes()):
-		return errors.New("docker compose could not start a thread: this user has too many, those in containers included")
+		return errors.New("docker compose could not start a thread: this user has too many, including those in containers")
 	case errors.As(err, &exit) && outOfMemory.Match(words.Bytes()):
 		return &unresolved{fmt.Sprintf("docker compose needs more than %d MiB of memory for it", sandbox.MaxMemory>>20)}
 	case errors.As(err, &exit) && exit.Status == spentCPU:
@@ -49,10 +49,10 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, stdout io.Writer,
 }
 
 var (
-	// outOfMemory matches how a Go program ends that gets no more memory.
+	// outOfMemory matches the output of a Go program that runs out of memory.
 	outOfMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
-	// outOfTasks matches how one ends that may start no more threads, which is not the fault of
-	// whoever wrote the compose file.
+	// outOfTasks matches the output of one that may not start more threads, which is not the
+	// fault of whoever wrote the compose file.
 	outOfTasks = regexp.MustCompile(`(?m)failed to create new OS thread|newosproc|pthread_create failed`)
 	// denied matches compose's complaint about a file that the sandbox keeps from it.
 	denied = regexp.MustCompile(`(?m)\bopen (.+): permission denied$`)
@@ -70,7 +70,7 @@ func explain(words, stage, env string, landlock bool) string {
 		return "env_file, label_file, include or extends leads outside the repository: " + path
 	}
 	if !landlock {
-		return "run docker compose config by hand to see why (not shown here: this kernel has no Landlock, so that its words may be any file's)"
+		return "run docker compose config by hand to see why (not shown here: this kernel has no Landlock, so its output may be the content of any file)"
 	}
 	if _, own := below(stage, env); !own && env != os.DevNull && strings.Contains(words, env) {
 		return "docker compose cannot read " + env + line.FindString(words)

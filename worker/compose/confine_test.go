@@ -120,7 +120,7 @@ func TestReadsTheWholeStage(t *testing.T) {
 	}
 }
 
-// Endless input is given up in time, and before it takes the host's memory.
+// Compose is stopped in time when its input is endless, before it takes the host's memory.
 func TestEndless(t *testing.T) {
 	p, stage := service(t, "services: {web: {image: busybox, env_file: endless}}")
 	endless := filepath.Join(stage, "endless")

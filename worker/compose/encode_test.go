@@ -88,7 +88,7 @@ func wantReadAlike(t testing.TB, p *Project, text string) {
 		"config":      {objects(again.root["configs"])["c"]["content"], text},
 	} {
 		if !reflect.DeepEqual(pair[0], pair[1]) {
-			t.Errorf("%q: compose reads the %s as %q, meant was %q", text, place, pair[0], pair[1])
+			t.Errorf("%q: compose reads the %s as %q, want %q", text, place, pair[0], pair[1])
 		}
 	}
 }
@@ -110,11 +110,11 @@ func TestReadAlike(t *testing.T) {
 func TestEncodeIsPlain(t *testing.T) {
 	for _, r := range string(spread("a\u0085b\u2028c\ufeffd\u007fe\u00a0f\u00fcg").Encode()) {
 		if r != '\n' && (r < ' ' || r > '~') {
-			t.Errorf("%U is written as it is", r)
+			t.Errorf("%U is not escaped", r)
 		}
 	}
 	if !json.Valid(spread("😀ü\u0085").Encode()) {
-		t.Error("it is not JSON")
+		t.Error("the encoded model is not JSON")
 	}
 }
 

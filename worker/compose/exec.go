@@ -111,7 +111,7 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 	return 0, errors.Join(context.Cause(ctx), err, left)
 }
 
-// attach starts the program. A client that leaves meanwhile does not break that off: the engine
+// attach starts the program. A client that leaves meanwhile does not interrupt that: the engine
 // may have begun, and what it has begun has to be hung up on.
 func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
@@ -198,7 +198,7 @@ func find(ctx context.Context, c *client.Client, project, service string, index 
 	}
 	text := fmt.Sprintf("service %q is not running", service)
 	if index > 0 {
-		text = fmt.Sprintf("service %q has no container %d that is running", service, index)
+		text = fmt.Sprintf("service %q has no running container %d", service, index)
 	}
 	if near, ok := nearest.Word(service, others); ok {
 		text += fmt.Sprintf("; did you mean %s?", near)
@@ -287,7 +287,7 @@ func (x *execution) ended(ctx context.Context) (int, error) {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case errdefs.IsNotFound(err):
-		return 0, errors.New("the engine knows nothing of the program any more: it, or the container, was ended")
+		return 0, errors.New("the engine no longer knows the program: it, or the container, was ended")
 	case err != nil:
 		return 0, fmt.Errorf("cannot tell how the program ended: %w", err)
 	}

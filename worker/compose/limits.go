@@ -89,7 +89,7 @@ func (w *memoryWatch) Write(b []byte) (int, error) {
 // time.
 const spentCPU = 128 + int(unix.SIGXCPU)
 
-// outOfCPU says that a compose met its limit, judging by how it ended; "" if it did not. The
+// outOfCPU says that a compose reached its limit, judging by how it ended; "" if it did not. The
 // clock by which the kernel ends it differs from the one that it shows.
 func outOfCPU(state *os.ProcessState, cpu time.Duration) string {
 	if cpu == 0 || state.UserTime()+state.SystemTime() < cpu*9/10 {

@@ -49,7 +49,7 @@ func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 		}
 		words, err := parse(raw)
 		if err != nil {
-			return Made{}, fmt.Errorf("cannot read what the engine says of container %s: %w", summary.ID, err)
+			return Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
 		}
 		made.Containers = append(made.Containers, words)
 	}

@@ -162,7 +162,7 @@ volumes:
 		t.Error("profiles are left in the model")
 	}
 	if !m.StaysUp("job") || m.StaysUp("web") {
-		t.Error("unless-stopped stays up, no policy does not")
+		t.Error("StaysUp must be true with unless-stopped, and false without a policy")
 	}
 }
 
@@ -270,7 +270,7 @@ services:
 		{[]string{"nobody"}, nil},
 	} {
 		if got := m.Needs(c.names); !slices.Equal(got, c.want) {
-			t.Errorf("%v need %v, not %v", c.names, got, c.want)
+			t.Errorf("%v need %v, want %v", c.names, got, c.want)
 		}
 	}
 }
@@ -285,7 +285,7 @@ func TestResolveRefuses(t *testing.T) {
 	}{
 		"no file":       {map[string]string{"README": ""}, "", "the repository has no compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml"},
 		"named missing": {map[string]string{"compose.yaml": ""}, "deploy/x.yaml", "the repository has no deploy/x.yaml"},
-		"no YAML":       {map[string]string{"compose.yaml": "services: [}"}, "", "cannot resolve compose.yaml: "},
+		"not YAML":      {map[string]string{"compose.yaml": "services: [}"}, "", "cannot resolve compose.yaml: "},
 		"unknown key":   {map[string]string{"compose.yaml": "services: {a: {image: b, imagee: c}}"}, "", "imagee"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -197,7 +197,7 @@ func (c *testCase) checkAllow(t *testing.T, model map[string]any, refusals []pol
 			continue
 		}
 		if complaints := policy.Complaints([]string{refusal.Allow}); complaints != nil {
-			t.Errorf("a refusal names an entry that is complained of: %q", complaints)
+			t.Errorf("a refusal names an entry that causes complaints: %q", complaints)
 		}
 		limits := c.limits
 		limits.Allow = append(limits.Allow[:len(limits.Allow):len(limits.Allow)], refusal.Allow)

@@ -123,7 +123,7 @@ func TestFullName(t *testing.T) {
 		"localhost:5000/app": "localhost:5000/app:latest", "pgo-web": "pgo-web:latest", "UPPER": "UPPER",
 	} {
 		if got := FullName(name); got != want {
-			t.Errorf("%s is %s, not %s", name, got, want)
+			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}
 }
@@ -134,7 +134,7 @@ func TestStopGrace(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	if got := load(t, `{"services": {"web": {"stop_grace_period": "2000000h", "scale": 2000000000}}}`).StopGrace(); got != maxGrace {
-		t.Errorf("without end: got %s", got)
+		t.Errorf("with an endless grace period: got %s", got)
 	}
 }
 

@@ -23,7 +23,7 @@ const hangUpTimeout = time.Minute
 type LeftRunningError struct{ err error }
 
 func (e *LeftRunningError) Error() string {
-	return "the program may run on in the container: " + e.err.Error()
+	return "the program may still be running in the container: " + e.err.Error()
 }
 func (e *LeftRunningError) Unwrap() error { return e.err }
 
@@ -93,10 +93,10 @@ func (x *execution) pass(ctx context.Context, signals <-chan string) {
 }
 
 // signal sends a signal to the program and what it has started. The engine cannot, and the worker
-// is not the program's user: it takes another program in the container.
+// is not the program's user: it takes another program, run as that user in the same container.
 func (x *execution) signal(ctx context.Context, name string) error {
 	if !isSignal(name) {
-		return fmt.Errorf("%q is no signal", name)
+		return fmt.Errorf("%q is not a signal", name)
 	}
 	inspect, err := x.client.ContainerExecInspect(ctx, x.id)
 	if err != nil || !inspect.Running {
@@ -120,7 +120,6 @@ func (x *execution) signal(ctx context.Context, name string) error {
 	return err
 }
 
-// beside runs a short program in the same container as the same user.
 func (x *execution) beside(ctx context.Context, words []string) error {
 	created, err := x.client.ContainerExecCreate(ctx, x.container, container.ExecOptions{
 		User: x.user, Cmd: words, AttachStdout: true, AttachStderr: true,
@@ -158,7 +157,7 @@ func insidePid(pid int, id string) (string, error) {
 		return "", err
 	}
 	if !strings.Contains(string(groups), id) {
-		return "", errors.New("the engine counts processes otherwise than this host")
+		return "", errors.New("the engine counts processes differently from this host")
 	}
 	status, err := os.ReadFile(proc + "status")
 	if err != nil {
@@ -167,7 +166,7 @@ func insidePid(pid int, id string) (string, error) {
 	inside, group := lastField(status, "NSpid:"), lastField(status, "NSpgid:")
 	switch {
 	case inside == "":
-		return "", errors.New("the kernel does not tell what the process is called in its container")
+		return "", errors.New("the kernel does not report the ID that the process has in its container")
 	case inside == group:
 		return "-" + inside, nil
 	default:

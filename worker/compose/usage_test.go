@@ -20,7 +20,7 @@ func TestMemory(t *testing.T) {
 		{"read at two moments", container.MemoryStats{Usage: 100, Stats: map[string]uint64{"inactive_file": 101}}, 100},
 	} {
 		if got := memory(test.stats); got != test.want {
-			t.Errorf("%s: %d, not %d", test.name, got, test.want)
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
 	}
 }

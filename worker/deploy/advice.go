@@ -77,7 +77,7 @@ func (a *advice) lostRoutes(model *compose.Model) []string {
 				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and no compose service is called %s%s; %s",
 					route.URL, target, host, hint, brief(thereAre(model.Services()))))
 			case a.proxy.entry == nil && !model.Shares(service, a.name):
-				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and %s is on no network that a proxy can be on: have it join the proxy's",
+				warnings = append(warnings, fmt.Sprintf("urls: %s leads to %s, and %s is not on any network that a proxy can be on: have it join the proxy's",
 					route.URL, target, brief(service)))
 			}
 		}

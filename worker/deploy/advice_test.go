@@ -33,8 +33,8 @@ func TestLostRoutes(t *testing.T) {
 		"shop:80":     "",
 		"fronted:80":  "urls: web.example.org leads to fronted:80, and no compose service is called fronted (did you mean frontend?); there are db, frontend",
 		"nothing:80":  "no compose service is called nothing; there are db, frontend",
-		"db:80":       "db is on no network that a proxy can be on",
-		"the-db:80":   "db is on no network that a proxy can be on",
+		"db:80":       "db is not on any network that a proxy can be on",
+		"the-db:80":   "db is not on any network that a proxy can be on",
 	} {
 		s := &advice{name: "web", proxy: &proxy{}, routes: []Route{{URL: "web.example.org", Targets: []string{target}}}}
 		got := s.lostRoutes(model)
@@ -45,7 +45,7 @@ func TestLostRoutes(t *testing.T) {
 	// A proxy reaches what is next to it.
 	s := &advice{name: "web", proxy: &proxy{entry: &Proxy{}}, routes: []Route{{URL: "web.example.org", Targets: []string{"db:80"}}}}
 	if got := s.lostRoutes(model); got != nil {
-		t.Errorf("a proxy's own: %q", got)
+		t.Errorf("the proxy's own urls: %q", got)
 	}
 }
 
@@ -64,7 +64,7 @@ func TestIdleAllow(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := s.Status().Warnings
-	if len(got) != 2 || got[0] != `allow: "network_mod:host" is no rule of the policy; did you mean network_mode?` || strings.Contains(got[1], "hidden-word") {
+	if len(got) != 2 || got[0] != `allow: "network_mod:host" is not a rule of the policy; did you mean network_mode?` || strings.Contains(got[1], "hidden-word") {
 		t.Errorf("the warnings are %q", got)
 	}
 	if strings.Count(log.String(), "[WARN]") != 2 || strings.Contains(log.String(), "hidden-word") {
@@ -121,7 +121,7 @@ func TestClosedPorts(t *testing.T) {
 		"the host's network":     {`{"network_mode": "host", "ports": [{"target": 80}]}`, ""},
 		"a container's network":  {`{"network_mode": "container:front", "ports": [{"target": 80}]}`, ""},
 		"a neighbour's network":  {`{"network_mode": "service:front", "ports": [{"target": 80}]}`, missing},
-		"what can be no port":    {`{"ports": [{"target": 80}, {"target": "x"}, {}, null]}`, missing},
+		"what cannot be a port":  {`{"ports": [{"target": 80}, {"target": "x"}, {}, null]}`, missing},
 		"a port that is written": {`{"ports": [{"target": "8080"}]}`, ""},
 	} {
 		model, err := compose.Decode([]byte(`{"name": "web", "services": {"caddy": ` + test.service + `}}`))

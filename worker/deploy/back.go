@@ -23,7 +23,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 		return errors.Join(cause, away) // it begins again when the engine is back
 	}
 	if !isVerdict(cause) && d.faults.outage(c.record.Basis) >= maxOutages {
-		cause = verdict{fmt.Errorf("%w; that was so %d times", cause, maxOutages)}
+		cause = verdict{fmt.Errorf("%w; this happened %d times", cause, maxOutages)}
 	}
 	to := d.lastGood(c)
 	if to == nil || !d.cfg.Rollback {
@@ -52,7 +52,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 	case err != nil:
 		return &retreatError{cause, fmt.Sprintf("cannot go back: %v", err)}
 	case unwell != nil:
-		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not well either: %v", went, unwell)}
+		return &retreatError{cause, fmt.Sprintf("went back to %s, which is not healthy either: %v", went, unwell)}
 	}
 	return &retreatError{cause, "went back to " + went}
 }

@@ -10,7 +10,7 @@ func TestFaultsAreTriedLessAndLess(t *testing.T) {
 	var f faults
 	fault := errors.New("the port is taken")
 	if f.wait(named("a"), "s") != nil {
-		t.Error("waits before any fault")
+		t.Error("it waits before any fault")
 	}
 	last := time.Duration(0)
 	for range 20 {
@@ -24,7 +24,7 @@ func TestFaultsAreTriedLessAndLess(t *testing.T) {
 		t.Errorf("the last delay is %s", last)
 	}
 	if f.wait(named("b"), "s") != nil || f.wait(named("a"), "other") != nil {
-		t.Error("another commit, or another entry, waits too")
+		t.Error("it also waits for another commit, or with other settings")
 	}
 	f.note(named("b"), "s", fault)
 	if f.delay != firstWait {
@@ -32,6 +32,6 @@ func TestFaultsAreTriedLessAndLess(t *testing.T) {
 	}
 	f.note(named("b"), "s", verdict{fault})
 	if f.wait(named("b"), "s") != nil {
-		t.Error("a verdict waits as a fault does")
+		t.Error("it waits after a verdict, as after a fault")
 	}
 }

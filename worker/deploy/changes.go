@@ -87,7 +87,7 @@ func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.
 // upSome starts some compose services of what is deployed, and what they need.
 func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output) error {
 	if args.Has("--build") || args.Has("--pull") {
-		return target.Usagef("up with names of services starts them as they are deployed, and takes --force-recreate only; up alone builds and pulls")
+		return target.Usagef("up with service names starts them as they are deployed, and accepts only --force-recreate; up without names builds and pulls")
 	}
 	state := t.store.snapshot()
 	if state.Deployed == nil || state.Switching != nil {
@@ -285,7 +285,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	if err := t.store.update(func(st *State) { st.Pin = &Pin{Commit: head, By: by, Until: until} }); err != nil {
 		return err
 	}
-	say(out, "build and up act on %s until %s", head.Short(), until.UTC().Format("15:04 UTC"))
+	say(out, "build and up use %s until %s", head.Short(), until.UTC().Format("15:04 UTC"))
 	return nil
 }
 

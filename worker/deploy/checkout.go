@@ -37,7 +37,7 @@ func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
 		return &stepError{"bring the checkout to", to.Short(), err}
 	}
 	for _, m := range firstOfEach(led) {
-		t.log.Warn("ending a container before the checkout moves: its mount would lead elsewhere",
+		t.log.Warn("removing a container before the checkout moves: its mount would lead elsewhere",
 			"container", m.Name, "mount", printable.Line(m.Target), "commit", to.Short())
 		if err := t.engine.End(ctx, m.Container); err != nil {
 			return &stepError{"bring the checkout to", to.Short(), err}
@@ -127,12 +127,12 @@ func (t *checkout) notInPlace(ctx context.Context, c *candidate) (why string, er
 	if err != nil {
 		return "", err
 	}
-	// Otherwise move ends those containers alone.
+	// Otherwise move removes only those containers.
 	if len(led) > 0 && c.resolved.SharesContainers() {
-		return led[0].Name + " mounts " + brief(t.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and others share what that container has", nil
+		return led[0].Name + " mounts " + brief(t.inRepository(led[0].Source)) + ", which leads elsewhere in the new commit, and other containers share its namespaces or volumes", nil
 	}
 	if t.swappable(c, mounts) {
-		return "what runs can write to where the new containers mount from", nil
+		return "running containers can write to what the new containers mount", nil
 	}
 	declared := map[string][]string{} // by image
 	for _, m := range mounts {

@@ -164,7 +164,7 @@ func (cs *containers) startDeployed(ctx context.Context, out compose.Output, ser
 			return err
 		}
 		// A container keeps the network that it was created with, even if that is gone.
-		say(out, "its network was made anew: so are the containers that do not run")
+		say(out, "its network was created anew, and so are the containers that do not run")
 		if err := cs.starter.start(ctx, out, c, services, "--force-recreate"); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (cs *containers) startDeployed(ctx context.Context, out compose.Output, ser
 func (cs *containers) look(ctx context.Context, settled bool) error {
 	boot, containers, err := cs.whatRuns(ctx)
 	if err != nil {
-		return fmt.Errorf("cannot see what runs: %w", err)
+		return fmt.Errorf("cannot find out what runs: %w", err)
 	}
 	old := cs.store.snapshot().Containers
 	known := toRemember(boot, containers, old.Stopped, old.Finished)

@@ -16,7 +16,7 @@ import (
 // order says why and how a deploy was requested.
 type order struct {
 	trigger string // "poll", "up by miek"
-	told    bool   // somebody said up: an image that moved by itself counts
+	told    bool   // somebody ran up: an image that moved by itself counts
 	force   bool   // switch even if nothing differs
 	build   bool   // build even if no context differs
 	pull    string // pull policy: always, missing, never
@@ -47,7 +47,7 @@ type deployer struct {
 	gate       *gate
 	containers *containers
 
-	isDown bool // nothing has run since somebody said down
+	isDown bool // nothing has run since somebody ran down
 	faults faults
 	held   Basis // what was proven and is held
 }
@@ -151,7 +151,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 // deadline bounds a change by the service's timeout.
 func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("%w: the service's timeout of %s is over", context.DeadlineExceeded, timeout))
+		fmt.Errorf("%w: the service's timeout of %s has expired", context.DeadlineExceeded, timeout))
 }
 
 // switchTime is how long a switch may always take, in addition to its gate and to the time
@@ -229,7 +229,7 @@ func (d *deployer) remember(r *Record, err error, condemn bool) error {
 	failed.Duration = time.Since(r.At)
 	failed.fail(err)
 	if err := d.store.history.add(failed); err != nil {
-		d.log.Warn("a deploy is missing in the history", "error", err)
+		d.log.Warn("a deploy is missing from the history", "error", err)
 	}
 	if !condemn || !isVerdict(err) {
 		return err

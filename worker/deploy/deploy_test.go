@@ -90,7 +90,7 @@ func TestDamagedStateStopsChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.store.usable(); err != nil || s.Status().Wanted != Up {
-		t.Errorf("once it is mended: %v, %+v", err, s.Status())
+		t.Errorf("once it is repaired: %v, %+v", err, s.Status())
 	}
 }
 
@@ -159,7 +159,7 @@ func TestSubmoduleFromElsewhere(t *testing.T) {
 		}
 	}
 	if a, b := (Config{}).settings(), (Config{Remote: gitrepo.Remote{URL: "file:///srv/app"}}).settings(); a != b {
-		t.Error("without any that are listed the settings are others")
+		t.Error("an empty list changes the settings")
 	}
 }
 
@@ -228,7 +228,7 @@ func TestVerdictOutlivesTheWorker(t *testing.T) {
 	}
 }
 
-// After somebody said down, the service is taken down as soon as that works, and then left
+// After somebody ran down, the service is taken down as soon as that works, and then left
 // alone.
 func TestDownIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()

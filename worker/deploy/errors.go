@@ -31,17 +31,17 @@ var ErrNothingDeployed = errors.New("nothing is deployed yet")
 type DamagedStateError struct{ path string }
 
 func (e *DamagedStateError) Error() string {
-	return e.path + " is damaged: mend it, or remove it to deploy afresh"
+	return e.path + " is damaged: repair it, or remove it to deploy afresh"
 }
 
 // ErrIsDown means that there are no containers, and that somebody wants it so.
-var ErrIsDown = errors.New("the service is down: say up")
+var ErrIsDown = errors.New("the service is down: run up")
 
 // FrozenError refuses an operation that would follow the branch.
 type FrozenError struct{ Frozen *Frozen }
 
 func (e *FrozenError) Error() string {
-	return fmt.Sprintf("frozen %s; say unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
+	return fmt.Sprintf("frozen %s; run unfreeze to follow the branch again, or rollback COMMIT to deploy an earlier commit", e.Frozen)
 }
 
 // NoCommitError means that there is no such deploy to go back to.

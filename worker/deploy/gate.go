@@ -204,7 +204,7 @@ func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, 
 	if id != "" {
 		last, cannot := g.engine.LastLines(ctx, id, lastLines)
 		if cannot != nil {
-			g.log.Warn("cannot read what a container said", "container", id, "error", cannot)
+			g.log.Warn("cannot read a container's output", "container", id, "error", cannot)
 		}
 		for _, line := range last {
 			e.last = append(e.last, g.redact(line))
@@ -273,7 +273,7 @@ func (w *healthWatch) problem(c compose.Container, now time.Time) (text string, 
 		}
 		return fmt.Sprintf("exited with %d", c.ExitCode), true
 	case "restarting":
-		return fmt.Sprintf("restarts again and again, the last time after an exit with %d", c.ExitCode), false
+		return fmt.Sprintf("keeps restarting, the last time after it exited with %d", c.ExitCode), false
 	case "created":
 		if c.Error != "" {
 			return "could not be started: " + c.Error, true

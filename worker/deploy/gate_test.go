@@ -45,7 +45,7 @@ func TestHealth(t *testing.T) {
 		{"one that failed and is tried again", with("exited", policy("on-failure", 2, 1)), "exited with 1", ""},
 		{"a server that ended and returns", with("exited", policy("always", 0, 7)), "exited with 1", ""},
 		{"a server that was stopped", with("exited", func(c *compose.Container) { c.Policy = "unless-stopped" }), "exited with 0", ""},
-		{"restarts", with("restarting", policy("always", 0, 7)), "again and again", ""},
+		{"restarts", with("restarting", policy("always", 0, 7)), "keeps restarting", ""},
 		{"waits for another", with("created", nil), "is not started", ""},
 		{"could not be started", with("created", func(c *compose.Container) { c.Error = "no such file" }), "", "no such file"},
 		{"is paused", with("paused", nil), "is paused", ""},
@@ -118,7 +118,7 @@ func TestBlameless(t *testing.T) {
 }
 
 // An engine that has much to do takes long to create containers. That is not the commit's
-// fault, and no part of the time that it has to become healthy.
+// fault, and does not count as part of the time that it has to become healthy.
 func TestGateBeginsWhenContainersAreCreated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const gate = time.Minute

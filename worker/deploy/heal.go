@@ -141,7 +141,7 @@ func (cs *containers) isLost(c compose.Container, ran, ended bool) bool {
 
 func (cs *containers) bringBack(ctx context.Context, services []string) error {
 	cs.board.setActivity("bring back " + strings.Join(services, ", "))
-	cs.log.Warn("bringing back what somebody took away", "containers_of", strings.Join(services, ", "))
+	cs.log.Warn("bringing back containers that were removed or stopped", "containers_of", strings.Join(services, ", "))
 	model, err := cs.files.loadDeployed()
 	if err != nil {
 		return err

@@ -61,7 +61,7 @@ func (i *images) builtElse(c *candidate, now map[string]string) bool {
 }
 
 // compareImages finds the images that differ from those that run. An image tag that was
-// moved, by `pull` or by somebody else, is a change only when somebody says up: a poll only
+// moved, by `pull` or by somebody else, is a change only when somebody runs up: a poll only
 // considers what the commit brings.
 func (i *images) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
 	now, err := i.engine.ImageIDs(ctx, c.images)
@@ -176,7 +176,7 @@ func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 				return err
 			}
 			if exists && project != i.name && !slices.Contains(allow, "image:"+name) {
-				return verdict{fmt.Errorf("there is an image %s on this host that %s has not built: give the one of %s another name, or have an operator allow %q",
+				return verdict{fmt.Errorf("the image %s exists on this host and was not built by %s: give the image of %s another name, or have an operator allow %q",
 					name, i.name, service, "image:"+name)}
 			}
 		}

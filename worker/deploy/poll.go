@@ -22,7 +22,7 @@ func (t *Turn) Resume(ctx context.Context) error {
 }
 
 // stayDown takes the service down, unless that has worked before: the engine may have been
-// away when somebody said down, or at the worker's start.
+// away when somebody ran down, or at the worker's start.
 func (d *deployer) stayDown(ctx context.Context) error {
 	if d.isDown {
 		return nil
@@ -40,7 +40,7 @@ func (t *Turn) Poll(ctx context.Context) error {
 	t.board.ended(outcome, err)
 	if head, _ := t.repo.Head(); head != before {
 		if err := t.repo.Compact(ctx); err != nil {
-			t.log.Warn("cannot make the git repository small again", "error", err)
+			t.log.Warn("cannot compact the git repository", "error", err)
 		}
 	}
 	return err
@@ -59,7 +59,7 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	state := t.store.snapshot()
 	if !t.secured() {
 		if err := t.secure(ctx); err != nil {
-			t.log.Warn("cannot keep what it takes to go back to what is deployed", "error", err)
+			t.log.Warn("cannot keep what is needed to go back to what is deployed", "error", err)
 		}
 	}
 	if state.Wanted == Down {
@@ -132,7 +132,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 	defer cancel()
 	var unwell error
 	to := t.store.history.find(begun.Back)
-	err := error(&lostError{errors.New("the deploy that was gone back to is not kept any more")})
+	err := error(&lostError{errors.New("the deploy that pgo was going back to is no longer kept")})
 	if to != nil {
 		t.store.journal.begin(heading("going back to " + to.Commit.Short()))
 		o := order{out: t.store.journal.recorded(compose.Output{})}

@@ -65,7 +65,7 @@ const maxPorts = 2000
 func collision(asked []compose.HostPort, wanted map[string]int) error {
 	for i, p := range asked {
 		if n := wanted[p.Service]; n > p.Last-p.First+1 {
-			return fmt.Errorf("%d containers of %s cannot share the host port %d: publish a range, or have one container", n, p.Service, p.First)
+			return fmt.Errorf("%d containers of %s cannot share the host port %d: publish a range, or run only one container", n, p.Service, p.First)
 		}
 		for _, q := range asked[:i] {
 			if p.First == p.Last && q.First == q.Last && p.First == q.First && p.Protocol == q.Protocol && sockets.Overlap(p.IP, q.IP) &&
@@ -103,7 +103,7 @@ func programAt(l sockets.Socket, named func(id string) string) string {
 	if p, known := sockets.Programs([]sockets.Socket{l})[l]; known {
 		return whose(p, named)
 	}
-	return "a program of this host, which //ports names to an operator"
+	return "a program of this host; an operator can see it with //ports"
 }
 
 // whose names a program, or the container that it is in.

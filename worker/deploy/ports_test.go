@@ -60,7 +60,7 @@ func TestTaken(t *testing.T) {
 	}
 	other := []compose.Published{{Container: "shop-1", Project: "shop", IP: "0.0.0.0", Port: busy, Protocol: "tcp"}}
 	if err := taken("web", loopback, busy, other, nil, nobody); err == nil || !strings.Contains(err.Error(), "the container shop-1") {
-		t.Errorf("another's port: %v", err)
+		t.Errorf("a port of another service: %v", err)
 	}
 	other[0].Protocol = "udp"
 	if err := taken("web", loopback, busy, other, nil, nobody); err != nil {

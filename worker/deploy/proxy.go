@@ -107,7 +107,7 @@ func (p *proxy) note(err error) {
 		return
 	}
 	if err := p.update(func(n *Snippet) { n.Error = text }); err != nil {
-		p.log.Warn("cannot remember how the proxy is", "error", err)
+		p.log.Warn("cannot save the state of the proxy", "error", err)
 	}
 }
 
@@ -210,9 +210,9 @@ func (p *proxy) placeIn(commit gitrepo.Hash) error {
 	case isDir:
 		return fmt.Errorf("%s is a directory in the repository: `import` takes the path of a file, such as %s", occupant, path.Join(occupant, "Caddyfile-import"))
 	case occupant == name:
-		return fmt.Errorf("the repository has %s, which pgo writes (`import`): git rm --cached it, and add it to .gitignore", name)
+		return fmt.Errorf("the repository has %s, which pgo writes (`import`): take it out with git rm --cached, and add it to .gitignore", name)
 	case occupant != "":
-		return fmt.Errorf("the repository has %s, which is no directory: pgo cannot write %s (`import`) in there", occupant, name)
+		return fmt.Errorf("the repository has %s, which is not a directory: pgo cannot write %s (`import`) in it", occupant, name)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (p *proxy) tell(ctx context.Context) error {
 		p.backoff.note(err)
 	} else if !p.saidNobodyTold {
 		p.saidNobodyTold = true
-		p.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator to reload it",
+		p.log.Info("the proxy's snippet has changed, and no `reload` is configured: the proxy has to watch the file itself, or an operator has to reload it",
 			"file", p.entry.Import)
 	}
 	if ctx.Err() != nil {
@@ -321,7 +321,7 @@ func (p *proxy) reloadIn(ctx context.Context, number int) error {
 	what := fmt.Sprintf("%s in %s", strings.Join(p.entry.Command, " "), p.entry.Service)
 	switch {
 	case ctx.Err() != nil && errors.As(err, new(*compose.LeftRunningError)):
-		return fmt.Errorf("cannot reload the proxy: %s: %w, and may run on in the container, where neither kill nor sh could end it", what, context.Cause(ctx))
+		return fmt.Errorf("cannot reload the proxy: %s: %w, and may still be running in the container, where neither kill nor sh could end it", what, context.Cause(ctx))
 	case ctx.Err() != nil: // any other error results from that, and varies
 		return fmt.Errorf("cannot reload the proxy: %s: %w", what, context.Cause(ctx))
 	case err != nil:

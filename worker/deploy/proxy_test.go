@@ -31,7 +31,7 @@ func TestWhatTheProxyKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(s.files.checkout(), "caddy/import")); err == nil {
-		t.Error("nobody has said what it is to hold, and it is written")
+		t.Error("the snippet was written before its content was known")
 	}
 	s.Adjust(Neighbours{Snippet: "one"})
 	// knows writes the snippet and reports whether the proxy knows it.
@@ -43,32 +43,32 @@ func TestWhatTheProxyKnows(t *testing.T) {
 		return s.store.snapshot().snippet().Known == s.proxy.identify(s.around.snippet())
 	}
 	if knows() {
-		t.Error("it knows what was never written")
+		t.Error("the proxy knows a snippet that it never read")
 	}
 	if err := s.proxy.startsKnowing(); err != nil {
 		t.Fatal(err)
 	}
 	if !knows() {
-		t.Error("it does not know what it has read at its start")
+		t.Error("the proxy does not know the snippet that it read when it started")
 	}
 	if err := os.WriteFile(filepath.Join(s.files.checkout(), "caddy/import"), []byte("two"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if knows() {
-		t.Error("it knows what was written in the place of something else")
+		t.Error("the proxy knows a snippet that replaced a changed file")
 	}
 	if err := s.proxy.tell(t.Context()); err != nil || knows() {
-		t.Errorf("what never ran was told: %v", err)
+		t.Errorf("a proxy that never ran was told: %v", err)
 	}
 	if err := s.store.update(func(st *State) { st.Deployed = &Record{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.proxy.tell(t.Context()); err != nil || !knows() {
-		t.Errorf("it was told, and does not know: %v", err)
+		t.Errorf("the proxy was told, and does not know the snippet: %v", err)
 	}
 	s.Adjust(Neighbours{Snippet: "two"})
 	if knows() {
-		t.Error("it knows what is new")
+		t.Error("the proxy knows a new snippet that it has not read")
 	}
 }
 
@@ -128,8 +128,8 @@ func TestPlaceForSnippet(t *testing.T) {
 	for name, want := range map[string]string{
 		"caddy/import":           "",
 		"caddy":                  "caddy is a directory in the repository: `import` takes the path of a file, such as caddy/Caddyfile-import",
-		"caddy/Caddyfile":        "the repository has caddy/Caddyfile, which pgo writes (`import`): git rm --cached it, and add it to .gitignore",
-		"caddy/Caddyfile/import": "the repository has caddy/Caddyfile, which is no directory: pgo cannot write caddy/Caddyfile/import (`import`) in there",
+		"caddy/Caddyfile":        "the repository has caddy/Caddyfile, which pgo writes (`import`): take it out with git rm --cached, and add it to .gitignore",
+		"caddy/Caddyfile/import": "the repository has caddy/Caddyfile, which is not a directory: pgo cannot write caddy/Caddyfile/import (`import`) in it",
 	} {
 		s.proxy.entry = &Proxy{Import: name}
 		got := ""
@@ -219,9 +219,9 @@ func TestReloadBackoff(t *testing.T) {
 		last = b.delay
 	}
 	if last != mostReloadDelay {
-		t.Errorf("it ends with %s", last)
+		t.Errorf("the longest wait is %s", last)
 	}
 	if b.note(nil); b != (reloadBackoff{}) {
-		t.Errorf("after it has worked: %+v", b)
+		t.Errorf("after a reload that worked: %+v", b)
 	}
 }

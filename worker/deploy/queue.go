@@ -7,7 +7,7 @@ import (
 )
 
 // ErrDraining refuses a change while the worker is stopping.
-var ErrDraining = errors.New("the worker is stopping and takes no further changes: try again in a moment")
+var ErrDraining = errors.New("the worker is stopping and accepts no further changes: try again in a moment")
 
 // Queue runs one change at a time, in the order in which they came.
 type Queue struct {

@@ -29,7 +29,7 @@ func TestQueueOneAtATime(t *testing.T) {
 			select {
 			case <-finish:
 			default:
-				t.Error("the second change runs beside the first")
+				t.Error("the second change runs at the same time as the first")
 			}
 			return second
 		})
@@ -49,7 +49,7 @@ func TestQueueWaitEndsWithTheClient(t *testing.T) {
 	err := q.do(context.Background(), nil, "first", never, func(*Turn) error {
 		ctx, cancel := context.WithCancel(context.Background())
 		return q.do(ctx, nil, "second", func(string) { cancel() }, func(*Turn) error {
-			t.Error("runs though its client has left")
+			t.Error("it runs although its client has left")
 			return nil
 		})
 	})

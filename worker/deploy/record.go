@@ -89,7 +89,7 @@ const (
 func openHistory(dir string) (*history, error) {
 	h := &history{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the directory of the history: %w", err)
+		return nil, fmt.Errorf("cannot create the directory of the history: %w", err)
 	}
 	return h, errors.Join(readList(filepath.Join(dir, recordsFile), &h.records), readList(filepath.Join(dir, goodFile), &h.good))
 }
@@ -104,7 +104,7 @@ func readList(path string, into *[]*Record) error {
 		err = json.Unmarshal(raw, &records)
 	}
 	if err != nil || slices.Contains(records, nil) {
-		return fmt.Errorf("cannot read %s, which begins anew: %w", path, err)
+		return fmt.Errorf("cannot read %s, which starts afresh: %w", path, err)
 	}
 	*into = records
 	return nil
@@ -287,5 +287,5 @@ func (h *history) offer() string {
 	if len(all) == 0 {
 		return "none is kept"
 	}
-	return "kept are " + strings.Join(all, ", ")
+	return "these are kept: " + strings.Join(all, ", ")
 }

@@ -18,7 +18,7 @@ func Remove(ctx context.Context, cfg Config, queue *Queue, log hclog.Logger) err
 	configured := cfg.Project.Host
 	store, err := openStore(cfg.Dir, func() {})
 	if err != nil {
-		log.Warn("the history is not complete", "error", err)
+		log.Warn("the history is incomplete", "error", err)
 	}
 	state := store.snapshot()
 	if state.Deployed != nil && state.Switching == nil {
@@ -77,7 +77,7 @@ func elsewhere(err error, theirs, configured string) error {
 	case "":
 		hint = "without docker_host"
 	}
-	return fmt.Errorf("%w; it was deployed on another engine than the one that was configured last: configure it %s once more, and take it out when its worker is ready", err, hint)
+	return fmt.Errorf("%w; it was deployed on a different engine than the one configured last: configure it %s once more, and remove it when its worker is ready", err, hint)
 }
 
 // allGone returns an error if there are containers left: for a deploy that was interrupted,
@@ -91,5 +91,5 @@ func (d *deployer) allGone(ctx context.Context) error {
 	for _, c := range left {
 		names = append(names, c.Name)
 	}
-	return fmt.Errorf("cannot take down %s: there still is %s", d.cfg.Name, strings.Join(names, ", "))
+	return fmt.Errorf("cannot take down %s: these containers are left: %s", d.cfg.Name, strings.Join(names, ", "))
 }

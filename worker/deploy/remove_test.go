@@ -17,7 +17,7 @@ import (
 func TestRemovalFromAnotherEngine(t *testing.T) {
 	away := "unix://" + filepath.Join(t.TempDir(), "docker.sock")
 	for configured, hint := range map[string]string{
-		"unix:///nonexistent/docker.sock": "; it was deployed on another engine than the one that was configured last: configure it with docker_host = " + away + " once more",
+		"unix:///nonexistent/docker.sock": "; it was deployed on a different engine than the one configured last: configure it with docker_host = " + away + " once more",
 		away:                              "",
 	} {
 		dir := t.TempDir()
@@ -30,7 +30,7 @@ func TestRemovalFromAnotherEngine(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "cannot take down web") {
 			t.Fatalf("configured for %s: %v", configured, err)
 		}
-		if got := strings.Contains(err.Error(), "another engine"); got != (hint != "") || !strings.Contains(err.Error(), hint) {
+		if got := strings.Contains(err.Error(), "a different engine"); got != (hint != "") || !strings.Contains(err.Error(), hint) {
 			t.Errorf("configured for %s: %v", configured, err)
 		}
 	}

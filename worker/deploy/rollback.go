@@ -20,7 +20,7 @@ func (t *Turn) Freeze(by, reason string, out compose.Output) error {
 	}
 	t.board.idle()
 	if before != nil {
-		say(out, "was frozen %s", before)
+		say(out, "was already frozen %s", before)
 	}
 	say(out, "frozen %s", frozen)
 	return nil
@@ -41,7 +41,7 @@ func (t *Turn) Unfreeze(out compose.Output) error {
 	}
 	t.held = Basis{}
 	t.board.idle()
-	say(out, "the branch is followed again, with the next poll")
+	say(out, "the branch is followed again, from the next poll on")
 	return nil
 }
 

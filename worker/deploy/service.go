@@ -95,7 +95,7 @@ func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service,
 	}
 	store, err := openStore(cfg.Dir, changed)
 	if err != nil {
-		log.Warn("the history is not complete", "error", err)
+		log.Warn("the history is incomplete", "error", err)
 	}
 	repo, err := gitrepo.Open(filepath.Join(cfg.Dir, "repo.git"), cfg.Remote, cfg.Branch)
 	if err != nil {

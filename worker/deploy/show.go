@@ -119,7 +119,7 @@ func (s *Service) History(args target.Args, out compose.Output) error {
 		return historyJSON(out.Stdout, records, kept)
 	}
 	if len(records) == 0 {
-		_, err := io.WriteString(out.Stdout, "nothing was deployed yet\n")
+		_, err := io.WriteString(out.Stdout, "nothing has been deployed yet\n")
 		return err
 	}
 	table := tabwriter.NewWriter(out.Stdout, 0, 0, 2, ' ', 0)

@@ -118,8 +118,8 @@ func (s *starter) refusalsNow(model *compose.Model, volumes map[string]compose.V
 // checkMade compares what the engine has created of the given compose services, nil meaning
 // all, with the model, checks it against the policy, and removes what does not agree.
 // before has the volumes that existed already. A commit that gets this far with something
-// else than was checked is an attack, a setting of the engine that is not known here, or a
-// fault of this check.
+// other than what was checked is an attack, a setting of the engine that is not known here,
+// or a fault of this check.
 func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
 	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 		return nil
 	}
 	for _, r := range refusals {
-		s.log.Error("attack: the engine made something else than was checked; it is removed and not started",
+		s.log.Error("attack: what the engine created differs from what was checked; it is removed and not started",
 			"commit", c.commit.Short(), "refusal", s.redact(r.String()))
 	}
 	s.unmake(ctx, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
@@ -198,15 +198,15 @@ func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volume
 	}
 }
 
-// madeError is the error of a deploy for which the engine created something else than was
-// checked.
+// madeError is the error of a deploy for which the engine created something other than what
+// was checked.
 type madeError struct {
 	commit string // short
 	error
 }
 
 func (e *madeError) Error() string {
-	return "the engine made something else of " + e.commit + " than was checked, and nothing of it was started; have an operator look at it: " + e.error.Error()
+	return "what the engine created for " + e.commit + " differs from what was checked, and none of it was started; have an operator look at it: " + e.error.Error()
 }
 
 func (e *madeError) Unwrap() error { return e.error }

@@ -33,7 +33,7 @@ type State struct {
 	Checkout []gitrepo.Hash `json:"checkout,omitempty"`
 
 	// Verdict is the last deploy that failed because of its commit. That
-	// commit is not tried again until somebody says up.
+	// commit is not tried again until somebody runs up.
 	Verdict *Verdict `json:"verdict,omitempty"`
 
 	// Frozen says that the branch is not followed; nil if it is followed.

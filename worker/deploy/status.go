@@ -41,9 +41,9 @@ type Outcome string
 
 const (
 	Deployed   Outcome = "deployed"
-	Held       Outcome = "held"     // there is something new, and nobody has said up
+	Held       Outcome = "held"     // there is something new, and nobody has run up
 	KeptFrozen Outcome = "frozen"   // the branch is not followed
-	TakenDown  Outcome = "down"     // somebody said down
+	TakenDown  Outcome = "down"     // somebody ran down
 	Refused    Outcome = "refused"  // by the policy: what ran keeps running
 	Failed     Outcome = "failed"   // before the switch, or by a fault of the surroundings
 	Degraded   Outcome = "degraded" // it did not become healthy

@@ -52,7 +52,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	for _, service := range c.resolved.Services() {
 		if c.record.Images[service] == "" {
 			return &stepError{"start", c.commit.Short(), fmt.Errorf("there is no image %s for %s, and it is neither pulled nor built: "+
-				"see to it that it can be, or docker load it", c.images[service], service)}
+				"make sure that it can be, or docker load it", c.images[service], service)}
 		}
 	}
 	missing, err := d.engine.Missing(ctx, c.resolved.Outside("networks"), c.resolved.Outside("volumes"))
@@ -79,7 +79,7 @@ func (e *missingError) Error() string {
 	for _, more := range e.what[1:] {
 		text += ", " + more
 	}
-	return text + " is declared as external and does not exist yet: make it, or start the service that does; it is tried again"
+	return text + " is declared as external and does not exist yet: create it, or start the service that creates it; it is tried again"
 }
 
 // switchTo replaces what runs. A crash while Switching is set leaves it set, and the next
@@ -165,7 +165,7 @@ func (d *deployer) finish(ctx context.Context, c *candidate) error {
 	d.board.enter(StepRecord, c.commit)
 	boot, containers, err := d.containers.whatRuns(ctx)
 	if err != nil {
-		d.log.Warn("cannot see what runs", "error", err)
+		d.log.Warn("cannot find out what runs", "error", err)
 	}
 	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit
 	err = d.store.update(func(st *State) {
@@ -182,10 +182,10 @@ func (d *deployer) finish(ctx context.Context, c *candidate) error {
 		return err
 	}
 	if err := d.store.history.add(*r); err != nil {
-		d.log.Warn("a deploy is missing in the history", "error", err)
+		d.log.Warn("a deploy is missing from the history", "error", err)
 	}
 	if err := d.secure(ctx); err != nil {
-		d.log.Warn("cannot keep what it takes to go back to this deploy; it is tried again", "error", err)
+		d.log.Warn("cannot keep what is needed to go back to this deploy; it is tried again", "error", err)
 	}
 	return nil
 }

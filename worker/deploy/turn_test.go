@@ -23,7 +23,7 @@ func TestTurnEndsWithItsChange(t *testing.T) {
 	}
 	for name, turn := range map[string]*Turn{"one that has ended": kept, "one that nobody gave": {}} {
 		if !panics(func() { _ = turn.Unfreeze(compose.Output{}) }) {
-			t.Errorf("%s works", name)
+			t.Errorf("a turn works: %s", name)
 		}
 	}
 	if s.Status().Frozen == nil {
@@ -98,10 +98,10 @@ func TestWhatCannotBeSavedChangesNothing(t *testing.T) {
 			before := memoryOf(s)
 			s.store.dir = filepath.Join(s.store.dir, "nowhere")
 			if err := s.Do(t.Context(), name, never, test.change); err == nil {
-				t.Error("it says nothing of that")
+				t.Error("it does not report an error")
 			}
 			if now := memoryOf(s); !reflect.DeepEqual(now, before) {
-				t.Errorf("there was %+v, and now is %+v", before, now)
+				t.Errorf("memory was %+v, and now is %+v", before, now)
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func TestUpdateGetsACopy(t *testing.T) {
 	mine.Number, mine.Images["web"] = 7, "7"
 	s.store.dir = filepath.Join(s.store.dir, "nowhere")
 	if err := s.store.update(func(st *State) { st.Deployed.Number, st.Brought[0] = 8, "x" }); err == nil {
-		t.Fatal("it was saved nowhere")
+		t.Fatal("the update succeeded although nothing can be saved")
 	}
 	if now := s.store.snapshot(); now.Deployed.Number != 1 || now.Deployed.Images["web"] != "1" || now.Brought[0] != "a" || before.Deployed.Number != 1 {
 		t.Errorf("there is %+v, %v", now.Deployed, now.Brought)

@@ -30,11 +30,11 @@ func newWorkspace(cfg Config) *workspace {
 func (w *workspace) makeDirs() error {
 	for dir, mode := range map[string]os.FileMode{w.project.Home: 0o700, w.stage(): 0o700, w.checkout(): 0o755} {
 		if err := os.MkdirAll(dir, mode); err != nil {
-			return fmt.Errorf("cannot make the service's directory: %w", err)
+			return fmt.Errorf("cannot create the service's directory: %w", err)
 		}
 		// Regardless of the umask: containers of any user read the checkout.
 		if err := os.Chmod(dir, mode); err != nil {
-			return fmt.Errorf("cannot make the service's directory: %w", err)
+			return fmt.Errorf("cannot create the service's directory: %w", err)
 		}
 	}
 	return nil

@@ -67,7 +67,7 @@ func (c *checkout) write(name string, e entry) error {
 		return unreadable(c.commit, err)
 	}
 	if blob.Type() != plumbing.BlobObject {
-		return problem(ErrBadCommit, "commit %s cannot be used: %q is no file, but a %s", c.commit, name, blob.Type())
+		return problem(ErrBadCommit, "commit %s cannot be used: %q is not a file but a %s", c.commit, name, blob.Type())
 	}
 	if c.left -= blob.Size(); c.left < 0 {
 		return problem(ErrTooLarge, "the files of commit %s are larger than the %s allowed", c.commit, size(c.limit))
@@ -108,7 +108,7 @@ func (c *checkout) writeFile(e entry, content io.Reader, size int64) (err error)
 		return err
 	}
 	if Hash(hash.Sum()) != e.hash {
-		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
+		return unreadable(c.commit, fmt.Errorf("the content of object %s does not match its hash", e.hash))
 	}
 	return file.Chmod(permissions(e.mode)) // whatever the umask is
 }
@@ -123,7 +123,7 @@ func (c *checkout) writeLink(e entry, name string, content io.Reader, size int64
 		return err
 	}
 	if Hash(plumbing.ComputeHash(plumbing.BlobObject, target)) != e.hash {
-		return unreadable(c.commit, fmt.Errorf("object %s has another content", e.hash))
+		return unreadable(c.commit, fmt.Errorf("the content of object %s does not match its hash", e.hash))
 	}
 	if strings.ContainsRune(string(target), 0) {
 		return problem(ErrBadCommit, "commit %s cannot be used: the symbolic link %q has a zero byte in its target", c.commit, name)

@@ -276,7 +276,7 @@ func (r *compaction) writePack(ctx context.Context, objects []Hash) (name string
 	}
 	for _, h := range objects {
 		if there, err := index.Contains(plumbing.Hash(h)); err != nil || !there {
-			return "", damaged(fmt.Errorf("object %s has another content", h))
+			return "", damaged(fmt.Errorf("the content of object %s does not match its hash", h))
 		}
 	}
 	return "pack-" + checksum.String(), r.addPack(file.Name(), checksum, index)

@@ -110,7 +110,7 @@ func syncMany(t testing.TB, syncs int, allowed slack) {
 	t.Logf("after %d syncs the kept commits have %d objects of %d bytes; at most %d bytes and %d loose objects were there; compacted %d times",
 		syncs, len(needed), bytes, most, mostLoose, compacted)
 	if most > allowed.factor*bytes+allowed.bytes+64*block || mostLoose > allowed.loose {
-		t.Error("this is too much")
+		t.Error("the repository grew too large")
 	}
 	if compacted == 0 || compacted > syncs/10 {
 		t.Errorf("it was compacted %d times", compacted)
@@ -127,13 +127,13 @@ func syncMany(t testing.TB, syncs int, allowed slack) {
 	s.wantHeld(history[syncs-kept:]...)
 }
 
-// A twentieth of what a thousand syncs are for the product.
+// TestManySyncsStaySmall is a twentieth of BenchmarkThousandSyncs: fewer syncs, smaller bounds.
 func TestManySyncsStaySmall(t *testing.T) {
 	t.Parallel()
 	syncMany(t, 50, slack{factor: roomy.factor, bytes: roomy.bytes / 20, loose: roomy.loose / 20})
 }
 
-// BenchmarkThousandSyncs measures what they cost, and runs all of TestManySyncsStaySmall.
+// BenchmarkThousandSyncs measures what a thousand syncs cost, within the bounds of the product.
 func BenchmarkThousandSyncs(b *testing.B) {
 	for b.Loop() {
 		syncMany(b, 1000, roomy)
@@ -301,7 +301,7 @@ func TestCompactingADamagedRepository(t *testing.T) {
 	t.Parallel()
 	for name, damage := range map[string]func(*setup, string) error{
 		"missing": func(_ *setup, file string) error { return os.Remove(file) },
-		"another content": func(s *setup, file string) error {
+		"other content": func(s *setup, file string) error {
 			return errors.Join(os.Remove(file), os.Link(s.looseObject("HEAD:a"), file))
 		},
 		"short": func(_ *setup, file string) error { return errors.Join(os.Chmod(file, 0o600), os.Truncate(file, 30)) },

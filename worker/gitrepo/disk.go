@@ -59,7 +59,7 @@ func (r *Repo) inspect() error {
 	}
 	for _, needed := range []string{"HEAD", "config", packDir} {
 		if _, err := os.Stat(filepath.Join(r.dir, needed)); err != nil {
-			return fmt.Errorf("it is no git repository: %w", err)
+			return fmt.Errorf("it is not a git repository: %w", err)
 		}
 	}
 	text, err := os.ReadFile(filepath.Join(r.dir, headRef))
@@ -72,7 +72,7 @@ func (r *Repo) inspect() error {
 	hash := strings.TrimSpace(string(text))
 	head, err := ParseHash(hash)
 	if err != nil {
-		return fmt.Errorf("%s holds %q and no commit's hash", headRef, oneLine(hash))
+		return fmt.Errorf("%s holds %q, which is not the hash of a commit", headRef, oneLine(hash))
 	}
 	store := r.store()
 	defer store.close()

@@ -103,7 +103,7 @@ func TestDamagedRepositoriesAreRebuilt(t *testing.T) {
 				names = append(names, e.Name())
 			}
 			if got := strings.Join(names, " "); got != "checkout checkout.tracked repo.git" {
-				t.Errorf("beside the repository there is %s", got)
+				t.Errorf("next to the repository there is %s", got)
 			}
 		})
 	}
@@ -162,7 +162,7 @@ func TestDamagedFileIsNotWritten(t *testing.T) {
 				dir := filepath.Join(t.TempDir(), "stage")
 				wantKind(t, s.Stage(t.Context(), head, dir), ErrDamaged)
 				if _, err := os.Lstat(filepath.Join(dir, "b")); err == nil {
-					t.Error("it was written all the same")
+					t.Error("the damaged file was written")
 				}
 				if err := s.Rebuild(); err != nil {
 					t.Fatal(err)

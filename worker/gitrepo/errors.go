@@ -20,7 +20,7 @@ var (
 	ErrNotFound = errors.New("repository not found")
 	// ErrAuth: the remote wants credentials, or refuses those it got.
 	ErrAuth = errors.New("not authorised")
-	// ErrHostKey: the SSH server's key is unknown, or another than the known one.
+	// ErrHostKey: the SSH server's key is unknown, or differs from the known one.
 	ErrHostKey = errors.New("host key not accepted")
 	// ErrStalled: nothing arrived for too long.
 	ErrStalled = errors.New("no progress")
@@ -33,7 +33,7 @@ var (
 	// ErrBadCommit: the commit holds something that can never be written to a directory.
 	ErrBadCommit = errors.New("unusable commit")
 	// ErrSubmodule: a submodule of the commit cannot be fetched.
-	ErrSubmodule = errors.New("submodule cannot be had")
+	ErrSubmodule = errors.New("submodule cannot be fetched")
 	// ErrDamaged: an object of a commit that should be here cannot be read. See
 	// Rebuild.
 	ErrDamaged = errors.New("damaged repository")
@@ -101,7 +101,7 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// explain says in a user's words what err means.
+// explain says in words for the user what err means.
 func explain(err error) string {
 	var (
 		own         *Error
@@ -122,7 +122,7 @@ func explain(err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused; is its server up?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return "the connection broke off"
+		return "the connection was lost"
 	case errors.Is(err, syscall.ENOSPC):
 		return "the disk is full"
 	}

@@ -87,12 +87,12 @@ func (r *objects) obtain(ctx context.Context, from upstream, q query, fail func(
 	}
 	defer func() { _ = os.Remove(file) }()
 	if err := r.unpack(ctx, file, len(q.have) > 0); err != nil {
-		return fail("cannot unpack what came from", ended(ctx, err))
+		return fail("cannot unpack the pack from", ended(ctx, err))
 	}
 	store := r.store()
 	defer store.close()
 	if err := check(store, q.want, map[Hash]bool{}); err != nil {
-		return fail("cannot use what came from", unreadable(q.want, err))
+		return fail("cannot use the commit from", unreadable(q.want, err))
 	}
 	return nil
 }

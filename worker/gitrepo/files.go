@@ -24,7 +24,7 @@ func (r reader) File(hash Hash, name string, max int64) ([]byte, error) {
 	case e == nil:
 		return nil, problem(fs.ErrNotExist, "commit %s has no file %q", hash, name)
 	case e.Mode != filemode.Regular && e.Mode != filemode.Executable:
-		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is no regular file", hash, name)
+		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is not a regular file", hash, name)
 	}
 	size, err := store.EncodedObjectSize(e.Hash)
 	if err != nil {
@@ -57,7 +57,7 @@ func (r reader) Names(hash Hash, dir string) ([]string, error) {
 		return nil, nil
 	}
 	if e.Mode != filemode.Dir {
-		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is no directory", hash, dir)
+		return nil, problem(ErrBadCommit, "commit %s cannot be used: %q is not a directory", hash, dir)
 	}
 	listing, err := object.GetTree(store, e.Hash)
 	if err != nil {

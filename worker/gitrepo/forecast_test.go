@@ -75,7 +75,7 @@ func (c *checkoutTest) wantForeseen(foreseen map[string]seen) {
 			continue
 		}
 		if is := look(c.t, onDisk{}, filepath.Join(c.checkout, name)); is != should {
-			c.t.Errorf("%q is %v, foreseen was %v", name, is, should)
+			c.t.Errorf("%q is %v, but %v was foreseen", name, is, should)
 		}
 	}
 }

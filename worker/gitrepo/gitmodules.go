@@ -56,7 +56,7 @@ func readLinks(store objectStore, hash Hash) ([]link, error) {
 // readModules returns what is in .gitmodules, or why it does not count.
 func readModules(store objectStore, file entry) (urls map[string]string, why string, err error) {
 	if file.mode != filemode.Regular && file.mode != filemode.Executable {
-		return nil, "is in a .gitmodules that is no regular file", nil
+		return nil, "is in a .gitmodules that is not a regular file", nil
 	}
 	size, err := store.EncodedObjectSize(plumbing.Hash(file.hash))
 	if err != nil {
@@ -105,7 +105,7 @@ func (a *address) submodule(raw string) (_ *address, why string) {
 		return nil, fmt.Sprintf("has the url %s, %s", shownURL(raw), why)
 	}
 	if strings.ContainsFunc(raw, unicode.IsControl) {
-		return refuse("with characters that no url has; correct it in .gitmodules")
+		return refuse("with characters that a url cannot contain; correct it in .gitmodules")
 	}
 	sub, err := a.resolve(raw)
 	if err != nil {
@@ -113,9 +113,9 @@ func (a *address) submodule(raw string) (_ *address, why string) {
 	}
 	switch {
 	case sub.url.Scheme == "file" && a.url.Scheme != "file":
-		return refuse("which is on this machine, as `repository` is not; put it on a server")
+		return refuse("which is on this machine, while `repository` is not; put it on a server")
 	case sub.url.Scheme != "file" && sub.url.Hostname() == "":
-		return refuse("in which there is no host; correct it in .gitmodules")
+		return refuse("which has no host; correct it in .gitmodules")
 	case strings.HasPrefix(sub.repositoryPath(), "-"),
 		strings.ContainsFunc(sub.url.Path, unicode.IsControl),
 		slices.Contains(strings.Split(sub.url.Path, "/"), ".."):
@@ -233,18 +233,18 @@ func (a *address) forModule(origin *address, listed servers) (_ *address, why st
 	}
 	shown := oneLine(a.String())
 	if a.url.Scheme == "ssh" {
-		why = fmt.Sprintf("has the url %q, for which pgo has no key: it uses that of `repository` for the same server alone; %s", shown, toOwnServer)
+		why = fmt.Sprintf("has the url %q, for which pgo has no key: it uses that of `repository` only for the same server; %s", shown, toOwnServer)
 		https := url.URL{Scheme: "https", Host: strings.TrimSuffix(a.url.Host, ":"+a.url.Port())}
 		if server, plain := gitserver.Of(&https); plain {
 			why += ", or write it with https, and " + entryFor(server)
 		}
 		return nil, why
 	}
-	why = fmt.Sprintf("has the url %q, which is on another server than the repository; %s", shown, toOwnServer)
+	why = fmt.Sprintf("has the url %q, which is on a different server than the repository; %s", shown, toOwnServer)
 	if server, plain := gitserver.Of(&a.url); plain {
 		return nil, why + ", or " + entryFor(server)
 	}
-	return nil, why + "; written like this, no entry of `allow` can name that server"
+	return nil, why + "; no entry of `allow` can name that server as it is written here"
 }
 
 // toOwnServer is what the author of a commit can do about a submodule on another server.

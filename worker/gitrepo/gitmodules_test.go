@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	elsewhere = "on another server than the repository; put it on the repository's own server and write the url relative, as in ../lib.git"
-	unnamed   = elsewhere + "; written like this, no entry of `allow` can name that server"
+	elsewhere = "on a different server than the repository; put it on the repository's own server and write the url relative, as in ../lib.git"
+	unnamed   = elsewhere + "; no entry of `allow` can name that server as it is written here"
 )
 
 var schemes = regexp.MustCompile(`^(https?|git|ssh|file)://`)
@@ -202,7 +202,7 @@ func (a *address) submoduleText(raw string, listed servers) string {
 	return u.String()
 }
 
-// Anybody can write anything into .gitmodules.
+// Anyone can write anything into .gitmodules.
 func TestBadModulesFiles(t *testing.T) {
 	t.Parallel()
 	const good = "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib\n"
@@ -234,7 +234,7 @@ func TestModulesFileIsNoLink(t *testing.T) {
 	target := s.object(plumbing.BlobObject, "other")
 	commit := s.commitTree(s.tree("120000 .gitmodules", target, "160000 lib", someHash))
 	err := s.FetchSubmodules(t.Context(), commit)
-	if want := `cannot fetch the submodule "lib": it is in a .gitmodules that is no regular file`; err == nil || err.Error() != want {
+	if want := `cannot fetch the submodule "lib": it is in a .gitmodules that is not a regular file`; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
 }

@@ -38,20 +38,20 @@ func explainHostKey(err error, files []string, host string, key ssh.PublicKey) e
 	if !errors.As(err, &unknown) {
 		var revoked *xknownhosts.RevokedError
 		if errors.As(err, &revoked) {
-			return problem(ErrHostKey, "the key that %s shows (%s) is revoked in %s", host, fingerprint(key), place(revoked.Revoked))
+			return problem(ErrHostKey, "the key that %s presents (%s) is revoked in %s", host, fingerprint(key), place(revoked.Revoked))
 		}
 		return err
 	}
 	line := xknownhosts.Line([]string{host}, key)
 	if len(unknown.Want) == 0 {
-		return problem(ErrHostKey, "the host key of %s is not known; it shows %s; if that is right, add this line to %s: %s",
+		return problem(ErrHostKey, "the host key of %s is not known; it presents %s; if that is right, add this line to %s: %s",
 			host, fingerprint(key), strings.Join(files, " or "), line)
 	}
 	var known []string
 	for _, k := range unknown.Want {
 		known = append(known, fmt.Sprintf("%s in %s", fingerprint(k.Key), place(k)))
 	}
-	return problem(ErrHostKey, "the host key of %s has changed: known is %s, and it shows %s; someone may be in between; if the change is right, the new line is: %s",
+	return problem(ErrHostKey, "the host key of %s has changed: the known key is %s, and it presents %s; another server may pretend to be this one; if the change is right, the new line is: %s",
 		host, strings.Join(known, ", "), fingerprint(key), line)
 }
 

@@ -186,9 +186,9 @@ func (h *httpRemote) check(response *http.Response, contentType string) error {
 		if h.user+h.password == "" {
 			return problem(ErrAuth, "authentication required; put a token in `repository` or set `git_key`")
 		}
-		return problem(ErrAuth, "the token in `repository` is refused (%s); it may have expired, or may not read this repository", response.Status)
+		return problem(ErrAuth, "the token in `repository` is refused (%s); it may have expired, or may lack read access to this repository", response.Status)
 	case http.StatusNotFound:
-		return problem(ErrNotFound, "the repository was not found; check `repository`, and a token if it is a private one")
+		return problem(ErrNotFound, "the repository was not found; check `repository`, and its token if it is private")
 	}
 	said, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
 	return problem(nil, "its server answers %s: %s", response.Status, oneLine(string(said)))
@@ -201,7 +201,7 @@ func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) e
 	from := via[len(via)-1].URL
 	switch {
 	case via[0].Method != http.MethodGet || len(via) >= 5:
-		return problem(nil, "its server redirects where git does not follow")
+		return problem(nil, "its server sends a redirect that git does not follow")
 	case from.Scheme == "https" && request.URL.Scheme != "https":
 		return problem(nil, "its server redirects from https to %s", request.URL.Scheme)
 	}

@@ -91,7 +91,7 @@ func TestStalledFetchEnds(t *testing.T) {
 	err = s.Fetch(soon(t), head)
 	wantKind(t, err, ErrStalled)
 	if _, ok := s.Head(); ok {
-		t.Error("there is a head all the same")
+		t.Error("there is a head although the fetch failed")
 	}
 }
 
@@ -156,7 +156,7 @@ func TestKilledWhileFetching(t *testing.T) {
 		t.Errorf("the head is %v, %v (rebuilt: %v), want %v", got, ok, s.Rebuilt(), before)
 	}
 	if left := packFiles(t, s.dir, "tmp_"); left != 0 {
-		t.Errorf("%d halves of a pack are still there", left)
+		t.Errorf("%d partial packs are still there", left)
 	}
 	wantFile(t, "before", s.stage(before), "a")
 

@@ -56,7 +56,7 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 			continue
 		}
 		if e.Mode != filemode.Regular && e.Mode != filemode.Executable {
-			found.ignore("%q is no regular file", file)
+			found.ignore("%q is not a regular file", file)
 			continue
 		}
 		size, err := store.EncodedObjectSize(e.Hash)

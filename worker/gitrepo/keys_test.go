@@ -123,13 +123,13 @@ func TestKeys(t *testing.T) {
 	}
 	wantIgnored := []string{
 		`"ssh/cert.pub", line 1: certificates are not supported; write the public key itself`,
-		`"ssh/cert.pub", line 2: it is not a public key; write one as it stands in a .pub file`,
+		`"ssh/cert.pub", line 2: it is not a public key; copy one from a .pub file`,
 		`"ssh/large.pub" is larger than 64 KiB`,
-		`"ssh/link.pub" is no regular file`,
+		`"ssh/link.pub" is not a regular file`,
 		`"ssh/options.pub", line 1: options before a key are not supported; leave them out`,
 		`"ssh/options.pub", line 2: options before a key are not supported; leave them out`,
-		`"ssh/private.pub", line 1: this is a private key; write the public key, as it stands in the .pub file`,
-		`"ssh/sub.pub" is no regular file`,
+		`"ssh/private.pub", line 1: this is a private key; copy the public key from the .pub file`,
+		`"ssh/sub.pub" is not a regular file`,
 		`"ssh/weak.pub", line 1: RSA keys of less than 2048 bits are too weak; use ed25519`,
 		`"ssh/weak.pub", line 2: DSA keys are too weak; use ed25519`,
 	}
@@ -179,7 +179,7 @@ func FuzzKeyFile(f *testing.F) {
 		}
 		for _, why := range found.ignored {
 			if strings.ContainsAny(why, "\n\r\x00") {
-				t.Errorf("a reason is no line: %q", why)
+				t.Errorf("a reason is not one line: %q", why)
 			}
 		}
 	})

@@ -97,7 +97,7 @@ func TestLookWhereThereIsNoRepository(t *testing.T) {
 	}
 }
 
-// A deleted branch, or a server that is gone, changes nothing here.
+// A deleted branch, or a server that is gone, does not change the local repository.
 func TestWhatIsGoneKeepsTheHead(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)
@@ -130,7 +130,7 @@ func TestWhatIsGoneKeepsTheHead(t *testing.T) {
 		}
 		wantFile(t, "a", s.stage(want), "a")
 		if err := s.Fetch(soon(t), want); err != nil {
-			t.Errorf("what is here is fetched: %v", err)
+			t.Errorf("fetching a commit that is already here: %v", err)
 		}
 	}
 	s.open(remote)
@@ -252,7 +252,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			t.Errorf("the error holds the token: %v", err)
 		}
 		if asked := strings.Contains(want, "token"); asked != errors.Is(err, ErrAuth) {
-			t.Errorf("looking at %s: that %v is ErrAuth should be %v", url, err, asked)
+			t.Errorf("looking at %s: whether %v is ErrAuth should be %v", url, err, asked)
 		}
 	}
 }
@@ -291,8 +291,8 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		branch string
 		want   string
 	}{
-		{Remote{URL: "https://git.example.org/x.git"}, "", "no name for a branch"},
-		{Remote{URL: "https://git.example.org/x.git"}, "a..b", "no name for a branch"},
+		{Remote{URL: "https://git.example.org/x.git"}, "", "not a valid branch name"},
+		{Remote{URL: "https://git.example.org/x.git"}, "a..b", "not a valid branch name"},
 		{Remote{URL: "https://user:to%ken@git.example.org/x.git"}, "main", "not a URL"},
 		{Remote{URL: "https://user:to/ken@git.example.org/x.git"}, "main", "not a URL"},
 		{Remote{URL: "https://git.example.org/x.git?private=token"}, "main", "?"},
@@ -300,8 +300,8 @@ func TestOpenRefusesWhatCannotWork(t *testing.T) {
 		{Remote{URL: "/srv/git/x.git"}, "main", "must begin with"},
 		{Remote{URL: "https:///x.git"}, "main", "no host"},
 		{Remote{URL: "ssh://git@git.example.org/x.git"}, "main", "set `git_key`"},
-		{Remote{URL: "ssh://git:token@git.example.org/x.git", Key: key}, "main", "no password"},
-		{Remote{URL: "git@git.example.org:x.git", Key: []byte("token")}, "main", "no SSH private key"},
+		{Remote{URL: "ssh://git:token@git.example.org/x.git", Key: key}, "main", "not a password"},
+		{Remote{URL: "git@git.example.org:x.git", Key: []byte("token")}, "main", "not an SSH private key"},
 	} {
 		_, err := Open(filepath.Join(t.TempDir(), "repo.git"), c.remote, c.branch)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -35,7 +35,7 @@ func TestPointersAreFound(t *testing.T) {
 		"too long":          {pointer + strings.Repeat("#", maxPointer), false},
 	} {
 		if got := isPointer([]byte(c.content)); got != c.is {
-			t.Errorf("that %s is a pointer is %v", name, got)
+			t.Errorf("%s is taken for a pointer: %v", name, got)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func FuzzPointer(f *testing.F) {
 	f.Add([]byte(strings.ReplaceAll(pointer, "\n", "\r\n")))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		if isPointer(content) && (len(content) < minPointer || !strings.HasPrefix(string(content), "version http")) {
-			t.Errorf("%q is no pointer", content)
+			t.Errorf("%q is taken for a pointer", content)
 		}
 	})
 }
@@ -108,7 +108,7 @@ func TestMissingInWhatIsUsed(t *testing.T) {
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("of %q is missing %q, want %q", path, got, want)
+			t.Errorf("missing of %q is %q, want %q", path, got, want)
 		}
 	}
 	want := `"data/large.bin" is a Git LFS pointer, and pgo does not fetch from LFS; commit the file itself, or build it into an image`

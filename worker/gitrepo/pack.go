@@ -55,7 +55,7 @@ func (r *objects) explode(pack io.ReadSeeker) error {
 	if err != nil && !errors.As(err, &file) {
 		// The pack itself was read before, so the damage is in what it builds on.
 		return &Error{
-			Text:  fmt.Sprintf("the local repository is damaged: what the new commit builds on cannot be read: %v", err),
+			Text:  fmt.Sprintf("the local repository is damaged: the objects that the new commit builds on cannot be read: %v", err),
 			kind:  ErrDamaged,
 			cause: err,
 		}
@@ -135,7 +135,7 @@ func (r *objects) measure(pack io.ReadSeeker) error {
 			}
 		}
 		if total += length; length > maxObject || total > r.limit {
-			return problem(ErrTooLarge, "its files are too large: more than %s one of them, or %s together", size(maxObject), size(r.limit))
+			return problem(ErrTooLarge, "its files are too large: one has more than %s, or all together have more than %s", size(maxObject), size(r.limit))
 		}
 	}
 	_, err = scanner.Checksum()

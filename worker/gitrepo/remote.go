@@ -30,7 +30,7 @@ type Remote struct {
 func (r Remote) String() string {
 	a, err := parseAddress(r.URL)
 	if err != nil {
-		return "a repository whose URL is wrong"
+		return "a repository with an invalid URL"
 	}
 	return a.String()
 }
@@ -129,7 +129,7 @@ type origin struct {
 
 func newOrigin(remote Remote, branch string, o options) (*origin, error) {
 	if err := plumbing.NewBranchReferenceName(branch).Validate(); err != nil || branch == "" {
-		return nil, problem(nil, "%q is no name for a branch; check `branch`", branch)
+		return nil, problem(nil, "%q is not a valid branch name; check `branch`", branch)
 	}
 	a, err := parseAddress(remote.URL)
 	if err != nil {
@@ -150,7 +150,7 @@ func connect(a *address, key []byte, knownHosts []string) (upstream, error) {
 	switch a.url.Scheme {
 	case "https", "http":
 		if a.url.Host == "" {
-			return nil, problem(nil, "there is no host in `repository`")
+			return nil, problem(nil, "`repository` has no host")
 		}
 		return newHTTPRemote(a), nil
 	case "ssh":

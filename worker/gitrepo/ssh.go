@@ -12,10 +12,10 @@ import (
 // until the channel is open, so a server that accepts and says nothing would hold it for ever.
 func newSSHRemote(a *address, key []byte, knownHosts []string) (upstream, error) {
 	if a.url.Hostname() == "" {
-		return nil, problem(nil, "there is no host in `repository`")
+		return nil, problem(nil, "`repository` has no host")
 	}
 	if a.password != "" {
-		return nil, problem(nil, "ssh takes a key, no password; set `git_key` and take the password out of `repository`")
+		return nil, problem(nil, "ssh takes a key, not a password; set `git_key` and remove the password from `repository`")
 	}
 	if len(key) == 0 {
 		return nil, problem(ErrAuth, "ssh needs a deploy key; set `git_key`")
@@ -26,7 +26,7 @@ func newSSHRemote(a *address, key []byte, knownHosts []string) (upstream, error)
 		return nil, problem(ErrAuth, "the key in `git_key` has a passphrase; use one without")
 	}
 	if err != nil {
-		return nil, problem(ErrAuth, "the file in `git_key` is no SSH private key")
+		return nil, problem(ErrAuth, "the file in `git_key` is not an SSH private key")
 	}
 	login := a.user
 	if login == "" {
@@ -91,7 +91,7 @@ func (s *sshRemote) config() (*ssh.ClientConfig, error) {
 func (s *sshRemote) explainHandshake(err error) error {
 	// x/crypto has no type for it.
 	if strings.Contains(err.Error(), "unable to authenticate") {
-		return problem(ErrAuth, "the server does not let the key %s in; add its public half to the repository's deploy keys",
+		return problem(ErrAuth, "the server does not accept the key %s; add its public half to the repository's deploy keys",
 			ssh.FingerprintSHA256(s.signer.PublicKey()))
 	}
 	return err

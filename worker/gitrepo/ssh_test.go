@@ -39,7 +39,7 @@ func TestHostKeysAreChecked(t *testing.T) {
 		}},
 		"of another host": {"other.example.org " + line(server.HostKey), []string{"is not known"}},
 		"changed": {"# c\n" + host + " " + line(other), []string{
-			"has changed", ssh.FingerprintSHA256(other) + " in ", "known_hosts:2", "it shows ssh-ed25519 " + ssh.FingerprintSHA256(server.HostKey), right,
+			"has changed", ssh.FingerprintSHA256(other) + " in ", "known_hosts:2", "it presents ssh-ed25519 " + ssh.FingerprintSHA256(server.HostKey), right,
 		}},
 		"revoked": {right + "\n@revoked * " + line(server.HostKey), []string{"is revoked in"}},
 		"garbage": {"what is this", []string{"cannot read the known host keys", "known_hosts: no valid entries, line 1"}},

@@ -137,7 +137,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 		return nil, failure{why: l.why, verdict: true}
 	}
 	if depth > maxModuleDepth {
-		return nil, failure{why: fmt.Sprintf("is one of a submodule, %d deep, and pgo goes no deeper", depth), verdict: true}
+		return nil, failure{why: fmt.Sprintf("is nested %d levels deep, and pgo goes no deeper", depth), verdict: true}
 	}
 	from, why := base.submodule(l.url)
 	if why != "" {
@@ -211,12 +211,12 @@ func (f *moduleFetch) elsewhere(to *url.URL) error {
 	}
 	server, plain := gitserver.Of(to)
 	if !plain {
-		return problem(errElsewhere, "its server redirects to another one than the repository's; %s", toOwnServer)
+		return problem(errElsewhere, "its server redirects to one that is not the repository's; %s", toOwnServer)
 	}
-	return problem(errElsewhere, "its server redirects to %s, which is another one than the repository's; %s, or %s", server, toOwnServer, entryFor(server))
+	return problem(errElsewhere, "its server redirects to %s, which is not the repository's server; %s, or %s", server, toOwnServer, entryFor(server))
 }
 
-// explain says in a user's words why a submodule cannot be fetched from there.
+// explain says in words for the user why a submodule cannot be fetched from there.
 func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 	var (
 		own     *Error
@@ -225,22 +225,22 @@ func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 	)
 	switch {
 	case errors.Is(err, ErrAuth) && foreign:
-		return "it wants credentials, and pgo sends those of `repository` to no other server; put it on the same server, or make it public"
+		return "it wants credentials, and pgo does not send those of `repository` to another server; put it on the same server, or make it public"
 	case errors.Is(err, ErrAuth):
-		return "it wants credentials that may read it; let the token or the deploy key of `repository` do so"
+		return "it wants credentials with read access; give the token or the deploy key of `repository` that access"
 	case errors.Is(err, ErrNotFound) && foreign:
 		return "there is no such repository, or it is not public"
 	case errors.Is(err, ErrNotFound):
 		return "there is no such repository, or the token or the deploy key of `repository` may not read it"
 	case errors.Is(err, ErrMoved), errors.Is(err, plumbing.ErrObjectNotFound):
-		return fmt.Sprintf("it does not give out the commit %s; push it there, or choose one that is there", commit)
+		return fmt.Sprintf("it does not serve the commit %s; push it there, or choose one that is there", commit)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("there is no host %s; correct it in .gitmodules", dns.Name)
 	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey), errors.Is(err, errElsewhere):
 		return explain(err)
 	case foreign && errors.As(err, &own):
 		// The words of an arbitrary server that a commit names are not repeated.
-		return "it does not answer as a git server does"
+		return "it does not answer like a git server"
 	}
 	return explain(err)
 }

@@ -44,7 +44,7 @@ func TestSubmodulesAndTheToken(t *testing.T) {
 	s.open(Remote{URL: strings.Replace(own, "//", "//oauth2:s3cret@", 1) + "/app"})
 	s.syncModules()
 	if got := ownRequests(); strings.Contains(got, `lib ""`) || !strings.Contains(got, `lib "s3cret"`) {
-		t.Errorf("its own server was asked for %s", got)
+		t.Errorf("the repository's own server was asked for %s", got)
 	}
 
 	_, other1 := s.module("other1", "file", "2")
@@ -58,7 +58,7 @@ func TestSubmodulesAndTheToken(t *testing.T) {
 	err := s.FetchSubmodules(t.Context(), head)
 	wantKind(t, err, ErrSubmodule)
 	if refused := strings.Count(err.Error(), "an operator can allow"); refused != 3 || publicRequests()+privateRequests() != "" {
-		t.Errorf("with nothing listed %q was asked, %q, and the error is %v", publicRequests(), privateRequests(), err)
+		t.Errorf("with nothing listed the servers were asked for %q and %q, and the error is %v", publicRequests(), privateRequests(), err)
 	}
 	if got := s.missing("."); len(got) != 3 || !got[0].Verdict || !strings.HasSuffix(got[0].Why, lifted(other)) {
 		t.Errorf("Missing() = %v", got)
@@ -67,7 +67,7 @@ func TestSubmodulesAndTheToken(t *testing.T) {
 	err = s.FetchSubmodules(t.Context(), head)
 	wantKind(t, err, ErrAuth)
 	want := fmt.Sprintf("cannot fetch the submodule \"other3\": it cannot be fetched from %s/other3: it wants credentials, "+
-		"and pgo sends those of `repository` to no other server; put it on the same server, or make it public", private)
+		"and pgo does not send those of `repository` to another server; put it on the same server, or make it public", private)
 	if err.Error() != want {
 		t.Errorf("the error is %q, want %q", err, want)
 	}
@@ -113,11 +113,11 @@ func TestSubmodulesOfASilentServer(t *testing.T) {
 		t.Errorf("a silent server was asked %d times", n)
 	}
 	if got := listing(t, s.stage(head)); got["there/file"] == "" {
-		t.Error("the one that is there was not fetched")
+		t.Error("the submodule of a working server was not fetched")
 	}
 }
 
-// A server that a commit names cannot have its words shown, nor have the repository taken for
+// A server that a commit names cannot make pgo show its words, nor consider the repository
 // damaged.
 func TestSubmodulesOfAHostileServer(t *testing.T) {
 	t.Parallel()
@@ -137,7 +137,7 @@ func TestSubmodulesOfAHostileServer(t *testing.T) {
 			asked = append(asked, r.URL.Path)
 			_, _ = fmt.Fprintf(w, "%s\trefs/heads/main\n", lib)
 		case strings.HasPrefix(r.URL.Path, "/elsewhere"):
-			t.Error("it was led elsewhere")
+			t.Error("the packfile URI of a server was followed")
 		case strings.HasPrefix(r.URL.Path, "/refuses") && r.Method == http.MethodPost:
 			w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
 			_, _ = fmt.Fprintf(w, "%04xERR the internal page", 4+len("ERR the internal page"))
@@ -174,7 +174,7 @@ func TestSubmodulesOfAHostileServer(t *testing.T) {
 		s.remote.Git("rm", "--quiet", "--cached", name)
 	}
 	if len(asked) != 1 || asked[0] != "/dumb/info/refs" { // not for its alternates
-		t.Errorf("as a server of files it was asked for %q", asked)
+		t.Errorf("as a dumb HTTP server it was asked for %q", asked)
 	}
 }
 
@@ -189,9 +189,9 @@ func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	near, _ := s.module("near", "file", "2")
 	addModule(near, "third", third+"/leaf", leaf)
 	far, _ := s.module("far", "file", "3")
-	_, beside := s.module("beside", "file", "4")
+	_, beside := s.module("sibling", "file", "4")
 	_, back := s.module("back", "file", "5")
-	addModule(far, "beside", "../beside", beside)
+	addModule(far, "sibling", "../sibling", beside)
 	addModule(far, "back", own+"/back", back)
 	addModule(far, "third", third+"/leaf", leaf)
 	addModule(s.remote, "near", "../near", hashOf(near.Commit("nested")))
@@ -210,7 +210,7 @@ func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	if got := thirdRequests(); got != "" || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("the third server was asked for %s, and the error is %v", got, err)
 	}
-	s.wantStaged("near/file", "2", "far/file", "3", "far/beside/file", "4", "far/back/file", "5")
+	s.wantStaged("near/file", "2", "far/file", "3", "far/sibling/file", "4", "far/back/file", "5")
 
 	// That a submodule is here is not a reason to go on to elsewhere.
 	remote.Submodules = []string{third}
@@ -220,7 +220,7 @@ func TestSubmodulesOfSubmodulesFromElsewhere(t *testing.T) {
 	s.syncModules()
 	s.wantStaged("near/third/file", "1", "far/third/file", "1")
 	if got := ownRequests(); strings.Contains(got, `back ""`) || !strings.Contains(got, `back "s3cret"`) {
-		t.Errorf("its own server was asked for %s", got)
+		t.Errorf("the repository's own server was asked for %s", got)
 	}
 	if got := listedRequests() + thirdRequests(); strings.Contains(got, "s3cret") || listedRequests() != before {
 		t.Errorf("the others were asked for %s", got)
@@ -259,11 +259,11 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 	for _, server := range servers {
 		defer server.Close()
 	}
-	refused := fmt.Sprintf("its server redirects to %s, which is another one than the repository's; %s, or an operator can allow = [%q]",
+	refused := fmt.Sprintf("its server redirects to %s, which is not the repository's server; %s, or an operator can allow = [%q]",
 		target, toOwnServer, "submodule:"+target)
 	for _, c := range []struct {
 		url    string
-		more   string // what is listed besides
+		more   string // what is listed in addition
 		refuse string
 	}{
 		{own + "/within", "", ""},
@@ -272,7 +272,7 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 		{own + "/away", "", refused},
 		{listed + "/away", "", refused},
 		{own + "/around", "", refused},
-		{own + "/odd", "", "its server redirects to another one than the repository's; " + toOwnServer},
+		{own + "/odd", "", "its server redirects to one that is not the repository's; " + toOwnServer},
 		{own + "/away", target, ""},
 		{listed + "/away", target, ""},
 		{own + "/around", target, ""},
@@ -294,7 +294,7 @@ func TestSubmodulesThatAreRedirected(t *testing.T) {
 			t.Errorf("%s: the error is %v, want %s", c.url, err, c.refuse)
 		}
 		if asked := targetRequests() != before; asked != (c.more != "") {
-			t.Errorf("%s: that the other server was asked is %v", c.url, asked)
+			t.Errorf("%s: the other server was asked: %v", c.url, asked)
 		}
 	}
 	if got := targetRequests(); strings.Contains(got, "s3cret") {
@@ -359,7 +359,7 @@ func TestSubmodulesHaveLimits(t *testing.T) {
 	s.commit()
 	err := s.FetchSubmodules(t.Context(), s.sync())
 	at := "deep" + strings.Repeat("/m", maxModuleDepth)
-	if want := `cannot fetch the submodule "` + at + `": it is one of a submodule, 6 deep, and pgo goes no deeper`; err == nil || err.Error() != want {
+	if want := `cannot fetch the submodule "` + at + `": it is nested 6 levels deep, and pgo goes no deeper`; err == nil || err.Error() != want {
 		t.Errorf("the error is %v, want %s", err, want)
 	}
 	if got := s.missing("."); len(got) != 1 || got[0].Path != at || !got[0].Verdict {

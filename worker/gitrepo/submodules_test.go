@@ -286,7 +286,7 @@ func TestSubmodulesAreKept(t *testing.T) {
 
 	s.mustCompact()
 	if got := listing(t, s.stage(kept)); got["lib/large"] == "" {
-		t.Errorf("of the kept commit there is %v", maps.Keys(got))
+		t.Errorf("the stage of the kept commit has %v", maps.Keys(got))
 	}
 	s.wantStaged("lib/small", "1")
 	s.wantSound()

@@ -29,8 +29,8 @@ func (e *InTheWayError) Error() string {
 	if more := len(e.Paths) - len(shown); more > 0 {
 		shown = append(shown, fmt.Sprintf("and %d more", more))
 	}
-	return "git does not track what is in the checkout where the commit has a file: " + strings.Join(shown, ", ") +
-		"; move it away, or take it out of the commit"
+	return "the checkout has untracked files where the commit has files: " + strings.Join(shown, ", ") +
+		"; move them away, or take them out of the commit"
 }
 
 // Switch brings the checkout in dir from the commits in from, any mix of them, to the commit to:
@@ -219,7 +219,7 @@ func (s *switcher) mayWrite() error {
 			_ = d.Close()
 		}
 		if errors.Is(err, fs.ErrPermission) {
-			return problem(nil, "cannot change %q: its directory %q is another user's, a container may have made it; chown it to the service's user", name, dir)
+			return problem(nil, "cannot change %q: its directory %q belongs to another user, perhaps because a container created it; chown it to the service's user", name, dir)
 		}
 		if err != nil {
 			return err

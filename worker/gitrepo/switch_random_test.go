@@ -70,7 +70,7 @@ func TestSwitchAtRandom(t *testing.T) {
 	}
 	t.Logf("%d switches, %d interrupted ones, %d times something was in the way", switches, crashes, obstacles)
 	if crashes == 0 || obstacles == 0 {
-		t.Error("this was too easy")
+		t.Error("no switch was interrupted, or nothing was ever in the way")
 	}
 }
 
@@ -94,7 +94,7 @@ func (c *checkoutTest) switchAndMakeWay(from []Hash, to Hash, mine map[string]st
 		wantSame(c.t, listing(c.t, c.checkout), before)
 		for _, p := range inTheWay.Paths {
 			if mine[p] == "" {
-				c.t.Fatalf("in the way is %q, which is not the user's", p)
+				c.t.Fatalf("%q is in the way, and is not the user's", p)
 			}
 			delete(mine, p)
 			if err := os.Remove(filepath.Join(c.checkout, p)); err != nil {

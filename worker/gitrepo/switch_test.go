@@ -94,7 +94,7 @@ func TestSwitchKeepsWhatIsNotTracked(t *testing.T) {
 	want[".env"] = "-rw------- SECRET=1"
 	wantSame(t, listing(t, c.checkout), want)
 	if inode(".") != top || inode("data") != data || inode("conf") != conf {
-		t.Error("a directory is another one than before")
+		t.Error("a directory was replaced")
 	}
 }
 

@@ -106,7 +106,7 @@ func (s objectStore) directory(e object.TreeEntry) (hash Hash, is bool, err erro
 // anybody can.
 func (t tree) refusal(dir, name string) string {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return "which is no name for a file"
+		return "which is not a valid file name"
 	}
 	full := path.Join(dir, name)
 	_, twice := t[full]
@@ -118,7 +118,7 @@ func (t tree) refusal(dir, name string) string {
 	case len(name) > maxName, len(full) > maxPath:
 		return "which is too long a name"
 	case twice:
-		return "and that twice"
+		return "more than once"
 	case len(t) >= maxEntries:
 		return fmt.Sprintf("and more than %d files before it", maxEntries)
 	}

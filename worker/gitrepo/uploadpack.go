@@ -56,7 +56,7 @@ func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
 	case errors.Is(err, packp.ErrEmptyInput):
 		return nil, io.ErrUnexpectedEOF
 	case errors.As(err, &unexpected):
-		return nil, problem(nil, "its answer breaks off, or is not git's protocol")
+		return nil, problem(nil, "its answer ends early, or is not git's protocol")
 	case err != nil:
 		return nil, serverError(err)
 	}

@@ -53,7 +53,7 @@ func Main() {
 func enter(args []string) error {
 	i := slices.Index(args, separator)
 	if i < 0 || len(args) < i+3 {
-		return fmt.Errorf("%s is started by pgo alone", shim)
+		return fmt.Errorf("%s is started only by pgo", shim)
 	}
 	read, program, argv := args[:i], args[i+1], args[i+2:]
 
@@ -61,10 +61,10 @@ func enter(args []string) error {
 	// signal belongs to one thread.
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("cannot follow the parent's death: %w", err)
+		return fmt.Errorf("cannot set the parent-death signal: %w", err)
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("cannot give up new privileges: %w", err)
+		return fmt.Errorf("cannot set no_new_privs: %w", err)
 	}
 	rules, err := rules(read, program)
 	if err != nil {
@@ -110,7 +110,7 @@ func rules(read []string, program string) ([]landlock.Rule, error) {
 func loader(program string) (string, error) {
 	file, err := elf.Open(program)
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s as a program: %w", program, err)
+		return "", fmt.Errorf("cannot read %s as an executable: %w", program, err)
 	}
 	defer file.Close()
 	for _, segment := range file.Progs {

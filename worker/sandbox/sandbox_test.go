@@ -244,7 +244,7 @@ func TestNotEntered(t *testing.T) {
 		want    string
 	}{
 		"no program":    {"/nonexistent", nil, "/nonexistent: no such file"},
-		"a script":      {"/etc/passwd", nil, "cannot read /etc/passwd as a program"},
+		"a script":      {"/etc/passwd", nil, "cannot read /etc/passwd as an executable"},
 		"nothing there": {"/bin/sh", []string{"/nonexistent"}, "/nonexistent: no such file"},
 	} {
 		cmd := exec.Command(c.program)

@@ -19,9 +19,9 @@ import (
 
 // Write makes content the content of the file name in the directory tree, and reports
 // whether it had to change the file. The file is replaced atomically, for whoever has its
-// directory mounted. Everybody may read it, since a container may run as any user. Symbolic
-// links are neither followed nor replaced. Until the new file is finished it is in beside,
-// a directory of the same file system that nobody else sees.
+// directory mounted. Anyone may read it, since a container may run as any user. Symbolic
+// links are neither followed nor replaced. Until the new file is complete it is in the other
+// directory, which is on the same file system and which nobody else sees.
 func Write(tree, name, beside string, content []byte) (changed bool, err error) {
 	dir, err := openDir(tree, path.Dir(name))
 	if err != nil {
@@ -54,7 +54,7 @@ func cannot(name string, err error) error {
 	return fmt.Errorf("cannot write %s: %w", name, err)
 }
 
-// openDir opens a directory below tree and makes what is missing on the way. Each directory
+// openDir opens a directory below tree and creates missing ones on the way. Each directory
 // is opened relative to its parent, so that nobody can put a link in between.
 func openDir(tree, name string) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -86,13 +86,13 @@ func openDir(tree, name string) (*os.File, error) {
 
 func whyNot(part string, err error) error {
 	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
-		return fmt.Errorf("%s is no directory, or a symbolic link, which pgo does not follow: remove it", part)
+		return fmt.Errorf("%s is not a directory, or is a symbolic link, which pgo does not follow: remove it", part)
 	}
 	return fmt.Errorf("%s: %w", part, err)
 }
 
 // has reports whether the file has that content and everybody can read it. It is an error
-// if something else than a regular file is there.
+// if something other than a regular file is there.
 func has(dir *os.File, base string, content []byte) (bool, error) {
 	var info unix.Stat_t
 	err := unix.Fstatat(int(dir.Fd()), base, &info, unix.AT_SYMLINK_NOFOLLOW)
@@ -104,9 +104,9 @@ func has(dir *os.File, base string, content []byte) (bool, error) {
 	case info.Mode&unix.S_IFMT == unix.S_IFLNK:
 		return false, errors.New("it is a symbolic link, which pgo does not follow: remove it")
 	case info.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return false, errors.New("it is a directory; docker makes one where a file is mounted that does not exist: remove it")
+		return false, errors.New("it is a directory; docker creates one when it mounts a file that does not exist: remove it")
 	case info.Mode&unix.S_IFMT != unix.S_IFREG:
-		return false, errors.New("it is no regular file: remove it")
+		return false, errors.New("it is not a regular file: remove it")
 	case info.Size != int64(len(content)), info.Mode&0o777 != 0o644:
 		return false, nil
 	}

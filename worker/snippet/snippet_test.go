@@ -40,34 +40,34 @@ func TestWrite(t *testing.T) {
 	path := filepath.Join(tree, name)
 	first := stat(t, path)
 	if write(t, tree, beside, "one\n") {
-		t.Error("the same content again is a change")
+		t.Error("writing the same content again is reported as a change")
 	}
 	if second := stat(t, path); !os.SameFile(first, second) || !first.ModTime().Equal(second.ModTime()) {
-		t.Error("the same content again touched the file")
+		t.Error("writing the same content again touched the file")
 	}
 	dir := stat(t, filepath.Dir(path))
 	if !write(t, tree, beside, "two\n") {
-		t.Error("another content is no change")
+		t.Error("writing new content is not reported as a change")
 	}
 	if got, _ := os.ReadFile(path); string(got) != "two\n" {
 		t.Errorf("the file holds %q", got)
 	}
 	if os.SameFile(first, stat(t, path)) {
-		t.Error("the file was written to, and not replaced: a reader can see a part of it")
+		t.Error("the file was written in place, not replaced: a reader may see part of it")
 	}
 	if !os.SameFile(dir, stat(t, filepath.Dir(path))) {
-		t.Error("the directory is another: a mount of it shows the old one")
+		t.Error("the directory was replaced: a mount of it still shows the old one")
 	}
 	for path, mode := range map[string]os.FileMode{path: 0o644, filepath.Dir(path): 0o755, filepath.Join(tree, "caddy"): 0o755} {
 		if got := stat(t, path).Mode().Perm(); got != mode {
-			t.Errorf("%s has mode %o, not %o: containers of any user read it", path, got, mode)
+			t.Errorf("%s has mode %o, want %o: containers of any user read it", path, got, mode)
 		}
 	}
 	if left, _ := os.ReadDir(beside); len(left) != 1 {
-		t.Errorf("beside the checkout lies something: %v", left)
+		t.Errorf("files are left next to the checkout: %v", left)
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
-		t.Errorf("beside the file lies something: %v", left)
+		t.Errorf("files are left next to the snippet: %v", left)
 	}
 }
 
@@ -78,7 +78,7 @@ func TestWriteMendsMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !write(t, tree, beside, "one\n") {
-		t.Error("a file that containers cannot read is left as it is")
+		t.Error("a file that containers cannot read was left as it is")
 	}
 	if got := stat(t, filepath.Join(tree, name)).Mode().Perm(); got != 0o644 {
 		t.Errorf("mode %o", got)
@@ -110,13 +110,13 @@ func TestWriteInTheWay(t *testing.T) {
 		"directory": {func(tree, _ string) error { return os.MkdirAll(filepath.Join(tree, name), 0o755) }, "it is a directory"},
 		"file for a directory": {func(tree, _ string) error {
 			return os.WriteFile(filepath.Join(tree, "caddy"), nil, 0o644)
-		}, "caddy is no directory"},
+		}, "caddy is not a directory"},
 		"pipe": {func(tree, _ string) error {
 			if err := os.MkdirAll(filepath.Join(tree, "caddy/conf"), 0o755); err != nil {
 				return err
 			}
 			return syscall.Mkfifo(filepath.Join(tree, name), 0o644)
-		}, "no regular file"},
+		}, "not a regular file"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			tree, beside := place(t)
@@ -139,10 +139,10 @@ func TestWriteInTheWay(t *testing.T) {
 				}
 			}
 			if files, _ := os.ReadDir(outside); len(files) != 1 {
-				t.Errorf("outside there is %v", files)
+				t.Errorf("outside of the tree there is %v", files)
 			}
 			if left, _ := os.ReadDir(beside); len(left) != 1 {
-				t.Errorf("beside the checkout lies something: %v", left)
+				t.Errorf("files are left next to the checkout: %v", left)
 			}
 		})
 	}

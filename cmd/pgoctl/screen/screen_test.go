@@ -107,7 +107,7 @@ func TestTable(t *testing.T) {
 	}
 	s.press("n", "c", "c") // reversed
 	if got := s.names(); got != "svc-c svc-b svc-a" {
-		t.Errorf("turned round: %s", got)
+		t.Errorf("reversed: %s", got)
 	}
 	for _, line := range s.lines() {
 		if ansi.StringWidth(line) > 120 {
@@ -131,11 +131,11 @@ func TestDetailsFollowTheService(t *testing.T) {
 	s.send(Update{Host: "web1", Snapshot: newSnapshot()}) // all are gone
 	s.shows(t, "no services")
 	if s.left {
-		t.Error("it was left")
+		t.Error("it has ended")
 	}
 	s.press("esc", "q")
 	if !s.left {
-		t.Error("q does not leave")
+		t.Error("q does not end it")
 	}
 }
 
@@ -145,7 +145,7 @@ func TestHostThatIsGone(t *testing.T) {
 	s.send(Update{Host: "web2", Err: errors.New("cannot connect\nto it")})
 	s.shows(t, "HOST", "web2: cannot connect to it", "svc-a")
 	s.send(Update{Host: "web1", Err: errors.New("the connection was lost")})
-	s.shows(t, "web1: the connection was lost", "svc-a", "(not known any more)")
+	s.shows(t, "web1: the connection was lost", "svc-a", "(no longer known)")
 }
 
 // A host that has fallen silent looks different from one whose services do nothing.
@@ -160,10 +160,10 @@ func TestSilence(t *testing.T) {
 	if _, cmd := s.Update(tick(heard.Add(silence + time.Second))); cmd == nil {
 		t.Error("the clock stands still")
 	}
-	s.shows(t, "web1 says nothing: this is 7s old", "svc-a")
+	s.shows(t, "web1 does not answer: this is 7s old", "svc-a")
 	s.send(Update{Host: "web1", Err: errors.New("gone")}) // this says more
-	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "says nothing") {
-		t.Errorf("both are said:\n%s", text)
+	if text := strings.Join(s.lines(), "\n"); strings.Contains(text, "does not answer") {
+		t.Errorf("both are shown:\n%s", text)
 	}
 }
 
@@ -221,11 +221,11 @@ func TestRead(t *testing.T) {
 		t.Errorf("it read %q of %q", name, u.Host)
 	}
 	if err := Read(context.Background(), "web1", strings.NewReader("pong!\n"), updates); err == nil || !strings.Contains(err.Error(), "web1 sent something that is not a snapshot") {
-		t.Errorf("what is no snapshot: %v", err)
+		t.Errorf("not a snapshot: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := Read(ctx, "web1", strings.NewReader(text+"\n"+text+"\n"+text+"\n"), updates); err != nil {
-		t.Errorf("nobody looks any more: %v", err)
+		t.Errorf("with nobody watching: %v", err)
 	}
 }

@@ -66,7 +66,7 @@ func (m *model) head() []string {
 		if u.Snapshot != nil {
 			lines = append(lines, hostLine(host, u.Snapshot))
 			if age := m.now.Sub(m.heard[host]); u.Err == nil && age > silence {
-				lines = append(lines, hoststat.Notice.Paint("  "+host+" says nothing: this is "+hoststat.Age(age)+" old"))
+				lines = append(lines, hoststat.Notice.Paint("  "+host+" does not answer: this is "+hoststat.Age(age)+" old"))
 			}
 			if bad := u.Snapshot.ConfigError; bad != nil {
 				lines = append(lines, hoststat.Bad.Paint("  the newest configuration is bad: "+bad.Text))
@@ -132,7 +132,7 @@ func remark(r row) string {
 	s := r.service
 	switch trouble := s.Trouble(); {
 	case r.gone:
-		return "(not known any more)"
+		return "(no longer known)"
 	case trouble != "":
 		return trouble
 	case s.Frozen != nil:

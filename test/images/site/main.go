@@ -1,6 +1,6 @@
-// Command site is the smallest thing worth deploying: an HTTP server that
-// answers every request with one text. The tests commit it, built statically,
-// beside a Dockerfile FROM scratch, so that no image is ever pulled.
+// Command site is the smallest thing worth deploying: an HTTP server that answers every request
+// with one text. The tests commit it, built statically, next to a Dockerfile FROM scratch, so
+// that no image is ever pulled.
 //
 // It speaks HTTP by hand because net/http would make the binary, and with it
 // each test repository and build context, more than twice as large.
