@@ -171,17 +171,19 @@ func background(t *testing.T, what string, look func() error) (stop func()) {
 	var wrong []error
 	var looking sync.WaitGroup
 	looking.Go(func() {
-		ticker := time.NewTicker(10 * time.Millisecond)
-		defer ticker.Stop()
+		pause := 10 * time.Millisecond
 		for {
 			select {
 			case <-done:
 				return
-			case <-ticker.C:
+			case <-time.After(pause):
 				looks++
+				began := time.Now()
 				if err := look(); err != nil {
 					wrong = append(wrong, err)
 				}
+				// As in rig.Until: what costs much is done less often, other tests run too.
+				pause = max(10*time.Millisecond, min(3*time.Since(began), time.Second))
 			}
 		}
 	})

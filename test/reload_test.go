@@ -196,18 +196,18 @@ func TestReloadsUnderLoad(t *testing.T) {
 	calmly := untouched(t, pgod, one, two)
 	var stops []func()
 	for _, s := range []*rig.Service{one, two} {
-		stops = append(stops, pings(t, pgod, s))
-		for _, words := range [][]string{{"ps"}, {"exec", "-T", "idle", "true"}, {"up"}} {
-			stops = append(stops, background(t, words[0]+" of "+s.Name, func() error {
-				out, err := pgod.SSHCommand(s.Key, append([]string{s.Op(words[0])}, words[1:]...)...).CombinedOutput()
-				if err != nil {
-					err = fmt.Errorf("%w: %s", err, out)
-				}
-				return err
-			}))
-		}
+		inTurn := [][]string{{"ps"}, {"exec", "-T", "idle", "true"}, {"up"}}
+		stops = append(stops, pings(t, pgod, s), background(t, "operations of "+s.Name, func() error {
+			words := inTurn[0]
+			inTurn = append(inTurn[1:], words)
+			out, err := pgod.SSHCommand(s.Key, append([]string{s.Op(words[0])}, words[1:]...)...).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("%s: %w: %s", words[0], err, out)
+			}
+			return err
+		}))
 	}
-	for n := range 3 {
+	for n := range 2 {
 		who := fmt.Sprint("number", n)
 		changed.Set("env", []string{"WHO=" + who})
 		pgod.Configure(one, comes, changed, two)

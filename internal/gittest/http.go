@@ -7,6 +7,8 @@ import (
 	"net/http/cgi"
 	"net/http/httptest"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -24,7 +26,7 @@ func HTTP(t testing.TB, root, token string) string {
 // output.
 func Handler(root, token string, output io.Writer) http.Handler {
 	// Without git, every request is answered with the error of starting it.
-	git, _ := exec.LookPath("git")
+	programs, _ := exec.Command("git", "--exec-path").Output()
 	environment := append([]string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}, Environment...)
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,8 +37,7 @@ func Handler(root, token string, output io.Writer) http.Handler {
 			return
 		}
 		backend := cgi.Handler{
-			Path:   git,
-			Args:   []string{"http-backend"},
+			Path:   filepath.Join(strings.TrimSpace(string(programs)), "git-http-backend"),
 			Env:    append(environment[:len(environment):len(environment)], "GIT_PROTOCOL="+r.Header.Get("Git-Protocol")),
 			Logger: log.New(output, "", 0),
 			Stderr: output,

@@ -175,7 +175,7 @@ func (p *Pgod) Start() {
 func (p *Pgod) Command() *exec.Cmd {
 	p.rig.t.Helper()
 	args := append(slices.Clone(p.Wrapper), p.rig.Program("pgod"),
-		"--config", p.ConfigFile, "--dir", p.Dir, "--ssh", "127.0.0.1:0", "--duration", "1s", "--debug")
+		"--config", p.ConfigFile, "--dir", p.Dir, "--ssh", "127.0.0.1:0", "--duration", "2s", "--debug")
 	args = append(args, p.Flags...)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, p.Env...)
