@@ -12,32 +12,23 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
-)
 
-// Made is what the engine has of a project, in its own words, as docker inspect prints them:
-// numbers are json.Number.
-type Made struct {
-	Containers []map[string]any  // those that never ran
-	Services   map[string]string // of all of the project's containers, by ID: their compose services
-	Networks   []map[string]any  // with the project's label
-	Runtime    string            // of a container that names none
-	Cgroupns   string            // the same for its cgroup namespace: host or private
-	LogDriver  string            // and for its log
-}
+	"pgo/internal/policy"
+)
 
 // Made asks the engine what a project has, with two calls and one more for each container that
 // never ran. The first time it also asks for the engine's defaults.
-func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
+func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) {
 	c, err := e.connect()
 	if err != nil {
-		return Made{}, err
+		return policy.Made{}, err
 	}
 	label := filters.NewArgs(filters.Arg("label", projectLabel+"="+project))
 	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: label})
 	if err != nil {
-		return Made{}, fmt.Errorf("cannot list the containers: %w", err)
+		return policy.Made{}, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	made := Made{Services: map[string]string{}}
+	made := policy.Made{Services: map[string]string{}}
 	for _, summary := range summaries {
 		made.Services[summary.ID] = summary.Labels[serviceLabel]
 		if summary.State != container.StateCreated || summary.Labels[oneoffLabel] == "True" {
@@ -45,20 +36,20 @@ func (e *Engine) Made(ctx context.Context, project string) (Made, error) {
 		}
 		_, raw, err := c.ContainerInspectWithRaw(ctx, summary.ID, false)
 		if err != nil {
-			return Made{}, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
+			return policy.Made{}, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
 		words, err := parse(raw)
 		if err != nil {
-			return Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
+			return policy.Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
 		}
 		made.Containers = append(made.Containers, words)
 	}
 	networks, err := c.NetworkList(ctx, network.ListOptions{Filters: label})
 	if err != nil {
-		return Made{}, fmt.Errorf("cannot list the networks: %w", err)
+		return policy.Made{}, fmt.Errorf("cannot list the networks: %w", err)
 	}
 	if made.Networks, err = words(networks); err != nil {
-		return Made{}, err
+		return policy.Made{}, err
 	}
 	made.Runtime, made.Cgroupns, made.LogDriver, err = e.Defaults(ctx, false)
 	return made, err

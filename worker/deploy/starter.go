@@ -158,7 +158,7 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 func (s *starter) madeOf(ctx context.Context, model *compose.Model, services []string) (policy.Made, error) {
 	made, err := s.engine.Made(ctx, s.name)
 	if services == nil || err != nil {
-		return policy.Made(made), err
+		return made, err
 	}
 	known := model.Services()
 	made.Containers = slices.DeleteFunc(made.Containers, func(words map[string]any) bool {
@@ -166,7 +166,7 @@ func (s *starter) madeOf(ctx context.Context, model *compose.Model, services []s
 		name := made.Services[id]
 		return slices.Contains(known, name) && !slices.Contains(services, name)
 	})
-	return policy.Made(made), nil
+	return made, nil
 }
 
 // newVolumes returns the service's own volumes that did not exist before.
