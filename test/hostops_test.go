@@ -341,11 +341,11 @@ func TestHostReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := strings.Replace(string(good), "name = ", "nmae = ", 1) + "\nintervall = \"1m\"\n"
+	bad := strings.Replace(string(good), "name = ", "nmae = ", 1) + "\nintervall = \"1m\"\nallow = [\"privilegd\"]\n"
 	if err := os.WriteFile(pgod.ConfigFile, []byte(bad), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mistakes := []string{pgod.ConfigFile + ":", `nmae: unknown key; did you mean "name"?`, `intervall: unknown key; did you mean "interval"?`}
+	mistakes := []string{pgod.ConfigFile + ":", `nmae: unknown key; did you mean "name"?`, `intervall: unknown key; did you mean "interval"?`, `"privilegd" is not a rule of the policy; did you mean privileged?`}
 	stock := pgod.SSH(operator, "//reload").Exits(t, 400%256)
 	says(t, stock.Stderr, append(mistakes, "the old one stays in force")...)
 	if n := strings.Count(stock.Stderr, pgod.ConfigFile); n < 2 || stock.Stdout != "" {
