@@ -23,7 +23,7 @@ const (
 // Handshake tells a worker that pgod started it. It is not a secret and does not protect
 // anything: package peer and the socket's directory do.
 var Handshake = plugin.HandshakeConfig{
-	ProtocolVersion:  1,
+	ProtocolVersion:  2,
 	MagicCookieKey:   "PGO_WORKER",
 	MagicCookieValue: "started-by-pgod",
 }

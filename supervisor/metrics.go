@@ -118,7 +118,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for _, one := range c.supervisor.overview() {
 		status := one.status(s.now)
 		s.service(status, one.deploys)
-		s.put(servicePorts, float64(len(one.report.GetPorts())), status.Name)
+		if status.Wanted != "" { // its worker has reported
+			s.put(servicePorts, float64(len(one.report.GetPorts())), status.Name)
+		}
 		s.worker(status.Name, status.Worker)
 	}
 }

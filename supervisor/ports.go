@@ -29,17 +29,23 @@ const maxUsedPorts = 1000
 // portJSON is one row of `//ports`, and one element of what `//ports --json` prints: an interface
 // of pgo. Its ports are granted to at most one owner and used by at most one.
 type portJSON struct {
-	ports.Range          // a single port, unless nobody uses these
-	Granted     string   `json:"granted_to,omitempty"` // a service, or (pgod)
-	Protocol    string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
-	Addresses   []string `json:"addresses,omitempty"`  // of the host, where it is used
-	Service     string   `json:"used_by,omitempty"`    // a service, or (pgod)
-	Container   string   `json:"container,omitempty"`  // of that service
-	Program     string   `json:"program,omitempty"`    // that uses it, unless the engine does so for a service
-	PID         int      `json:"pid,omitempty"`        // of the program
-	Conflict    string   `json:"conflict,omitempty"`   // what is wrong, in words
+	rangeJSON          // a single port, unless nobody uses these
+	Granted   string   `json:"granted_to,omitempty"` // a service, or (pgod)
+	Protocol  string   `json:"protocol,omitempty"`   // tcp, udp, sctp; empty: not used
+	Addresses []string `json:"addresses,omitempty"`  // of the host, where it is used
+	Service   string   `json:"used_by,omitempty"`    // a service, or (pgod)
+	Container string   `json:"container,omitempty"`  // of that service
+	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does so for a service
+	PID       int      `json:"pid,omitempty"`        // of the program
+	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
 
 	passing bool // the kernel may have given out the port for a moment
+}
+
+// rangeJSON is a ports.Range as it is printed.
+type rangeJSON struct {
+	First int `json:"first"`
+	Last  int `json:"last"`
 }
 
 func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
@@ -47,8 +53,8 @@ func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Ar
 	free := freeOf(all)
 	if args.Has("--json") {
 		return say(session, hoststat.Encode(struct {
-			Ports []portJSON    `json:"ports"`
-			Free  []ports.Range `json:"free"`
+			Ports []portJSON  `json:"ports"`
+			Free  []rangeJSON `json:"free"`
 		}{all, free}))
 	}
 	return say(session, portsTable(all).Text(session.Color)+freeText(free))
@@ -56,7 +62,7 @@ func (h *host) showPorts(_ context.Context, session sshd.Command, args target.Ar
 
 // freeOf returns the ports that are in none of the rows: granted to nobody and not known to be in
 // use.
-func freeOf(all []portJSON) []ports.Range {
+func freeOf(all []portJSON) []rangeJSON {
 	const highest = 65535
 	var taken [highest + 2]bool
 	for _, row := range all {
@@ -65,10 +71,10 @@ func freeOf(all []portJSON) []ports.Range {
 		}
 	}
 	taken[0], taken[highest+1] = true, true
-	free := []ports.Range{}
+	free := []rangeJSON{}
 	for port := 1; port <= highest; port++ {
 		if !taken[port] && taken[port-1] {
-			free = append(free, ports.Range{First: port})
+			free = append(free, rangeJSON{First: port})
 		}
 		if !taken[port] && taken[port+1] {
 			free[len(free)-1].Last = port
@@ -81,10 +87,10 @@ func freeOf(all []portJSON) []ports.Range {
 const maxFree = 20
 
 // freeText lists the ports that can be granted, below the table.
-func freeText(free []ports.Range) string {
+func freeText(free []rangeJSON) string {
 	var texts []string
 	for _, r := range free[:min(len(free), maxFree)] {
-		texts = append(texts, r.String())
+		texts = append(texts, ports.Range(r).String())
 	}
 	if more := len(free) - maxFree; more > 0 {
 		texts = append(texts, fmt.Sprintf("and %d more ranges: see --json", more))
@@ -172,7 +178,7 @@ func (g grants) unused(uses []portJSON) []portJSON {
 			case open:
 				all[len(all)-1].Last = port
 			default:
-				all, open = append(all, portJSON{Range: ports.One(port), Granted: one.owner}), true
+				all, open = append(all, portJSON{rangeJSON: rangeJSON(ports.One(port)), Granted: one.owner}), true
 			}
 		}
 	}
@@ -190,8 +196,8 @@ func containerUses(services []seen) []portJSON {
 				continue
 			}
 			uses = append(uses, portJSON{
-				Range:    ports.One(int(p.GetPort())),
-				Protocol: proto.Word(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
+				rangeJSON: rangeJSON(ports.One(int(p.GetPort()))),
+				Protocol:  proto.Word(p.GetProtocol()), Addresses: []string{cmp.Or(brief(p.GetIp()), "::")},
 				Service: s.service.Name, Container: brief(p.GetContainer()),
 			})
 		}
@@ -230,7 +236,7 @@ func (p portJSON) serves(l sockets.Socket) bool {
 
 // programUse describes the use of a port by a program of this host.
 func programUse(l sockets.Socket, by sockets.Program, sshPort int) portJSON {
-	use := portJSON{Range: ports.One(l.Port), Protocol: l.Protocol, Addresses: []string{l.IP}}
+	use := portJSON{rangeJSON: rangeJSON(ports.One(l.Port)), Protocol: l.Protocol, Addresses: []string{l.IP}}
 	if l.Port == sshPort && l.Protocol == "tcp" && by.PID == os.Getpid() {
 		use.Service = ownPort
 		return use
@@ -283,7 +289,7 @@ func conflict(use portJSON, services []seen) string {
 func portsTable(all []portJSON) hoststat.Table {
 	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
 	for _, p := range all {
-		row := hoststat.Texts(p.String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
+		row := hoststat.Texts(ports.Range(p.rangeJSON).String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
 		t = append(t, append(row, hoststat.Cell{Text: p.Conflict, Level: hoststat.Bad}))
 	}
 	return t

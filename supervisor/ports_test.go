@@ -115,7 +115,7 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 func TestFreePorts(t *testing.T) {
 	rows := func(pairs ...int) (all []portJSON) {
 		for n := 0; n < len(pairs); n += 2 {
-			all = append(all, portJSON{Range: ports.Range{First: pairs[n], Last: pairs[n+1]}})
+			all = append(all, portJSON{rangeJSON: rangeJSON{pairs[n], pairs[n+1]}})
 		}
 		return all
 	}
@@ -128,7 +128,11 @@ func TestFreePorts(t *testing.T) {
 		{rows(80, 80, 22, 30, 25, 27, 82, 82, 80, 80), "[1-21 31-79 81 83-65535]"},
 		{rows(1, 65535), "[]"},
 	} {
-		if got := fmt.Sprint(freeOf(test.rows)); got != test.want {
+		var free []ports.Range
+		for _, r := range freeOf(test.rows) {
+			free = append(free, ports.Range(r))
+		}
+		if got := fmt.Sprint(free); got != test.want {
 			t.Errorf("%v: %s, not %s", test.rows, got, test.want)
 		}
 	}

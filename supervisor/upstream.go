@@ -165,8 +165,8 @@ func (f *Fetcher) Close() {
 
 // Upstream is what is shown about a configuration that is in git.
 type Upstream struct {
-	From    string // the one in force; empty: none yet
-	Commit  string // that is in force; empty: none yet
+	From    string // its repository, path and branch
+	Commit  string // the one in force; empty: none yet
 	Author  string
 	Subject string
 	Applied time.Time // when the commit was first in force

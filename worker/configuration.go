@@ -65,19 +65,12 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 		}
 		c.repo = repo
 	}
-	head, moved, err := gitrepo.Follower{Repo: c.repo}.Update(ctx)
+	head, err := c.update(ctx)
 	if errors.Is(err, gitrepo.ErrNoBranch) {
 		err = fmt.Errorf("%w (the branch is set in [upstream], or by ?ref= in --config)", err)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if moved {
-		if err := c.repo.Compact(ctx); errors.Is(err, gitrepo.ErrDamaged) {
-			return nil, errors.Join(err, c.repo.Rebuild()) // the next fetch fills it again
-		} else if err != nil {
-			return nil, err
-		}
 	}
 	info, err := c.repo.Commit(head)
 	if err != nil {
@@ -88,6 +81,24 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 		return nil, err
 	}
 	return &proto.FetchReply{Commit: head.String(), Author: text(info.Author), Subject: text(info.Subject), Files: files}, nil
+}
+
+// update fetches the head and keeps the repository small. One that turns out to be damaged is
+// fetched once more.
+func (c *configuration) update(ctx context.Context) (head gitrepo.Hash, err error) {
+	for range 2 {
+		var moved bool
+		if head, moved, err = (gitrepo.Follower{Repo: c.repo}).Update(ctx); err != nil || !moved {
+			return head, err
+		}
+		if err = c.repo.Compact(ctx); !errors.Is(err, gitrepo.ErrDamaged) {
+			return head, err
+		}
+		if e := c.repo.Rebuild(); e != nil {
+			return head, errors.Join(err, e)
+		}
+	}
+	return head, err
 }
 
 // files returns the main file and the drop-in files.

@@ -55,8 +55,8 @@ func (u SecretURL) hasPassword() bool {
 	if err != nil || full.User == nil {
 		return false
 	}
-	_, has := full.User.Password()
-	return has
+	password, _ := full.User.Password()
+	return password != ""
 }
 
 // hideUserinfo hides the password and, with http(s), also the user name: git servers accept a

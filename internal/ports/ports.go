@@ -9,11 +9,8 @@ import (
 	"strings"
 )
 
-// Range is the ports from First to Last, inclusive. Its JSON is an interface of pgo.
-type Range struct {
-	First int `json:"first"`
-	Last  int `json:"last"`
-}
+// Range is the ports from First to Last, inclusive. A worker remembers a hash of its JSON.
+type Range struct{ First, Last int }
 
 // One returns the range of a single port.
 func One(port int) Range { return Range{port, port} }

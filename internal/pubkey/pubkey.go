@@ -93,15 +93,14 @@ func checkRSA(key ssh.PublicKey) *Refusal {
 // Entry is a line of a file of keys.
 type Entry struct {
 	Line int
-	Key  ssh.PublicKey // one that can log in; nil where Err says why not
-	Err  *Refusal
+	Key  ssh.PublicKey // one that can log in; nil: there is none
+	Err  *Refusal      // what is wrong with the line; nil: nothing
 }
 
-// File returns the entries of a file in authorized_keys format. It stops at the first line of a
-// private key.
+// File returns the entries of a file in authorized_keys format. A private key is one entry.
 func File(content []byte) []Entry {
 	var entries []Entry
-	number := 0
+	number, private := 0, false
 	for line := range bytes.Lines(content) {
 		number++
 		line = bytes.TrimSpace(line)
@@ -109,10 +108,11 @@ func File(content []byte) []Entry {
 			continue
 		}
 		key, refusal := parse(line)
-		entries = append(entries, Entry{number, key, refusal})
-		if refusal == errPrivate {
-			break
+		if private && refusal == errNotOne {
+			continue // the other lines of the private key
 		}
+		private = private || refusal == errPrivate
+		entries = append(entries, Entry{number, key, refusal})
 	}
 	return entries
 }
@@ -128,11 +128,12 @@ func parse(line []byte) (ssh.PublicKey, *Refusal) {
 		return nil, errNotOne
 	case len(options) > 0:
 		return nil, errOptions
-	case holdsKey(comment): // it would be ignored
-		return nil, errTwo
 	}
 	if refusal := Check(key); refusal != nil {
 		return nil, refusal
+	}
+	if holdsKey(comment) { // the second one is ignored
+		return key, errTwo
 	}
 	return key, nil
 }

@@ -142,7 +142,7 @@ func TestLines(t *testing.T) {
 	} {
 		got := ""
 		entries := File([]byte("# " + good + "\r\n\n \t" + test.line + " \r\n"))
-		if len(entries) != 1 || entries[0].Line != 3 || (entries[0].Key == nil) != (entries[0].Err != nil) {
+		if len(entries) != 1 || entries[0].Line != 3 || (entries[0].Key == nil) != (test.want != "" && test.want != two) {
 			t.Errorf("%s: %v", test.name, entries)
 			continue
 		}
@@ -155,11 +155,12 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// The lines of a private key are not reported one by one, and no part of them is shown.
-func TestPrivateKeyEndsAFile(t *testing.T) {
+// The lines of a private key are not reported one by one, and no part of them is shown. What
+// follows it counts.
+func TestPrivateKeyIsOneEntry(t *testing.T) {
 	good := ed25519Line(t)
 	entries := File([]byte(good + "\n-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n" + good + "\n"))
-	if len(entries) != 2 || entries[0].Err != nil || entries[1].Err != errPrivate || entries[1].Line != 2 {
+	if len(entries) != 3 || entries[0].Err != nil || entries[1].Err != errPrivate || entries[1].Line != 2 || entries[2].Err != nil || entries[2].Line != 5 {
 		t.Errorf("%v", entries)
 	}
 }

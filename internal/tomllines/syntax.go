@@ -58,7 +58,11 @@ func (p *place) read() {
 		case ' ', '\t', '\r', '\n':
 			continue
 		case '#':
-			i += strings.IndexByte(p.text[i:]+"\n", '\n')
+			rest := p.text[i:p.at]
+			if end := strings.IndexByte(rest, '\n'); end >= 0 {
+				rest = rest[:end]
+			}
+			i += len(rest)
 			continue
 		case '"', '\'':
 			n, closed := stringLength(p.text[i:])

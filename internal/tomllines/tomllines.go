@@ -23,6 +23,9 @@ import (
 // for deeper nesting.
 const maxDepth = 32
 
+// maxPath bounds the path of a key, which each element of a list below it repeats.
+const maxPath = 1024
+
 // A Mistake is why a text is not valid TOML.
 type Mistake struct {
 	Line int
@@ -87,7 +90,7 @@ type document struct {
 	header        position       // the last one
 	keys          []position
 	numbers       []number
-	deep          *Mistake
+	bound         *Mistake // of the first thing that is beyond a bound
 }
 
 // position is where something begins, and its path.
@@ -106,7 +109,7 @@ type number struct {
 // parse finds the position of everything, or the first syntax error.
 func (d *document) parse() *Mistake {
 	d.Reset([]byte(d.text + "\n"))
-	for d.NextExpression() && d.deep == nil {
+	for d.NextExpression() && d.bound == nil {
 		switch e := d.Expression(); e.Kind {
 		case unstable.KeyValue:
 			d.pair(e, d.header)
@@ -115,16 +118,16 @@ func (d *document) parse() *Mistake {
 			d.open(e)
 		}
 	}
-	if stopped := (*unstable.ParserError)(nil); d.deep == nil && errors.As(d.Error(), &stopped) {
+	if stopped := (*unstable.ParserError)(nil); d.bound == nil && errors.As(d.Error(), &stopped) {
 		return d.stop(int(d.Range(stopped.Highlight).Offset))
 	}
-	return d.deep
+	return d.bound
 }
 
 // open visits a [table] or [[table]].
 func (d *document) open(e *unstable.Node) {
 	in, keys := position{}, e.Key()
-	for keys.Next() && d.deep == nil {
+	for keys.Next() && d.bound == nil {
 		in = d.key(in, keys.Node())
 		if e.Kind == unstable.ArrayTable && keys.IsLast() {
 			d.tables[in.path]++
@@ -139,7 +142,7 @@ func (d *document) open(e *unstable.Node) {
 
 // pair visits key = value.
 func (d *document) pair(e *unstable.Node, in position) {
-	for keys := e.Key(); keys.Next() && d.deep == nil; {
+	for keys := e.Key(); keys.Next() && d.bound == nil; {
 		in = d.key(in, keys.Node())
 	}
 	d.value(e.Value(), in)
@@ -156,7 +159,7 @@ func (d *document) key(in position, part *unstable.Node) position {
 }
 
 func (d *document) value(v *unstable.Node, in position) {
-	if d.deep != nil {
+	if d.bound != nil {
 		return
 	}
 	in.at = int(v.Raw.Offset)
@@ -192,8 +195,11 @@ func (d *document) mark(p position) {
 	if _, marked := d.lines[p.path]; !marked {
 		d.lines[p.path] = line
 	}
-	if len(p.names) > maxDepth {
-		d.deep = &Mistake{Line: line, Text: tooDeep}
+	switch {
+	case len(p.names) > maxDepth:
+		d.bound = &Mistake{Line: line, Text: tooDeep}
+	case len(p.path) > maxPath:
+		d.bound = &Mistake{Line: line, Text: fmt.Sprintf("a key of more than %d bytes", maxPath)}
 	}
 }
 
@@ -207,12 +213,18 @@ func (d *document) lineOf(at int) int {
 	return d.line
 }
 
+// plainNumber matches most of the numbers that are valid.
+var plainNumber = regexp.MustCompile(`^[0-9]{1,18}$`)
+
 var tooDeep = fmt.Sprintf("nested more than %d deep", maxDepth)
 
 // refused returns what is wrong with a text whose syntax is valid: an invalid number or date, or
 // a key that is defined twice.
 func (d *document) refused(err error) *Mistake {
 	for _, n := range d.numbers {
+		if plainNumber.MatchString(n.raw) {
+			continue
+		}
 		if _, err := toml.Decode("x = "+n.raw, &map[string]any{}); err != nil {
 			return &Mistake{d.lineOf(n.at), d.shown(n.names), noNumber, inQuotes}
 		}
@@ -227,7 +239,7 @@ func (d *document) refused(err error) *Mistake {
 	}
 	key := d.keys[max(next-1, 0)]
 	path := d.shown(key.names)
-	if d.tables[strings.Join(key.names, ".")] > 0 {
+	if path != "" && d.tables[strings.Join(key.names, ".")] > 0 {
 		return &Mistake{d.lineOf(key.at), path, path + " is already defined", fmt.Sprintf("begin each one with [[%s]], and write it in no other way", path)}
 	}
 	return &Mistake{d.lineOf(key.at), path, "this key or table is already defined", "leave one out"}

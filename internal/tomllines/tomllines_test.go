@@ -157,10 +157,12 @@ func TestMistakes(t *testing.T) {
 		"[pgod]\nname = 1\n\n[pgod]\n":                                    "4: pgod: this key",
 		"services = []\n\n[[services]]\n":                                 "3: services: services is already defined",
 		"[[services]]\n\n[services]\n":                                    "3: services: services is already defined",
+		"[[unknown]]\n\n[unknown]\n":                                      "3: this key or table is already defined",
 		// A number or a date.
 		"name = [\n  1,\n  99999999999999999999,\n]\n":       "3: name: not a TOML number",
 		"name = 1\nports = [\n  8080,\n  8080-8090,\n]\n":    "4: ports: not a TOML number",
 		"urls = {\n  \"a\" = 1,\n\n  \"b\" = 2026-13-45 }\n": "4: urls: not a TOML number",
+		"a" + strings.Repeat("b", maxPath) + " = 1":          "1: a key of more than 1024 bytes",
 		// The syntax.
 		"name = \"\"\"\na\n\"\"\"\nports = oops\n":         "4: ports: not a TOML value",
 		"ports = [\n  \"a\",\n  oops,\n]\n":                "3: ports: not a TOML value",

@@ -90,9 +90,10 @@ func (w *memoryWatch) Write(b []byte) (int, error) {
 const spentCPU = 128 + int(unix.SIGXCPU)
 
 // outOfCPU says that a compose reached its limit, judging by how it ended; "" if it did not. The
-// clock by which the kernel ends it differs from the one that it shows.
+// clock by which the kernel ends it differs from the one that it shows, and on a busy machine by
+// tenths of a second.
 func outOfCPU(state *os.ProcessState, cpu time.Duration) string {
-	if cpu == 0 || state.UserTime()+state.SystemTime() < cpu*9/10 {
+	if cpu == 0 || state.UserTime()+state.SystemTime() < cpu*9/10-time.Second/2 {
 		return ""
 	}
 	return fmt.Sprintf("docker compose needs more than %s of CPU time for it", cpu)

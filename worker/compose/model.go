@@ -48,9 +48,12 @@ func (p *Project) ResolveEach(ctx context.Context, stage, file string) (configur
 	switch {
 	case err == nil && !all.hasProfiles():
 		return all, all, nil
-	case err == nil || errors.Is(err, ErrNoModel):
-		configured, err = p.Resolve(ctx, stage, file)
+	case errors.Is(err, ErrNoModel):
+		all = nil
+	case err != nil:
+		return nil, nil, err
 	}
+	configured, err = p.Resolve(ctx, stage, file)
 	return configured, all, err
 }
 
@@ -249,11 +252,14 @@ func (m *Model) StaysUp(service string) bool {
 	return s["restart"] == "always" || s["restart"] == "unless-stopped" || policy["condition"] == "any"
 }
 
-// hasProfiles reports whether a compose service runs only with certain profiles.
+// hasProfiles reports whether anything in the model, such as a compose service, is there only with
+// certain profiles.
 func (m *Model) hasProfiles() bool {
-	for _, service := range m.services() {
-		if _, ok := service["profiles"]; ok {
-			return true
+	for _, section := range m.root {
+		for _, entry := range objects(section) {
+			if _, ok := entry["profiles"]; ok {
+				return true
+			}
 		}
 	}
 	return false

@@ -110,12 +110,14 @@ const (
 
 // fail makes the record that of a deploy that ended with the error.
 func (r *Record) fail(err error) {
-	r.Outcome, r.Error, r.Details = outcomeOf(err), printable.Cut(err.Error(), maxError), nil
+	// As the state is saved in JSON: what is read back must be the same.
+	valid := func(text string, most int) string { return strings.ToValidUTF8(printable.Cut(text, most), "\uFFFD") }
+	r.Outcome, r.Error, r.Details = outcomeOf(err), valid(err.Error(), maxError), nil
 	for _, line := range Details(err) {
 		if len(r.Details) == maxDetails {
 			break
 		}
-		r.Details = append(r.Details, printable.Cut(line, maxLine))
+		r.Details = append(r.Details, valid(line, maxLine))
 	}
 }
 

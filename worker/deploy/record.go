@@ -89,7 +89,7 @@ const (
 func openHistory(dir string) (*history, error) {
 	h := &history{dir: dir}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("cannot create the directory of the history: %w", err)
+		return h, fmt.Errorf("cannot create the directory of the history: %w", err)
 	}
 	return h, errors.Join(readList(filepath.Join(dir, recordsFile), &h.records), readList(filepath.Join(dir, goodFile), &h.good))
 }

@@ -92,9 +92,11 @@ func (k *keyring) ignore(format string, args ...any) {
 
 func (k *keyring) addFile(file string, content []byte) {
 	for _, entry := range pubkey.File(content) {
-		switch {
-		case entry.Err != nil:
+		if entry.Err != nil {
 			k.ignore("%q, line %d: %v", file, entry.Line, entry.Err)
+		}
+		switch {
+		case entry.Key == nil:
 		case len(k.keys) == maxKeys:
 			k.ignore("%q, line %d: there are %d keys before it", file, entry.Line, maxKeys)
 		default:

@@ -101,6 +101,7 @@ func TestKeys(t *testing.T) {
 		"ssh/weak.pub", line(rsa1024)+"\n"+dsaLine+"\n",
 		"ssh/cert.pub", line(certificate)+"\n@cert-authority * "+line(newEd25519(t))+"\n",
 		"ssh/private.pub", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n",
+		"ssh/two.pub", line(two)+" ada"+line(newEd25519(t))+" bob\n",
 		"ssh/large.pub", line(newEd25519(t))+strings.Repeat("\n#", 32<<10),
 	)
 	s.sync()
@@ -116,6 +117,7 @@ func TestKeys(t *testing.T) {
 		"ssh/a.pub " + string(one.Marshal()),
 		"ssh/many.pub " + string(two.Marshal()),
 		"ssh/many.pub " + string(curve.Marshal()),
+		"ssh/two.pub " + string(two.Marshal()),
 		"ssh/weird \n\xff.pub " + string(three.Marshal()),
 	}
 	if !slices.Equal(got, want) {
@@ -130,6 +132,7 @@ func TestKeys(t *testing.T) {
 		`"ssh/options.pub", line 2: options before a key are not supported; leave them out`,
 		`"ssh/private.pub", line 1: this is a private key; copy the public key from the .pub file`,
 		`"ssh/sub.pub" is not a regular file`,
+		`"ssh/two.pub", line 1: there are two keys on one line; write each on its own line`,
 		`"ssh/weak.pub", line 1: RSA keys of less than 2048 bits are too weak; use ed25519`,
 		`"ssh/weak.pub", line 2: DSA keys are too weak; use ed25519`,
 	}
