@@ -91,6 +91,9 @@ func TestPagesHaveContents(t *testing.T) {
 // difference. Tables, code, links and the terms of manual pages cannot be wrapped.
 const width = 100
 
+// ruler matches the line between the head of a table and its rows.
+var ruler = regexp.MustCompile(`^ *\|(?: :?---:? \|)+$`)
+
 func TestDocumentsAreWrapped(t *testing.T) {
 	for _, file := range files(t, ".md") {
 		inCode := false
@@ -102,6 +105,9 @@ func TestDocumentsAreWrapped(t *testing.T) {
 			}
 			free := inCode || strings.HasPrefix(line, "    ") || strings.HasPrefix(strings.TrimSpace(line), "|") ||
 				strings.HasPrefix(lines[i+1], ": ") || !strings.Contains(strings.TrimSpace(line), " ")
+			if !inCode && strings.Contains(line, "| --- |") && !ruler.MatchString(line) {
+				t.Errorf("%s:%d has a table's ruler within text", file, i+1)
+			}
 			if !free && utf8.RuneCountInString(line) > width {
 				t.Errorf("%s:%d is wider than %d columns", file, i+1, width)
 			}

@@ -18,7 +18,7 @@ func TestPullPins(t *testing.T) {
 	deployed(t, pgod, web, first)
 	r.Answers(port, "one")
 
-	says(t, pgod.Pgoctl(web.Key, web.Op("pull")).Exits(t, 0).Stderr, "fetched "+first[:7], "build and up act on "+first[:7]+" until ")
+	says(t, pgod.Pgoctl(web.Key, web.Op("pull")).Exits(t, 0).Stderr, "fetched "+first[:7], "build and up use "+first[:7]+" until ")
 	newcomer := r.Key("newcomer")
 	second := web.Push("second", baked(r, port, "two").With("ssh/newcomer.pub", newcomer.Public))
 	shows(t, pgod, web, "head:      "+second[:7], "deployed:  "+first[:7], "pinned:    "+first[:7], "last:      held")
