@@ -133,7 +133,7 @@ func TestColors(t *testing.T) {
 	}{{"X=", true}, {"NO_COLOR=", true}, {"NO_COLOR=1", false}, {"TERM=dumb", false}} {
 		w := newWorld(t)
 		w.env = append(w.env, c.env)
-		s := sit(t, w.command(at("pgo", "exec", "-T", "web", "tty")...))
+		s := sit(t, w.command(append([]string{"--quiet"}, at("pgo", "exec", "-T", "web", "tty")...)...)) // without progress
 		s.exits(0)
 		if want := fmt.Sprintf("not a tty, colours: %v\r\n", c.colored); s.all() != want {
 			t.Errorf("%s: it shows %q", c.env, s.all())
