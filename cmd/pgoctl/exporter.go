@@ -90,7 +90,8 @@ func (c *client) serveMetrics(ctx context.Context, address string, p place, comm
 	return nil
 }
 
-// start finds what only somebody who is present now can correct. A host that is away comes back.
+// start fails on mistakes that only the user can correct, such as a wrong key. A host that does not
+// answer is not one of them: it may come back.
 func (e *exporter) start(ctx context.Context) error {
 	if _, err := e.keysFor(e.place); err != nil {
 		return err

@@ -4,9 +4,9 @@ import "errors"
 
 var errUnsupported = errors.New("not supported yet")
 
-// unsupported holds the keys that are not implemented yet. They are checked like all others and
-// then refused rather than ignored. Each function reports whether a value asks for the missing
-// behaviour.
+// unsupported contains the keys of upstream's file format that pgo does not implement yet. They are
+// checked like all others and then refused, because to ignore them would be to lose notifications
+// silently. Each function reports whether a value asks for the missing behaviour.
 var unsupported = map[string]func(raw any) bool{
 	"pgod.notify": notEmpty,
 

@@ -11,8 +11,8 @@ import (
 // unlimited is more than any bound.
 const unlimited = math.MaxInt64
 
-// measure is how numbers of one kind are read and written, in a model and in an
-// entry of allow. What cannot be read is refused.
+// measure reads and writes numbers of one kind, in a model and in an entry of allow. Text that it
+// cannot read is refused.
 type measure struct {
 	kind   string // in words, with an example
 	parse  func(text string) (int64, bool)
@@ -21,7 +21,7 @@ type measure struct {
 
 var (
 	counts    = &measure{"a whole number such as 200", parseCount, formatCount}
-	limits    = &measure{"a whole number such as 2000000, or -1 for no limit", parseLimit, formatLimit}
+	limits    = &measure{"a whole number such as 2000000, or -1 for no limit", orUnlimited(parseCount), orNone("-1", formatCount)}
 	sizes     = &measure{"a size such as 8g or 512m", parseSize, formatSize}
 	logSizes  = &measure{"a size such as 8g or 512m, or -1 for no limit", orUnlimited(parseSize), orNone("-1", formatSize)}
 	fileSizes = &measure{"a size such as 8g or 512m, or 0 for no limit", parseFileSize, orNone("0", formatSize)}
@@ -42,15 +42,7 @@ func parseCount(text string) (int64, bool) {
 
 func formatCount(n int64) string { return strconv.FormatInt(n, 10) }
 
-func parseLimit(text string) (int64, bool) {
-	if text == "-1" {
-		return unlimited, true
-	}
-	return parseCount(text)
-}
-
-func formatLimit(n int64) string { return orNone("-1", formatCount)(n) }
-
+// orUnlimited returns parse with -1 for no limit.
 func orUnlimited(parse func(string) (int64, bool)) func(string) (int64, bool) {
 	return func(text string) (int64, bool) {
 		if text == "-1" {
@@ -60,6 +52,7 @@ func orUnlimited(parse func(string) (int64, bool)) func(string) (int64, bool) {
 	}
 }
 
+// orNone returns format with a text for no limit.
 func orNone(text string, format func(int64) string) func(int64) string {
 	return func(n int64) string {
 		if n == unlimited {

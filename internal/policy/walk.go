@@ -212,7 +212,7 @@ func nameOf(r rune) string {
 	return fmt.Sprintf("a character that has no meaning in a text (%U)", r)
 }
 
-// asciiLen is the length of a key with every character that is not ASCII written as \uXXXX.
+// asciiLen returns the length of a key with every character that is not ASCII written as \uXXXX.
 func asciiLen(key string) int {
 	n := 0
 	for _, r := range key {
