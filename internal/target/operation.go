@@ -60,7 +60,7 @@ type Flag struct {
 
 var operations = []Operation{
 	{Name: "ping", Summary: "say pong!: the key is right and the worker answers"},
-	{Name: "up", Summary: "deploy the fetched commit; ends a down", Positional: Services, Flags: []Flag{
+	{Name: "up", Summary: "fetch the branch and deploy its head; ends a down", Positional: Services, Flags: []Flag{
 		{Long: "--force-recreate"},
 		{Long: "--pull", Value: "always|missing|never", valid: isPullPolicy},
 		{Long: "--build"},
@@ -73,7 +73,7 @@ var operations = []Operation{
 		{Long: "--quiet", Short: "-q"},
 		{Long: "--ignore-pull-failures"},
 	}},
-	{Name: "build", Summary: "build the images of the fetched commit", Flags: []Flag{
+	{Name: "build", Summary: "fetch the branch and build the images of its head", Flags: []Flag{
 		{Long: "--no-cache"},
 		{Long: "--pull"},
 	}},
@@ -119,7 +119,7 @@ var operations = []Operation{
 		{Long: "--no-stream"},
 		format,
 	}},
-	{Name: "check", Summary: "check the fetched commit against the policy"},
+	{Name: "check", Summary: "fetch the branch and check its head against the policy"},
 	{Name: "load", Summary: "the same as check"},
 	{Name: "diff", Summary: "show what up would change"},
 	{Name: "history", Summary: "list the deploys", JSON: justJSON, Flags: []Flag{asJSON}},

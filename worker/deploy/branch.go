@@ -3,10 +3,12 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
 
@@ -17,6 +19,7 @@ type branch struct {
 	board   *board
 	log     hclog.Logger
 	timeout time.Duration
+	looked  atomic.Pointer[time.Time] // when the git server last answered; nil: not since the worker's start
 }
 
 // fetch fetches the branch's head, if it moved. It has a deadline even if the remote keeps
@@ -26,20 +29,22 @@ func (b *branch) fetch(ctx context.Context) (gitrepo.Hash, error) {
 	defer cancel()
 	f := gitrepo.Follower{Repo: b.repo, Fetching: func(head gitrepo.Hash) { b.board.enter(StepFetch, head) }, Rebuilding: b.rebuilding}
 	head, moved, err := f.Update(ctx)
-	if moved {
-		b.fetchedNow(head)
-	}
+	b.answered(head, moved, err)
 	return head, err
 }
 
-// soon is how long a git server may take to answer while a switch is unfinished.
+// soon is how long a git server may take to answer if somebody waits who can do without it.
 const soon = 20 * time.Second
+
+func answerSoon(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, soon, fmt.Errorf("%w: the git server did not answer within %s", context.DeadlineExceeded, soon))
+}
 
 // fetchSoon fetches the branch. It does not wait long while a switch has to be finished.
 func (b *branch) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
 	if b.store.snapshot().Switching != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, soon, fmt.Errorf("%w: the git server did not answer within %s", context.DeadlineExceeded, soon))
+		ctx, cancel = answerSoon(ctx)
 		defer cancel()
 	}
 	return b.fetch(ctx)
@@ -52,14 +57,18 @@ func (b *branch) refresh(ctx context.Context) {
 	if err != nil {
 		b.log.Debug("cannot fetch during a change", "error", err)
 	}
-	if moved {
-		b.fetchedNow(head)
-	}
+	b.answered(head, moved, err)
 }
 
-func (b *branch) fetchedNow(head gitrepo.Hash) {
-	b.log.Info("fetched", "commit", head.Short())
-	b.board.changed()
+func (b *branch) answered(head gitrepo.Hash, moved bool, err error) {
+	if err == nil {
+		now := time.Now()
+		b.looked.Store(&now)
+	}
+	if moved {
+		b.log.Info("fetched", "commit", head.Short())
+		b.board.changed()
+	}
 }
 
 func (b *branch) rebuilding(reason error) {
@@ -72,15 +81,46 @@ func (b *branch) rebuild(reason error) error {
 	return b.repo.Rebuild()
 }
 
-// fetched returns the commit that operations work on: the one that a pull has chosen, or
-// the head.
-func (b *branch) fetched() (gitrepo.Hash, error) {
+// newest returns the commit that an operation works on: the one that a pull has chosen, or
+// the head, which newest fetches. If the git server does not answer soon, it is the head as
+// it was last fetched; out shows why, and how old that is.
+func (b *branch) newest(ctx context.Context, out compose.Output) (gitrepo.Hash, error) {
 	if pin := b.store.snapshot().pinned(time.Now()); pin != nil {
+		say(out, "using %s, which %s pulled; unpinned at %s", pin.Commit.Short(), pin.By, pin.Until.UTC().Format("15:04 UTC"))
 		return pin.Commit, nil
 	}
-	head, ok := b.repo.Head()
-	if !ok {
-		return head, ErrNothingFetched
+	last, known := b.repo.Head()
+	head, err := b.look(ctx)
+	if err == nil && head != last {
+		head, err = b.fetch(ctx)
 	}
-	return head, nil
+	switch {
+	case err == nil && head != last:
+		say(out, "fetched %s", head.Short())
+	case err != nil && known:
+		say(out, "cannot fetch: %v; using %s, which was the newest %s ago", err, last.Short(), b.age().Round(time.Second))
+		return last, nil
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrNothingFetched, err)
+	}
+	return head, err
+}
+
+// look returns the branch's head on the git server, which must answer soon.
+func (b *branch) look(ctx context.Context) (gitrepo.Hash, error) {
+	ctx, cancel := answerSoon(ctx)
+	defer cancel()
+	head, err := b.repo.Look(ctx)
+	if err == nil {
+		b.answered(head, false, nil)
+	}
+	return head, err
+}
+
+// age returns how old the knowledge of the branch is.
+func (b *branch) age() time.Duration {
+	if at := b.looked.Load(); at != nil {
+		return time.Since(*at)
+	}
+	return time.Since(b.repo.HeadTime())
 }

@@ -40,7 +40,7 @@ func (t *Turn) GitPull(ctx context.Context, out compose.Output) error {
 	return nil
 }
 
-// Up deploys the fetched commit and ends a Down. If there is nothing new, it starts what is
+// Up fetches the branch, deploys its head and ends a Down. If there is nothing new, it starts what is
 // missing or stopped. If compose services are named, it only starts those, as they are
 // deployed.
 func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
@@ -53,8 +53,9 @@ func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.
 	if frozen := t.store.snapshot().Frozen; frozen != nil {
 		return &FrozenError{frozen}
 	}
-	commit, err := t.branch.fetched()
+	commit, err := t.branch.newest(ctx, out)
 	if err != nil {
+		t.board.idle()
 		return err
 	}
 	if err := t.store.update(func(st *State) {
@@ -289,7 +290,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	return nil
 }
 
-// Build builds the images of the fetched commit. It leaves what runs alone.
+// Build fetches the branch, and builds the images of its head. It leaves what runs alone.
 func (t *Turn) Build(ctx context.Context, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err
@@ -302,7 +303,7 @@ func (t *Turn) Build(ctx context.Context, args target.Args, out compose.Output) 
 }
 
 func (t *Turn) buildHead(ctx context.Context, args target.Args, out compose.Output) error {
-	commit, err := t.branch.fetched()
+	commit, err := t.branch.newest(ctx, out)
 	if err != nil {
 		return err
 	}

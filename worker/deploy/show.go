@@ -19,9 +19,9 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// Check checks the fetched commit against the policy and lists every refusal.
+// Check fetches the branch, checks its head against the policy and lists every refusal.
 func (t *Turn) Check(ctx context.Context, out compose.Output) error {
-	c, err := t.proposed(ctx, "check")
+	c, err := t.proposed(ctx, "check", out)
 	t.board.idle()
 	if err == nil {
 		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", c.commit.Short())
@@ -43,22 +43,22 @@ type listedError struct{ error }
 func (e *listedError) Details() []string { return nil }
 func (e *listedError) Unwrap() error     { return e.error }
 
-// proposed returns the fetched commit, proven as far as possible without pulling or
-// building anything.
-func (t *Turn) proposed(ctx context.Context, trigger string) (*candidate, error) {
+// proposed returns the newest commit, proven as far as possible without pulling or building
+// anything.
+func (t *Turn) proposed(ctx context.Context, trigger string, out compose.Output) (*candidate, error) {
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	commit, err := t.branch.fetched()
+	commit, err := t.branch.newest(ctx, out)
 	if err != nil {
 		return nil, err
 	}
 	return t.prover.propose(ctx, commit, t.prover.newRecord(commit, trigger))
 }
 
-// Diff shows what Up would change: the keys, the files, and the differences between both
+// Diff fetches the branch, and shows what Up would change: the keys, the files, and the differences between both
 // models.
 func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
-	c, err := t.proposed(ctx, "diff")
+	c, err := t.proposed(ctx, "diff", out)
 	t.board.idle()
 	if err != nil {
 		return err

@@ -124,6 +124,15 @@ func (r *refs) Head() (Hash, bool) {
 	return r.head, !r.head.IsZero()
 }
 
+// HeadTime returns when the head was fetched; the zero time if that is not known.
+func (r *Repo) HeadTime() time.Time {
+	info, err := os.Stat(filepath.Join(r.dir, headRef))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 func (r *refs) setHead(h Hash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
