@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"pgo/internal/atomicfile"
 	"pgo/internal/config"
 )
 
@@ -102,7 +102,7 @@ func (d *dataDir) moveAway(name, source string, now time.Time) (to string, err e
 	to = d.removedPath(name, now)
 	raw, err := json.Marshal(label{source})
 	if err == nil {
-		err = renameio.WriteFile(labelOf(to), append(raw, '\n'), 0o600, renameio.WithTempDir(d.removed()))
+		err = atomicfile.Replace(labelOf(to), append(raw, '\n'), 0o600)
 	}
 	if err != nil {
 		return "", fmt.Errorf("cannot record the source of the service's directory: %w", err)

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/atomicfile"
 	"pgo/internal/config"
 )
 
@@ -106,7 +106,7 @@ func (r *records) write() {
 	}
 	raw, err := json.MarshalIndent(all, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(r.dir, recordsFile), append(raw, '\n'), 0o600, renameio.WithTempDir(r.dir))
+		err = atomicfile.Replace(filepath.Join(r.dir, recordsFile), append(raw, '\n'), 0o600)
 	}
 	if err != nil {
 		r.log.Error("cannot record which services exist: one that is taken out while pgod is not running may be left behind; it is tried again", "error", err)

@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/atomicfile"
 	"pgo/internal/config"
 	"pgo/internal/wait"
 	"pgo/supervisor"
@@ -109,7 +109,7 @@ func (f *follower) leave() {
 func (f *follower) save() {
 	raw, err := json.Marshal(f.good)
 	if err == nil {
-		err = renameio.WriteFile(f.path, raw, 0o600, renameio.WithTempDir(filepath.Dir(f.path)))
+		err = atomicfile.Replace(f.path, raw, 0o600)
 	}
 	if f.saved = err == nil; err != nil {
 		f.log.Error("cannot save the configuration: a pgod that starts without a network will not have it; it is tried again", "error", err)

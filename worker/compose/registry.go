@@ -3,10 +3,9 @@ package compose
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"pgo/internal/atomicfile"
 )
 
 // Registry is where a service may pull from, and as whom.
@@ -38,9 +37,5 @@ func (p *Project) LogIn(registries []Registry) error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(p.Home, "config.json")
-	if err := renameio.WriteFile(file, append(content, '\n'), 0o600, renameio.WithTempDir(p.Home)); err != nil {
-		return fmt.Errorf("cannot write the registries' credentials: %w", err)
-	}
-	return nil
+	return atomicfile.Replace(filepath.Join(p.Home, "config.json"), append(content, '\n'), 0o600)
 }

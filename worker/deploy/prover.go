@@ -105,6 +105,9 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 
 func (p *prover) stageCommit(ctx context.Context, commit gitrepo.Hash) error {
 	p.board.enter(StepStage, commit)
+	if err := p.files.makeDirs(); err != nil {
+		return &stepError{"stage", commit.Short(), err}
+	}
 	if err := p.repo.FetchSubmodules(ctx, commit); errors.Is(err, gitrepo.ErrDamaged) || ctx.Err() != nil {
 		return &stepError{"stage", commit.Short(), err}
 	} else if err != nil {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -87,11 +88,10 @@ type Service struct {
 // changed is called after each change of Status or of the keys.
 func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service, error) {
 	files := newWorkspace(cfg)
-	if err := files.makeDirs(); err != nil {
-		return nil, err
-	}
-	if err := files.project.LogIn(cfg.Registries); err != nil {
-		return nil, err
+	// What only a change needs does not keep the service from being served: whoever has to make
+	// room on a full disk needs exec. A change reports the error again.
+	if err := errors.Join(files.makeDirs(), files.logIn()); err != nil {
+		log.Error("the service cannot be deployed, only looked after", "error", err)
 	}
 	store, err := openStore(cfg.Dir, changed)
 	if err != nil {

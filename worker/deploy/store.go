@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/google/renameio/v2"
+	"pgo/internal/atomicfile"
 )
 
 // store keeps what outlives the worker: the state, the history, and the output of the last
@@ -126,5 +126,5 @@ func (s State) save(dir string) error {
 // replaceFile writes a file that only its owner may use, so that a crash leaves either the
 // old content or the new one.
 func replaceFile(dir, name string, content []byte) error {
-	return renameio.WriteFile(filepath.Join(dir, name), content, 0o600, renameio.WithTempDir(dir))
+	return atomicfile.Replace(filepath.Join(dir, name), content, 0o600)
 }

@@ -17,6 +17,8 @@ type workspace struct {
 	dir     string
 	compose string // the compose file's path in the repository; empty: one of the usual names
 	project *compose.Project
+
+	registries []compose.Registry
 }
 
 func newWorkspace(cfg Config) *workspace {
@@ -24,13 +26,24 @@ func newWorkspace(cfg Config) *workspace {
 	project.Name = cfg.Name
 	project.Home = filepath.Join(cfg.Dir, "docker")
 	project.Checkout = filepath.Join(cfg.Dir, "checkout")
-	return &workspace{dir: cfg.Dir, compose: cfg.Compose, project: &project}
+	return &workspace{dir: cfg.Dir, compose: cfg.Compose, project: &project, registries: cfg.Registries}
+}
+
+// logIn leaves the credentials of the registries where compose finds them.
+func (w *workspace) logIn() error {
+	if err := w.project.LogIn(w.registries); err != nil {
+		return fmt.Errorf("cannot log in to the registries: %w", err)
+	}
+	return nil
 }
 
 func (w *workspace) makeDirs() error {
 	for dir, mode := range map[string]os.FileMode{w.project.Home: 0o700, w.stage(): 0o700, w.checkout(): 0o755} {
 		if err := os.MkdirAll(dir, mode); err != nil {
 			return fmt.Errorf("cannot create the service's directory: %w", err)
+		}
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm() == mode {
+			continue // nothing to write: the disk may be full or read-only
 		}
 		// Regardless of the umask: containers of any user read the checkout.
 		if err := os.Chmod(dir, mode); err != nil {
@@ -93,8 +106,11 @@ func (w *workspace) inCheckout(ctx context.Context, model string, out compose.Ou
 	return w.project.Run(ctx, model, dir, out, args...)
 }
 
-// onStaged runs compose on the model of the stage.
+// onStaged runs compose on the model of the stage, which is what needs the registries.
 func (w *workspace) onStaged(ctx context.Context, out compose.Output, args ...string) error {
+	if err := w.logIn(); err != nil {
+		return err
+	}
 	return w.project.Run(ctx, w.path(stagedModel), w.projectDir(w.stage()), out, args...)
 }
 
