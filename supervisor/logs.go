@@ -9,8 +9,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/time/rate"
 
 	"pgo/internal/printable"
 )
@@ -21,13 +23,46 @@ const maxLogLine = 16 << 10
 // loggable returns an error, which may contain a worker's text, as one line for the log.
 func loggable(err error) string { return printable.Line(printable.Cut(err.Error(), maxLogLine)) }
 
+// What a worker may log, in bytes: for good, and at once.
+const (
+	logRate  = 64 << 10 // per second
+	logBurst = 1 << 20
+)
+
+// logLimit bounds what a worker logs. Lines beyond that are dropped and counted.
+type logLimit struct {
+	*rate.Limiter
+	dropped int
+}
+
+// allows reports whether a line of n bytes is logged. Once lines are dropped, more are until
+// there is room for many, so that the log does not alternate between lines and counts.
+func (l *logLimit) allows(n int, log hclog.Logger) bool {
+	now := time.Now()
+	if l.dropped > 0 && l.TokensAt(now) < logBurst/8 || !l.AllowN(now, n) {
+		l.dropped++
+		return false
+	}
+	l.count(log)
+	return true
+}
+
+func (l *logLimit) count(log hclog.Logger) {
+	if l.dropped > 0 {
+		log.Warn("the worker logs too much: lines were dropped", "lines", l.dropped)
+		l.dropped = 0
+	}
+}
+
 // copyLog copies a worker's standard error to log: its log lines, which are JSON, as such;
 // anything else, a panic for example, as text. All of it is made printable.
 func copyLog(r io.Reader, log hclog.Logger) {
 	lines := bufio.NewReaderSize(r, maxLogLine)
+	limit := &logLimit{Limiter: rate.NewLimiter(logRate, logBurst)}
+	defer limit.count(log)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if len(line) > 0 {
+		if len(line) > 0 && limit.allows(len(line), log) {
 			copyLine(line, log)
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -65,9 +100,14 @@ func copyLine(line []byte, log hclog.Logger) {
 	level, _ := entry["@level"].(string)
 	var fields []any
 	for _, key := range slices.Sorted(maps.Keys(entry)) {
-		if !strings.HasPrefix(key, "@") {
-			fields = append(fields, printable.Line(key), printable.Line(fmt.Sprint(entry[key])))
+		if strings.HasPrefix(key, "@") {
+			continue
 		}
+		name := printable.Line(key)
+		if slices.Contains(log.ImpliedArgs(), any(name)) {
+			name = "worker_" + name // which service it is, is pgod's to say
+		}
+		fields = append(fields, name, printable.Line(fmt.Sprint(entry[key])))
 	}
 	log.Log(levelOf(level), printable.Line(message), fields...)
 }

@@ -2,8 +2,12 @@ package supervisor
 
 import (
 	"bytes"
+	"encoding/json"
+	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -42,6 +46,51 @@ func TestCopyLogCutsLongLines(t *testing.T) {
 	if len(got) > 2*maxLogLine || !strings.Contains(got, "next") {
 		t.Errorf("%d bytes, ending in %q", len(got), got[max(0, len(got)-80):])
 	}
+}
+
+// A worker cannot pass off its lines as those of another service.
+func TestCopyLogKeepsTheService(t *testing.T) {
+	var out bytes.Buffer
+	log := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: true}).With("service", "web")
+	copyLog(strings.NewReader(`{"@level":"info","@message":"m","service":"victim","@timestamp":"x"}`+"\n"), log)
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["service"] != "web" || line["worker_service"] != "victim" || strings.Count(out.String(), `"service"`) != 1 {
+		t.Errorf("logged %s, %v", out.String(), err)
+	}
+}
+
+// A worker that logs without end does not fill the disk.
+func TestCopyLogIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, worker := io.Pipe()
+		var out bytes.Buffer
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			copyLog(in, hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
+		}()
+		write := func(text string) {
+			if _, err := io.WriteString(worker, text); err != nil {
+				t.Error(err)
+			}
+		}
+		const line = 1 << 10
+		write(strings.Repeat(strings.Repeat("x", line-1)+"\n", 5*logBurst/line))
+		time.Sleep(time.Second) // in the bubble's time
+		write("too soon\n")
+		time.Sleep(time.Minute)
+		write("later\n")
+		write(strings.Repeat(strings.Repeat("y", line-1)+"\n", 2*logBurst/line))
+		_ = worker.Close()
+		<-done
+		text := out.String()
+		if strings.Contains(text, "too soon") || !strings.Contains(text, "later") || len(text) > 3*logBurst {
+			t.Errorf("%d bytes are logged", len(text))
+		}
+		if want := "lines were dropped: lines=4097\n"; !strings.Contains(text, want) || strings.Count(text, "lines were dropped") != 2 {
+			t.Errorf("there is no %q, or not two such lines", want)
+		}
+	})
 }
 
 func FuzzCopyLog(f *testing.F) {

@@ -187,7 +187,18 @@ func TestDiskIsFull(t *testing.T) {
 	stays(t, web, before, "a full disk")
 	r.Answers(port, "one")
 
+	// A restart locks nobody out: whoever makes room needs these.
+	pgod.Restart()
+	rig.Until(t, "the key to be known again", func() error { return ping(pgod, web, web.Key) })
+	for _, words := range [][]string{{"status"}, {"ps"}, {"logs"}, {"history"}, {"exec", "-T", "site", "true"}} {
+		pgod.SSH(web.Key, append([]string{web.Op(words[0])}, words[1:]...)...).Exits(t, 0)
+	}
+	stays(t, web, before, "a restart on a full disk")
+	pgod.SSH(web.Key, web.Op("stop"))
+	rig.Until(t, "the container to be stopped", rig.Running(web.Name, 0))
+
 	disk.Clear()
+	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	deployed(t, pgod, web, third)
 	r.Answers(port, "three")
 	if status := statusOf(t, pgod, web); status.Error != nil {
