@@ -6,14 +6,18 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
+	"pgo/internal/bounded"
 	"pgo/internal/config"
 	"pgo/internal/version"
 )
@@ -159,21 +163,36 @@ func (f flags) options() (config.Options, error) {
 	}, nil
 }
 
-func (f flags) logger() (hclog.Logger, error) {
+// maxLog bounds the log, in bytes, that waits for whatever reads standard error.
+const maxLog = 4 << 20
+
+// logger returns the log, and a function that ends it. Nothing waits for whatever reads the log: a
+// pipe that nobody reads must not hold up operations, nor may one that is closed end pgod.
+func (f flags) logger() (log hclog.Logger, end func(), err error) {
 	if f.logFormat != "text" && f.logFormat != "json" {
-		return nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
+		return nil, nil, fmt.Errorf("--log-format: %q is neither text nor json", f.logFormat)
 	}
 	level := hclog.Info
 	if f.debug {
 		level = hclog.Debug
 	}
-	return hclog.New(&hclog.LoggerOptions{
+	color := hclog.ColorOff
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		color = hclog.ForceColor
+	}
+	// Ignored, it would be ignored by workers and by what they start, too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	queue := bounded.NewQueue(os.Stderr, maxLog, func(writes int) {
+		log.Warn("standard error was not read in time: log lines were dropped", "lines", writes)
+	})
+	log = hclog.New(&hclog.LoggerOptions{
 		Name:       "pgod",
 		Level:      level,
-		Output:     os.Stderr,
+		Output:     queue,
 		JSONFormat: f.logFormat == "json",
-		Color:      hclog.AutoColor,
-	}), nil
+		Color:      color,
+	})
+	return log, func() { queue.Close(time.Second) }, nil
 }
 
 // workerPath returns the path of pgo-worker: as given, or next to pgod itself.

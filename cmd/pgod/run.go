@@ -58,10 +58,11 @@ func run(ctx context.Context, f flags) error {
 	}
 	syscall.Umask(0o022)
 	hup := catchHangup()
-	log, err := f.logger()
+	log, endLog, err := f.logger()
 	if err != nil {
 		return err
 	}
+	defer endLog()
 	options, err := f.options()
 	if err != nil {
 		return err
