@@ -112,6 +112,9 @@ func ownStreams(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, met
 
 // newProcess returns a worker that is yet to be started.
 func (l *launcher) newProcess(who account, log hclog.Logger) *process {
+	// Somebody, or a cleaner of temporary files, may have removed it. If it cannot be made again,
+	// the start fails and says so.
+	_ = os.MkdirAll(l.opts.SocketDir, socketDirMode)
 	p := &process{log: log, since: time.Now()}
 	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{

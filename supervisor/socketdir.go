@@ -9,10 +9,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// makeSocketDir creates the directory for the workers' sockets, which users may enter but not
-// list, and removes what a killed pgod left in it.
+// socketDirMode lets users enter the directory and not list it.
+const socketDirMode = 0o711
+
+// makeSocketDir creates the directory for the workers' sockets, and removes what a killed pgod left
+// in it.
 func makeSocketDir(dir string, log hclog.Logger) error {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := os.MkdirAll(dir, socketDirMode); err != nil {
 		return err
 	}
 	return emptySocketDir(dir, log)

@@ -3,7 +3,10 @@ package test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,6 +34,32 @@ func TestIdleWorkerIsKilled(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
 	stop()
 	stays(t, web, before, "a killed worker")
+
+	// The directory of the workers' sockets may be lost to whatever cleans /run.
+	worker = pgod.WorkerPID(web)
+	if err := os.RemoveAll(socketDir(t, worker)); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, worker)
+	replaced(t, pgod, web, worker)
+	pgod.SSH(web.Key, web.Op("ping")).Exits(t, 0)
+	stays(t, web, before, "lost sockets")
+}
+
+// socketDir returns the directory in which a worker's pgod keeps the sockets of its workers.
+func socketDir(t *testing.T, worker int) string {
+	t.Helper()
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", worker))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variable := range strings.Split(string(environment), "\x00") {
+		if own, found := strings.CutPrefix(variable, "PLUGIN_UNIX_SOCKET_DIR="); found {
+			return filepath.Dir(own)
+		}
+	}
+	t.Fatal("the worker has no directory for its socket")
+	return ""
 }
 
 // slowBuild is a repository whose build takes a while, the first time for each test and
