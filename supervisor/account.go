@@ -23,15 +23,22 @@ type account struct {
 	groups   []uint32 // supplementary: the user's own, and docker for the host's engine; sorted
 }
 
+func lookingUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("the name service has not answered within %s", lookupTimeout))
+}
+
 // lookupAccount asks the system's name service through its own programs: a static Go binary would
 // read /etc/passwd only and miss LDAP users. The group docker is added for the host's own engine;
 // another engine does not need it.
 func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := lookingUp(ctx)
 	defer cancel()
 	passwd, err := getent(ctx, "passwd", user)
 	if err != nil {
-		return account{}, fmt.Errorf("user %q: %w; create it, or correct `user`", user, err)
+		if errors.Is(err, errNotThere) {
+			err = fmt.Errorf("%w; create it, or correct `user`", err)
+		}
+		return account{}, fmt.Errorf("user %q: %w", user, err)
 	}
 	words, err := command(ctx, "id", "-G", "--", user)
 	if err != nil {
@@ -58,7 +65,10 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 func dockerGID(ctx context.Context) (uint32, error) {
 	group, err := getent(ctx, "group", dockerGroup)
 	if err != nil {
-		return 0, fmt.Errorf("group %q: %w; it comes with the Docker engine", dockerGroup, err)
+		if errors.Is(err, errNotThere) {
+			err = fmt.Errorf("%w; it comes with the Docker engine", err)
+		}
+		return 0, fmt.Errorf("group %q: %w", dockerGroup, err)
 	}
 	gid, err := numbers(group[2:3])
 	if err != nil {
@@ -112,6 +122,9 @@ func command(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = time.Second
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // not that it was killed
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", name, args[len(args)-1], err)
 	}

@@ -1,11 +1,14 @@
 package supervisor
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // nameService replaces getent and id with programs that know only the given entries, written
@@ -59,5 +62,22 @@ func TestGroupDockerIsForTheHostsEngine(t *testing.T) {
 				t.Errorf("got %v, %v; want the groups %d", got, err, test.groups)
 			}
 		})
+	}
+}
+
+// A name service that does not answer says nothing about the user.
+func TestSlowNameService(t *testing.T) {
+	slow := errors.New("the name service has not answered")
+	for _, name := range []string{"getent", "id"} {
+		nameService(t, "1002 50", alice, docker)
+		if err := os.WriteFile(filepath.Join(os.Getenv("PATH"), name), []byte("#!/bin/sh\nexec /bin/sleep 60\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, slow)
+		_, err := lookupAccount(ctx, "alice", true)
+		cancel()
+		if !errors.Is(err, slow) || strings.Contains(err.Error(), "create it") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

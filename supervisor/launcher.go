@@ -8,12 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	goplugin "github.com/hashicorp/go-plugin/runner"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -30,8 +32,13 @@ type launcher struct {
 	opts    Options
 	data    *dataDir
 	records *records
-	uids    uids // of the running workers
+	uids    uids                // of the running workers
+	starts  *semaphore.Weighted // how many workers may be starting
 }
+
+// mostStarts returns how many workers may be starting at a time. More of them are not ready
+// sooner, and each takes longer than it may.
+func mostStarts() int64 { return max(4, 2*int64(runtime.NumCPU())) }
 
 // errand is what a worker is launched for.
 type errand struct {
@@ -65,9 +72,13 @@ func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, 
 	}
 }
 
-// launch starts a worker for an errand and returns it when it is ready. If ctx ends or anything
-// fails, no process is left.
+// launch starts a worker for an errand, when its turn comes, and returns it when it is ready. If
+// ctx ends or anything fails, no process is left.
 func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
+	if err := l.starts.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer l.starts.Release(1)
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
 	who, err := e.account(ctx)

@@ -1,9 +1,16 @@
 package supervisor
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	protobuf "google.golang.org/protobuf/proto"
 
 	"pgo/internal/config"
@@ -72,4 +79,51 @@ func TestLimits(t *testing.T) {
 	if !l.limits(service, account{}).GetRoot() {
 		t.Error("a service of root is not told so")
 	}
+}
+
+// Workers start a few at a time, in the order in which they came, and their deadline begins with
+// the start: a hundred at once would all be late.
+func TestStartsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &launcher{starts: semaphore.NewWeighted(2)}
+		var mu sync.Mutex
+		var begun []int
+		slow := errors.New("it took long")
+		results := make(chan error)
+		start := func(ctx context.Context, n int) {
+			_, err := l.launch(ctx, errand{account: func(ctx context.Context) (account, error) {
+				mu.Lock()
+				begun = append(begun, n)
+				mu.Unlock()
+				time.Sleep(readyTimeout * 9 / 10) // in the bubble's time
+				return account{}, cmp.Or(ctx.Err(), slow)
+			}})
+			results <- err
+		}
+		for n := range 6 {
+			go start(t.Context(), n)
+			synctest.Wait() // so that their order is known
+		}
+		impatient, cancel := context.WithCancelCause(t.Context())
+		left := errors.New("the entry was removed")
+		go start(impatient, 6)
+		synctest.Wait()
+		if want := []int{0, 1}; !slices.Equal(begun, want) {
+			t.Fatalf("%v have begun, want %v", begun, want)
+		}
+		cancel(left)
+		if err := <-results; err != left {
+			t.Errorf("one that waited ended with %v", err)
+		}
+		for range 6 {
+			if err := <-results; err != slow {
+				t.Errorf("a start ended with %v", err)
+			}
+		}
+		slices.Sort(begun[2:4]) // two at a time begin at once
+		slices.Sort(begun[4:])
+		if want := []int{0, 1, 2, 3, 4, 5}; !slices.Equal(begun, want) {
+			t.Errorf("they began in the order %v", begun)
+		}
+	})
 }

@@ -41,7 +41,7 @@ func source(service config.Service) string {
 // sameUser reports whether no other user has the uid by now: the uid of a removed user is often
 // given to the next one.
 func sameUser(ctx context.Context, user string, uid uint32) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	ctx, cancel := lookingUp(ctx)
 	defer cancel()
 	is, err := uidOf(ctx, user)
 	if err == nil && is == uid {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sync/semaphore"
 
 	"pgo/internal/config"
 )
@@ -73,7 +74,7 @@ func New(opts Options) (*Supervisor, error) {
 		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{},
 	}
-	s.launcher = &launcher{opts: opts, data: data, records: s.records}
+	s.launcher = &launcher{opts: opts, data: data, records: s.records, starts: semaphore.NewWeighted(mostStarts())}
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
 }
