@@ -102,6 +102,7 @@ func TestKeysFollowTheBranch(t *testing.T) {
 	pgod.SSH(ada, web.Op("ping")).Exits(t, 255)
 	pgod.SSH(mallory, web.Op("ping")).Exits(t, 255)
 	says(t, pgod.Log(), "ignored a key", "options before a key are not supported")
+	shows(t, pgod, web, "warning:   ignored a key: ", "options before a key are not supported")
 	rig.Until(t, "bob's open session to end", gone(following))
 	follow.ends(t, 401%256)
 	says(t, follow.stderr.String(), unauthorized("anyone", web.Name))

@@ -36,7 +36,7 @@ func TestExitStatuses(t *testing.T) {
 		{"all is well", 0, 0, "", e.web.Key, []string{e.web.Op("ping")}},
 		{"the command's own", 3, 3, "", e.web.Key, []string{e.web.Op("exec"), "talker", "sh", "-c", "exit 3"}},
 		{"the command's own, the highest", 255, 255, "", e.web.Key, []string{e.web.Op("exec"), "talker", "sh", "-c", "exit 255"}},
-		{"compose's own", 1, 1, "no such service: nobody", e.web.Key, []string{e.web.Op("ps"), "nobody"}},
+		{"compose's own", 1, 1, "no port 9/tcp", e.web.Key, []string{e.web.Op("port"), "talker", "9"}},
 		{"no such argument", target.StatusUsage, 64, `ping takes no argument "loudly"`, e.web.Key, []string{e.web.Op("ping"), "loudly"}},
 		{"another's key", target.StatusUnauthorized, 77, "Unauthorized: Key for user", e.slow.Key, []string{e.web.Op("ping")}},
 		{"not an operator's key", target.StatusUnauthorized, 77, "is not an operator's", e.web.Key, []string{"//version"}},

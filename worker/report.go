@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,7 +72,7 @@ func (w *Worker) report() {
 		status := service.Status() // read in here, so that an older status never replaces it
 		if !r.KeysKnown || r.State.Head != status.Head.String() {
 			var keys []gitrepo.Key
-			if keys, r.KeysKnown = service.Keys(); r.KeysKnown {
+			if keys, w.keyWarnings, r.KeysKnown = service.Keys(); r.KeysKnown {
 				r.Keys = blobs(keys)
 			}
 		}
@@ -92,7 +93,7 @@ func (w *Worker) report() {
 			NextPoll:   r.State.NextPoll,
 			Ports:      usedPorts(status.Ports),
 			OnHost:     hostContainers(status.OnHost),
-			Warnings:   texts(status.Warnings),
+			Warnings:   texts(slices.Concat(status.Warnings, w.keyWarnings)),
 			Proxy:      w.proxyState(status.Snippet),
 		}
 		if r.State.Activity == proto.State_ACTIVITY_BUSY {

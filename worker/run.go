@@ -38,7 +38,7 @@ func shown(name string) func(call) error {
 		if c.args.Text != "" {
 			words = append(words, c.args.Text)
 		}
-		return c.service.Show(c.ctx, c.out, words...)
+		return c.service.Show(c.ctx, c.out, c.args.Services, words...)
 	}
 }
 

@@ -41,6 +41,8 @@ type Worker struct {
 
 	renewed chan struct{} // holds a token when the neighbours have changed
 
+	keyWarnings []string // of the head's keys; guarded by the board's lock, as the report that they are for
+
 	mu         sync.Mutex        // guards neighbours
 	neighbours *proto.Neighbours // the latest that pgod sent
 }

@@ -190,7 +190,7 @@ func TestOpenMakesWhatIsMissing(t *testing.T) {
 	if _, err := s.Hash(); !errors.Is(err, ErrNothingFetched) {
 		t.Errorf("hash: %v", err)
 	}
-	if _, known := s.Keys(); known {
+	if _, _, known := s.Keys(); known {
 		t.Error("keys are known before anything was fetched")
 	}
 }

@@ -144,21 +144,23 @@ func (s *Service) Status() Status {
 	return status
 }
 
-// Keys returns the public keys of the fetched head, and whether they are known.
-func (s *Service) Keys() (keys []gitrepo.Key, known bool) {
+// Keys returns the public keys of the fetched head, a warning for each that cannot log in, and
+// whether they are known.
+func (s *Service) Keys() (keys []gitrepo.Key, warnings []string, known bool) {
 	head, ok := s.repo.Head()
 	if !ok {
-		return nil, false
+		return nil, nil, false
 	}
 	keys, ignored, err := s.repo.Keys(head)
 	if err != nil {
 		s.log.Error("cannot read the keys", "commit", head.String(), "error", err)
-		return nil, false
+		return nil, nil, false
 	}
 	for _, why := range ignored {
 		s.log.Warn("ignored a key", "commit", head.String(), "reason", why)
+		warnings = append(warnings, "ignored a key: "+why)
 	}
-	return keys, true
+	return keys, warnings, true
 }
 
 // Hash returns the fetched commit.
@@ -170,9 +172,25 @@ func (s *Service) Hash() (gitrepo.Hash, error) {
 	return head, nil
 }
 
-// Show runs a compose command that changes nothing, on what is deployed.
-func (s *Service) Show(ctx context.Context, out compose.Output, args ...string) error {
+// Show runs a compose command that changes nothing, on what is deployed. services are those of
+// its arguments that name compose services: not every command of compose looks for them.
+func (s *Service) Show(ctx context.Context, out compose.Output, services []string, args ...string) error {
+	if err := s.has(services); err != nil {
+		return err
+	}
 	return s.files.onDeployed(ctx, out, args...)
+}
+
+// has returns an error if one of the compose services is not in what is deployed.
+func (s *Service) has(services []string) error {
+	if state := s.store.snapshot(); len(services) == 0 || state.Deployed == nil || state.Switching != nil {
+		return nil
+	}
+	model, err := s.files.loadDeployed()
+	if err != nil {
+		return err
+	}
+	return checkNames(model, services)
 }
 
 // FollowEngine reports the engine's events about the service's containers until ctx or the
