@@ -131,8 +131,14 @@ func parseRegistry(text string) (Registry, error) {
 	at := strings.LastIndexByte(text, '@')
 	user, token, found := strings.Cut(text[:max(at, 0)], ":")
 	_, _, ok := hostPort(text[at+1:])
-	if !found || !ok || user == "" || token == "" || !isPrintable(text) {
-		return Registry{}, wrong("write user:token@host or user:token@host:port", "not an account at a registry")
+	const form = "write user:token@host or user:token@host:port"
+	switch {
+	case scheme.MatchString(text): // otherwise the scheme would be the user
+		return Registry{}, wrong(form, "not an account at a registry: it is a URL")
+	case !found && ok && at > 0:
+		return Registry{}, wrong(form, "not an account at a registry: there is only one name before the @")
+	case !found || !ok || user == "" || token == "" || !isPrintable(text):
+		return Registry{}, wrong(form, "not an account at a registry")
 	}
 	return Registry{strings.ToLower(text[at+1:]), user, NewSecret(token)}, nil
 }
