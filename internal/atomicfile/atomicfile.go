@@ -20,7 +20,7 @@ func Replace(path string, content []byte, perm fs.FileMode) error {
 	if has(path, content, perm) {
 		return nil
 	}
-	err := renameio.WriteFile(path, content, perm, renameio.WithTempDir(filepath.Dir(path)))
+	err := replace(path, content, perm)
 	if err == nil {
 		return nil
 	}
@@ -30,6 +30,18 @@ func Replace(path string, content []byte, perm fs.FileMode) error {
 		err = e.Err
 	}
 	return fmt.Errorf("cannot write %s: %w", path, err)
+}
+
+func replace(path string, content []byte, perm fs.FileMode) error {
+	file, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithStaticPermissions(perm))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
 }
 
 func has(path string, content []byte, perm fs.FileMode) bool {

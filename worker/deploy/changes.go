@@ -157,7 +157,9 @@ func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) e
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
 	err := t.evenUnsaved(out, func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }, func() error {
-		t.isDown = false
+		if t.store.snapshot().Wanted == Down {
+			t.isDown = false
+		}
 		t.board.setActivity("down")
 		return t.takeDown(ctx, out, args.Words()...)
 	})
