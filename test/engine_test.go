@@ -194,11 +194,8 @@ func TestDiskIsFull(t *testing.T) {
 		pgod.SSH(web.Key, append([]string{web.Op(words[0])}, words[1:]...)...).Exits(t, 0)
 	}
 	stays(t, web, before, "a restart on a full disk")
-	pgod.SSH(web.Key, web.Op("stop"))
-	rig.Until(t, "the container to be stopped", rig.Running(web.Name, 0))
 
 	disk.Clear()
-	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	deployed(t, pgod, web, third)
 	r.Answers(port, "three")
 	if status := statusOf(t, pgod, web); status.Error != nil {
