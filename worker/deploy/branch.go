@@ -19,7 +19,7 @@ type branch struct {
 	board   *board
 	log     hclog.Logger
 	timeout time.Duration
-	looked  atomic.Pointer[time.Time] // when the git server last answered; nil: not since the worker's start
+	looked  atomic.Pointer[time.Time] // when the head was last known to be the newest; nil: not since the worker's start
 }
 
 // fetch fetches the branch's head, if it moved. It has a deadline even if the remote keeps
@@ -91,12 +91,15 @@ func (b *branch) newest(ctx context.Context, out compose.Output) (gitrepo.Hash, 
 	}
 	last, known := b.repo.Head()
 	head, err := b.look(ctx)
-	if err == nil && head != last {
-		head, err = b.fetch(ctx)
+	switch {
+	case err == nil && head == last:
+		b.answered(head, false, nil)
+	case err == nil:
+		if head, err = b.fetch(ctx); err == nil {
+			say(out, "fetched %s", head.Short())
+		}
 	}
 	switch {
-	case err == nil && head != last:
-		say(out, "fetched %s", head.Short())
 	case err != nil && known:
 		say(out, "cannot fetch: %v; using %s, which was the newest %s ago", err, last.Short(), b.age().Round(time.Second))
 		return last, nil
@@ -110,14 +113,10 @@ func (b *branch) newest(ctx context.Context, out compose.Output) (gitrepo.Hash, 
 func (b *branch) look(ctx context.Context) (gitrepo.Hash, error) {
 	ctx, cancel := answerSoon(ctx)
 	defer cancel()
-	head, err := b.repo.Look(ctx)
-	if err == nil {
-		b.answered(head, false, nil)
-	}
-	return head, err
+	return b.repo.Look(ctx)
 }
 
-// age returns how old the knowledge of the branch is.
+// age returns how long ago the head was known to be the newest.
 func (b *branch) age() time.Duration {
 	if at := b.looked.Load(); at != nil {
 		return time.Since(*at)

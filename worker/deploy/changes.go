@@ -40,9 +40,9 @@ func (t *Turn) GitPull(ctx context.Context, out compose.Output) error {
 	return nil
 }
 
-// Up fetches the branch, deploys its head and ends a Down. If there is nothing new, it starts what is
-// missing or stopped. If compose services are named, it only starts those, as they are
-// deployed.
+// Up fetches the branch, deploys its head and ends a Down. If there is nothing new, it
+// starts what is missing or stopped. If compose services are named, it only starts those,
+// as they are deployed.
 func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err
