@@ -33,8 +33,13 @@ type launcher struct {
 	data    *dataDir
 	records *records
 	uids    uids                // of the running workers
+	lookups *semaphore.Weighted // how many users may be looked up at a time
 	starts  *semaphore.Weighted // how many workers may be starting
 }
+
+// mostLookups is how many users are looked up at a time. More than workers may start: a name
+// service on the network is slow without having to compute.
+const mostLookups = 16
 
 // mostStarts returns how many workers may be starting at a time. More of them are not ready
 // sooner, and each takes longer than it may.
@@ -75,16 +80,16 @@ func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, 
 // launch starts a worker for an errand, when its turn comes, and returns it when it is ready. If
 // ctx ends or anything fails, no process is left.
 func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
+	who, err := l.identify(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	if err := l.starts.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	defer l.starts.Release(1)
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
-	who, err := e.account(ctx)
-	if err != nil {
-		return nil, err
-	}
 	giveBack, err := e.take(who)
 	if err != nil {
 		return nil, err
@@ -107,6 +112,15 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
 	return p, nil
+}
+
+// identify returns the user that a worker will run as.
+func (l *launcher) identify(ctx context.Context, e errand) (account, error) {
+	if err := l.lookups.Acquire(ctx, 1); err != nil {
+		return account{}, context.Cause(ctx)
+	}
+	defer l.lookups.Release(1)
+	return e.account(ctx)
 }
 
 // maxHeaders bounds the headers of a worker's messages, errors included, in bytes.

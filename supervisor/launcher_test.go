@@ -85,19 +85,22 @@ func TestLimits(t *testing.T) {
 // the start: a hundred at once would all be late.
 func TestStartsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &launcher{starts: semaphore.NewWeighted(2)}
+		l := &launcher{lookups: semaphore.NewWeighted(100), starts: semaphore.NewWeighted(2)}
 		var mu sync.Mutex
 		var begun []int
 		slow := errors.New("it took long")
 		results := make(chan error)
 		start := func(ctx context.Context, n int) {
-			_, err := l.launch(ctx, errand{account: func(ctx context.Context) (account, error) {
-				mu.Lock()
-				begun = append(begun, n)
-				mu.Unlock()
-				time.Sleep(readyTimeout * 9 / 10) // in the bubble's time
-				return account{}, cmp.Or(ctx.Err(), slow)
-			}})
+			_, err := l.launch(ctx, errand{
+				account: func(context.Context) (account, error) { return account{}, nil },
+				take: func(account) (func(), error) {
+					mu.Lock()
+					begun = append(begun, n)
+					mu.Unlock()
+					time.Sleep(readyTimeout * 9 / 10) // in the bubble's time
+					return nil, cmp.Or(ctx.Err(), slow)
+				},
+			})
 			results <- err
 		}
 		for n := range 6 {

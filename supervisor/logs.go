@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,11 +24,17 @@ const maxLogLine = 16 << 10
 // loggable returns an error, which may contain a worker's text, as one line for the log.
 func loggable(err error) string { return printable.Line(printable.Cut(err.Error(), maxLogLine)) }
 
-// What a worker may log, in bytes: for good, and at once.
+// What a worker may log, in bytes: for good, and at once. Each line counts with what pgod adds
+// to it.
 const (
-	logRate  = 64 << 10 // per second
-	logBurst = 1 << 20
+	logRate     = 64 << 10 // per second
+	logBurst    = 1 << 20
+	logOverhead = 200
 )
+
+// debugLine begins a worker's debug line. Workers always send those, and without --debug they are
+// not logged.
+const debugLine = `{"@level":"debug",`
 
 // logLimit bounds what a worker logs. Lines beyond that are dropped and counted.
 type logLimit struct {
@@ -62,7 +69,9 @@ func copyLog(r io.Reader, log hclog.Logger) {
 	defer limit.count(log)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if len(line) > 0 && limit.allows(len(line), log) {
+		switch {
+		case len(line) == 0, !log.IsDebug() && bytes.HasPrefix(line, []byte(debugLine)):
+		case limit.allows(len(line)+logOverhead, log):
 			copyLine(line, log)
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -104,8 +113,8 @@ func copyLine(line []byte, log hclog.Logger) {
 			continue
 		}
 		name := printable.Line(key)
-		if slices.Contains(log.ImpliedArgs(), any(name)) {
-			name = "worker_" + name // which service it is, is pgod's to say
+		if name == "service" {
+			name = "worker_service" // which service it is, is pgod's to say
 		}
 		fields = append(fields, name, printable.Line(fmt.Sprint(entry[key])))
 	}

@@ -87,10 +87,21 @@ func TestCopyLogIsBounded(t *testing.T) {
 		if strings.Contains(text, "too soon") || !strings.Contains(text, "later") || len(text) > 3*logBurst {
 			t.Errorf("%d bytes are logged", len(text))
 		}
-		if want := "lines were dropped: lines=4097\n"; !strings.Contains(text, want) || strings.Count(text, "lines were dropped") != 2 {
+		if want := "lines were dropped: lines=4265\n"; !strings.Contains(text, want) || strings.Count(text, "lines were dropped") != 2 {
 			t.Errorf("there is no %q, or not two such lines", want)
 		}
 	})
+}
+
+// Short lines become long ones, and what is not logged does not count.
+func TestShortLogLinesAreBounded(t *testing.T) {
+	var out bytes.Buffer
+	log := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: true}).With("service", "web")
+	debug := `{"@level":"debug","@message":"` + strings.Repeat("x", 1000) + `"}` + "\n"
+	copyLog(strings.NewReader(strings.Repeat(debug, 10*logBurst/len(debug))+"important\n"+strings.Repeat("a\n", logBurst)), log)
+	if out.Len() > 2*logBurst || strings.Contains(out.String(), "xxx") || !strings.Contains(out.String(), "important") {
+		t.Errorf("%d bytes are logged", out.Len())
+	}
 }
 
 func FuzzCopyLog(f *testing.F) {

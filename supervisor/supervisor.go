@@ -74,7 +74,7 @@ func New(opts Options) (*Supervisor, error) {
 		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{},
 	}
-	s.launcher = &launcher{opts: opts, data: data, records: s.records, starts: semaphore.NewWeighted(mostStarts())}
+	s.launcher = &launcher{opts: opts, data: data, records: s.records, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
 }

@@ -194,8 +194,16 @@ func TestDiskIsFull(t *testing.T) {
 		pgod.SSH(web.Key, append([]string{web.Op(words[0])}, words[1:]...)...).Exits(t, 0)
 	}
 	stays(t, web, before, "a restart on a full disk")
+	pgod.SSH(web.Key, web.Op("stop")).Exits(t, 0)
+	rig.Until(t, "the container to be stopped", rig.Running(web.Name, 0))
+	pgod.Restart() // it is remembered
+	rig.Until(t, "the key to be known again", func() error { return ping(pgod, web, web.Key) })
+	if err := rig.Running(web.Name, 0)(); err != nil {
+		t.Error(err)
+	}
 
 	disk.Clear()
+	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	deployed(t, pgod, web, third)
 	r.Answers(port, "three")
 	if status := statusOf(t, pgod, web); status.Error != nil {

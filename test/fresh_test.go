@@ -38,9 +38,9 @@ func TestOperationsFetchFirst(t *testing.T) {
 	// Without the git server they work on what is here, and say how old that is.
 	push("six")
 	server.mood.Store(http.StatusBadGateway)
-	alone := "using " + fifth + ", which was the newest "
+	alone := "; using " + fifth + ", the newest commit "
 	for _, operation := range []string{"check", "diff", "build", "up"} {
-		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 0).Stderr, "cannot fetch: ", "its server answers 502", alone)
+		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 0).Stderr, "cannot look at ", "its server answers 502", alone)
 	}
 	pgod.Pgoctl(web.Key, web.Op("down")).Exits(t, 0)
 	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0).Stderr, alone, "Started")
@@ -50,7 +50,7 @@ func TestOperationsFetchFirst(t *testing.T) {
 	pgod.Pgoctl(web.Key, web.Op("pull"), "--ignore-pull-failures").Exits(t, 0)
 	sixth := commits[5][:7]
 	push("seven")
-	says(t, pgod.SSH(web.Key, web.Op("check")).Exits(t, 0).Stderr, "using "+sixth+", which tester pulled")
+	says(t, pgod.SSH(web.Key, web.Op("check")).Exits(t, 0).Stderr, "using "+sixth+", which tester pulled and which is pinned until ")
 	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0).Stderr, "using "+sixth, "deployed "+sixth)
 	runs(t, web, "six", "web")
 }

@@ -18,6 +18,7 @@ type Queue struct {
 	size    int // of what waits
 	lost    int // writes since dropped was told
 	closed  bool
+	telling bool // how many were lost: that is not lost
 
 	wake chan struct{} // holds one while there may be something to do
 	done chan struct{} // closed when all is written after Close
@@ -35,7 +36,7 @@ func NewQueue(out io.Writer, most int, dropped func(writes int)) *Queue {
 func (q *Queue) Write(p []byte) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.size+len(p) > q.most {
+	if !q.telling && (q.closed || q.size+len(p) > q.most) {
 		q.lost++
 		return len(p), nil
 	}
@@ -65,6 +66,17 @@ func (q *Queue) signal() {
 	}
 }
 
+// tell reports lost writes. What it writes for that is kept, however full the queue is by now.
+func (q *Queue) tell(lost int) {
+	q.mu.Lock()
+	q.telling = true
+	q.mu.Unlock()
+	q.dropped(lost)
+	q.mu.Lock()
+	q.telling = false
+	q.mu.Unlock()
+}
+
 // pass writes until the queue is closed and empty.
 func (q *Queue) pass() {
 	defer close(q.done)
@@ -74,17 +86,17 @@ func (q *Queue) pass() {
 			batch, lost, closed := q.waiting, q.lost, q.closed
 			q.waiting, q.size, q.lost = nil, 0, 0
 			q.mu.Unlock()
-			if len(batch) == 0 && closed {
-				return
-			}
 			if len(batch) == 0 && lost == 0 {
+				if closed {
+					return
+				}
 				break
 			}
 			for _, p := range batch {
 				_, _ = q.out.Write(p)
 			}
 			if lost > 0 {
-				q.dropped(lost)
+				q.tell(lost)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package bounded_test
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -42,6 +43,39 @@ func TestQueueDoesNotWait(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(got.String()), "\n")
 		if want := "988 dropped"; len(lines) != 14 || lines[0] != "line 000" || lines[11] != "line 011" || lines[12] != want || lines[13] != "at last" {
 			t.Errorf("the reader got %d lines: %q", len(lines), lines)
+		}
+	})
+}
+
+// However much is written while the reader is slow, it learns how much it has missed.
+func TestQueueCountsAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := io.Pipe()
+		var q *bounded.Queue
+		q = bounded.NewQueue(out, 100, func(n int) { _, _ = fmt.Fprintf(q, "dropped %d\n", n) })
+		const lines = 10000
+		got, missed := 0, 0
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			for scanner := bufio.NewScanner(in); scanner.Scan(); time.Sleep(time.Second) {
+				n := 0
+				if _, err := fmt.Sscanf(scanner.Text(), "dropped %d", &n); err == nil {
+					missed += n
+				} else {
+					got++
+				}
+			}
+		}()
+		for range lines {
+			_, _ = io.WriteString(q, "a line\n")
+			time.Sleep(10 * time.Millisecond)
+		}
+		q.Close(time.Hour)
+		_ = out.Close()
+		<-read
+		if got+missed != lines || missed < lines/2 {
+			t.Errorf("%d lines came, and %d are said to be missing", got, missed)
 		}
 	})
 }

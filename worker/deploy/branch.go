@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
@@ -82,31 +83,32 @@ func (b *branch) rebuild(reason error) error {
 }
 
 // newest returns the commit that an operation works on: the one that a pull has chosen, or
-// the head, which newest fetches. If the git server does not answer soon, it is the head as
-// it was last fetched; out shows why, and how old that is.
+// the head, which newest fetches. If it cannot be fetched, it is the head as it was last
+// fetched; out shows why, and how old that is.
 func (b *branch) newest(ctx context.Context, out compose.Output) (gitrepo.Hash, error) {
 	if pin := b.store.snapshot().pinned(time.Now()); pin != nil {
-		say(out, "using %s, which %s pulled; unpinned at %s", pin.Commit.Short(), pin.By, pin.Until.UTC().Format("15:04 UTC"))
+		say(out, "using %s, which %s pulled and which is pinned until %s", pin.Commit.Short(), pin.By, pin.Until.UTC().Format("15:04 UTC"))
 		return pin.Commit, nil
 	}
-	last, known := b.repo.Head()
+	before, _ := b.repo.Head()
 	head, err := b.look(ctx)
 	switch {
-	case err == nil && head == last:
+	case err == nil && head == before:
 		b.answered(head, false, nil)
 	case err == nil:
 		if head, err = b.fetch(ctx); err == nil {
 			say(out, "fetched %s", head.Short())
 		}
 	}
-	switch {
-	case err != nil && known:
-		say(out, "cannot fetch: %v; using %s, which was the newest %s ago", err, last.Short(), b.age().Round(time.Second))
-		return last, nil
-	case err != nil:
-		err = fmt.Errorf("%w: %w", ErrNothingFetched, err)
+	if err == nil || ctx.Err() != nil {
+		return head, err
 	}
-	return head, err
+	last, known := b.repo.Head() // it may have been fetched meanwhile
+	if !known {
+		return last, fmt.Errorf("%w: %w", ErrNothingFetched, err)
+	}
+	say(out, "%s", printable.Line(fmt.Sprintf("%v; using %s, %s", err, last.Short(), b.age())))
+	return last, nil
 }
 
 // look returns the branch's head on the git server, which must answer soon.
@@ -117,9 +119,9 @@ func (b *branch) look(ctx context.Context) (gitrepo.Hash, error) {
 }
 
 // age returns how long ago the head was known to be the newest.
-func (b *branch) age() time.Duration {
+func (b *branch) age() string {
 	if at := b.looked.Load(); at != nil {
-		return time.Since(*at)
+		return "the newest commit " + time.Since(*at).Round(time.Second).String() + " ago"
 	}
-	return time.Since(b.repo.HeadTime())
+	return "fetched " + time.Since(b.repo.HeadTime()).Round(time.Second).String() + " ago"
 }

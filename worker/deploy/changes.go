@@ -154,32 +154,15 @@ func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) e
 	if err := t.store.usable(); err != nil {
 		return err
 	}
+	if err := t.store.update(func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }); err != nil {
+		return err
+	}
+	t.isDown = false
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	err := t.evenUnsaved(out, func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }, func() error {
-		if t.store.snapshot().Wanted == Down {
-			t.isDown = false
-		}
-		t.board.setActivity("down")
-		return t.takeDown(ctx, out, args.Words()...)
-	})
+	t.board.setActivity("down")
+	err := t.takeDown(ctx, out, args.Words()...)
 	t.board.ended(TakenDown, err)
-	return err
-}
-
-// evenUnsaved saves a change of the state and then does something, which it also does if the
-// change cannot be saved: stopping containers may be what makes room on a full disk. The
-// change is then saved afterwards.
-func (t *Turn) evenUnsaved(out compose.Output, change func(*State), do func() error) error {
-	unsaved := t.store.update(change)
-	if unsaved == nil {
-		return do()
-	}
-	say(out, "%v; going on, and saving it afterwards", unsaved)
-	err := do()
-	if unsaved = t.store.update(change); err == nil {
-		err = unsaved
-	}
 	return err
 }
 
@@ -224,8 +207,8 @@ func started(st *State, services []string) {
 	}
 }
 
-// onServices does something to some or all compose services of what is deployed, and saves
-// what has to be remembered of it.
+// onServices does something to some or all compose services of what is deployed. What has
+// to be remembered of it is saved before it begins.
 func (t *Turn) onServices(ctx context.Context, activity string, args target.Args, out compose.Output,
 	remember func(*State, []string), do func(context.Context, *compose.Model) error) error {
 	if err := t.store.usable(); err != nil {
@@ -249,13 +232,13 @@ func (t *Turn) onServices(ctx context.Context, activity string, args target.Args
 	if len(services) == 0 {
 		services = model.Services()
 	}
+	if err := t.store.update(func(st *State) { remember(st, services) }); err != nil {
+		return err
+	}
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
 	defer cancel()
-	err = t.evenUnsaved(out, func(st *State) { remember(st, services) }, func() error {
-		t.board.setActivity(activity)
-		return do(ctx, model)
-	})
-	if err == nil {
+	t.board.setActivity(activity)
+	if err = do(ctx, model); err == nil {
 		err = t.containers.look(ctx, false)
 	}
 	t.board.idle()

@@ -50,6 +50,8 @@ type deployer struct {
 	isDown bool // nothing has run since somebody ran down
 	faults faults
 	held   Basis // what was proven and is held
+
+	compacted gitrepo.Hash // the head when the repository was last compacted
 }
 
 // newDeployer connects the owners: each gets those that it needs. repo is nil for a

@@ -34,11 +34,12 @@ func (d *deployer) stayDown(ctx context.Context) error {
 
 // Poll checks the branch and deploys it if it moved.
 func (t *Turn) Poll(ctx context.Context) error {
-	before, _ := t.repo.Head()
 	outcome, err := t.poll(ctx)
 	t.syncProxy(ctx)
 	t.board.ended(outcome, err)
-	if head, _ := t.repo.Head(); head != before {
+	// Operations fetch, too, and leave this to the next poll.
+	if head, _ := t.repo.Head(); head != t.compacted {
+		t.compacted = head
 		if err := t.repo.Compact(ctx); err != nil {
 			t.log.Warn("cannot compact the git repository", "error", err)
 		}

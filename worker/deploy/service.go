@@ -107,6 +107,7 @@ func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service,
 	head, _ := repo.Head()
 	board := newBoard(store.snapshot(), head, cfg.OnStep, changed)
 	d := newDeployer(cfg, files, store, board, repo, log)
+	d.compacted = head
 	d.advice.judge()
 	return &Service{
 		log: log, repo: repo, queue: queue, work: d, store: store, board: board, around: d.around, files: files, engine: d.engine,
@@ -188,7 +189,7 @@ func (s *Service) has(services []string) error {
 	}
 	model, err := s.files.loadDeployed()
 	if err != nil {
-		return err
+		return nil // the engine may know them all the same
 	}
 	return checkNames(model, services)
 }

@@ -31,3 +31,30 @@ func TestNoDirectoryForTheHistory(t *testing.T) {
 		t.Errorf("status %+v", got)
 	}
 }
+
+// On a full disk there is room for a state, once, and again when there is room.
+func TestRoomForAState(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openStore(dir, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spare := filepath.Join(dir, spareFile)
+	wants := func(w Wanted) {
+		t.Helper()
+		if err := s.update(func(st *State) { st.Wanted = w }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wants(Up)
+	if info, err := os.Stat(spare); err != nil || info.Size() < spareSize*9/10 {
+		t.Fatalf("no room is kept: %v", err)
+	}
+	if err := os.Remove(spare); err != nil {
+		t.Fatal(err)
+	}
+	wants(Down)
+	if _, err := os.Stat(spare); err != nil {
+		t.Errorf("room is not kept again: %v", err)
+	}
+}

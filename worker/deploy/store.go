@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"pgo/internal/atomicfile"
 )
@@ -68,11 +71,43 @@ func (s *store) replace(change func(*State)) error {
 	if next, err = next.clone(); err != nil { // others may still hold and change parts of it
 		return err
 	}
-	if err := next.save(s.dir); err != nil {
+	if err := s.save(next); err != nil {
 		return err
 	}
 	s.state = next
 	return nil
+}
+
+// spareFile takes room for a state on a full disk. Whoever has to stop containers there must be
+// able to, and that is remembered: otherwise they are started again.
+const (
+	spareFile = "spare"
+	spareSize = 64 << 10
+)
+
+// save saves the state, if need be in the room that was kept for it.
+func (s *store) save(next State) error {
+	spare := filepath.Join(s.dir, spareFile)
+	err := next.save(s.dir)
+	if (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) && os.Remove(spare) == nil {
+		return next.save(s.dir)
+	}
+	if err == nil {
+		_ = keepRoom(spare)
+	}
+	return err
+}
+
+// keepRoom makes the file that takes room, unless it is there.
+func keepRoom(spare string) error {
+	if _, err := os.Lstat(spare); err == nil {
+		return nil
+	}
+	err := os.WriteFile(spare, bytes.Repeat([]byte("room for a state\n"), spareSize/17), 0o600)
+	if err != nil {
+		_ = os.Remove(spare) // less than all of it is of no use
+	}
+	return err
 }
 
 // usable returns why nothing can be changed. Somebody may have repaired it since.
