@@ -190,6 +190,7 @@ func TestDiskIsFull(t *testing.T) {
 	// A restart locks nobody out: whoever makes room needs these.
 	pgod.Restart()
 	rig.Until(t, "the key to be known again", func() error { return ping(pgod, web, web.Key) })
+	shows(t, pgod, web, "error:")
 	for _, words := range [][]string{{"status"}, {"ps"}, {"logs"}, {"history"}, {"exec", "-T", "site", "true"}} {
 		pgod.SSH(web.Key, append([]string{web.Op(words[0])}, words[1:]...)...).Exits(t, 0)
 	}

@@ -35,12 +35,25 @@ type advice struct {
 	proxy  *proxy
 	redact func(string) string
 	log    hclog.Logger
+
+	unprepared bool // there is a warning about that
+}
+
+// prepared makes what a change needs, and warns if that is impossible, or no longer is.
+func (a *advice) prepared() {
+	if err := a.files.prepare(); (err != nil) != a.unprepared {
+		a.judge()
+	}
 }
 
 // judge finds what leads nowhere in the configuration, by itself or with what is deployed.
 // None of it is a reason for a refusal: the other end may follow with the next commit.
 func (a *advice) judge() {
 	warnings := a.idleAllow()
+	err := a.files.prepare()
+	if a.unprepared = err != nil; a.unprepared {
+		warnings = append(warnings, "the service cannot be deployed, only looked after: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	if len(a.routes) > 0 || a.proxy.entry != nil {
 		if model, err := a.files.loadDeployed(); err == nil {
 			warnings = slices.Concat(warnings, a.lostRoutes(model), a.unseenSnippet(model), a.deafProxy(model), a.closedPorts(model))

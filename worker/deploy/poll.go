@@ -34,6 +34,7 @@ func (d *deployer) stayDown(ctx context.Context) error {
 
 // Poll checks the branch and deploys it if it moved.
 func (t *Turn) Poll(ctx context.Context) error {
+	t.advice.prepared()
 	outcome, err := t.poll(ctx)
 	t.syncProxy(ctx)
 	t.board.ended(outcome, err)

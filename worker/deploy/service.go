@@ -11,7 +11,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -89,10 +88,8 @@ type Service struct {
 func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service, error) {
 	files := newWorkspace(cfg)
 	// What only a change needs does not keep the service from being served: whoever has to make
-	// room on a full disk needs exec. A change reports the error again.
-	if err := errors.Join(files.makeDirs(), files.logIn()); err != nil {
-		log.Error("the service cannot be deployed, only looked after", "error", err)
-	}
+	// room on a full disk needs exec. It is a warning in the status, and tried with each poll.
+	_ = files.prepare()
 	store, err := openStore(cfg.Dir, changed)
 	if err != nil {
 		log.Warn("the history is incomplete", "error", err)

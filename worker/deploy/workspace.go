@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,9 @@ func newWorkspace(cfg Config) *workspace {
 	project.Checkout = filepath.Join(cfg.Dir, "checkout")
 	return &workspace{dir: cfg.Dir, compose: cfg.Compose, project: &project, registries: cfg.Registries}
 }
+
+// prepare makes what a change needs, unless it is there.
+func (w *workspace) prepare() error { return errors.Join(w.makeDirs(), w.logIn()) }
 
 // logIn leaves the credentials of the registries where compose finds them.
 func (w *workspace) logIn() error {
