@@ -31,7 +31,6 @@ func clients(pgod *rig.Pgod) map[string]func(*rig.Key, ...string) *exec.Cmd {
 func TestExec(t *testing.T) {
 	t.Parallel()
 	_, pgod, web := runningTalker(t)
-	const missing = `"nobody" is not running`
 	for _, c := range []struct {
 		words          []string
 		code           int
@@ -45,8 +44,8 @@ func TestExec(t *testing.T) {
 		{[]string{"-iT", "--index", "1", "talker", "echo", "-n", "one"}, 0, "one", ""},
 		{[]string{"talker", "sh", "-c", "kill -KILL $$"}, 137, "", ""},
 		{[]string{"talker", "no-such-program"}, 126, "no-such-program", ""},
-		{[]string{"nobody", "true"}, 1, "", missing},
-		{[]string{"takler", "true"}, 1, "", "did you mean talker?"},
+		{[]string{"nobody", "true"}, 400, "", "no such service: nobody"},
+		{[]string{"takler", "true"}, 400, "", "did you mean talker?"},
 		{[]string{"--index", "2", "talker", "true"}, 1, "", `has no running container 2`},
 		{[]string{"talker"}, 400, "", "exec needs a compose service and a command"},
 		{[]string{"--privileged", "talker", "id"}, 400, "", `exec does not take "--privileged"`},
