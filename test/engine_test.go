@@ -196,12 +196,9 @@ func TestDiskIsFull(t *testing.T) {
 	}
 	stays(t, web, before, "a restart on a full disk")
 	pgod.SSH(web.Key, web.Op("stop")).Exits(t, 0)
-	rig.Until(t, "the container to be stopped", rig.Running(web.Name, 0))
 	pgod.Restart() // it is remembered
 	rig.Until(t, "the key to be known again", func() error { return ping(pgod, web, web.Key) })
-	if err := rig.Running(web.Name, 0)(); err != nil {
-		t.Error(err)
-	}
+	shows(t, pgod, web, "is stopped, until start or up")
 
 	disk.Clear()
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
