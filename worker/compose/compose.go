@@ -76,16 +76,29 @@ type ExitError struct {
 	Command string // up, pull, …
 	Status  int    // 1 to 255
 	Output  string // its last words, for whoever did not see them go by
+	Spent   bool   // it needed more memory or CPU time than it may use, which is up to the model
 }
 
 func (e *ExitError) Error() string {
 	text := fmt.Sprintf("docker compose %s ended with status %d", e.Command, e.Status)
-	// Progress and warnings come before its last line.
-	if last := e.Output[strings.LastIndexByte(e.Output, '\n')+1:]; last != "" {
-		text += ": " + strings.TrimSpace(last)
+	if last := e.last(); last != "" {
+		text += ": " + last
 	}
 	return text
 }
+
+// last returns the error itself, in one line. Progress and warnings come before it. What the
+// engine says may have several lines.
+func (e *ExitError) last() string {
+	last := e.Output[strings.LastIndexByte(e.Output, '\n')+1:]
+	if at := strings.LastIndex(e.Output, daemonSays); at >= 0 {
+		last = e.Output[at:]
+	}
+	return strings.Join(strings.Fields(last), " ")
+}
+
+// daemonSays begins what the engine says when compose passes it on.
+const daemonSays = "Error response from daemon"
 
 // KilledError is the error of a compose that somebody else has ended by a signal.
 type KilledError struct {
@@ -175,9 +188,9 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 		if memory.out {
 			output = fmt.Sprintf("docker compose needs more than %d MiB of memory for it", maxMemory>>20)
 		}
-		return &ExitError{Command: name, Status: exit.ExitCode(), Output: output}
+		return &ExitError{Command: name, Status: exit.ExitCode(), Output: output, Spent: memory.out}
 	case exit != nil && outOfCPU(exit.ProcessState, cpu) != "":
-		return &ExitError{Command: name, Status: spentCPU, Output: outOfCPU(exit.ProcessState, cpu)}
+		return &ExitError{Command: name, Status: spentCPU, Output: outOfCPU(exit.ProcessState, cpu), Spent: true}
 	case exit != nil:
 		return &KilledError{Command: name, err: exit}
 	default:

@@ -227,6 +227,7 @@ type Container struct {
 	ExitCode int
 	Health   string // starting, healthy, unhealthy; empty: it has no health check
 	Checked  string // what its last health check printed
+	Failed   int    // how many of its health checks in a row have failed
 	Error    string // why it could not be started
 	Started  time.Time
 	Finished time.Time
@@ -288,7 +289,7 @@ func containerOf(i container.InspectResponse) Container {
 		c.Started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
 		c.Finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
 		if h := s.Health; h != nil && h.Status != container.NoHealthcheck {
-			c.Health = h.Status
+			c.Health, c.Failed = h.Status, h.FailingStreak
 			if len(h.Log) > 0 {
 				c.Checked = h.Log[len(h.Log)-1].Output
 			}

@@ -2,8 +2,12 @@ package compose
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
@@ -60,3 +64,38 @@ func (e *Engine) Events(ctx context.Context, project string, began func(), happe
 		}
 	}
 }
+
+// WasKilled reports whether somebody has stopped or killed a container that has ended. Its exit
+// status does not tell: a program may end in the same way by itself.
+func (e *Engine) WasKilled(ctx context.Context, ended Container) (bool, error) {
+	c, err := e.connect()
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	at := func(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
+	messages, errs := c.Events(ctx, events.ListOptions{
+		Since: at(ended.Started), Until: at(ended.Finished.Add(time.Second)), // "stop" comes a little later
+		Filters: filters.NewArgs(filters.Arg("container", ended.ID), filters.Arg("event", "kill"), filters.Arg("event", "stop")),
+	})
+	for {
+		select {
+		case m := <-messages:
+			if m.Action == events.ActionStop || ends(m.Actor.Attributes["signal"]) {
+				return true, nil
+			}
+		case err := <-errs:
+			if err == nil || errors.Is(err, io.EOF) {
+				return false, nil
+			}
+			return false, fmt.Errorf("cannot read the engine's events: %w", err)
+		}
+	}
+}
+
+// ends reports whether a signal, by its number, is one that is sent to end a program.
+func ends(signal string) bool { return slices.Contains([]string{"2", "3", "9", "15"}, signal) }
+
+// EndsProgram reports whether the event is a signal that is sent to end a program.
+func (e Event) EndsProgram() bool { return ends(e.Signal) }

@@ -229,6 +229,19 @@ func (m *Model) Needs(names []string) []string {
 	return slices.Sorted(maps.Keys(needed))
 }
 
+// Awaits returns the jobs that must have ended before the named compose service is started,
+// sorted.
+func (m *Model) Awaits(service string) []string {
+	var jobs []string
+	for name, how := range objects(m.services()[service]["depends_on"]) {
+		if how["condition"] == "service_completed_successfully" {
+			jobs = append(jobs, name)
+		}
+	}
+	slices.Sort(jobs)
+	return jobs
+}
+
 // Replicas returns how many containers a compose service should have.
 func (m *Model) Replicas(service string) int {
 	s := m.services()[service]

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/docker/docker/api/types/network"
 	"time"
 
 	"pgo/internal/ports"
@@ -154,6 +156,63 @@ func (m *Model) Outside(section string) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// maxNames bounds how many names of containers one compose service has.
+const maxNames = 1000
+
+// ContainerNames returns the names that the containers of the model have in a project.
+func (m *Model) ContainerNames(project string) []string {
+	var names []string
+	for _, service := range m.Services() {
+		if name, _ := m.services()[service]["container_name"].(string); name != "" {
+			names = append(names, name)
+			continue
+		}
+		for n := range min(m.Replicas(service), maxNames) {
+			names = append(names, fmt.Sprintf("%s-%s-%d", project, service, n+1))
+		}
+	}
+	return names
+}
+
+// Network is a network that compose makes for a model.
+type Network struct {
+	Key, Name, Driver string
+	IPv6              bool
+	Subnets           []network.IPAMConfig
+}
+
+// Networks returns the networks that compose makes if they do not exist: those that are not
+// external and that a compose service uses.
+func (m *Model) Networks() []Network {
+	used := map[string]bool{}
+	for _, service := range m.services() {
+		networks, _ := service["networks"].(map[string]any)
+		for key := range networks {
+			used[key] = true
+		}
+	}
+	var all []Network
+	for key, entry := range objects(m.root["networks"]) {
+		if !used[key] || entry["external"] == true {
+			continue
+		}
+		n := Network{Key: key}
+		n.Name, _ = entry["name"].(string)
+		n.Driver, _ = entry["driver"].(string)
+		n.IPv6, _ = entry["enable_ipv6"].(bool)
+		ipam, _ := entry["ipam"].(map[string]any)
+		for _, pool := range list(ipam["config"]) {
+			subnet, _ := pool["subnet"].(string)
+			gateway, _ := pool["gateway"].(string)
+			part, _ := pool["ip_range"].(string)
+			n.Subnets = append(n.Subnets, network.IPAMConfig{Subnet: subnet, Gateway: gateway, IPRange: part})
+		}
+		all = append(all, n)
+	}
+	slices.SortFunc(all, func(a, b Network) int { return strings.Compare(a.Key, b.Key) })
+	return all
 }
 
 // VolumeNames returns the names that the model's volumes have in the engine.

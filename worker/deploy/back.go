@@ -20,25 +20,33 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 	ctx, cancel := deadline(outer, d.cfg.Timeout)
 	defer cancel()
 	if away := d.engine.Away(ctx); away != nil {
-		return errors.Join(cause, away) // it begins again when the engine is back
+		return errors.Join(cause, away) // it goes on when the engine is back
 	}
-	if !isVerdict(cause) && d.faults.outage(c.record.Basis) >= maxOutages {
-		cause = verdict{fmt.Errorf("%w; this happened %d times", cause, maxOutages)}
+	if errors.Is(cause, errRestarted) || errors.As(cause, new(*supersededError)) {
+		return cause // it goes on from where it is
 	}
 	to := d.lastGood(c)
 	if to == nil || !d.cfg.Rollback {
 		return d.leave(c, cause)
 	}
 	var v *Verdict
-	if isVerdict(cause) && c.back == 0 {
+	var outages *Outages
+	switch {
+	case isVerdict(cause) && c.back == 0:
 		r := *c.record
 		r.fail(cause)
 		v = r.verdict()
+	case !isVerdict(cause) && c.back == 0:
+		outages = d.store.snapshot().Outages.add(c.record.Basis, cause, d.surroundings(ctx)(), time.Now())
+		cause = fmt.Errorf("%w; %s", cause, outages.then())
 	}
 	err := d.store.update(func(st *State) {
 		st.Switching = &Switching{Commit: to.tree(), Back: to.Number}
 		if v != nil {
 			st.Verdict = v
+		}
+		if outages != nil {
+			st.Outages = outages
 		}
 	})
 	if err != nil {
@@ -107,7 +115,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	if begun := d.store.snapshot().Switching; begun != nil {
 		c.freeze = begun.Freeze // a rollback that was interrupted
 	}
-	if err := d.switchTo(ctx, c, o); err != nil {
+	if err := d.enter(ctx, c, o); err != nil {
 		return "", nil, err
 	}
 	if unwell = d.gate.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {

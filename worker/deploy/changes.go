@@ -59,7 +59,7 @@ func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.
 		return err
 	}
 	if err := t.store.update(func(st *State) {
-		st.Wanted, st.Pin, st.Containers.Stopped = Up, nil, nil
+		st.Wanted, st.Pin, st.Outages, st.Containers.Stopped = Up, nil, nil, nil
 	}); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (t *Turn) Up(ctx context.Context, by string, args target.Args, out compose.
 	if err == nil && !switched {
 		err = t.containers.startMissing(ctx, out)
 	} else if err == nil {
-		say(out, "deployed %s", commit.Short())
+		say(out, "deployed %s", t.store.snapshot().Deployed.Commit.Short())
 	}
 	t.board.ended(outcome, err)
 	return err

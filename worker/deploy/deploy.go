@@ -69,7 +69,11 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	d.ports = newHostPorts(cfg, files, board, engine)
 	d.prover = &prover{name: name, repo: repo, engine: engine, store: store, board: board, around: around, files: files, tree: d.tree, proxy: d.proxy, log: log}
 	d.starter = &starter{name: name, engine: engine, store: store, board: board, around: around, files: files, redact: redact, log: log}
-	d.gate = &gate{name: name, time: cfg.Gate, engine: engine, store: store, board: board, starter: d.starter, redact: redact, log: log}
+	d.gate = &gate{name: name, time: cfg.Gate, engine: engine, store: store, board: board, starter: d.starter, follow: !cfg.Ignore, redact: redact, log: log}
+	d.gate.head = func() gitrepo.Hash {
+		head, _ := repo.Head()
+		return head
+	}
 	d.containers = &containers{name: name, timeout: cfg.Timeout, engine: engine, store: store, board: board, files: files, starter: d.starter,
 		redact: redact, log: log}
 	return d
@@ -136,7 +140,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
 	ctx, cancel := d.unhurried(outer, ctx)
 	defer cancel()
-	err := d.switchTo(ctx, c, o)
+	err := d.enter(ctx, c, o)
 	if err == nil {
 		err = d.gate.pass(ctx, c, o)
 	}
@@ -147,6 +151,19 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 		return &stepError{"record the deploy of", c.commit.Short(), err}
 	}
 	d.log.Info("deployed", "commit", c.commit.Short())
+	return nil
+}
+
+// enter replaces what runs, unless an earlier worker ended when it had done that already.
+func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
+	resumes, err := d.resumes(ctx, c)
+	if err != nil {
+		return err
+	}
+	if !resumes {
+		return d.switchTo(ctx, c, o)
+	}
+	say(o.out, "going on with the containers that an earlier worker has made")
 	return nil
 }
 
@@ -173,9 +190,26 @@ func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, conte
 	return context.WithDeadlineCause(outer, least, fmt.Errorf("%w: the switch did not end", context.DeadlineExceeded))
 }
 
-// attempt deploys the commit and records the outcome: in the history for people, and for
-// the next poll if the failure was the commit's own fault.
+// attempt deploys the commit, or a newer one that comes while it fails, and records the
+// outcome.
 func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
+	for {
+		switched, outcome, err = d.attemptOne(ctx, commit, o)
+		if !errors.As(err, new(*supersededError)) {
+			return switched, outcome, err
+		}
+		say(o.out, "%s", printable.Line(err.Error()))
+		head, known := d.repo.Head()
+		if !known || head == commit {
+			return switched, outcome, err
+		}
+		commit = head
+	}
+}
+
+// attemptOne deploys the commit and records the outcome: in the history for people, and for
+// the next poll if the failure was the commit's own fault.
+func (d *deployer) attemptOne(ctx context.Context, commit gitrepo.Hash, o order) (switched bool, outcome Outcome, err error) {
 	d.store.journal.begin(heading(o.trigger + ": " + commit.Short()))
 	o.out = d.store.journal.recorded(o.out)
 	r := d.prover.newRecord(commit, o.trigger)
@@ -220,7 +254,7 @@ func (d *deployer) conclude(err error) {
 // remember records the outcome of a failed deploy and returns its error. If condemn is set,
 // a verdict keeps the commit from being tried again.
 func (d *deployer) remember(r *Record, err error, condemn bool) error {
-	d.faults.note(r.Commit, r.Settings, err)
+	d.faults.note(r.Commit, r.Settings, err, lastWait, d.surroundings(context.Background()))
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}

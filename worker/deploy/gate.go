@@ -3,15 +3,13 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 const (
@@ -46,28 +44,49 @@ type gate struct {
 	store   *store
 	board   *board
 	starter *starter
+	head    func() gitrepo.Hash // the fetched one, which moves during the gate
+	follow  bool                // a newer commit is deployed by itself
 	redact  func(string) string
 	log     hclog.Logger
 }
 
 // pass starts the candidate and waits until all of its containers are as they should be:
 // running and not restarted for a while, healthy where there is a health check, or exited
-// with 0 where they are meant to end. Only that proves that a commit works.
+// with 0 where they are meant to end. Only that proves that a commit works. A commit is
+// condemned only by what its own containers, or the engine about them, have shown; see
+// evidence.
 func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
-	overdue := errors.New("the gate is over")
-	services, told := g.notStopped(c), &toldOnce{}
-	gated, cancel, err := withGate(ctx, g.time, overdue, func() error {
-		return g.starter.create(ctx, told.first(o.out), c, services)
+	boot, err := g.engine.Boot(ctx)
+	if err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
+	t := &trial{gate: g, c: c, out: o.out, overdue: errors.New("the gate is over"), boot: boot, begun: g.head(), services: g.notStopped(c)}
+	told := &toldOnce{}
+	gated, cancel, err := withGate(ctx, g.time, t.overdue, func() error {
+		return g.starter.create(ctx, told.first(o.out), c, t.services)
 	})
 	defer cancel()
 	if err == nil {
-		err = g.starter.startCreated(gated, told.second(o.out), c, services)
+		// A worker that ends from here on leaves containers to be started, not to be replaced.
+		err = g.store.update(func(st *State) {
+			if st.Switching != nil {
+				st.Switching.Made = true
+			}
+		})
 	}
 	if err != nil {
-		return g.startFailed(ctx, gated, c, err, overdue)
+		return t.startFailed(ctx, gated, err)
 	}
-	g.board.enter(StepGate, c.commit)
-	return g.healthy(gated, ctx, c, overdue)
+	err = t.run(ctx, gated, told.second(o.out))
+	if err == nil || ctx.Err() != nil || errors.Is(err, errRestarted) || g.engine.Away(ctx) != nil {
+		return err
+	}
+	// Another try begins from the start: what was made may be why it failed.
+	return errors.Join(err, g.store.update(func(st *State) {
+		if st.Switching != nil {
+			st.Switching.Made = false
+		}
+	}))
 }
 
 // withGate returns ctx with the deadline of the gate, which begins when the containers
@@ -99,106 +118,6 @@ func (g *gate) expected(c *candidate) map[string]int {
 	return wanted
 }
 
-// healthy inspects the containers until there is a verdict. gated ends with the gate, ctx
-// with the whole deploy.
-func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
-	look := time.NewTicker(gateLook)
-	defer look.Stop()
-	watch := newHealthWatch(g.expected(c))
-	late := time.Time{} // when the gate was found to be over
-	for {
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if gated.Err() != nil && late.IsZero() {
-			if !errors.Is(context.Cause(gated), overdue) {
-				return context.Cause(gated)
-			}
-			late = time.Now()
-		}
-		containers, err := g.engine.Containers(ctx, g.name)
-		if err != nil {
-			return &stepError{"watch", c.commit.Short(), err}
-		}
-		waiting, failed := watch.judge(containers, time.Now())
-		switch {
-		case failed != nil:
-			return g.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
-		case len(waiting) == 0:
-			return nil
-		case late.IsZero():
-		case time.Since(late) < steady && !slices.ContainsFunc(waiting, func(h health) bool { return !h.young }):
-			// They only have not run for long enough yet.
-		default:
-			return g.stillWaiting(ctx, c, waiting)
-		}
-	}
-}
-
-// stillWaiting returns the error for a gate that ended while something was not as it should
-// be.
-func (g *gate) stillWaiting(ctx context.Context, c *candidate, waiting []health) error {
-	var problems []string
-	for _, w := range waiting {
-		problems = append(problems, w.Name+" "+w.problem)
-	}
-	return g.unhealthy(ctx, c, fmt.Sprintf("after %s %s", g.time, strings.Join(problems, ", ")), waiting[0].ID, nil)
-}
-
-// surroundings matches what compose prints when the failure is not the commit's fault.
-var surroundings = regexp.MustCompile(`(?i)port is already allocated|address already in use|declared as external, but could not be found|` +
-	`network \S+ not found|no space left on device|disk quota exceeded|cannot connect to the docker daemon|is the docker daemon running|` +
-	`connection refused|no such host|i/o timeout|tls handshake timeout|connection reset by peer|context deadline exceeded|toomanyrequests|` +
-	`temporary failure in name resolution|network is unreachable|no route to host|bad gateway|service unavailable|pool overlaps|` +
-	`no available network|all predefined address pools have been fully subnetted`)
-
-// blameless reports whether compose failed for a reason that says nothing about the commit.
-func blameless(err error) bool {
-	var exit *compose.ExitError
-	return !errors.As(err, &exit) || surroundings.MatchString(exit.Output)
-}
-
-// startFailed returns the error for a compose that could not start everything, or for an
-// engine that could not be asked before the gate was over.
-func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdue error) error {
-	if errors.Is(err, overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), overdue) {
-		return g.startOverdue(ctx, c)
-	}
-	if blameless(err) || g.engine.Away(ctx) != nil {
-		return &stepError{"start", c.commit.Short(), err}
-	}
-	// The containers show which one failed, and its output shows why.
-	problem, id := "", ""
-	if containers, cannot := g.engine.Containers(ctx, g.name); cannot == nil {
-		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil {
-			problem, id = failed.Name+" "+failed.problem, failed.ID
-		}
-	}
-	if problem == "" {
-		problem = err.Error()
-	}
-	return g.unhealthy(ctx, c, problem, id, err)
-}
-
-// startOverdue returns the error for a compose that was still running when the gate was
-// over. What runs may be what ran before, so this is not a success in any case.
-func (g *gate) startOverdue(ctx context.Context, c *candidate) error {
-	containers, err := g.engine.Containers(ctx, g.name)
-	if err != nil {
-		return &stepError{"watch", c.commit.Short(), err}
-	}
-	waiting, failed := newHealthWatch(g.expected(c)).judge(containers, time.Now())
-	switch {
-	case failed != nil:
-		return g.unhealthy(ctx, c, failed.Name+" "+failed.problem, failed.ID, nil)
-	case len(waiting) > 0:
-		return g.stillWaiting(ctx, c, waiting)
-	}
-	return g.unhealthy(ctx, c, fmt.Sprintf("docker compose up did not end within %s", g.time), "", nil)
-}
-
 func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {
 	e := &unhealthyError{commit: c.commit.Short(), problem: g.redact(problem), err: err}
 	if id != "" {
@@ -211,99 +130,4 @@ func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, 
 		}
 	}
 	return verdict{e}
-}
-
-// health is the state of a container and what is wrong with it.
-type health struct {
-	compose.Container
-	problem string
-	young   bool // the only problem is that it has not run for long enough yet
-}
-
-// healthWatch remembers what was observed of containers while they become healthy.
-type healthWatch struct {
-	wanted map[string]int       // containers by compose service
-	since  map[string]time.Time // when a container was first seen in its current run
-}
-
-func newHealthWatch(wanted map[string]int) *healthWatch {
-	return &healthWatch{wanted: wanted, since: map[string]time.Time{}}
-}
-
-// judge returns what is not yet as it should be, and the first container that
-// never will be.
-func (w *healthWatch) judge(containers []compose.Container, now time.Time) (waiting []health, failed *health) {
-	there := map[string]int{}
-	for _, c := range containers {
-		there[c.Service]++
-		problem, hopeless := w.problem(c, now)
-		if problem == "" {
-			continue
-		}
-		if hopeless {
-			return nil, &health{Container: c, problem: problem}
-		}
-		waiting = append(waiting, health{Container: c, problem: problem, young: problem == justStarted})
-	}
-	for service, n := range w.wanted {
-		if there[service] < n {
-			waiting = append(waiting, health{
-				Container: compose.Container{Name: service, Service: service},
-				problem:   fmt.Sprintf("has %d of %d containers", there[service], n),
-			})
-		}
-	}
-	slices.SortFunc(waiting, func(a, b health) int { return strings.Compare(a.Name, b.Name) })
-	return waiting, nil
-}
-
-// problem returns what is wrong with a container, and whether waiting is hopeless.
-func (w *healthWatch) problem(c compose.Container, now time.Time) (text string, hopeless bool) {
-	switch c.State {
-	case "running":
-		return w.running(c, now)
-	case "exited", "dead":
-		switch {
-		case c.Done():
-			return "", false
-		case c.Error != "":
-			return "could not be started: " + c.Error, true
-		case c.Returns(c.ExitCode):
-			return fmt.Sprintf("exited with %d", c.ExitCode), false
-		}
-		return fmt.Sprintf("exited with %d", c.ExitCode), true
-	case "restarting":
-		return fmt.Sprintf("keeps restarting, the last time after it exited with %d", c.ExitCode), false
-	case "created":
-		if c.Error != "" {
-			return "could not be started: " + c.Error, true
-		}
-		return "is not started", false
-	}
-	return "is " + c.State, false
-}
-
-const justStarted = "has only just started"
-
-func (w *healthWatch) running(c compose.Container, now time.Time) (text string, hopeless bool) {
-	run := c.ID + c.Started.String()
-	if _, seen := w.since[run]; !seen {
-		w.since[run] = now
-	}
-	switch {
-	case c.Health == "unhealthy":
-		text = "is unhealthy"
-		if said := splitLines(strings.TrimSpace(c.Checked)); len(said) > 0 {
-			text += ": " + said[len(said)-1]
-		}
-		return text, true
-	case c.Health == "starting":
-		return "is not healthy yet", false
-	case now.Sub(w.since[run]) < steady && now.Sub(c.Started) < steady:
-		if c.Restarts > 0 {
-			return fmt.Sprintf("has restarted %d times", c.Restarts), false
-		}
-		return justStarted, false
-	}
-	return "", false
 }

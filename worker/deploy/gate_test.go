@@ -101,18 +101,85 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-func TestBlameless(t *testing.T) {
-	for output, want := range map[string]bool{
-		"Error response from daemon: driver failed: Bind for 0.0.0.0:80 failed: port is already allocated": true,
-		"Error response from daemon: network abc not found":                                                true,
-		"write /var/lib/docker/tmp/x: no space left on device":                                             true,
-		"failed to do request: Head \"https://r/v2/\": dial tcp: lookup r: no such host":                   true,
-		"OCI runtime create failed: exec: \"nope\": executable file not found in $PATH: unknown":           false,
-		"dependency failed to start: container web-1 is unhealthy":                                         false,
-		"failed to solve: process \"/bin/sh -c false\" did not complete successfully: exit code: 1":        false,
+// A container that exits in the same way again and again is known not to recover.
+func TestLoop(t *testing.T) {
+	now := time.Now()
+	exit := func(n, code int) compose.Container {
+		return with("restarting", func(c *compose.Container) {
+			c.Policy, c.Restarts, c.ExitCode, c.Finished = "always", n, code, now.Add(time.Duration(n)*time.Second)
+		})
+	}
+	for name, test := range map[string]struct {
+		seen []compose.Container
+		want bool
+	}{
+		"few exits":                {[]compose.Container{exit(1, 1), exit(2, 1), exit(3, 1)}, false},
+		"one exit, seen often":     {[]compose.Container{exit(9, 1), exit(9, 1), exit(9, 1), exit(9, 1), exit(9, 1)}, false},
+		"again and again":          {[]compose.Container{exit(1, 1), exit(2, 1), exit(3, 1), exit(4, 1)}, true},
+		"some exits were not seen": {[]compose.Container{exit(2, 3), exit(5, 3), exit(6, 3), exit(9, 3)}, true},
+		"in different ways":        {[]compose.Container{exit(1, 1), exit(2, 1), exit(3, 2), exit(4, 1), exit(5, 2), exit(6, 1)}, false},
+		"in another way at last":   {[]compose.Container{exit(1, 1), exit(2, 2), exit(3, 2), exit(4, 2), exit(5, 2)}, true},
 	} {
-		if got := blameless(&compose.ExitError{Command: "up", Status: 1, Output: output}); got != want {
-			t.Errorf("%q: %v", output, got)
+		watch, looping := newHealthWatch(nil), false
+		for _, c := range test.seen {
+			waiting, _ := watch.judge([]compose.Container{c}, now)
+			looping = waiting[0].looping
+		}
+		if looping != test.want {
+			t.Errorf("%s: a loop: %v", name, looping)
+		}
+	}
+}
+
+// What a container did while it ran is evidence, and so is what the engine says about it; what
+// never ran says nothing about its commit.
+func TestEvidence(t *testing.T) {
+	for name, test := range map[string]struct {
+		container compose.Container
+		want      bool
+	}{
+		"exited":             {with("exited", func(c *compose.Container) { c.ExitCode = 1 }), true},
+		"restarts":           {with("restarting", nil), true},
+		"is unhealthy":       {with("running", func(c *compose.Container) { c.Health = "unhealthy" }), true},
+		"is not started":     {with("created", nil), false},
+		"is paused":          {with("paused", nil), false},
+		"is missing":         {compose.Container{Service: "web"}, false},
+		"no such command":    {with("created", func(c *compose.Container) { c.Error = `unable to start container process: exec: "x": not found` }), true},
+		"no iptables chain":  {with("created", func(c *compose.Container) { c.Error = "iptables: No chain/target/match by that name." }), false},
+		"no port on restart": {with("exited", func(c *compose.Container) { c.ExitCode, c.Error = 128, "port is already allocated" }), false},
+	} {
+		if got := (health{Container: test.container}).isEvidence(); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// Not the container that waits is named, but the job that does not end.
+func TestBlockers(t *testing.T) {
+	model, err := compose.Decode([]byte(`{"name": "unit", "services": {"job": {}, "other": {}, "web": {"depends_on": {
+		"job": {"condition": "service_completed_successfully"}, "other": {"condition": "service_started"}}}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(service, state string) compose.Container {
+		return compose.Container{ID: service, Name: service + "-1", Service: service, State: state}
+	}
+	held := health{Container: of("web", "created"), problem: "is not started"}
+	for name, test := range map[string]struct {
+		job  string
+		also []health
+		want string
+	}{
+		"the job runs":         {"running", nil, "job-1 has not ended, and web-1 waits for that"},
+		"the job fails":        {"restarting", []health{{Container: of("job", "restarting"), problem: "keeps restarting"}}, "job-1 keeps restarting"},
+		"nothing else is seen": {"exited", nil, "web-1 is not started"},
+	} {
+		var got []string
+		for _, h := range blockers(model, []compose.Container{of("job", test.job), of("other", "running")}, append(test.also, held)) {
+			got = append(got, h.Name+" "+h.problem)
+		}
+		if strings.Join(got, ", ") != test.want {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

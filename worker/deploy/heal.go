@@ -43,7 +43,7 @@ func (cs *containers) happened(e compose.Event) bool {
 	}
 	switch action, _, _ := strings.Cut(e.Action, ":"); action {
 	case "kill":
-		if slices.Contains([]string{"2", "3", "9", "15"}, e.Signal) {
+		if e.EndsProgram() {
 			h.killed[e.Container] = true
 		}
 		return false

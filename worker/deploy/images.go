@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -157,7 +156,7 @@ func (i *images) build(ctx context.Context, c *candidate, out compose.Output, fl
 		return &stepError{"build", c.commit.Short(), err}
 	}
 	if err := i.files.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
-		if errors.As(err, new(*compose.ExitError)) && !blameless(err) && i.engine.Away(ctx) == nil {
+		if compose.BuildFailed(err) && i.engine.Away(ctx) == nil {
 			err = verdict{err}
 		}
 		return &stepError{"build", c.commit.Short(), err}

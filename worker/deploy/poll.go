@@ -87,7 +87,10 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	case hold != "" && t.held == basis:
 		return hold, nil
 	}
-	if wait := t.faults.wait(basis.Commit, basis.Settings); wait != nil {
+	if wait := t.tooEarly(ctx, basis.Commit, basis.Settings); wait != nil {
+		return Failed, wait
+	}
+	if wait := state.Outages.wait(basis, time.Now(), t.surroundings(ctx)); wait != nil && hold == "" {
 		return Failed, wait
 	}
 	_, outcome, err := t.attempt(ctx, head, order{trigger: "poll", pull: "missing", hold: hold != ""})
@@ -95,6 +98,11 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 		outcome = hold
 	}
 	return outcome, err
+}
+
+// tooEarly returns the last error while a commit that failed is not to be tried again.
+func (t *Turn) tooEarly(ctx context.Context, commit gitrepo.Hash, settings string) error {
+	return t.faults.wait(commit, settings, t.surroundings(ctx))
 }
 
 // hold returns why nothing is deployed until somebody says so, or "" if nothing is in the
@@ -118,7 +126,7 @@ func (t *Turn) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outco
 	if cannot == nil && t.hold(state) == "" && !state.condemns(t.around.basis(head)) {
 		commit = head
 	}
-	if wait := t.faults.wait(commit, t.cfg.settings()); wait != nil {
+	if wait := t.tooEarly(ctx, commit, t.cfg.settings()); wait != nil {
 		return Failed, wait
 	}
 	_, outcome, err := t.attempt(ctx, commit, order{trigger: "poll", pull: "missing"})
@@ -127,7 +135,7 @@ func (t *Turn) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outco
 
 // goOnBack finishes going back.
 func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) {
-	if wait := t.faults.wait(begun.Commit, t.cfg.settings()); wait != nil {
+	if wait := t.tooEarly(ctx, begun.Commit, t.cfg.settings()); wait != nil {
 		return Failed, wait
 	}
 	ctx, cancel := deadline(ctx, t.cfg.Timeout)
@@ -141,7 +149,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 		_, unwell, err = t.goBack(ctx, to, "an earlier deploy did not end", o)
 		t.conclude(errors.Join(err, unwell))
 	}
-	t.faults.note(begun.Commit, t.cfg.settings(), err)
+	t.faults.note(begun.Commit, t.cfg.settings(), err, backWait, t.surroundings(ctx)) // nothing runs meanwhile
 	if errors.As(err, new(*lostError)) {
 		// Nothing is left to go back to.
 		return Failed, errors.Join(err, t.store.update(func(st *State) { st.Switching, st.Deployed = nil, nil }))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -94,6 +95,9 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 		}
 		return nil, &stepError{"deploy", commit.Short(), err}
 	}
+	if len(model.Services()) == 0 {
+		return nil, &stepError{"deploy", commit.Short(), verdict{nothingToRun(all)}}
+	}
 	model.Activate()
 	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
@@ -101,6 +105,16 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	}
 	c.all = all
 	return c, nil
+}
+
+// nothingToRun returns the error for a compose file without a compose service to run. all is
+// its model with all profiles, or nil.
+func nothingToRun(all *compose.Model) error {
+	if all == nil || len(all.Services()) == 0 {
+		return errors.New("the compose file has no services; run down to stop what runs")
+	}
+	return fmt.Errorf("nothing is to be run: all services (%s) have profiles, and none of these is in the `profiles` of this service's configuration",
+		strings.Join(all.Services(), ", "))
 }
 
 func (p *prover) stageCommit(ctx context.Context, commit gitrepo.Hash) error {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
 
@@ -35,6 +36,10 @@ type State struct {
 	// Verdict is the last deploy that failed because of its commit. That
 	// commit is not tried again until somebody runs up.
 	Verdict *Verdict `json:"verdict,omitempty"`
+
+	// Outages counts the switches of one commit that the surroundings have undone: each took
+	// down what ran. nil: none.
+	Outages *Outages `json:"outages,omitempty"`
 
 	// Frozen says that the branch is not followed; nil if it is followed.
 	Frozen *Frozen `json:"frozen,omitempty"`
@@ -74,6 +79,21 @@ type Switching struct {
 	// Freeze is why the branch is no longer followed once the switch has worked; nil if it
 	// is followed.
 	Freeze *Frozen `json:"freeze,omitempty"`
+	// Made says that the containers are created and checked: they are to be started and to
+	// pass the gate, not to be replaced again.
+	Made bool `json:"made,omitempty"`
+}
+
+// Outages is how often a commit has failed by a fault of the surroundings that only its
+// start could find, and when it may be tried again.
+type Outages struct {
+	Commit   gitrepo.Hash `json:"commit"`
+	Settings string       `json:"settings"`
+	Count    int          `json:"count"`
+	Next     time.Time    `json:"next"`
+	Error    string       `json:"error"`
+	// Around identifies the surroundings then; see Engine.Surroundings.
+	Around compose.Surroundings `json:"around"`
 }
 
 // Verdict is why a commit was not deployed, or why what was deployed is not well.

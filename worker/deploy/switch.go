@@ -1,14 +1,17 @@
 package deploy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
 )
 
 // note records a commit that brings nothing new: the checkout follows, and what runs stays
@@ -62,8 +65,10 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
-	if err := d.ports.free(ctx, c); err != nil {
-		return &stepError{"start", c.commit.Short(), err}
+	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.namesAreFree, d.networksAreFree} {
+		if err := inTheWay(ctx, c); err != nil {
+			return &stepError{"start", c.commit.Short(), err}
+		}
 	}
 	if err := d.proxy.try(); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
@@ -80,6 +85,38 @@ func (e *missingError) Error() string {
 		text += ", " + more
 	}
 	return text + " is declared as external and does not exist yet: create it, or start the service that creates it; it is tried again"
+}
+
+// namesAreFree returns an error if somebody else has a container by the name of one of the
+// candidate's.
+func (d *deployer) namesAreFree(ctx context.Context, c *candidate) error {
+	held, err := d.engine.NamesHeld(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	for _, name := range c.resolved.ContainerNames(d.cfg.Name) {
+		if by, is := held[name]; is {
+			return fmt.Errorf("the container name %s is taken by %s: remove it, or give another name; it is tried again", name, by)
+		}
+	}
+	return nil
+}
+
+// networksAreFree returns an error if a network of the candidate exists and is not compose's
+// own, or could not be made.
+func (d *deployer) networksAreFree(ctx context.Context, c *candidate) error {
+	foreign, missing, err := d.engine.Networks(ctx, d.cfg.Name, c.resolved.Networks())
+	if err != nil {
+		return err
+	}
+	if len(foreign) > 0 {
+		return fmt.Errorf("the network %s exists, and compose has not made it for %s: remove it, or declare it as external; it is tried again",
+			foreign[0], d.cfg.Name)
+	}
+	if err := d.engine.TryNetworks(ctx, d.cfg.Name, missing); err != nil {
+		return fmt.Errorf("%w; it is tried again", err)
+	}
+	return nil
 }
 
 // switchTo replaces what runs. A crash while Switching is set leaves it set, and the next
@@ -130,6 +167,30 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	return nil
 }
 
+// resumes reports whether the containers of the candidate are made already: an earlier worker
+// ended while it started them or watched them. Jobs that have ended since are not run again.
+func (d *deployer) resumes(ctx context.Context, c *candidate) (bool, error) {
+	state := d.store.snapshot()
+	begun := state.Switching
+	if begun == nil || !begun.Made || begun.Commit != c.commit || begun.Back != c.back || !slices.Equal(state.Checkout, []gitrepo.Hash{c.commit}) {
+		return false, nil
+	}
+	saved, err := os.ReadFile(d.files.path(deployedModel))
+	if err != nil || !bytes.Equal(saved, c.model) {
+		return false, nil
+	}
+	containers, err := d.engine.Containers(ctx, d.cfg.Name)
+	if err != nil {
+		return false, &stepError{"start", c.commit.Short(), err}
+	}
+	for _, made := range containers {
+		if made.Done() {
+			c.done = add(c.done, made.Service)
+		}
+	}
+	return true, nil
+}
+
 // clear takes down what runs, if there is anything.
 func (d *deployer) clear(ctx context.Context, o order) error {
 	_, err := os.Stat(d.files.path(deployedModel))
@@ -169,7 +230,7 @@ func (d *deployer) finish(ctx context.Context, c *candidate) error {
 	}
 	r.Outcome, r.Duration, r.Tree = Deployed, time.Since(r.At), c.commit
 	err = d.store.update(func(st *State) {
-		st.Deployed, st.Switching = r, nil
+		st.Deployed, st.Switching, st.Outages = r, nil, nil
 		st.Containers = toRemember(boot, containers, st.Containers.Stopped, c.done)
 		if c.back == 0 {
 			st.Verdict = nil

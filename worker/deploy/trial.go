@@ -1,0 +1,353 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pgo/internal/printable"
+	"pgo/worker/compose"
+	"pgo/worker/gitrepo"
+)
+
+const (
+	// tellEach is the least time between two lines that say what the gate waits for.
+	tellEach = 5 * time.Second
+	// maxBroughtBack is how often the gate brings containers back that somebody takes away.
+	maxBroughtBack = 5
+	// unrelated is how long a container that keeps exiting is given when others, on which it
+	// may depend without saying so, have only just become well.
+	unrelated = 15 * time.Second
+)
+
+// trial is one pass of a candidate through the gate.
+type trial struct {
+	*gate
+	c        *candidate
+	out      compose.Output
+	services []string     // those to start; nil: all
+	overdue  error        // the cause of the gate's end
+	boot     string       // the engine's, when the trial began
+	begun    gitrepo.Hash // the branch's head then
+
+	watch   *healthWatch
+	told    time.Time // when it was last said what the gate waits for
+	calm    time.Time // since when everything else is well; zero: it is not
+	brought int       // how often containers were brought back
+}
+
+// run starts what is created, and inspects the containers until there is a verdict. gated
+// ends with the gate, ctx with the whole deploy.
+func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
+	starting, stop := context.WithCancel(gated)
+	defer stop()
+	started := make(chan error, 1)
+	go func() { started <- t.starter.startCreated(starting, out, t.c, t.services) }()
+	// The starter says what it does to the board; from then on it is the trial.
+	t.watch, t.told = newHealthWatch(t.expected(t.c)), time.Now()
+	look := time.NewTicker(gateLook)
+	defer look.Stop()
+	up, late := false, time.Time{} // whether compose has ended, and when the gate was found to be over
+	defer func() {
+		if !up { // there is a verdict already, and compose must not go on
+			stop()
+			<-started
+		}
+	}()
+	for {
+		select {
+		case err := <-started:
+			up = true
+			if err != nil && !t.tookAway(ctx) {
+				return t.startFailed(ctx, gated, err)
+			}
+			t.board.enter(StepGate, t.c.commit)
+		case <-look.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if gated.Err() != nil && late.IsZero() {
+			if !errors.Is(context.Cause(gated), t.overdue) {
+				return context.Cause(gated)
+			}
+			if !up { // compose has been asked to end
+				<-started
+				up = true
+				return t.startOverdue(ctx)
+			}
+			late = time.Now()
+		}
+		containers, err := t.engine.Containers(ctx, t.name)
+		if err != nil {
+			return &stepError{"watch", t.c.commit.Short(), err}
+		}
+		waiting, failed := t.watch.judge(containers, time.Now())
+		if failed == nil {
+			failed = t.hopeless(waiting)
+		} else if !up {
+			continue // it may be what ran before and is about to be replaced; compose ends by itself
+		}
+		if up {
+			if service := t.taken(ctx, waiting, failed); service != "" {
+				if err := t.bringBack(ctx, service); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		switch {
+		case failed != nil:
+			return t.failed(ctx, failed)
+		case !up:
+			t.tell(gated, waiting)
+		case len(waiting) == 0:
+			return nil
+		case late.IsZero():
+			if newer := t.head(); newer != t.begun && newer != t.c.commit && isFailing(waiting) && t.follows() {
+				return &supersededError{t.c.commit.Short(), newer.Short(), t.text(waiting)}
+			}
+			t.tell(gated, waiting)
+		case time.Since(late) < steady && !slices.ContainsFunc(waiting, func(h health) bool { return !h.young }):
+			// They only have not run for long enough yet.
+		default:
+			return t.stillWaiting(ctx, containers, waiting)
+		}
+	}
+}
+
+// follows reports whether a newer commit would be deployed by itself.
+func (t *trial) follows() bool {
+	state := t.store.snapshot()
+	return t.follow && t.c.back == 0 && state.Frozen == nil && state.pinned(time.Now()) == nil
+}
+
+// supersededError ends the gate of a commit that is failing when there is a newer one.
+type supersededError struct{ commit, newer, problem string }
+
+func (e *supersededError) Error() string {
+	return fmt.Sprintf("%s was failing when %s came, which is deployed instead: %s", e.commit, e.newer, e.problem)
+}
+
+// isFailing reports whether something has gone wrong already, and does not just take time.
+func isFailing(waiting []health) bool {
+	return slices.ContainsFunc(waiting, func(h health) bool {
+		return h.Restarts > 0 || h.State == "restarting" || h.State == "exited" || h.Health == "starting" && h.Failed > 0
+	})
+}
+
+// taken returns a compose service of which somebody has removed or stopped a container, or "".
+// Compose has made all of them, so one that is missing was removed.
+func (t *trial) taken(ctx context.Context, waiting []health, failed *health) string {
+	if failed != nil {
+		waiting = []health{*failed}
+	}
+	for _, h := range waiting {
+		if h.ID == "" || h.State == "exited" && t.wasKilled(ctx, h.Container) {
+			return h.Service
+		}
+	}
+	return ""
+}
+
+// wasKilled reports whether somebody has stopped a container: its end says nothing about the
+// commit.
+func (t *trial) wasKilled(ctx context.Context, c compose.Container) bool {
+	killed, err := t.engine.WasKilled(ctx, c)
+	if err != nil {
+		t.log.Warn("cannot find out who ended a container", "container", c.Name, "error", err)
+	}
+	return killed
+}
+
+// tookAway reports whether somebody has removed or stopped one of the containers while
+// compose started them.
+func (t *trial) tookAway(ctx context.Context) bool {
+	containers, err := t.engine.Containers(ctx, t.name)
+	if err != nil {
+		return false
+	}
+	waiting, failed := newHealthWatch(t.expected(t.c)).judge(containers, time.Now())
+	return t.taken(ctx, waiting, failed) != ""
+}
+
+// bringBack brings back the containers of a compose service that somebody removed or stopped.
+func (t *trial) bringBack(ctx context.Context, service string) error {
+	if t.brought++; t.brought > maxBroughtBack {
+		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("somebody removes or stops the containers of %s again and again", service)}
+	}
+	say(t.out, "bringing back %s, which somebody removed or stopped", service)
+	if err := t.starter.start(ctx, t.out, t.c, []string{service}); err != nil {
+		return t.startFailed(ctx, ctx, err)
+	}
+	t.board.enter(StepGate, t.c.commit)
+	return nil
+}
+
+// hopeless returns a container that exits again and again in the same way, while nothing
+// that it depends on is still starting.
+func (t *trial) hopeless(waiting []health) *health {
+	looping := slices.IndexFunc(waiting, func(h health) bool { return h.looping })
+	if looping < 0 {
+		t.calm = time.Time{}
+		return nil
+	}
+	needs := t.c.resolved.Needs([]string{waiting[looping].Service})
+	for _, h := range waiting {
+		if !h.looping && slices.Contains(needs, h.Service) {
+			return nil
+		}
+	}
+	others := slices.ContainsFunc(waiting, func(h health) bool { return !h.looping })
+	switch {
+	case others:
+		t.calm = time.Time{}
+		if len(needs) == 0 {
+			return nil
+		}
+	case t.calm.IsZero():
+		t.calm = time.Now()
+	}
+	if len(needs) == 0 && len(t.c.resolved.Services()) > 1 && time.Since(t.calm) < min(unrelated, t.time/2) {
+		return nil // it may depend on another one without saying so
+	}
+	return &waiting[looping]
+}
+
+// tell says what the gate waits for: now and then in the output, and in the status.
+func (t *trial) tell(gated context.Context, waiting []health) {
+	if time.Since(t.told) < max(tellEach, t.time/20) || len(waiting) == 0 {
+		return
+	}
+	t.told = time.Now()
+	left := ""
+	if end, ok := gated.Deadline(); ok {
+		left = fmt.Sprintf("; %s left", max(time.Until(end), 0).Round(time.Second))
+	}
+	text := printable.Line(t.text(waiting))
+	say(t.out, "waiting: %s%s", text, left)
+	t.board.setActivity(string(StepGate) + " " + t.c.commit.Short() + ": " + text + left)
+}
+
+// text names what is not as it should be, briefly.
+func (t *trial) text(waiting []health) string {
+	const most = 3
+	var all []string
+	for i, h := range waiting {
+		if i == most {
+			all = append(all, fmt.Sprintf("and %d more", len(waiting)-most))
+			break
+		}
+		all = append(all, printable.Cut(h.Name+" "+h.problem, maxReason))
+	}
+	return t.redact(strings.Join(all, ", "))
+}
+
+// stillWaiting returns the error for a gate that ended while something was not as it should
+// be. What only waits for another one is not at fault, and what never ran is not evidence.
+func (t *trial) stillWaiting(ctx context.Context, containers []compose.Container, waiting []health) error {
+	if t.restarted(ctx) {
+		return t.engineRestarted()
+	}
+	waiting = blockers(t.c.resolved, containers, waiting)
+	problem := fmt.Sprintf("after %s %s", t.time, t.text(waiting))
+	for _, h := range waiting {
+		if h.ran() {
+			return t.unhealthy(ctx, t.c, problem, h.ID, nil)
+		}
+	}
+	return &stepError{"start", t.c.commit.Short(), errors.New(problem)}
+}
+
+// blockers replaces containers that are not started, because they wait for others, by these:
+// a job that does not end, or whatever else is not as it should be.
+func blockers(model *compose.Model, containers []compose.Container, waiting []health) []health {
+	isHeld := func(h health) bool { return h.State == "created" }
+	var all []health
+	for _, h := range waiting {
+		if !isHeld(h) {
+			all = append(all, h)
+			continue
+		}
+		for _, job := range model.Awaits(h.Service) {
+			for _, c := range containers {
+				if c.Service == job && c.State == "running" {
+					all = append(all, health{Container: c, problem: "has not ended, and " + h.Name + " waits for that"})
+				}
+			}
+		}
+	}
+	if len(all) == 0 {
+		return waiting
+	}
+	return all
+}
+
+// startFailed returns the error for a compose that could not create or start everything.
+func (t *trial) startFailed(ctx, gated context.Context, err error) error {
+	if errors.Is(err, t.overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), t.overdue) {
+		return t.startOverdue(ctx)
+	}
+	var exit *compose.ExitError
+	switch {
+	case !errors.As(err, &exit), t.engine.Away(ctx) != nil:
+		return &stepError{"start", t.c.commit.Short(), err}
+	case t.restarted(ctx):
+		return t.engineRestarted()
+	}
+	// The containers show which one failed, and its output shows why.
+	if containers, cannot := t.engine.Containers(ctx, t.name); cannot == nil {
+		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil && failed.isEvidence() && (failed.State != "exited" || !t.wasKilled(ctx, failed.Container)) {
+			return t.unhealthy(ctx, t.c, failed.Name+" "+failed.problem, failed.ID, err)
+		}
+	}
+	if compose.Refused(err) {
+		return t.unhealthy(ctx, t.c, err.Error(), "", err)
+	}
+	return &stepError{"start", t.c.commit.Short(), err}
+}
+
+// failed returns the error for a container that will never be as it should be.
+func (t *trial) failed(ctx context.Context, failed *health) error {
+	switch {
+	case t.restarted(ctx):
+		return t.engineRestarted()
+	case !failed.isEvidence():
+		return &stepError{"start", t.c.commit.Short(), errors.New(t.redact(failed.Name + " " + failed.problem))}
+	}
+	return t.unhealthy(ctx, t.c, failed.Name+" "+failed.problem, failed.ID, nil)
+}
+
+// restarted reports whether the engine, or the host, has started anew since the trial
+// began: what ended with it says nothing about the commit.
+func (t *trial) restarted(ctx context.Context) bool {
+	boot, err := t.engine.Boot(ctx)
+	return err != nil || boot != t.boot
+}
+
+// errRestarted means that the engine started anew during a gate. What it left is started
+// again, not replaced.
+var errRestarted = errors.New("the Docker engine was restarted meanwhile")
+
+func (t *trial) engineRestarted() error {
+	return &stepError{"watch", t.c.commit.Short(), errRestarted}
+}
+
+// startOverdue returns the error for a compose that was still running when the gate was
+// over. What runs may be what ran before, so this is not a success in any case.
+func (t *trial) startOverdue(ctx context.Context) error {
+	containers, err := t.engine.Containers(ctx, t.name)
+	if err != nil {
+		return &stepError{"watch", t.c.commit.Short(), err}
+	}
+	waiting, failed := newHealthWatch(t.expected(t.c)).judge(containers, time.Now())
+	switch {
+	case failed != nil:
+		return t.failed(ctx, failed)
+	case len(waiting) > 0:
+		return t.stillWaiting(ctx, containers, waiting)
+	}
+	return &stepError{"start", t.c.commit.Short(), fmt.Errorf("docker compose up did not end within %s", t.time)}
+}
