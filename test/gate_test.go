@@ -168,9 +168,9 @@ func TestEndOfTheGate(t *testing.T) {
 		})
 	}
 	ends(never, "deployed:  "+firsts[never][:7], "last:      degraded",
-		second[:7]+" did not become healthy: after 15s "+never.Name+"-crasher-1 ", "restart", ", "+never.Name+"-web-1 is not healthy yet; went back to", "I give up")
+		second[:7]+" did not become healthy: after 15s "+never.Name+"-crasher-1 ", "restart", ", "+never.Name+"-web-1 is not healthy yet: ill: no database; went back to", "I give up")
 	ends(waits, "deployed:  "+firsts[waits][:7], "last:      degraded",
-		third[:7]+" did not become healthy: after 15s "+waits.Name+"-next-1 is not started, "+waits.Name+"-web-1 is not healthy yet; went back to")
+		third[:7]+" did not become healthy: after 15s "+waits.Name+"-web-1 is not healthy yet: ill: no database; went back to")
 	r.Answers(port, "one")
 	r.Answers(other, "one")
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -83,8 +85,26 @@ func TestPortsAndNetworks(t *testing.T) {
 	waits("container", first+5, proxied, fmt.Sprintf("port %d is taken by the container %s; it is tried again", first+5, name),
 		func() { docker(t, "rm", "--force", name) })
 
+	named := web.Name + "-the-name"
+	docker(t, "create", "--name", named, "--label", "com.docker.compose.project="+foreign.Name, r.Busybox())
+	waits("name", first, "    container_name: "+named+"\n", "the container name "+named+" is taken by a container of the project "+foreign.Name,
+		func() { docker(t, "rm", named) })
+
+	own := web.Name + "_back"
+	docker(t, "network", "create", own)
+	t.Cleanup(func() { _ = exec.Command("docker", "network", "rm", own).Run() })
+	waits("label", first, "    networks: [back]\nnetworks:\n  back:\n", "the network "+own+" exists, and compose has not made it for "+web.Name,
+		func() { docker(t, "network", "rm", own) })
+
+	// The engine alone knows which addresses are left.
+	subnet := fmt.Sprintf("10.%d.%d.0/24", 100+os.Getpid()%100, first%250)
+	other := r.Prefix + "-addresses"
+	docker(t, "network", "create", "--label", "com.docker.compose.project="+foreign.Name, "--subnet", subnet, other)
+	waits("addresses", first, "    networks: [far]\nnetworks:\n  far: {ipam: {config: [{subnet: "+subnet+"}]}}\n",
+		"the engine cannot make the network "+web.Name+"_far: ", func() { docker(t, "network", "rm", other) })
+
 	over := web.Push("one too far", page(r, first+6, "never"))
 	shows(t, pgod, web, "deployed:  "+commit[:7], "last:      refused",
 		fmt.Sprintf("the policy refuses %s: services.site.ports[0].published: %d is refused: only %d-%d", over[:7], first+6, first, first+5))
-	r.Answers(first+5, "container")
+	r.Answers(first, "addresses")
 }

@@ -160,6 +160,13 @@ func (e *Engine) Docker(args ...string) string {
 	return Run(e.rig.t, e.Command(args...)).Exits(e.rig.t, 0).Stdout
 }
 
+// Network runs a program of the host in the engine's network namespace.
+func (e *Engine) Network(program string, args ...string) {
+	e.rig.t.Helper()
+	command := append([]string{"--net=/run/netns/" + engineName(e.dir), program}, args...)
+	Run(e.rig.t, exec.Command("nsenter", command...)).Exits(e.rig.t, 0)
+}
+
 func (e *Engine) output(args ...string) (string, error) {
 	return output("docker", append([]string{"--host", e.Host}, args...)...)
 }

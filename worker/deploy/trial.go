@@ -213,7 +213,9 @@ func (t *trial) hopeless(waiting []health) *health {
 	if len(needs) == 0 && len(t.c.resolved.Services()) > 1 && time.Since(t.calm) < min(unrelated, t.time/2) {
 		return nil // it may depend on another one without saying so
 	}
-	return &waiting[looping]
+	failed := waiting[looping]
+	failed.problem = fmt.Sprintf("has exited again and again, %d times so far, each time with %d", failed.Restarts+1, t.watch.exits[failed.ID].code)
+	return &failed
 }
 
 // tell says what the gate waits for: now and then in the output, and in the status.
