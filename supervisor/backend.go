@@ -132,6 +132,8 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	switch {
 	case i == nil && operator && removing:
 		return nil, sshd.Exit{Status: target.StatusConflict, Message: beingRemoved(name, trouble)}
+	case i == nil && operator && s.isKept(name):
+		return nil, sshd.Exit{Status: target.StatusConflict, Message: name + " is not configured any more, and is left as it is, without a worker: see //status"}
 	case i == nil && operator:
 		return nil, sshd.Exit{Status: target.StatusNotFound, Message: "no service " + name + " is configured"}
 	case i == nil:

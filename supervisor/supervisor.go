@@ -55,6 +55,9 @@ type Supervisor struct {
 	mu        sync.Mutex // guards what follows
 	instances map[string]*instance
 	removals  map[string]*removal // of services that were configured once; one may be in instances again
+	earlier   map[string]bool     // services of an earlier pgod; nil: nobody has looked yet
+	kept      []string            // those of them that nobody may remove unasked
+	spared    map[string]bool     // those of them that were logged as being for other machines
 	sshPort   int                 // what pgod listens at; 0: not known yet
 	closing   bool
 }
@@ -72,7 +75,7 @@ func New(opts Options) (*Supervisor, error) {
 	s := &Supervisor{
 		Configuration: &Configuration{},
 		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
-		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{},
+		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
 	s.launcher = &launcher{opts: opts, data: data, records: s.records, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
 	s.host = &host{supervisor: s, configuration: s.Configuration}
@@ -91,6 +94,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 	if s.closing {
 		return changes
 	}
+	s.survey()
 	s.sshPort = sshPort
 	appointed := map[string]bool{}
 	for _, key := range operators {
