@@ -14,7 +14,7 @@ import (
 )
 
 // Loss means that a configuration would remove so many services that it is more likely a mistake,
-// such as an emptied file: an operator has to confirm it.
+// such as a template that found nothing: an operator has to confirm it.
 type Loss struct {
 	Names []string // what would be removed, sorted
 	Of    int      // how many there are

@@ -233,8 +233,8 @@ func TestRemovalAtTheStart(t *testing.T) {
 	stay("being named", calm)
 }
 
-// An emptied file, or one without most of its entries, removes nothing until an operator confirms
-// it, neither on a reload nor after a restart.
+// A configuration without services, or without most of its entries, removes nothing until an
+// operator confirms it, neither on a reload nor after a restart.
 func TestRemovalOfMost(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
@@ -250,8 +250,8 @@ func TestRemovalOfMost(t *testing.T) {
 	status := func() string { return pgod.SSH(operator, "//status").Exits(t, 0).Stdout }
 	all := []string{calm.Name + ", " + web.Name + "; put their entries back", "//reload --remove"}
 
-	put(t, pgod.ConfigFile, "", 0o600)
-	rig.Until(t, "the empty file to wait", func() error {
+	put(t, pgod.ConfigFile, "services = []\n", 0o600)
+	rig.Until(t, "the file to wait", func() error {
 		return has(status(), append(all, "waits for an operator", "the old one stays in force", "it would remove every service of this host: ")...)
 	})
 	says(t, pgod.SSH(operator, "//reload").Exits(t, 409%256).Stderr, append(all, "the old one stays in force")...)
@@ -261,7 +261,7 @@ func TestRemovalOfMost(t *testing.T) {
 
 	// The next pgod knows the services by their directories only.
 	before := map[*rig.Service]string{web: startedAt(t, web), calm: startedAt(t, calm)}
-	put(t, pgod.ConfigFile, fmt.Sprintf("[pgod]\noperator_keys = %q\n", filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys")), 0o600)
+	put(t, pgod.ConfigFile, fmt.Sprintf("services = []\n\n[pgod]\noperator_keys = %q\n", filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys")), 0o600)
 	pgod.Restart()
 	says(t, status(), append(all, "waits for an operator", "nothing is removed until then", "it has no entry for every service")...)
 	says(t, pgod.SSH(operator, web.Op("ps")).Exits(t, 409%256).Stderr, web.Name+" is not configured any more, and is left as it is")

@@ -154,6 +154,9 @@ func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) e
 	if err := t.store.usable(); err != nil {
 		return err
 	}
+	if err := t.strangers(ctx, nil); err != nil {
+		return &stepError{"take down", t.cfg.Name, err}
+	}
 	if err := t.store.update(func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }); err != nil {
 		return err
 	}
