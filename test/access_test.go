@@ -3,8 +3,13 @@ package test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgo/test/rig"
@@ -161,4 +166,58 @@ func TestAgentWithOtherKeys(t *testing.T) {
 	if result := rig.Run(t, ctl).Exits(t, 0); result.Stderr != "" {
 		t.Errorf("pgoctl with another key first is told %q", result.Stderr)
 	}
+}
+
+// Root on the host needs no key and no options: pgod makes a key for it, also in place of one that
+// is gone or broken, and pgoctl finds that one and the host's own. The old one counts no more.
+func TestRootOfTheHost(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	web.Push("first", r.Idle())
+	pgod := r.Pgod(web)
+	pgod.Start()
+	_, port, err := net.SplitHostPort(pgod.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgoctl := func(words ...string) rig.Result {
+		t.Helper()
+		c := exec.Command(r.Program("pgoctl"), append([]string{"--port", port}, words...)...)
+		c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+		return rig.Run(t, c)
+	}
+	says(t, pgoctl("localhost://status").Exits(t, 0).Stdout, web.Name)
+	rig.Until(t, "the service to answer", func() error {
+		if pgoctl("127.0.0.1:"+web.Name+"//ping").Code != 0 {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	root := &rig.Key{File: filepath.Join(pgod.Dir, "root_key")}
+	pgod.SSH(root, "//ping").Exits(t, 0)
+	info, err := os.Stat(root.File)
+	if err != nil || info.Mode() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("root's key: %v, %v", info, err)
+	}
+
+	old := &rig.Key{File: filepath.Join(t.TempDir(), "old")}
+	if err := os.Rename(root.File, old.File); err != nil {
+		t.Fatal(err)
+	}
+	pgod.Reload()
+	rig.Until(t, "another key to be made", func() error {
+		_, err := os.Stat(root.File)
+		return err
+	})
+	rig.Until(t, "the old key to be refused", func() error {
+		if pgod.SSH(old, "//ping").Code == 0 {
+			return errors.New("it is still an operator's")
+		}
+		return nil
+	})
+	pgod.SSH(root, "//ping").Exits(t, 0)
+	put(t, root.File, "no key", 0o600)
+	pgod.Restart()
+	pgoctl("localhost://ping").Exits(t, 0)
 }

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/config"
 	"pgo/internal/sshd"
@@ -158,7 +162,7 @@ func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Rel
 		reloaded.Warnings = append(reloaded.Warnings, warning.String())
 	}
 	r.server.Trust(cfg.TrustedNetworks)
-	reloaded.Changes = r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
+	reloaded.Changes = r.workers.Apply(cfg.Services, r.appoint(cfg.operators), r.sshPort)
 	if !sure {
 		return reloaded, nil
 	}
@@ -167,6 +171,27 @@ func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Rel
 		r.workers.Configuration.Rejected(lost)
 	}
 	return reloaded, lost
+}
+
+// appoint returns the keys of operators: the configured ones, and root's own, which is for this
+// host alone. Root needs no key to become an operator, and so finds one here.
+func (r *reloader) appoint(configured []ssh.PublicKey) []ssh.PublicKey {
+	path := filepath.Join(r.dir, "root_key")
+	own, made, err := sshd.LoadOrMakeKey(path)
+	if err != nil {
+		r.log.Warn("root has no key of its own to log in with", "error", err)
+		r.server.LocalOnly(nil)
+		return configured
+	}
+	if made {
+		r.log.Info("made a key with which root of this host is an operator", "file", path)
+	}
+	if slices.ContainsFunc(configured, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), own.Marshal()) }) {
+		r.server.LocalOnly(nil) // somebody wants it to count from everywhere
+		return configured
+	}
+	r.server.LocalOnly(own)
+	return append(slices.Clone(configured), own)
 }
 
 // spared returns the names of services that are not for this host, and still must not be taken

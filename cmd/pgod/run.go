@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
@@ -106,6 +107,7 @@ func run(ctx context.Context, f flags) error {
 		watcher: newWatcher(f.config, log), dir: dir,
 	}
 	defer r.close()
+	defer showDir(r.sshPort, dir, log)()
 	r.begin(cfg)
 	workers.Configuration.OnReload(r.told)
 	workers.CountConnections(server.Connections)
@@ -166,6 +168,20 @@ func serve(ctx context.Context, server *sshd.Server, listener net.Listener, work
 	stopping.Wait()
 	r.log.Info("stopped")
 	return err
+}
+
+// showDir leaves a link to pgod's directory that is named after its port: pgoctl finds root's key
+// and the host's there, wherever the directory is. The function that it returns removes the link.
+func showDir(port int, dir string, log hclog.Logger) (hide func()) {
+	link := filepath.Join(runDir, fmt.Sprintf("port-%d", port))
+	if err := renameio.Symlink(dir, link); err != nil {
+		log.Warn("pgoctl may not find root's key", "error", err)
+	}
+	return func() {
+		if to, err := os.Readlink(link); err == nil && to == dir {
+			_ = os.Remove(link)
+		}
+	}
 }
 
 // socketDir is this pgod's own directory below runDir: there may be several pgods, each with its

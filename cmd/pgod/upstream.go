@@ -72,7 +72,7 @@ func (r *reloader) begin(local loaded) {
 		return
 	}
 	r.server.Trust(local.TrustedNetworks)
-	r.workers.Apply(nil, local.operators, r.sshPort)
+	r.workers.Apply(nil, r.appoint(local.operators), r.sshPort)
 	if err != nil && !errors.Is(err, errNotFetched) {
 		r.workers.Configuration.Rejected(err)
 	}
