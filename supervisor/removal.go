@@ -67,6 +67,7 @@ func (r *removal) run() {
 		delete(s.removals, r.name)
 		if removed && s.instances[r.name] == nil {
 			s.records.forget(r.name)
+			s.lastKeys.forget(r.name)
 		}
 	}
 	close(r.done)

@@ -44,6 +44,7 @@ type Supervisor struct {
 	opts     Options
 	data     *dataDir
 	records  *records // of services that are or were configured
+	lastKeys *lastKeys
 	launcher *launcher
 	host     *host
 	grace    time.Duration // removalGrace, except in tests
@@ -74,10 +75,10 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		Configuration: &Configuration{},
-		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
+		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), lastKeys: openLastKeys(opts.Dir, opts.Logger), grace: removalGrace,
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
-	s.launcher = &launcher{opts: opts, data: data, records: s.records, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
+	s.launcher = &launcher{opts: opts, data: data, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
 }
@@ -170,6 +171,7 @@ func (s *Supervisor) Close(ctx context.Context) {
 	}
 	s.lives.Wait()
 	s.records.close()
+	s.lastKeys.write()
 	_ = emptySocketDir(s.opts.SocketDir, s.opts.Logger)
 	_ = os.Remove(s.opts.SocketDir)
 	s.data.close()

@@ -221,3 +221,32 @@ func TestRootOfTheHost(t *testing.T) {
 	pgod.Restart()
 	pgoctl("localhost://ping").Exits(t, 0)
 }
+
+// After a restart of pgod with a worker that cannot be started, for example one of another build,
+// developers hear that and why. They are not turned away like strangers.
+func TestWorkerThatCannotStart(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, other, stranger := r.Service("web"), r.Service("other"), r.Key("stranger")
+	commits := []string{web.Push("first", r.Idle()), other.Push("first", r.Idle())}
+	pgod := r.Start(web, other)
+	deployed(t, pgod, web, commits[0])
+	deployed(t, pgod, other, commits[1])
+
+	broken := filepath.Join(t.TempDir(), "pgo-worker")
+	put(t, broken, "#!/bin/sh\necho 'of another build'\n", 0o755)
+	if err := os.Chmod(filepath.Dir(broken), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pgod.Flags = []string{"--worker", broken}
+	pgod.Restart()
+	for _, operation := range []string{"ping", "ps", "status"} {
+		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 503%256).Stderr, "the worker of "+web.Name+" is ")
+		pgod.SSH(other.Key, web.Op(operation)).Exits(t, 503%256)
+	}
+	pgod.SSH(stranger, web.Op("ping")).Exits(t, 255)
+	pgod.Flags = nil
+	pgod.Restart()
+	rig.Until(t, "the service to answer", func() error { return ping(pgod, web, web.Key) })
+	pgod.SSH(other.Key, web.Op("ping")).Exits(t, 401%256)
+}
