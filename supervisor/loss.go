@@ -114,15 +114,15 @@ func (s *Supervisor) survey() {
 // directory for it. If what would be removed is too much to be removed unasked, nothing is, unless
 // it is confirmed. Sweep is called after Apply, and looks only at what was there when this pgod
 // started: later, somebody may put a directory there by hand.
-func (s *Supervisor) Sweep(spared []string, confirmed bool) *Loss {
+func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, lost *Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.survey()
 	s.kept = nil
 	if s.closing {
-		return nil
+		return nil, nil
 	}
-	var gone, agreed []string
+	var gone []string
 	of := 0
 	for _, name := range slices.Sorted(maps.Keys(s.earlier)) {
 		log, record := s.opts.Logger.With("service", name), s.records.get(name)
@@ -133,7 +133,7 @@ func (s *Supervisor) Sweep(spared []string, confirmed bool) *Loss {
 			log.Warn("the service belongs to another configuration: it is left as it is, without a worker", "configuration", record.Configuration)
 			delete(s.earlier, name)
 		case record.Leaving:
-			agreed = append(agreed, name)
+			removed = append(removed, name)
 		case slices.Contains(spared, name):
 			of++
 			if !s.spared[name] {
@@ -145,19 +145,17 @@ func (s *Supervisor) Sweep(spared []string, confirmed bool) *Loss {
 			gone = append(gone, name)
 		}
 	}
-	lost := loss(gone, of)
-	if lost != nil && !confirmed {
+	if lost = loss(gone, of); lost == nil || confirmed {
+		removed, lost = append(removed, gone...), nil
+	} else {
 		lost.Begun = true
 		s.kept = gone
-		gone = nil
-	} else {
-		lost = nil
 	}
-	for _, name := range append(agreed, gone...) {
+	for _, name := range removed {
 		s.opts.Logger.Warn("the service is not configured any more: its containers are taken down", "service", name)
 		s.remove(name, nil)
 	}
-	return lost
+	return removed, lost
 }
 
 // isKept reports whether the service is not configured, and left as it is.

@@ -26,6 +26,12 @@ func lostNames(l *Loss) string {
 	return fmt.Sprint(strings.Join(l.Names, " "), " of ", l.Of)
 }
 
+// sweep returns what Sweep does not remove unasked.
+func sweep(s *Supervisor, confirmed bool) *Loss {
+	_, lost := s.Sweep(nil, confirmed)
+	return lost
+}
+
 // A configuration that takes away everything, or more than half, is not applied unasked, however
 // many steps it takes, and whatever it adds.
 func TestLoss(t *testing.T) {
@@ -95,7 +101,7 @@ func TestLossAtTheStart(t *testing.T) {
 	}
 	s.Apply(nil, nil, 0)
 	for range 2 {
-		if got := lostNames(s.Sweep(nil, false)); got != "a b c d of 4" {
+		if got := lostNames(sweep(s, false)); got != "a b c d of 4" {
 			t.Errorf("lost: %q", got)
 		}
 	}
@@ -106,14 +112,14 @@ func TestLossAtTheStart(t *testing.T) {
 
 	// What is new does not count, and what waits does.
 	s.Apply(entries("a x y z"), nil, 0)
-	if got := lostNames(s.Sweep(nil, false)); got != "b c d of 4" {
+	if got := lostNames(sweep(s, false)); got != "b c d of 4" {
 		t.Errorf("lost: %q", got)
 	}
 	if got := lostNames(s.Loss(entries("x y z"))); got != "a b c d of 7" {
 		t.Errorf("with one more: %q", got)
 	}
 	s.Apply(entries("a b x y z"), nil, 0)
-	if got := s.Sweep(nil, false); got != nil {
+	if got := sweep(s, false); got != nil {
 		t.Errorf("lost: %v", got)
 	}
 	removing("c d")
@@ -130,11 +136,11 @@ func TestLossAtTheStart(t *testing.T) {
 	s = next
 	next.grace = time.Hour
 	next.Apply(nil, nil, 0)
-	if got := lostNames(next.Sweep(nil, false)); got != "a b late of 3" {
+	if got := lostNames(sweep(next, false)); got != "a b late of 3" {
 		t.Errorf("the next one has lost: %q", got)
 	}
 	removing("c d")
-	if got := next.Sweep(nil, true); got != nil {
+	if got := sweep(next, true); got != nil {
 		t.Errorf("it is confirmed: %v", got)
 	}
 	removing("a b c d late")
@@ -149,8 +155,8 @@ func TestLossSparesOtherMachines(t *testing.T) {
 		mark(t, s.data.service(name), name)
 	}
 	s.Apply(entries("a"), nil, 0)
-	if got := s.Sweep([]string{"elsewhere"}, false); got != nil {
-		t.Errorf("lost: %v", got)
+	if removed, lost := s.Sweep([]string{"elsewhere"}, false); lost != nil || len(removed) != 1 || removed[0] != "b" {
+		t.Errorf("removed: %v, lost: %v", removed, lost)
 	}
 	if all := s.removing(); len(all) != 1 || all[0].Service != "b" {
 		t.Errorf("removed: %v", all)

@@ -227,7 +227,7 @@ func TestRemovalAtTheStart(t *testing.T) {
 	pgod.Stop()
 	pgod.Configure(calm, moved)
 	pgod.Start()
-	pgod.SSH(operator, "//reload", "--remove").Exits(t, 0) // two of three
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "removed:   "+moved.Name+", "+web.Name) // two of three
 	isRemoved(t, pgod, moved)
 	isRemoved(t, pgod, web)
 	stay("being named", calm)

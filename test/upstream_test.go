@@ -155,9 +155,9 @@ func TestConfigurationFromGit(t *testing.T) {
 
 	// Nobody meant to remove everything: until an operator says so, it stays, also for the next pgod.
 	u.Write("pgo.toml", "services = []\n")
-	u.Commit("oops")
+	emptied := u.Commit("oops")
 	waits := func() error {
-		return contains(status(), "waits for an operator", "the old one stays in force", "it would remove", late.Name, web.Name, "//reload --remove", "late comes on board")
+		return contains(status(), "waits for an operator", "the old one stays in force", "it would remove", late.Name, web.Name, "//reload --remove", "shop leaves", emptied[:7]+` "oops"`)
 	}
 	rig.Until(t, "the empty one to wait", waits)
 	pgod.Restart()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -102,10 +103,14 @@ func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
 		return supervisor.Reloaded{}, err
 	}
 	if lost := r.workers.Loss(cfg.Services); lost != nil && !remove {
-		r.log.Error("the configuration would remove most services: the old one stays in force until an operator confirms it", "error", lost)
+		err := error(lost)
+		if from != nil {
+			err = fmt.Errorf("commit %s %q by %s of the configuration: %w", from.Commit[:min(7, len(from.Commit))], from.Subject, from.Author, lost)
+		}
+		r.log.Error("the configuration would remove most services: the old one stays in force until an operator confirms it", "error", err)
 		r.watcher.tell(cfg.Files, cfg.since)
-		r.workers.Configuration.Rejected(lost)
-		return supervisor.Reloaded{}, lost
+		r.workers.Configuration.Rejected(err)
+		return supervisor.Reloaded{}, err
 	}
 	if cfg.Upstream == nil {
 		r.unfollow()
@@ -166,7 +171,10 @@ func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Rel
 	if !sure {
 		return reloaded, nil
 	}
-	if lost = r.workers.Sweep(cfg.spared(), remove); lost != nil {
+	swept, lost := r.workers.Sweep(cfg.spared(), remove)
+	reloaded.Removed = append(reloaded.Removed, swept...)
+	slices.Sort(reloaded.Removed)
+	if lost != nil {
 		r.log.Error("the configuration lacks most services that this host had: nothing is removed until an operator confirms it", "error", lost)
 		r.workers.Configuration.Rejected(lost)
 	}
