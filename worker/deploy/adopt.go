@@ -11,11 +11,14 @@ import (
 	"pgo/worker/compose"
 )
 
-// strangers returns a strangerError if nothing of the service was ever deployed, and there are
-// containers of its compose project all the same: somebody has run docker compose by hand, and
-// nobody has said yet that pgo may replace them. c is what would replace them; it may be nil.
+// strangers returns a strangerError if nothing of the service was ever deployed on this engine, and
+// there are containers of its compose project all the same: somebody has run docker compose by
+// hand, and nobody has said yet that pgo may replace them. c is what would replace them; it may be
+// nil.
 func (d *deployer) strangers(ctx context.Context, c *candidate) error {
-	if state := d.store.snapshot(); d.cfg.Adopt || state.Deployed != nil || state.Switching != nil {
+	state := d.store.snapshot()
+	deployed := state.Deployed != nil && state.Deployed.Engine == d.engine.Host
+	if d.cfg.Adopt || deployed || state.Switching != nil {
 		return nil
 	}
 	there, err := d.engine.Strangers(ctx, d.cfg.Name, d.files.checkout())
