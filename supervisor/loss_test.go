@@ -124,7 +124,7 @@ func TestLossAtTheStart(t *testing.T) {
 	}
 	removing("c d")
 	mark(t, s.data.service("late"), "somebody is about to put this there by hand")
-	s.Sweep(nil, true)
+	_, _ = s.Sweep(nil, true)
 	removing("c d")
 	s.Close(t.Context())
 
@@ -161,7 +161,7 @@ func TestLossSparesOtherMachines(t *testing.T) {
 	if all := s.removing(); len(all) != 1 || all[0].Service != "b" {
 		t.Errorf("removed: %v", all)
 	}
-	s.Sweep([]string{"elsewhere"}, true)
+	_, _ = s.Sweep([]string{"elsewhere"}, true)
 	if all := s.removing(); len(all) != 1 {
 		t.Errorf("removed: %v", all)
 	}

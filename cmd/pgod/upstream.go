@@ -64,7 +64,7 @@ func (r *reloader) begin(local loaded) {
 	r.one.Lock() // a fetch that ends meanwhile must be applied after this
 	defer r.one.Unlock()
 	if local.Upstream == nil {
-		r.apply(local, true, false)
+		_, _ = r.apply(local, true, false)
 		return
 	}
 	reloaded, err := r.reloadNow(false)
