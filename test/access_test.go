@@ -177,12 +177,12 @@ func TestRootOfTheHost(t *testing.T) {
 	web.Push("first", r.Idle())
 	pgod := r.Pgod(web)
 	pgod.Start()
-	_, port, err := net.SplitHostPort(pgod.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	pgoctl := func(words ...string) rig.Result {
 		t.Helper()
+		_, port, err := net.SplitHostPort(pgod.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := exec.Command(r.Program("pgoctl"), append([]string{"--port", port}, words...)...)
 		c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 		return rig.Run(t, c)

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 			completionTime = d
 		}
 		// Nor on a pgod that runs on this host.
-		linksOfPorts, usualDir = os.Getenv("LINKS_OF_PORTS"), os.Getenv("USUAL_DIR")
+		portsDir, usualDir = os.Getenv("PORTS_DIR"), os.Getenv("USUAL_DIR")
 		isRoot = usualDir != ""
 		main()
 	}})

@@ -6,16 +6,17 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// Where the pgods of this host keep their keys: each leaves a link to its directory here, named
-// after its port. Variables for tests.
+// Where the pgods of this host keep their keys: each leaves a file with its directory's path here,
+// named after its port. Variables for tests.
 var (
-	linksOfPorts = "/run/pgo"
-	usualDir     = "/var/lib/pgo"
-	isRoot       = os.Geteuid() == 0
+	portsDir = "/run/pgo"
+	usualDir = "/var/lib/pgo"
+	isRoot   = os.Geteuid() == 0
 )
 
 // dirHere returns the directory of the pgod that a place is about, if it is on this host and root
@@ -24,11 +25,11 @@ func (p place) dirHere() string {
 	if !isRoot || !isThisHost(p.host) {
 		return ""
 	}
-	link := filepath.Join(linksOfPorts, fmt.Sprintf("port-%d", p.port))
-	if _, err := os.Stat(link); err == nil {
-		return link
+	dir, err := os.ReadFile(filepath.Join(portsDir, fmt.Sprintf("port-%d", p.port)))
+	if err != nil {
+		return usualDir
 	}
-	return usualDir
+	return strings.TrimSuffix(string(dir), "\n")
 }
 
 func isThisHost(host string) bool {

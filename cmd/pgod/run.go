@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/google/renameio/v2"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
+	"pgo/internal/atomicfile"
 	"pgo/internal/config"
 	"pgo/internal/dropin"
 	"pgo/internal/sshd"
@@ -170,16 +170,16 @@ func serve(ctx context.Context, server *sshd.Server, listener net.Listener, work
 	return err
 }
 
-// showDir leaves a link to pgod's directory that is named after its port: pgoctl finds root's key
-// and the host's there, wherever the directory is. The function that it returns removes the link.
+// showDir writes the path of pgod's directory to a file that is named after its port: pgoctl finds
+// root's key and the host's there, wherever it is. The function that it returns removes the file.
 func showDir(port int, dir string, log hclog.Logger) (hide func()) {
-	link := filepath.Join(runDir, fmt.Sprintf("port-%d", port))
-	if err := renameio.Symlink(dir, link); err != nil {
+	file, text := filepath.Join(runDir, fmt.Sprintf("port-%d", port)), dir+"\n"
+	if err := atomicfile.Replace(file, []byte(text), 0o644); err != nil {
 		log.Warn("pgoctl may not find root's key", "error", err)
 	}
 	return func() {
-		if to, err := os.Readlink(link); err == nil && to == dir {
-			_ = os.Remove(link)
+		if now, err := os.ReadFile(file); err == nil && string(now) == text {
+			_ = os.Remove(file)
 		}
 	}
 }
