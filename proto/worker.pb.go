@@ -608,6 +608,7 @@ type ConfigureRequest struct {
 	Purpose       ConfigureRequest_Purpose `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.ConfigureRequest_Purpose" json:"purpose,omitempty"`
 	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is not a reverse proxy
 	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
+	Adopt         bool                     `protobuf:"varint,30,opt,name=adopt,proto3" json:"adopt,omitempty"`  // the first deploy may replace containers that somebody else started
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -787,6 +788,13 @@ func (x *ConfigureRequest) GetRoutes() []*Route {
 		return x.Routes
 	}
 	return nil
+}
+
+func (x *ConfigureRequest) GetAdopt() bool {
+	if x != nil {
+		return x.Adopt
+	}
+	return false
 }
 
 // Proxy is what a service that routes URLs to the others needs to know.
@@ -2841,7 +2849,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xc3\x06\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xd9\x06\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -2873,7 +2881,8 @@ const file_proto_worker_proto_rawDesc = "" +
 	"neighbours\x12A\n" +
 	"\apurpose\x18\x13 \x01(\x0e2'.pgo.worker.v1.ConfigureRequest.PurposeR\apurpose\x12*\n" +
 	"\x05proxy\x18\x14 \x01(\v2\x14.pgo.worker.v1.ProxyR\x05proxy\x12,\n" +
-	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\"g\n" +
+	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\x12\x14\n" +
+	"\x05adopt\x18\x1e \x01(\bR\x05adopt\"g\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPURPOSE_SERVICE\x10\x01\x12\x13\n" +

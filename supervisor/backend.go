@@ -34,7 +34,14 @@ func (s *Supervisor) Knows(ctx context.Context, key ssh.PublicKey) (sshd.Party, 
 			return sshd.Party{Services: having(instances, key)}, true
 		}
 	}
-	return sshd.Party{}, false
+	// Nobody knows who it is now; but whoever was let in before may be told what is wrong.
+	var names []string
+	for _, i := range instances {
+		if i.view.hadKey(key) {
+			names = append(names, i.service.Name)
+		}
+	}
+	return sshd.Party{Services: names}, len(names) > 0
 }
 
 // having returns the names of the services that have the key.
@@ -132,6 +139,8 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	switch {
 	case i == nil && operator && removing:
 		return nil, sshd.Exit{Status: target.StatusConflict, Message: beingRemoved(name, trouble)}
+	case i == nil && operator && s.isKept(name):
+		return nil, sshd.Exit{Status: target.StatusConflict, Message: name + " is not configured any more, and is left as it is, without a worker: see //status"}
 	case i == nil && operator:
 		return nil, sshd.Exit{Status: target.StatusNotFound, Message: "no service " + name + " is configured"}
 	case i == nil:
@@ -139,8 +148,7 @@ func (s *Supervisor) authorize(session sshd.Command, operation target.Operation,
 	case operator:
 		return i, sshd.Exit{}
 	case !i.view.get().keysKnown:
-		// Nobody knows yet whose keys it has, so nobody may be told more.
-		return nil, sshd.Exit{Status: target.StatusUnavailable, Message: name + " has not been fetched yet: try again in a moment"}
+		return nil, i.notFetched(session.Identity.Key)
 	case !i.view.keys.has(session.Identity.Key):
 		return nil, unauthorized(session)
 	case operation.OperatorOnly:
@@ -173,6 +181,21 @@ func usage(err error) sshd.Exit {
 	return sshd.Exit{Status: target.StatusUsage, Message: err.Error()}
 }
 
+// notFetched is the exit of a session while nobody knows whose keys the service has. Only whoever
+// had one before may be told what is wrong.
+func (i *instance) notFetched(key ssh.PublicKey) sshd.Exit {
+	if i.view.hadKey(key) {
+		return unavailable(i)
+	}
+	message := i.service.Name + " has not been fetched yet"
+	if v := i.view.get(); v.err == nil && v.report.GetError() == "" {
+		message += ": try again in a moment"
+	} else {
+		message += ", and cannot be: its status tells an operator why"
+	}
+	return sshd.Exit{Status: target.StatusUnavailable, Message: message}
+}
+
 func unavailable(i *instance) sshd.Exit {
 	v := i.view.get()
 	message := v.unavailable(i.service.Name)
@@ -180,6 +203,8 @@ func unavailable(i *instance) sshd.Exit {
 		message = fmt.Sprintf("%s has not been fetched yet", i.service.Name)
 		if err := v.report.GetError(); err != "" {
 			message += ": " + err
+		} else {
+			message += ": try again in a moment"
 		}
 	}
 	return sshd.Exit{Status: target.StatusUnavailable, Message: printable.Text(message)}

@@ -43,18 +43,19 @@ type Reloaded struct {
 
 // Configuration is what is known about the configuration on disk, and how to read it again.
 type Configuration struct {
-	mu      sync.Mutex               // guards what follows
-	reload  func() (Reloaded, error) // nil: it cannot be read again
-	applied time.Time                // when the one in force was read
-	bad     error                    // what is wrong with the one on disk; nil: it is in force
-	since   time.Time                // since when it has been bad
+	mu      sync.Mutex                          // guards what follows
+	reload  func(remove bool) (Reloaded, error) // nil: it cannot be read again
+	applied time.Time                           // when the one in force was read
+	bad     error                               // what is wrong with the one on disk; nil: it is in force
+	since   time.Time                           // since when it has been bad
 
 	upstream *Upstream // where the configuration is from; nil: it is not from git
 }
 
 // OnReload sets the function with which the host's operation reads the configuration again and
-// applies it. Several goroutines may call it at once.
-func (c *Configuration) OnReload(reload func() (Reloaded, error)) {
+// applies it. remove confirms that it may remove most services. Several goroutines may call it at
+// once.
+func (c *Configuration) OnReload(reload func(remove bool) (Reloaded, error)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reload = reload
@@ -83,6 +84,7 @@ type configError struct {
 	lines []string // safe to print
 	since time.Time
 	stays string // what is in force instead
+	waits bool   // nothing is wrong with it, and an operator has to confirm it
 }
 
 // maxProblems bounds how many mistakes are shown.
@@ -94,7 +96,13 @@ func (c *Configuration) get() (applied time.Time, bad *configError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bad != nil {
-		bad = &configError{problems(c.bad), c.since, c.stays()}
+		bad = &configError{lines: problems(c.bad), since: c.since, stays: c.stays()}
+		if lost := new(Loss); errors.As(c.bad, &lost) {
+			bad.waits = true
+			if lost.Begun {
+				bad.stays = "nothing is removed until then"
+			}
+		}
 	}
 	return c.applied, bad
 }
@@ -116,7 +124,7 @@ func (c *Configuration) inForce() string {
 }
 
 // reloader returns the function that OnReload has set, or nil.
-func (c *Configuration) reloader() func() (Reloaded, error) {
+func (c *Configuration) reloader() func(remove bool) (Reloaded, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reload
@@ -147,12 +155,12 @@ func problems(err error) []string {
 }
 
 // reload reads the configuration and reports the result.
-func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) sshd.Exit {
+func (h *host) reload(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	reload := h.configuration.reloader()
 	if reload == nil {
 		return sshd.Exit{Status: target.StatusFault, Message: "this pgod cannot read its configuration again: restart it"}
 	}
-	reloaded, err := reload()
+	reloaded, err := reload(args.Has("--remove"))
 	if err != nil {
 		for _, line := range problems(err) {
 			_, _ = fmt.Fprintln(session.Stderr, line)
@@ -173,14 +181,21 @@ func (h *host) reload(_ context.Context, session sshd.Command, _ target.Args) ss
 	r.Add("removed", "%s", cmp.Or(strings.Join(reloaded.Removed, ", "), "-"))
 	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
 	say(session, r.Text(false))
+	if errors.As(err, new(*Loss)) {
+		return sshd.Exit{Status: reloadStatus(err), Message: "the configuration is in force, and nothing is removed: see the errors above"}
+	}
 	if err != nil {
 		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: see the errors above"}
 	}
 	return sshd.Exit{}
 }
 
-// reloadStatus returns the exit status for a configuration that is bad or cannot be fetched.
+// reloadStatus returns the exit status for a configuration that is bad, cannot be fetched, or waits
+// to be confirmed.
 func reloadStatus(err error) uint32 {
+	if errors.As(err, new(*Loss)) {
+		return target.StatusConflict
+	}
 	if errors.As(err, new(config.Problems)) {
 		return target.StatusUsage
 	}

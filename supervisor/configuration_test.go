@@ -16,16 +16,21 @@ import (
 
 func TestReload(t *testing.T) {
 	s := newSupervisor(t)
-	run := func() (stdout, stderr string, exit sshd.Exit) {
+	operation, _ := target.Lookup(target.Host, "reload")
+	run := func(flags ...string) (stdout, stderr string, exit sshd.Exit) {
 		var out, errs bytes.Buffer
-		exit = s.host.reload(t.Context(), sshd.Command{Stdout: &out, Stderr: &errs}, target.Args{})
+		args, err := operation.ParseArgs(flags, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exit = s.host.reload(t.Context(), sshd.Command{Stdout: &out, Stderr: &errs}, args)
 		return out.String(), errs.String(), exit
 	}
 	if _, _, exit := run(); exit.Status != target.StatusFault {
 		t.Errorf("nobody can reload: %+v", exit)
 	}
 
-	s.Configuration.OnReload(func() (Reloaded, error) {
+	s.Configuration.OnReload(func(bool) (Reloaded, error) {
 		return Reloaded{Changes{Added: []string{"a", "b"}, Unchanged: []string{"c"}}, []string{"pgo.toml:7: allow\n"}, true}, nil
 	})
 	stdout, stderr, exit := run()
@@ -37,9 +42,25 @@ func TestReload(t *testing.T) {
 	}
 
 	mistakes := config.Problems{{File: "pgo.toml", Line: 3, Message: "a"}, {File: "pgo.toml", Line: 4, Message: "b"}}
-	s.Configuration.OnReload(func() (Reloaded, error) { return Reloaded{}, mistakes })
+	s.Configuration.OnReload(func(bool) (Reloaded, error) { return Reloaded{}, mistakes })
 	stdout, stderr, exit = run()
 	if stdout != "" || stderr != "pgo.toml:3: a\npgo.toml:4: b\n" || exit.Status != target.StatusUsage || !strings.Contains(exit.Message, "the old one stays in force") {
+		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
+	}
+
+	// Nothing is wrong with it, but it would remove too much.
+	lost := &Loss{Names: []string{"a", "b"}, Of: 3}
+	s.Configuration.OnReload(func(remove bool) (Reloaded, error) {
+		if remove {
+			return Reloaded{Changes: Changes{Removed: lost.Names}, Applied: true}, nil
+		}
+		return Reloaded{}, lost
+	})
+	stdout, stderr, exit = run()
+	if stdout != "" || stderr != lost.Error()+"\n" || exit.Status != target.StatusConflict || !strings.Contains(exit.Message, "the old one stays in force") {
+		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
+	}
+	if stdout, stderr, exit = run("--remove"); !strings.Contains(stdout, "removed:   a, b\n") || stderr != "" || exit != (sshd.Exit{}) {
 		t.Errorf("got %s, %s, %+v", stdout, stderr, exit)
 	}
 
@@ -48,7 +69,7 @@ func TestReload(t *testing.T) {
 		err    error
 		status uint32
 	}{{fmt.Errorf("commit abc is bad:\n%w", mistakes), target.StatusUsage}, {errors.New("cannot fetch"), target.StatusFailed}} {
-		s.Configuration.OnReload(func() (Reloaded, error) {
+		s.Configuration.OnReload(func(bool) (Reloaded, error) {
 			return Reloaded{Changes: Changes{Added: []string{"a"}}, Applied: true}, test.err
 		})
 		stdout, stderr, exit = run()

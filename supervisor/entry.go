@@ -18,6 +18,7 @@ func configureRequest(s config.Service) *proto.ConfigureRequest {
 		Compose:    s.Compose,
 		Profiles:   s.Profiles,
 		Ignore:     s.Ignore,
+		Adopt:      s.Adopt,
 		GitKey:     []byte(s.GitKey.Reveal()),
 		IntervalMs: s.Interval.Milliseconds(),
 		TimeoutMs:  s.Timeout.Milliseconds(),

@@ -94,8 +94,12 @@ func (c *configError) text(now time.Time) string {
 	if more := len(lines) - maxShown; more > 0 {
 		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: see //reload", more))
 	}
-	return fmt.Sprintf("\nThe newest configuration is bad (for %s); %s:\n  %s\n",
-		hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
+	is := "is bad"
+	if c.waits {
+		is = "waits for an operator"
+	}
+	return fmt.Sprintf("\nThe newest configuration %s (for %s); %s:\n  %s\n",
+		is, hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
 }
 
 // status returns the error as --json prints it.

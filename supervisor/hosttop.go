@@ -62,7 +62,7 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 	}
 	text := topTable(s).Text(color)
 	if s.ConfigError != nil {
-		text += "\nThe newest configuration is bad: " + s.ConfigError.Text + "\n"
+		text += "\nThe newest configuration is not in force: " + s.ConfigError.Text + "\n"
 	}
 	if once {
 		return text

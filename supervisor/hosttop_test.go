@@ -35,7 +35,7 @@ func TestTopTable(t *testing.T) {
 web      running    aaaaaaa  3h00m  12.3%  5.00MiB  1/2      4         ready               -
 db       crashloop  -        -      -      -        -        -         backoff, crashloop  ` + strings.Repeat("e", maxTrouble) + `…
 
-The newest configuration is bad: pgo.toml:3: bad
+The newest configuration is not in force: pgo.toml:3: bad
 `
 	if got := topText(snapshot, false, false, true); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

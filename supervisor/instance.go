@@ -77,6 +77,7 @@ func newInstance(l *launcher, service config.Service, neighbours *proto.Neighbou
 		cancel:     func() {},
 	}
 	i.timer.Stop()
+	i.view.last = l.lastKeys.of(service)
 	return i
 }
 
@@ -186,6 +187,9 @@ func (i *instance) follow(ctx context.Context, p *process) {
 		var report *proto.ReportReply
 		if report, err = stream.Recv(); err == nil {
 			i.view.reported(report)
+			if report.GetKeysKnown() {
+				i.launcher.lastKeys.note(i.service, report.GetKeys())
+			}
 		}
 	}
 	if ctx.Err() == nil && !p.goneSoon() {

@@ -29,12 +29,13 @@ import (
 // launcher starts workers: as which user, in which directory and with which configuration. It
 // does not supervise them afterwards.
 type launcher struct {
-	opts    Options
-	data    *dataDir
-	records *records
-	uids    uids                // of the running workers
-	lookups *semaphore.Weighted // how many users may be looked up at a time
-	starts  *semaphore.Weighted // how many workers may be starting
+	opts     Options
+	data     *dataDir
+	records  *records
+	lastKeys *lastKeys
+	uids     uids                // of the running workers
+	lookups  *semaphore.Weighted // how many users may be looked up at a time
+	starts   *semaphore.Weighted // how many workers may be starting
 }
 
 // mostLookups is how many users are looked up at a time. More than workers may start: a name

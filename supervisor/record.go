@@ -22,6 +22,7 @@ type record struct {
 	DockerHost    string `json:"docker_host,omitempty"`   // empty: the host's own
 	Source        string `json:"source,omitempty"`        // see source; empty: an older pgod recorded this, without a uid
 	Configuration string `json:"configuration,omitempty"` // where its entry was; empty: not known
+	Leaving       bool   `json:"leaving,omitempty"`       // a configuration that is in force has no entry for it
 }
 
 // known reports whether the record is enough to say who may do what.

@@ -137,10 +137,19 @@ func (r *records) claim(services []config.Service, configuration string) {
 	r.change(func(all map[string]record) {
 		for _, service := range services {
 			if n, ok := all[service.Name]; ok {
-				n.Configuration = configuration
+				n.Configuration, n.Leaving = configuration, false
 				all[service.Name] = n
 			}
 		}
+	})
+}
+
+// leave records that the service is being removed: the next pgod continues, and asks nobody again.
+func (r *records) leave(name string) {
+	r.change(func(all map[string]record) {
+		n := all[name]
+		n.Leaving = true
+		all[name] = n
 	})
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"pgo/internal/hoststat"
 	"pgo/internal/printable"
-	"pgo/internal/target"
 	"pgo/internal/wait"
 	"pgo/proto"
 )
@@ -53,6 +52,8 @@ func (s *Supervisor) remove(name string, old *instance) {
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	s.removals[name] = r
+	delete(s.earlier, name)
+	s.records.leave(name)
 	s.lives.Go(r.run)
 }
 
@@ -66,6 +67,7 @@ func (r *removal) run() {
 		delete(s.removals, r.name)
 		if removed && s.instances[r.name] == nil {
 			s.records.forget(r.name)
+			s.lastKeys.forget(r.name)
 		}
 	}
 	close(r.done)
@@ -177,39 +179,6 @@ func (r *removal) errand(dir string, owner uint32, known record) errand {
 			}
 		},
 		log: r.log,
-	}
-}
-
-// Sweep removes each service that has a directory but is not configured: it was taken out of the
-// configuration while pgod was not running. The services in keep are left as they are, and so are
-// those of another configuration: whoever tries one out may use pgod's usual directory for it.
-// Sweep is called when pgod starts, after Apply: later, somebody may be about to put a directory
-// there by hand.
-func (s *Supervisor) Sweep(keep []string) {
-	entries, err := os.ReadDir(s.data.services())
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		s.opts.Logger.Error("cannot look for services that are not configured any more", "error", err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return
-	}
-	for _, entry := range entries {
-		name, log := entry.Name(), s.opts.Logger.With("service", entry.Name())
-		of := s.records.get(name).Configuration
-		switch {
-		case s.instances[name] != nil || s.removals[name] != nil:
-		case !target.IsService(name) || !entry.IsDir():
-			s.opts.Logger.Warn("not a service's directory: left alone", "path", printable.Line(s.data.service(name)))
-		case slices.Contains(keep, name):
-			log.Warn("the service is configured for other machines, and no service for this one: it is left as it is, without a worker; see --machine")
-		case of != "" && of != s.opts.Configuration:
-			log.Warn("the service belongs to another configuration: it is left as it is, without a worker", "configuration", of)
-		default:
-			log.Warn("the service is not configured any more: its containers are taken down")
-			s.remove(name, nil)
-		}
 	}
 }
 

@@ -44,6 +44,7 @@ type Supervisor struct {
 	opts     Options
 	data     *dataDir
 	records  *records // of services that are or were configured
+	lastKeys *lastKeys
 	launcher *launcher
 	host     *host
 	grace    time.Duration // removalGrace, except in tests
@@ -55,6 +56,9 @@ type Supervisor struct {
 	mu        sync.Mutex // guards what follows
 	instances map[string]*instance
 	removals  map[string]*removal // of services that were configured once; one may be in instances again
+	earlier   map[string]bool     // services of an earlier pgod; nil: nobody has looked yet
+	kept      []string            // those of them that nobody may remove unasked
+	spared    map[string]bool     // those of them that were logged as being for other machines
 	sshPort   int                 // what pgod listens at; 0: not known yet
 	closing   bool
 }
@@ -71,10 +75,10 @@ func New(opts Options) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		Configuration: &Configuration{},
-		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), grace: removalGrace,
-		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{},
+		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), lastKeys: openLastKeys(opts.Dir, opts.Logger), grace: removalGrace,
+		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
-	s.launcher = &launcher{opts: opts, data: data, records: s.records, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
+	s.launcher = &launcher{opts: opts, data: data, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
 }
@@ -91,6 +95,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 	if s.closing {
 		return changes
 	}
+	s.survey()
 	s.sshPort = sshPort
 	appointed := map[string]bool{}
 	for _, key := range operators {
@@ -166,6 +171,7 @@ func (s *Supervisor) Close(ctx context.Context) {
 	}
 	s.lives.Wait()
 	s.records.close()
+	s.lastKeys.write()
 	_ = emptySocketDir(s.opts.SocketDir, s.opts.Logger)
 	_ = os.Remove(s.opts.SocketDir)
 	s.data.close()

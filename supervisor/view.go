@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"pgo/proto"
 )
 
@@ -19,7 +21,8 @@ type view struct {
 	judged chan struct{} // closed when the service's keys are known, or known to take long
 	once   sync.Once
 
-	keys keyring // of the service
+	keys keyring         // of the service
+	last map[string]bool // what an earlier pgod knew of them; set once, then immutable
 
 	mu sync.Mutex // guards what follows; taken before that of keys
 	snapshot
@@ -37,6 +40,12 @@ type snapshot struct {
 	keysKnown bool // also after the worker that reported them is gone
 	report    *proto.State
 	deploys   tally
+}
+
+// hadKey reports whether a key was the service's when keys were last known, by an earlier pgod. It
+// returns false once this pgod knows them.
+func (v *view) hadKey(key ssh.PublicKey) bool {
+	return v.last[string(key.Marshal())] && !v.get().keysKnown
 }
 
 func newView() *view {

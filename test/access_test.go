@@ -3,8 +3,13 @@ package test
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"pgo/test/rig"
@@ -161,4 +166,87 @@ func TestAgentWithOtherKeys(t *testing.T) {
 	if result := rig.Run(t, ctl).Exits(t, 0); result.Stderr != "" {
 		t.Errorf("pgoctl with another key first is told %q", result.Stderr)
 	}
+}
+
+// Root on the host needs no key and no options: pgod makes a key for it, also in place of one that
+// is gone or broken, and pgoctl finds that one and the host's own. The old one counts no more.
+func TestRootOfTheHost(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web")
+	web.Push("first", r.Idle())
+	pgod := r.Pgod(web)
+	pgod.Start()
+	pgoctl := func(words ...string) rig.Result {
+		t.Helper()
+		_, port, err := net.SplitHostPort(pgod.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(r.Program("pgoctl"), append([]string{"--port", port}, words...)...)
+		c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
+		return rig.Run(t, c)
+	}
+	says(t, pgoctl("localhost://status").Exits(t, 0).Stdout, web.Name)
+	rig.Until(t, "the service to answer", func() error {
+		if pgoctl("127.0.0.1:"+web.Name+"//ping").Code != 0 {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	root := &rig.Key{File: filepath.Join(pgod.Dir, "root_key")}
+	pgod.SSH(root, "//ping").Exits(t, 0)
+	info, err := os.Stat(root.File)
+	if err != nil || info.Mode() != 0o600 || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		t.Errorf("root's key: %v, %v", info, err)
+	}
+
+	old := &rig.Key{File: filepath.Join(t.TempDir(), "old")}
+	if err := os.Rename(root.File, old.File); err != nil {
+		t.Fatal(err)
+	}
+	pgod.Reload()
+	rig.Until(t, "another key to be made", func() error {
+		_, err := os.Stat(root.File)
+		return err
+	})
+	rig.Until(t, "the old key to be refused", func() error {
+		if pgod.SSH(old, "//ping").Code == 0 {
+			return errors.New("it is still an operator's")
+		}
+		return nil
+	})
+	pgod.SSH(root, "//ping").Exits(t, 0)
+	put(t, root.File, "no key", 0o600)
+	pgod.Restart()
+	pgoctl("localhost://ping").Exits(t, 0)
+}
+
+// After a restart of pgod with a worker that cannot be started, for example one of another build,
+// developers hear that and why. They are not turned away like strangers.
+func TestWorkerThatCannotStart(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, other, stranger := r.Service("web"), r.Service("other"), r.Key("stranger")
+	commits := []string{web.Push("first", r.Idle()), other.Push("first", r.Idle())}
+	pgod := r.Start(web, other)
+	deployed(t, pgod, web, commits[0])
+	deployed(t, pgod, other, commits[1])
+
+	broken := filepath.Join(t.TempDir(), "pgo-worker")
+	put(t, broken, "#!/bin/sh\necho 'of another build'\n", 0o755)
+	if err := os.Chmod(filepath.Dir(broken), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pgod.Flags = []string{"--worker", broken}
+	pgod.Restart()
+	for _, operation := range []string{"ping", "ps", "status"} {
+		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 503%256).Stderr, "the worker of "+web.Name+" is ")
+		pgod.SSH(other.Key, web.Op(operation)).Exits(t, 503%256)
+	}
+	pgod.SSH(stranger, web.Op("ping")).Exits(t, 255)
+	pgod.Flags = nil
+	pgod.Restart()
+	rig.Until(t, "the service to answer", func() error { return ping(pgod, web, web.Key) })
+	pgod.SSH(other.Key, web.Op("ping")).Exits(t, 401%256)
 }

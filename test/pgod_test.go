@@ -163,7 +163,7 @@ func TestReload(t *testing.T) {
 
 			// A service that is gone from the configuration has no worker any more, and its
 			// keys do not count.
-			pgod.Configure(calm)
+			pgod.Configure(calm, changed)
 			if flags != nil {
 				pgod.Reload()
 			}

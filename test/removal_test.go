@@ -172,12 +172,13 @@ func TestAnotherRepositoryBeginsAnew(t *testing.T) {
 func TestRemovalAtTheStart(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web, calm, moved := r.Service("web"), r.Service("calm"), r.Service("moved")
+	web, calm, moved, operator := r.Service("web"), r.Service("calm"), r.Service("moved"), r.Key("operator")
 	commits := map[*rig.Service]string{}
 	for _, s := range []*rig.Service{web, calm, moved} {
 		commits[s] = s.Push("first", r.Idle())
 	}
 	pgod := r.Pgod(web, calm, moved)
+	pgod.Operators(operator)
 	pgod.Flags = []string{"--machine", r.Prefix}
 	pgod.Start()
 	for s, commit := range commits {
@@ -226,9 +227,63 @@ func TestRemovalAtTheStart(t *testing.T) {
 	pgod.Stop()
 	pgod.Configure(calm, moved)
 	pgod.Start()
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "removed:   "+moved.Name+", "+web.Name) // two of three
 	isRemoved(t, pgod, moved)
 	isRemoved(t, pgod, web)
 	stay("being named", calm)
+}
+
+// A configuration without services, or without most of its entries, removes nothing until an
+// operator confirms it, neither on a reload nor after a restart.
+func TestRemovalOfMost(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, calm, operator := r.Service("web"), r.Service("calm"), r.Key("operator")
+	commits := map[*rig.Service]string{web: web.Push("first", r.Idle()), calm: calm.Push("first", r.Idle())}
+	pgod := r.Pgod(web, calm)
+	pgod.Operators(operator)
+	pgod.Start()
+	for s, commit := range commits {
+		deployed(t, pgod, s, commit)
+	}
+	look := untouched(t, pgod, web, calm)
+	status := func() string { return pgod.SSH(operator, "//status").Exits(t, 0).Stdout }
+	all := []string{calm.Name + ", " + web.Name + "; put their entries back", "//reload --remove"}
+
+	put(t, pgod.ConfigFile, "services = []\n", 0o600)
+	rig.Until(t, "the file to wait", func() error {
+		return has(status(), append(all, "waits for an operator", "the old one stays in force", "it would remove every service of this host: ")...)
+	})
+	says(t, pgod.SSH(operator, "//reload").Exits(t, 409%256).Stderr, append(all, "the old one stays in force")...)
+	pgod.SSH(web.Key, web.Op("ps")).Exits(t, 0)
+	look("an emptied file")
+	says(t, pgod.Log(), "the configuration would remove most services: the old one stays in force until an operator confirms it")
+
+	// The next pgod knows the services by their directories only.
+	before := map[*rig.Service]string{web: startedAt(t, web), calm: startedAt(t, calm)}
+	put(t, pgod.ConfigFile, fmt.Sprintf("services = []\n\n[pgod]\noperator_keys = %q\n", filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys")), 0o600)
+	pgod.Restart()
+	says(t, status(), append(all, "waits for an operator", "nothing is removed until then", "it has no entry for every service")...)
+	says(t, pgod.SSH(operator, web.Op("ps")).Exits(t, 409%256).Stderr, web.Name+" is not configured any more, and is left as it is")
+	says(t, pgod.SSH(operator, "//reload").Exits(t, 409%256).Stderr, append(all, "the configuration is in force, and nothing is removed")...)
+	for s, was := range before {
+		stays(t, s, was, "a start with an emptied file")
+	}
+	pgod.Configure(web) // and so one of two is gone, which needs no confirmation
+	isRemoved(t, pgod, calm)
+	showsTo(t, pgod, operator, web, "worker:    ready")
+	if text := status(); strings.Contains(text, "waits for") {
+		t.Errorf("nothing waits any more: %s", text)
+	}
+
+	// What was confirmed is removed by the next pgod, too.
+	pgod.Configure(calm)
+	rig.Until(t, "the removal of the only one to wait", func() error { return has(status(), "waits for an operator") })
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "added:     "+calm.Name, "removed:   "+web.Name)
+	pgod.Restart()
+	isRemoved(t, pgod, web)
+	deployed(t, pgod, calm, commits[calm])
+	isBack(t, pgod, calm)
 }
 
 // Without its engine a service cannot be taken down. That is tried again, also by the next

@@ -152,6 +152,22 @@ func TestConfigurationFromGit(t *testing.T) {
 		}
 		return nil
 	})
+
+	// Nobody meant to remove everything: until an operator says so, it stays, also for the next pgod.
+	u.Write("pgo.toml", "services = []\n")
+	emptied := u.Commit("oops")
+	waits := func() error {
+		return contains(status(), "waits for an operator", "the old one stays in force", "it would remove", late.Name, web.Name, "//reload --remove", "shop leaves", emptied[:7]+` "oops"`)
+	}
+	rig.Until(t, "the empty one to wait", waits)
+	pgod.Restart()
+	rig.Until(t, "it to wait again", waits)
+	pgod.SSH(late.Key, late.Op("ping")).Exits(t, 0)
+	if startedAt(t, web) != containers {
+		t.Error("nobody confirmed it, and containers were touched")
+	}
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "removed:   "+late.Name+", "+web.Name)
+	rig.Until(t, "all to be taken down", rig.Running(web.Name, 0))
 	hunt.Ends()
 }
 

@@ -21,6 +21,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		Branch:  r.GetBranch(),
 		Compose: r.GetCompose(),
 		Ignore:  r.GetIgnore(),
+		Adopt:   r.GetAdopt(),
 		Timeout: time.Duration(r.GetTimeoutMs()) * time.Millisecond,
 		Project: compose.Project{
 			Profiles: r.GetProfiles(),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -131,7 +132,7 @@ func (w *Worker) Run(stream grpc.BidiStreamingServer[proto.RunRequest, proto.Run
 		go in.receive(stream)
 		defer in.stop()
 	}
-	err = w.carryOut(start, replies, c)
+	err = w.explained(w.carryOut(start, replies, c))
 	if left := new(compose.LeftRunningError); errors.As(err, &left) || err != nil && ctx.Err() == nil && !errors.As(err, new(*compose.ExitError)) {
 		w.log.Warn("operation ended with an error", "operation", start.GetOperation(), "user", start.GetUser(), "error", err)
 	}
@@ -186,6 +187,17 @@ func (w *Worker) carryOut(start *proto.Start, replies *replies, c call) error {
 		return errUnknown
 	}
 	return w.carryOutChange(name, change, replies, c)
+}
+
+// explained adds to the error that there is nothing yet why that is so, unless it says that: it may
+// be a fault that waiting does not mend, such as a branch that does not exist.
+func (w *Worker) explained(err error) error {
+	report, _ := w.board.get()
+	why := report.GetState().GetError()
+	if why == "" || err != deploy.ErrNothingFetched && err != deploy.ErrNothingDeployed {
+		return err // one that wraps these says why
+	}
+	return fmt.Errorf("%w: %s", err, why)
 }
 
 // carryOutChange makes the client wait for the change, but not the change for the client.

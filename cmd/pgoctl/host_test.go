@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -25,6 +26,7 @@ import (
 type testHost struct {
 	dir            string   // the public keys of a service are in <dir>/<service>/*.pub
 	socket         *os.File // bound to the port
+	private        []byte   // the host's key, as its file has it
 	port           int
 	server         *sshd.Server
 	running, ended chan struct{} // `logs -f`
@@ -72,6 +74,11 @@ func (h *testHost) start(listener net.Listener, limits sshd.Limits) (ssh.PublicK
 	if err != nil {
 		return nil, err
 	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return nil, err
+	}
+	h.private = pem.EncodeToMemory(block)
 	server := sshd.New(sshd.Options{HostKey: signer, Backend: h, Logger: hclog.NewNullLogger(), Limits: limits})
 	h.server = server // the field may have another one before the goroutine begins
 	go func() { _ = server.Serve(context.Background(), listener) }()

@@ -69,11 +69,12 @@ type keyring struct {
 func (c *client) keysFor(p place) ([]*key, error) {
 	c.keys.mu.Lock()
 	defer c.keys.mu.Unlock()
-	names := strings.Join(p.identities, "\x00")
+	dir := p.dirHere()
+	names := strings.Join(append([]string{dir}, p.identities...), "\x00")
 	if keys, ok := c.keys.loaded[names]; ok {
 		return keys, nil
 	}
-	keys, err := c.loadKeys(p.identities)
+	keys, err := c.loadKeys(p.identities, dir)
 	if c.batch {
 		keys = slices.DeleteFunc(keys, func(k *key) bool { return k.locked })
 	}
@@ -96,8 +97,9 @@ type keyLoader struct {
 }
 
 // loadKeys returns the keys to try, in this order: only those given by -i, or only that of
-// PGOCTL_ID, or the SSH agent's and those with the usual names.
-func (c *client) loadKeys(identities []string) ([]*key, error) {
+// PGOCTL_ID, or root's own for the pgod with that directory on this host, the SSH agent's and those
+// with the usual names.
+func (c *client) loadKeys(identities []string, dir string) ([]*key, error) {
 	l := &keyLoader{ctx: c.ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
 	l.agents = sync.OnceValues(l.askAgent)
 	if len(identities) == 0 {
@@ -105,7 +107,7 @@ func (c *client) loadKeys(identities []string) ([]*key, error) {
 			k, err := l.environment(id)
 			return []*key{k}, err
 		}
-		return l.usual()
+		return l.usual(dir)
 	}
 	var keys []*key
 	for _, file := range identities {
@@ -118,8 +120,9 @@ func (c *client) loadKeys(identities []string) ([]*key, error) {
 	return keys, nil
 }
 
-// usual returns the keys that are used without being named.
-func (l *keyLoader) usual() ([]*key, error) {
+// usual returns the keys that are used without being named. Root's own is the first: the host lets
+// a client try only a few, and an agent may have many.
+func (l *keyLoader) usual(dir string) ([]*key, error) {
 	looked := []string{"-i is not given", "PGOCTL_ID is not set"}
 	keys, err := l.agents()
 	switch {
@@ -127,6 +130,14 @@ func (l *keyLoader) usual() ([]*key, error) {
 		looked = append(looked, err.Error())
 	case len(keys) == 0:
 		looked = append(looked, "the SSH agent has no key")
+	}
+	if dir != "" {
+		own, err := l.file(filepath.Join(dir, "root_key"))
+		if err == nil {
+			keys = append([]*key{own}, keys...)
+		} else {
+			looked = append(looked, err.Error())
+		}
 	}
 	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 		k, err := l.file(filepath.Join(l.env("HOME"), ".ssh", name))

@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 		if d, err := time.ParseDuration(os.Getenv("COMPLETION_TIME")); err == nil {
 			completionTime = d
 		}
+		// Nor on a pgod that runs on this host.
+		portsDir, usualDir = os.Getenv("PORTS_DIR"), os.Getenv("USUAL_DIR")
+		isRoot = usualDir != ""
 		main()
 	}})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,27 @@ func TestCheckTellsEverything(t *testing.T) {
 	out, err := check()
 	if err != nil || !strings.HasPrefix(out, "warning: "+dir+"/pgo.d/a.toml:5: ") || !strings.Contains(out, dir+"/pgo.toml is fine; services on this host: 2\n") {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// --check knows what a reload of this file would ask about, if pgod's directory tells.
+func TestCheckTellsOfLosses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pgo.toml")
+	for path, text := range map[string]string{
+		file:                                "services = []\n",
+		filepath.Join(dir, "services.json"): fmt.Sprintf(`{"web": {"configuration": %q}, "tried": {"configuration": "/root/try.toml"}}`, file),
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out strings.Builder
+	c := command()
+	c.SetOut(&out)
+	c.SetArgs([]string{"--check", "-c", file, "-d", dir})
+	if err := c.Execute(); err != nil || !strings.HasPrefix(out.String(), "warning: it would remove every service of this host: web; ") {
+		t.Errorf("%q, %v", out.String(), err)
 	}
 }
 

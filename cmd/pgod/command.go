@@ -20,6 +20,7 @@ import (
 	"pgo/internal/bounded"
 	"pgo/internal/config"
 	"pgo/internal/version"
+	"pgo/supervisor"
 )
 
 // flags are pgod's command line.
@@ -130,6 +131,11 @@ func check(f flags, out io.Writer) error {
 	}
 	for _, warning := range cfg.Warnings {
 		_, _ = fmt.Fprintln(out, "warning:", warning)
+	}
+	if dir, err := filepath.Abs(f.dir); err == nil && cfg.Upstream == nil {
+		if lost := supervisor.LossAt(dir, f.origin(), cfg.Services); lost != nil {
+			_, _ = fmt.Fprintln(out, "warning:", lost)
+		}
 	}
 	_, _ = fmt.Fprintf(out, "%s is fine; services on this host: %d\n", f.config, len(cfg.Services))
 	if u := cfg.Upstream; u != nil {

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/crypto/ssh"
 
 	"pgo/internal/config"
 	"pgo/internal/sshd"
@@ -32,7 +37,6 @@ type reloader struct {
 	dir string // pgod's own directory
 
 	one      sync.Mutex    // held while the configuration is read and applied
-	swept    bool          // what only an earlier pgod had is being removed
 	follower *follower     // nil: all of the configuration is on this host
 	waits    chan<- answer // to whoever waits for the first look of a new follower; nil: nobody
 }
@@ -57,24 +61,27 @@ func (r *reloader) watch(ctx context.Context) {
 			r.close()
 			return
 		case <-r.hup:
-			_, _ = r.reload() // its error is logged
+			_, _ = r.reloadUnasked() // its error is logged
 			r.ask()
 		case <-changes:
-			_, _ = r.reload()
+			_, _ = r.reloadUnasked()
 		}
 	}
 }
 
-// reload applies the configuration as it is now. A bad one changes nothing. Several goroutines
-// may call it at once.
-func (r *reloader) reload() (supervisor.Reloaded, error) {
+// reload applies the configuration as it is now. A bad one changes nothing, and neither does one
+// that removes most services, unless remove confirms that. Several goroutines may call it at once.
+func (r *reloader) reload(remove bool) (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
-	return r.reloadNow()
+	return r.reloadNow(remove)
 }
 
+// reloadUnasked is a reload that no operator has asked for.
+func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(false) }
+
 // reloadNow is reload for callers that hold r.one.
-func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
+func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
 	cfg, from, err := r.read()
 	switch {
 	case errors.Is(err, errNotFetched):
@@ -95,8 +102,21 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		}
 		return supervisor.Reloaded{}, err
 	}
+	if lost := r.workers.Loss(cfg.Services); lost != nil && !remove {
+		err := error(lost)
+		if from != nil {
+			err = fmt.Errorf("commit %s %q by %s of the configuration: %w", from.Commit[:min(7, len(from.Commit))], from.Subject, from.Author, lost)
+		}
+		r.log.Error("the configuration would remove most services: the old one stays in force until an operator confirms it", "error", err)
+		r.watcher.tell(cfg.Files, cfg.since)
+		r.workers.Configuration.Rejected(err)
+		return supervisor.Reloaded{}, err
+	}
+	if cfg.Upstream == nil {
+		r.unfollow()
+	}
 	newest := from == nil || r.follower.keep(from)
-	reloaded := r.apply(cfg, newest)
+	reloaded, lost := r.apply(cfg, newest, remove)
 	if from != nil {
 		r.follower.applied()
 	}
@@ -105,6 +125,9 @@ func (r *reloader) reloadNow() (supervisor.Reloaded, error) {
 		return reloaded, err
 	}
 	r.log.Info("reloaded the configuration", append([]any{"services", len(cfg.Services)}, differences(reloaded.Changes, from)...)...)
+	if lost != nil {
+		return reloaded, lost
+	}
 	return reloaded, nil
 }
 
@@ -135,36 +158,59 @@ func (r *reloader) ask() {
 }
 
 // apply puts the configuration in force. If it is sure that nothing newer is known, it removes
-// what an earlier pgod had in addition. The caller holds r.one.
-func (r *reloader) apply(cfg loaded, sure bool) supervisor.Reloaded {
+// what an earlier pgod had in addition, or returns why not. The caller holds r.one.
+func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
 	r.watcher.tell(cfg.Files, cfg.since)
-	reloaded := supervisor.Reloaded{Applied: true}
+	reloaded.Applied = true
 	for _, warning := range cfg.Warnings {
 		r.log.Warn("the configuration could be better", "at", warning.String())
 		reloaded.Warnings = append(reloaded.Warnings, warning.String())
 	}
 	r.server.Trust(cfg.TrustedNetworks)
-	reloaded.Changes = r.workers.Apply(cfg.Services, cfg.operators, r.sshPort)
-	if sure && !r.swept {
-		r.swept = true
-		if keep, clear := cfg.notRemoved(); clear {
-			r.workers.Sweep(keep)
-		} else {
-			r.log.Warn("no service is configured at all: earlier services are left as they are, without workers")
-		}
+	reloaded.Changes = r.workers.Apply(cfg.Services, r.appoint(cfg.operators), r.sshPort)
+	if !sure {
+		return reloaded, nil
 	}
-	return reloaded
+	swept, lost := r.workers.Sweep(cfg.spared(), remove)
+	reloaded.Removed = append(reloaded.Removed, swept...)
+	slices.Sort(reloaded.Removed)
+	if lost != nil {
+		r.log.Error("the configuration lacks most services that this host had: nothing is removed until an operator confirms it", "error", lost)
+		r.workers.Configuration.Rejected(lost)
+	}
+	return reloaded, lost
 }
 
-// notRemoved returns the names of services that are not for this host, and still must not be
-// taken down at the start for that reason: another name of the host is all that it takes, and
-// must not take down everything. As long as an entry names this host, its name is known, and what
-// is for other hosts is theirs. Without any entry at all nothing is sure.
-func (l loaded) notRemoved() (keep []string, sure bool) {
+// appoint returns the keys of operators: the configured ones, and root's own, which is for this
+// host alone. Root needs no key to become an operator, and so finds one here.
+func (r *reloader) appoint(configured []ssh.PublicKey) []ssh.PublicKey {
+	path := filepath.Join(r.dir, "root_key")
+	own, made, err := sshd.LoadOrMakeKey(path)
+	if err != nil {
+		r.log.Warn("root has no key of its own to log in with", "error", err)
+		r.server.LocalOnly(nil)
+		return configured
+	}
+	if made {
+		r.log.Info("made a key with which root of this host is an operator", "file", path)
+	}
+	if slices.ContainsFunc(configured, func(k ssh.PublicKey) bool { return bytes.Equal(k.Marshal(), own.Marshal()) }) {
+		r.server.LocalOnly(nil) // somebody wants it to count from everywhere
+		return configured
+	}
+	r.server.LocalOnly(own)
+	return append(slices.Clone(configured), own)
+}
+
+// spared returns the names of services that are not for this host, and still must not be taken
+// down at the start for that reason: another name of the host is all that it takes, and must not
+// take down everything. As long as an entry names this host, its name is known, and what is for
+// other hosts is theirs.
+func (l loaded) spared() []string {
 	for _, s := range l.Services {
 		if len(s.Machine) > 0 {
-			return nil, true
+			return nil
 		}
 	}
-	return l.Elsewhere, len(l.Services)+len(l.Elsewhere) > 0
+	return l.Elsewhere
 }

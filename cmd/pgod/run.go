@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
+	"pgo/internal/atomicfile"
 	"pgo/internal/config"
 	"pgo/internal/dropin"
 	"pgo/internal/sshd"
@@ -106,6 +107,7 @@ func run(ctx context.Context, f flags) error {
 		watcher: newWatcher(f.config, log), dir: dir,
 	}
 	defer r.close()
+	defer showDir(r.sshPort, dir, log)()
 	r.begin(cfg)
 	workers.Configuration.OnReload(r.told)
 	workers.CountConnections(server.Connections)
@@ -166,6 +168,20 @@ func serve(ctx context.Context, server *sshd.Server, listener net.Listener, work
 	stopping.Wait()
 	r.log.Info("stopped")
 	return err
+}
+
+// showDir writes the path of pgod's directory to a file that is named after its port: pgoctl finds
+// root's key and the host's there, wherever it is. The function that it returns removes the file.
+func showDir(port int, dir string, log hclog.Logger) (hide func()) {
+	file, text := filepath.Join(runDir, fmt.Sprintf("port-%d", port)), dir+"\n"
+	if err := atomicfile.Replace(file, []byte(text), 0o644); err != nil {
+		log.Warn("pgoctl may not find root's key", "error", err)
+	}
+	return func() {
+		if now, err := os.ReadFile(file); err == nil && string(now) == text {
+			_ = os.Remove(file)
+		}
+	}
 }
 
 // socketDir is this pgod's own directory below runDir: there may be several pgods, each with its

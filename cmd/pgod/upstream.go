@@ -25,7 +25,6 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 	case err != nil:
 		return cfg, nil, err
 	case upstream == nil:
-		r.unfollow()
 		return cfg, nil, nil
 	case r.follower != nil && !reflect.DeepEqual(r.follower.upstream, *upstream):
 		r.unfollow()
@@ -36,7 +35,7 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 			r.follower.asks <- r.waits // it has room for one, and nobody else knows it yet
 			r.waits = nil
 		}
-		go r.follower.run(r.flags.reload, r.reload)
+		go r.follower.run(r.flags.reload, r.reloadUnasked)
 	}
 	var files []string // also those that a bad commit wants: adding one may mend it
 	for _, candidate := range r.follower.candidates() {
@@ -65,24 +64,26 @@ func (r *reloader) begin(local loaded) {
 	r.one.Lock() // a fetch that ends meanwhile must be applied after this
 	defer r.one.Unlock()
 	if local.Upstream == nil {
-		r.apply(local, true)
+		_, _ = r.apply(local, true, false)
 		return
 	}
-	_, err := r.reloadNow()
-	if r.follower == nil && err == nil || r.follower != nil && r.follower.isInForce() {
+	reloaded, err := r.reloadNow(false)
+	if reloaded.Applied {
 		return
 	}
 	r.server.Trust(local.TrustedNetworks)
-	r.workers.Apply(nil, local.operators, r.sshPort)
+	r.workers.Apply(nil, r.appoint(local.operators), r.sshPort)
 	if err != nil && !errors.Is(err, errNotFetched) {
 		r.workers.Configuration.Rejected(err)
 	}
 }
 
-// told is a reload that an operator waits for: it does not wait for the next look at git.
-func (r *reloader) told() (supervisor.Reloaded, error) {
-	if _, err := load(r.flags, r.options); err != nil {
-		return r.reload() // git cannot mend that
+// told is a reload that an operator waits for: it does not wait for the next look at git. remove
+// confirms that most services may be removed.
+func (r *reloader) told(remove bool) (supervisor.Reloaded, error) {
+	local, err := load(r.flags, r.options)
+	if err != nil || local.Upstream == nil {
+		return r.reload(remove) // git cannot mend that, or has no part in it
 	}
 	reply := make(chan answer, 1)
 	r.one.Lock()
@@ -95,12 +96,15 @@ func (r *reloader) told() (supervisor.Reloaded, error) {
 	follower := r.follower
 	r.one.Unlock()
 	if follower == nil {
-		return r.reload()
+		return r.reload(remove)
 	}
 	if a, inTime := follower.await(reply, begun, impatience); inTime {
+		if remove && errors.As(a.err, new(*supervisor.Loss)) {
+			return r.reload(remove)
+		}
 		return a.Reloaded, a.err
 	}
-	reloaded, err := r.reload()
+	reloaded, err := r.reload(remove)
 	if follower.ctx.Err() == nil && (err == nil || errors.Is(err, errNotFetched)) {
 		err = fmt.Errorf("git has not answered within %s: its configuration will be in force when it does", impatience)
 	}

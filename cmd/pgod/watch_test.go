@@ -286,18 +286,17 @@ func TestWhatIsKeptAtTheStart(t *testing.T) {
 	for _, test := range []struct {
 		services  []config.Service
 		elsewhere []string
-		keep      string
-		sure      bool
+		spared    string
 	}{
-		{nil, nil, "[]", false},
-		{[]config.Service{here}, nil, "[]", true},
-		{nil, []string{"a", "b"}, "[a b]", true},
-		{[]config.Service{here}, []string{"a"}, "[a]", true},
-		{[]config.Service{here, named}, []string{"a"}, "[]", true},
+		{nil, nil, "[]"},
+		{[]config.Service{here}, nil, "[]"},
+		{nil, []string{"a", "b"}, "[a b]"},
+		{[]config.Service{here}, []string{"a"}, "[a]"},
+		{[]config.Service{here, named}, []string{"a"}, "[]"},
 	} {
-		keep, sure := loaded{Config: &config.Config{Services: test.services, Elsewhere: test.elsewhere}}.notRemoved()
-		if fmt.Sprint(keep) != test.keep || sure != test.sure {
-			t.Errorf("%+v: %v %v", test, keep, sure)
+		spared := loaded{Config: &config.Config{Services: test.services, Elsewhere: test.elsewhere}}.spared()
+		if fmt.Sprint(spared) != test.spared {
+			t.Errorf("%+v: %v", test, spared)
 		}
 	}
 }

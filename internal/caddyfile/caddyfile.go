@@ -166,16 +166,23 @@ func (s site) address() string {
 	return fmt.Sprintf("%s://%s:%d", s.scheme, s.host, s.port)
 }
 
+// patience is for how long a request waits for a target that can be reached. A deploy takes down
+// what ran before the next starts: clients should notice a pause, and no error.
+const patience = "30s"
+
+// avoidance is for how long one of several targets gets no requests after it could not be reached.
+// It is shorter than patience: if all of them were down, requests wait for their return.
+const avoidance = "10s"
+
 // proxy returns the directive for the targets. The indent is that of its line.
 func (e entry) proxy(indent string) string {
 	words := []string{"reverse_proxy"}
 	for _, t := range e.targets {
 		words = append(words, fmt.Sprintf("%s:%d", t.Host, t.Port))
 	}
-	line := strings.Join(words, " ")
-	if len(e.targets) > 1 {
-		// Otherwise requests would be lost while one of several targets is down.
-		line += " {\n" + indent + "\tlb_try_duration 5s\n" + indent + "\tfail_duration 10s\n" + indent + "}"
+	lines := []string{strings.Join(words, " ") + " {", "\tlb_try_duration " + patience}
+	if len(e.targets) > 1 { // an only target that is avoided would be down for longer
+		lines = append(lines, "\tfail_duration "+avoidance)
 	}
-	return line
+	return strings.Join(append(lines, "}"), "\n"+indent)
 }

@@ -41,6 +41,7 @@ type Service struct {
 	Compose    string // path in the repository; empty: the first of the four usual names
 	Profiles   []string
 	Ignore     bool
+	Adopt      bool
 	Env        []EnvVar
 	URLs       []Route       // sorted by the text of their URL
 	Ports      []ports.Range // empty: all except those granted to other services

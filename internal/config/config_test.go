@@ -31,6 +31,7 @@ branch = "release/1.x"
 compose = "./deploy/compose.yaml"
 profiles = ["debug"]
 ignore = true
+adopt = true
 env = ["A=S3CRET=", "B=", "C=env:PASSWORD", "D=file:///not/a/reference", "E= env:x y", "F=File:relative"]
 urls = { "web.example.org" = "web:80 web2:81", "http://*.Example.org:8080/a/" = "web:80" }
 ports = ["8080", "5005/5", "9000-9010"]
@@ -69,6 +70,7 @@ func TestEveryKey(t *testing.T) {
 			Compose:    "deploy/compose.yaml",
 			Profiles:   []string{"debug"},
 			Ignore:     true,
+			Adopt:      true,
 			Env: []EnvVar{{"A", secret("S3CRET=")}, {"B", secret("")}, {"C", secret("S3CRET")},
 				{"D", secret("file:///not/a/reference")}, {"E", secret(" env:x y")}, {"F", secret("File:relative")}},
 			URLs: []Route{

@@ -31,6 +31,7 @@ var serviceKeys = []key[Service]{
 	{name: "compose", read: func(s *Service, v value) { s.Compose = read(v, parseRepositoryPath) }},
 	{name: "profiles", read: func(s *Service, v value) { s.Profiles = readList(v, parseProfile) }},
 	{name: "ignore", read: func(s *Service, v value) { s.Ignore = readBool(v) }},
+	{name: "adopt", read: func(s *Service, v value) { s.Adopt = readBool(v) }},
 	{name: "env", read: readEnv},
 	{name: "urls", read: readRoutes},
 	{name: "ports", read: func(s *Service, v value) { s.Ports = readList(v, parsePortRange) }},

@@ -118,7 +118,7 @@ func TestSchemaRefuses(t *testing.T) {
 		}
 	}
 	for _, extra := range []string{
-		`branch = 1`, `branch = ""`, `ignore = "yes"`, `env = "A=B"`, `env = ["A"]`, `urls = ["a"]`, `networks = ["host"]`, `networks = ["a b"]`, `profiles = ["-x"]`, `allow = ["Privileged"]`, `allow = ["cap_add:"]`, `ports = [80]`, `ports = ["a"]`, `compose = "/x"`, `git_key = "x"`,
+		`branch = 1`, `branch = ""`, `ignore = "yes"`, `adopt = "yes"`, `env = "A=B"`, `env = ["A"]`, `urls = ["a"]`, `networks = ["host"]`, `networks = ["a b"]`, `profiles = ["-x"]`, `allow = ["Privileged"]`, `allow = ["cap_add:"]`, `ports = [80]`, `ports = ["a"]`, `compose = "/x"`, `git_key = "x"`,
 		`gate = "1"`, `gate = 1`, `timeout = "1y"`, `interval = ""`, `docker_host = "/run/docker.sock"`, `reload = "caddy"`, `rollback = 1`, `machine = "host1"`, `deploy = "Recreate"`,
 	} {
 		if validate(t, schema, minimal("web", extra)) == nil {

@@ -62,11 +62,7 @@ func loadHostKey(path string) (ssh.Signer, error) {
 // createHostKey writes a new key to a temporary file and links it to path once it is complete and
 // on disk: link, unlike rename, never replaces.
 func createHostKey(path string) error {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "pgo")
+	text, err := newKey()
 	if err != nil {
 		return err
 	}
@@ -76,7 +72,7 @@ func createHostKey(path string) error {
 		return err
 	}
 	defer func() { _ = os.Remove(file.Name()) }()
-	_, err = file.Write(pem.EncodeToMemory(block))
+	_, err = file.Write(text)
 	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
@@ -84,6 +80,19 @@ func createHostKey(path string) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// newKey returns a new private key as the text of a file.
+func newKey() ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "pgo")
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(block), nil
 }
 
 func syncDir(path string) error {

@@ -167,7 +167,7 @@ func (l *login) offer(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permission
 		return nil, err
 	}
 	party, known := l.server.backend.Knows(l.ctx, key)
-	if !known {
+	if !known || l.server.isElsewhere(key, meta) {
 		l.refused++
 		return nil, errUnknownKey
 	}

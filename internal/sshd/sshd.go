@@ -86,7 +86,8 @@ type Server struct {
 	connections *shares  // connections that have authenticated
 	sessions    *shares  // their channels
 
-	trusted atomic.Pointer[[]netip.Prefix] // networks that are never slowed down
+	trusted   atomic.Pointer[[]netip.Prefix] // networks that are never slowed down
+	localOnly atomic.Pointer[string]         // a key, in wire form, that counts only from this host
 
 	refusals, evictions, overdrafts, slowdowns ration // of log lines
 

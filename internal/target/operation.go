@@ -141,7 +141,9 @@ var operations = []Operation{
 		asJSON,
 		{Long: "--no-stream"},
 	}},
-	{Name: "reload", Summary: "read the configuration again", Scope: Host, OperatorOnly: true},
+	{Name: "reload", Summary: "read the configuration again", Scope: Host, OperatorOnly: true, Flags: []Flag{
+		{Long: "--remove"},
+	}},
 	{Name: "metrics", Summary: "print metrics for Prometheus", Scope: Host, OperatorOnly: true},
 	{Name: "version", Summary: "print pgod's version", Scope: Host, OperatorOnly: true},
 }

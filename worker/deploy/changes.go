@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -153,6 +154,9 @@ func thereAre(names []string) string {
 func (t *Turn) Down(ctx context.Context, args target.Args, out compose.Output) error {
 	if err := t.store.usable(); err != nil {
 		return err
+	}
+	if err := t.strangers(ctx, nil); errors.As(err, new(*strangerError)) {
+		return &stepError{"take down", t.cfg.Name, err}
 	}
 	if err := t.store.update(func(st *State) { st.Wanted, st.Containers.Stopped = Down, nil }); err != nil {
 		return err

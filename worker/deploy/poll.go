@@ -29,6 +29,9 @@ func (d *deployer) stayDown(ctx context.Context) error {
 	}
 	ctx, cancel := deadline(ctx, d.cfg.Timeout)
 	defer cancel()
+	if err := d.strangers(ctx, nil); err != nil {
+		return &stepError{"take down", d.cfg.Name, err}
+	}
 	return d.takeDown(ctx, compose.Output{})
 }
 

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,6 +39,12 @@ func (d *deployer) remove(ctx context.Context, configured string) error {
 	}
 	ctx, cancel := deadline(ctx, d.cfg.Timeout)
 	defer cancel()
+	if err := d.strangers(ctx, nil); errors.As(err, new(*strangerError)) {
+		d.log.Warn("nothing was ever deployed: the containers of somebody else are left alone", "reason", err)
+		return nil
+	} else if err != nil {
+		return &stepError{"take down", d.cfg.Name, err}
+	}
 	err := d.takeDown(ctx, compose.Output{})
 	if err == nil {
 		err = d.allGone(ctx)

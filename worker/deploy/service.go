@@ -30,6 +30,7 @@ type Config struct {
 	Branch  string
 	Compose string        // the compose file's path in the repository; empty: one of the usual names
 	Ignore  bool          // deploy only when told
+	Adopt   bool          // the first deploy may replace containers that somebody else started
 	Timeout time.Duration // for one whole deploy
 	Project compose.Project
 

@@ -58,6 +58,9 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 				"make sure that it can be, or docker load it", c.images[service], service)}
 		}
 	}
+	if err := d.strangers(ctx, c); err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
 	missing, err := d.engine.Missing(ctx, c.resolved.Outside("networks"), c.resolved.Outside("volumes"))
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (m *model) head() []string {
 				lines = append(lines, hoststat.Notice.Paint("  "+host+" does not answer: this is "+hoststat.Age(age)+" old"))
 			}
 			if bad := u.Snapshot.ConfigError; bad != nil {
-				lines = append(lines, hoststat.Bad.Paint("  the newest configuration is bad: "+bad.Text))
+				lines = append(lines, hoststat.Bad.Paint("  the newest configuration is not in force: "+bad.Text))
 			}
 		}
 		if u.Err != nil {

@@ -1,0 +1,54 @@
+package sshd
+
+import (
+	"net"
+
+	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/atomicfile"
+)
+
+// LoadOrMakeKey reads a private key that this host has for itself, and makes another one if there
+// is none, if it cannot be used, or if others might have read it: nobody else knows it, so nothing
+// is lost. made reports that.
+func LoadOrMakeKey(path string) (key ssh.PublicKey, made bool, err error) {
+	if signer, err := loadHostKey(path); err == nil {
+		return signer.PublicKey(), false, nil
+	}
+	text, err := newKey()
+	if err == nil {
+		err = atomicfile.Replace(path, text, 0o600)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	signer, err := loadHostKey(path)
+	if err != nil {
+		return nil, false, err
+	}
+	return signer.PublicKey(), true, nil
+}
+
+// LocalOnly sets the key that may log in only from this host itself, in place of the previous one;
+// nil: there is none. It may be called at any time.
+func (s *Server) LocalOnly(key ssh.PublicKey) {
+	text := ""
+	if key != nil {
+		text = string(key.Marshal())
+	}
+	s.localOnly.Store(&text)
+}
+
+// isElsewhere reports whether a key may log in only from this host, and this is another one.
+func (s *Server) isElsewhere(key ssh.PublicKey, meta ssh.ConnMetadata) bool {
+	only := s.localOnly.Load()
+	return only != nil && *only == string(key.Marshal()) && !fromThisHost(meta.LocalAddr(), meta.RemoteAddr())
+}
+
+// fromThisHost reports whether a connection to one of this host's addresses is from this host. The
+// kernel drops packets that come from outside and say that they are.
+func fromThisHost(local, remote net.Addr) bool {
+	at, ok := local.(*net.TCPAddr)
+	from, isTCP := remote.(*net.TCPAddr)
+	return ok && isTCP && (from.IP.IsLoopback() || from.IP.Equal(at.IP))
+}

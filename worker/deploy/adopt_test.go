@@ -1,0 +1,47 @@
+package deploy
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgo/worker/compose"
+)
+
+// What would be somewhere else is named once, and nothing that stays or that others mount.
+func TestWhatMoves(t *testing.T) {
+	model, err := compose.Load([]byte(`{"name": "web", "services": {
+		"db": {"volumes": [
+			{"type": "bind", "source": "/new/data", "target": "/data"},
+			{"type": "bind", "source": "/etc/ssl", "target": "/ssl"},
+			{"type": "volume", "source": "store", "target": "/store"}
+		]},
+		"app": {}
+	}, "volumes": {"store": {"name": "web_store2"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := []compose.Stranger{{ID: "1", Name: "web-db-1", Dir: "/old"}, {ID: "2", Name: "web-db-2", Dir: "/old"}, {ID: "3", Name: "web-app-1"}}
+	mounts := []compose.Mount{
+		{Container: "1", Service: "db", Source: "/old/data", Target: "/data"},
+		{Container: "2", Service: "db", Source: "/old/data", Target: "/data"},
+		{Container: "1", Service: "db", Source: "/etc/ssl", Target: "/ssl"},
+		{Container: "1", Service: "db", Volume: "web_store", Target: "/store"},
+		{Container: "3", Service: "app", Source: "/old/secret", Target: "/run/secrets/x"},
+		{Container: "4", Service: "db", Source: "/own/data", Target: "/data"},
+	}
+	e := &strangerError{project: "web", there: there, moves: moves(there, mounts, model)}
+	want := "somebody else has started the containers of the compose project web (web-db-1, web-db-2, web-app-1, from /old): " +
+		"pgo leaves them alone until an operator sets adopt = true in the service's entry; " +
+		"then db has /new/data at /data instead of /old/data, db has web_store2 at /store instead of web_store"
+	if e.Error() != want {
+		t.Errorf("got  %s\nwant %s", e, want)
+	}
+
+	for n := range 3 * maxMoves {
+		mounts = append(mounts, compose.Mount{Container: "1", Service: "db", Source: fmt.Sprintf("/old/%d", n), Target: "/data"})
+	}
+	if all := moves(there, mounts, model); len(all) != maxMoves+1 || !strings.HasSuffix(all[maxMoves], " more") {
+		t.Errorf("%d are listed: %s", len(all), all)
+	}
+}
