@@ -26,6 +26,8 @@ var (
 	ErrStalled = errors.New("no progress")
 	// ErrMoved: the branch moved between Look and Fetch; look again.
 	ErrMoved = errors.New("branch moved")
+	// ErrFormat: the repository's objects have names that cannot be read here.
+	ErrFormat = errors.New("unknown object format")
 	// ErrTooLarge: the repository or a commit's files exceed the limit.
 	ErrTooLarge = errors.New("too large")
 	// ErrNoCommit: the commit was never fetched, or has been dropped since.

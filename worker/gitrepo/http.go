@@ -59,10 +59,10 @@ func onlyHTTP1() *http.Protocols {
 	return &p
 }
 
-func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash, error) {
+func (h *httpRemote) refs(ctx context.Context, prefixes ...string) (map[string]Hash, error) {
 	if h.speaksVersion2() {
-		if heads, err := h.list(ctx, prefix); err == nil || ctx.Err() != nil {
-			return heads, err
+		if refs, err := h.list(ctx, prefixes); err == nil || ctx.Err() != nil {
+			return refs, err
 		}
 		// The repository may have moved, or its server may have changed.
 	}
@@ -72,13 +72,13 @@ func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash,
 	}
 	h.setVersion2(advert == nil)
 	if advert == nil {
-		return h.list(ctx, prefix)
+		return h.list(ctx, prefixes)
 	}
-	return branches(advert), nil
+	return refsOf(advert), nil
 }
 
-func (h *httpRemote) list(ctx context.Context, prefix string) (map[string]Hash, error) {
-	body, err := h.post(ctx, listRequest(prefix), protocol2)
+func (h *httpRemote) list(ctx context.Context, prefixes []string) (map[string]Hash, error) {
+	body, err := h.post(ctx, listRequest(prefixes), protocol2)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +134,9 @@ func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRe
 	// Some servers send a line and a flush before it.
 	start, _ := body.Peek(len("001e# service=git-upload-pack\n0000000eversion 2\n"))
 	h.foundAt(response.Request.URL)
-	if bytes.Contains(start, []byte("000eversion 2\n")) {
-		return nil, nil
+	if before, _, found := bytes.Cut(start, []byte(firstLine2)); found {
+		_, _ = body.Discard(len(before))
+		return nil, readGreeting2(body)
 	}
 	return readAdvert(body)
 }

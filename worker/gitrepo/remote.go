@@ -40,8 +40,8 @@ func (r Remote) GoString() string { return r.String() }
 
 // upstream is a remote repository, in one of the ways to reach it.
 type upstream interface {
-	// heads returns the branches whose name begins with prefix, and maybe more.
-	heads(ctx context.Context, prefix string) (map[string]Hash, error)
+	// refs returns the refs whose name begins with one of the prefixes, and maybe more.
+	refs(ctx context.Context, prefixes ...string) (map[string]Hash, error)
 	// pack returns a pack that holds the requested commit and its files. While it waits and while
 	// the pack is read, it calls alive whenever something arrives.
 	pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error)
