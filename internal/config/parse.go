@@ -124,8 +124,15 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// upstreamReload matches upstream's form, an operation of pgoctl. The name in it is also the
+// compose service's, which does not follow after exec.
+var upstreamReload = regexp.MustCompile(`^[^:\s]*:([^/\s]+)//exec\s+(\S.*)$`)
+
 // parseReload takes a compose service and a command, quoted as in a shell.
 func parseReload(text string) (Reload, error) {
+	if m := upstreamReload.FindStringSubmatch(text); m != nil {
+		text = m[1] + " " + m[2]
+	}
 	const form = `write a compose service and a command, such as "caddy caddy reload --config /etc/caddy/Caddyfile"`
 	words, err := target.SplitWords(text)
 	switch {
