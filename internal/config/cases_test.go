@@ -84,6 +84,7 @@ func testReferences() references {
 		"/secret/key":            testKeys().plain,
 		"/secret/passphrase-key": testKeys().protected,
 		"/secret/public-key":     testKeys().public,
+		"/secret/putty-key":      "PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: none\r\n",
 	}
 	variables := map[string]string{"PASSWORD": "S3CRET", "REGISTRY": "user:S3CRET@registry.example.org"}
 	return references{

@@ -14,6 +14,7 @@ import (
 
 	"pgo/internal/nearest"
 	"pgo/internal/policy"
+	"pgo/internal/pubkey"
 	"pgo/internal/target"
 )
 
@@ -182,6 +183,9 @@ func gitKey(refs references) func(string) (Secret, error) {
 		_, err = ssh.ParsePrivateKey([]byte(key)) // as the worker does
 		if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
 			return Secret{}, wrong("ssh-keygen -p -f "+path+" removes it", "%s is protected by a passphrase", path)
+		}
+		if pubkey.IsPuTTYs(key) {
+			return Secret{}, wrong(pubkey.ConvertPuTTYs, "%s is a private key of PuTTY", path)
 		}
 		if err != nil {
 			return Secret{}, wrong("ssh-keygen -t ed25519 creates one", "%s is not a private SSH key", path)

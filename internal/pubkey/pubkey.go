@@ -170,8 +170,14 @@ func isUTF16(content []byte) bool {
 // isPrivate reports whether a line begins a private key of OpenSSH, OpenSSL or PuTTY.
 func isPrivate(line []byte) bool {
 	text := string(line)
-	return strings.HasPrefix(text, "-----BEGIN ") && strings.HasSuffix(text, "PRIVATE KEY-----") || strings.HasPrefix(text, "PuTTY-User-Key-File-")
+	return strings.HasPrefix(text, "-----BEGIN ") && strings.HasSuffix(text, "PRIVATE KEY-----") || IsPuTTYs(text)
 }
+
+// IsPuTTYs reports whether a file is a private key of PuTTY, which nothing here reads.
+func IsPuTTYs(content string) bool { return strings.HasPrefix(content, "PuTTY-User-Key-File-") }
+
+// ConvertPuTTYs says how to make one that can be read.
+const ConvertPuTTYs = "puttygen FILE -O private-openssh -o NEW converts it"
 
 // holdsKey reports whether a comment contains a key, because of a missing newline.
 func holdsKey(comment string) bool {
