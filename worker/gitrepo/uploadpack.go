@@ -83,7 +83,7 @@ func otherFormat(format string) error {
 	if format == formatSHA256 {
 		return errSHA256
 	}
-	return problem(ErrFormat, "its object format is %s, and only sha1 is supported", oneLine(format))
+	return problem(ErrFormat, "its object format is neither SHA-1 nor SHA-256, and pgo reads only SHA-1")
 }
 
 // serverError gives the words with which a server ends the conversation a kind.

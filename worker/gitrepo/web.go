@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -115,7 +116,9 @@ func (p *pauses) begin(host string, response *http.Response) error {
 	if !ok {
 		return nil
 	}
-	began := pause{time.Now().Add(wait), oneLine(response.Status)}
+	// Not in the server's own words, which may be any: a commit may name the server.
+	answer := fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode))
+	began := pause{time.Now().Add(wait), answer}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.until == nil {
