@@ -129,7 +129,7 @@ func (x State_Wanted) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Wanted.Descriptor instead.
 func (State_Wanted) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15, 0}
 }
 
 // Outcome is the result of a deploy or a poll.
@@ -194,7 +194,7 @@ func (x State_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Outcome.Descriptor instead.
 func (State_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14, 1}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15, 1}
 }
 
 // Activity says whether the worker is changing something.
@@ -244,7 +244,7 @@ func (x State_Activity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Activity.Descriptor instead.
 func (State_Activity) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14, 2}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15, 2}
 }
 
 // Reload is the result of reloading the proxy after the snippet has changed.
@@ -300,7 +300,7 @@ func (x ProxyState_Reload) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProxyState_Reload.Descriptor instead.
 func (ProxyState_Reload) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{16, 0}
 }
 
 type UsedPort_Protocol int32
@@ -352,7 +352,7 @@ func (x UsedPort_Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UsedPort_Protocol.Descriptor instead.
 func (UsedPort_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17, 0}
 }
 
 // State is the engine's word for it.
@@ -417,7 +417,7 @@ func (x ContainerUsage_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerUsage_State.Descriptor instead.
 func (ContainerUsage_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32, 0}
 }
 
 type ContainerUsage_Health int32
@@ -469,7 +469,7 @@ func (x ContainerUsage_Health) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerUsage_Health.Descriptor instead.
 func (ContainerUsage_Health) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31, 1}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32, 1}
 }
 
 type HelloRequest struct {
@@ -606,9 +606,11 @@ type ConfigureRequest struct {
 	Limits        *Limits                  `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	Neighbours    *Neighbours              `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
 	Purpose       ConfigureRequest_Purpose `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.ConfigureRequest_Purpose" json:"purpose,omitempty"`
-	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`   // absent: this service is not a reverse proxy
-	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"` // its own urls
-	Adopt         bool                     `protobuf:"varint,30,opt,name=adopt,proto3" json:"adopt,omitempty"`  // the first deploy may replace containers that somebody else started
+	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                             // absent: this service is not a reverse proxy
+	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"`                           // its own urls
+	Adopt         bool                     `protobuf:"varint,22,opt,name=adopt,proto3" json:"adopt,omitempty"`                            // the first deploy may replace containers that somebody else started
+	WebProxies    *WebProxies              `protobuf:"bytes,23,opt,name=web_proxies,json=webProxies,proto3" json:"web_proxies,omitempty"` // may hold passwords
+	Ca            []byte                   `protobuf:"bytes,24,opt,name=ca,proto3" json:"ca,omitempty"`                                   // certificates in PEM of authorities that count besides the system's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -797,6 +799,81 @@ func (x *ConfigureRequest) GetAdopt() bool {
 	return false
 }
 
+func (x *ConfigureRequest) GetWebProxies() *WebProxies {
+	if x != nil {
+		return x.WebProxies
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+// WebProxies is how servers are reached over http and https.
+type WebProxies struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Http          string                 `protobuf:"bytes,1,opt,name=http,proto3" json:"http,omitempty"`   // URL; empty: none
+	Https         string                 `protobuf:"bytes,2,opt,name=https,proto3" json:"https,omitempty"` // likewise
+	None          string                 `protobuf:"bytes,3,opt,name=none,proto3" json:"none,omitempty"`   // hosts that are reached without one, as in NO_PROXY
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebProxies) Reset() {
+	*x = WebProxies{}
+	mi := &file_proto_worker_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebProxies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebProxies) ProtoMessage() {}
+
+func (x *WebProxies) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebProxies.ProtoReflect.Descriptor instead.
+func (*WebProxies) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WebProxies) GetHttp() string {
+	if x != nil {
+		return x.Http
+	}
+	return ""
+}
+
+func (x *WebProxies) GetHttps() string {
+	if x != nil {
+		return x.Https
+	}
+	return ""
+}
+
+func (x *WebProxies) GetNone() string {
+	if x != nil {
+		return x.None
+	}
+	return ""
+}
+
 // Proxy is what a service that routes URLs to the others needs to know.
 type Proxy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -809,7 +886,7 @@ type Proxy struct {
 
 func (x *Proxy) Reset() {
 	*x = Proxy{}
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +898,7 @@ func (x *Proxy) String() string {
 func (*Proxy) ProtoMessage() {}
 
 func (x *Proxy) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[3]
+	mi := &file_proto_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +911,7 @@ func (x *Proxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Proxy.ProtoReflect.Descriptor instead.
 func (*Proxy) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{3}
+	return file_proto_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Proxy) GetImport() string {
@@ -869,7 +946,7 @@ type Route struct {
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +958,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[4]
+	mi := &file_proto_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +971,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{4}
+	return file_proto_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Route) GetUrl() string {
@@ -925,7 +1002,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1014,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[5]
+	mi := &file_proto_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1027,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{5}
+	return file_proto_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limits) GetRoot() bool {
@@ -999,7 +1076,7 @@ type PortRange struct {
 
 func (x *PortRange) Reset() {
 	*x = PortRange{}
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1088,7 @@ func (x *PortRange) String() string {
 func (*PortRange) ProtoMessage() {}
 
 func (x *PortRange) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[6]
+	mi := &file_proto_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1101,7 @@ func (x *PortRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortRange.ProtoReflect.Descriptor instead.
 func (*PortRange) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{6}
+	return file_proto_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PortRange) GetFirst() uint32 {
@@ -1055,7 +1132,7 @@ type Neighbours struct {
 
 func (x *Neighbours) Reset() {
 	*x = Neighbours{}
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1144,7 @@ func (x *Neighbours) String() string {
 func (*Neighbours) ProtoMessage() {}
 
 func (x *Neighbours) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[7]
+	mi := &file_proto_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1157,7 @@ func (x *Neighbours) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Neighbours.ProtoReflect.Descriptor instead.
 func (*Neighbours) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{7}
+	return file_proto_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Neighbours) GetServices() []string {
@@ -1127,7 +1204,7 @@ type AdjustRequest struct {
 
 func (x *AdjustRequest) Reset() {
 	*x = AdjustRequest{}
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1216,7 @@ func (x *AdjustRequest) String() string {
 func (*AdjustRequest) ProtoMessage() {}
 
 func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[8]
+	mi := &file_proto_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1229,7 @@ func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustRequest.ProtoReflect.Descriptor instead.
 func (*AdjustRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{8}
+	return file_proto_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AdjustRequest) GetNeighbours() *Neighbours {
@@ -1170,7 +1247,7 @@ type AdjustReply struct {
 
 func (x *AdjustReply) Reset() {
 	*x = AdjustReply{}
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1259,7 @@ func (x *AdjustReply) String() string {
 func (*AdjustReply) ProtoMessage() {}
 
 func (x *AdjustReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1272,7 @@ func (x *AdjustReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustReply.ProtoReflect.Descriptor instead.
 func (*AdjustReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{9}
+	return file_proto_worker_proto_rawDescGZIP(), []int{10}
 }
 
 type Registry struct {
@@ -1209,7 +1286,7 @@ type Registry struct {
 
 func (x *Registry) Reset() {
 	*x = Registry{}
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1298,7 @@ func (x *Registry) String() string {
 func (*Registry) ProtoMessage() {}
 
 func (x *Registry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1311,7 @@ func (x *Registry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registry.ProtoReflect.Descriptor instead.
 func (*Registry) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{10}
+	return file_proto_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Registry) GetHost() string {
@@ -1266,7 +1343,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1355,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1368,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{11}
+	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
 type ReportRequest struct {
@@ -1302,7 +1379,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1391,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1404,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{12}
+	return file_proto_worker_proto_rawDescGZIP(), []int{13}
 }
 
 // ReportReply is what pgod knows about a service.
@@ -1342,7 +1419,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1431,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1444,7 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{13}
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportReply) GetKeysKnown() bool {
@@ -1423,7 +1500,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1512,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1525,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *State) GetWanted() State_Wanted {
@@ -1619,7 +1696,7 @@ type ProxyState struct {
 
 func (x *ProxyState) Reset() {
 	*x = ProxyState{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1708,7 @@ func (x *ProxyState) String() string {
 func (*ProxyState) ProtoMessage() {}
 
 func (x *ProxyState) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1721,7 @@ func (x *ProxyState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyState.ProtoReflect.Descriptor instead.
 func (*ProxyState) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ProxyState) GetImport() string {
@@ -1695,7 +1772,7 @@ type UsedPort struct {
 
 func (x *UsedPort) Reset() {
 	*x = UsedPort{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1784,7 @@ func (x *UsedPort) String() string {
 func (*UsedPort) ProtoMessage() {}
 
 func (x *UsedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1797,7 @@ func (x *UsedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedPort.ProtoReflect.Descriptor instead.
 func (*UsedPort) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UsedPort) GetIp() string {
@@ -1763,7 +1840,7 @@ type HostContainer struct {
 
 func (x *HostContainer) Reset() {
 	*x = HostContainer{}
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1852,7 @@ func (x *HostContainer) String() string {
 func (*HostContainer) ProtoMessage() {}
 
 func (x *HostContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1865,7 @@ func (x *HostContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostContainer.ProtoReflect.Descriptor instead.
 func (*HostContainer) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HostContainer) GetId() string {
@@ -1820,7 +1897,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1832,7 +1909,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1845,7 +1922,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -1930,7 +2007,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2019,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2032,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Window) GetColumns() uint32 {
@@ -1982,7 +2059,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2071,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2084,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Terminal) GetType() string {
@@ -2038,7 +2115,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2050,7 +2127,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2063,7 +2140,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Start) GetOperation() string {
@@ -2122,7 +2199,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2211,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2224,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -2217,7 +2294,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2306,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2319,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -2274,7 +2351,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2286,7 +2363,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2299,7 +2376,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
 type RemoveReply struct {
@@ -2310,7 +2387,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2399,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2412,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
 // FetchRequest names the files to fetch.
@@ -2349,7 +2426,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +2438,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +2451,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FetchRequest) GetMain() string {
@@ -2404,7 +2481,7 @@ type FetchReply struct {
 
 func (x *FetchReply) Reset() {
 	*x = FetchReply{}
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2416,7 +2493,7 @@ func (x *FetchReply) String() string {
 func (*FetchReply) ProtoMessage() {}
 
 func (x *FetchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2429,7 +2506,7 @@ func (x *FetchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchReply.ProtoReflect.Descriptor instead.
 func (*FetchReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+	return file_proto_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FetchReply) GetCommit() string {
@@ -2470,7 +2547,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2559,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2572,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{28}
+	return file_proto_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *File) GetPath() string {
@@ -2520,7 +2597,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2609,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2622,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{29}
+	return file_proto_worker_proto_rawDescGZIP(), []int{30}
 }
 
 type UsageReply struct {
@@ -2558,7 +2635,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2570,7 +2647,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2583,7 +2660,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{30}
+	return file_proto_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UsageReply) GetAtNs() int64 {
@@ -2616,7 +2693,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2628,7 +2705,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2641,7 +2718,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -2701,7 +2778,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2790,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2803,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32}
+	return file_proto_worker_proto_rawDescGZIP(), []int{33}
 }
 
 type PingReply struct {
@@ -2737,7 +2814,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2749,7 +2826,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2762,7 +2839,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{33}
+	return file_proto_worker_proto_rawDescGZIP(), []int{34}
 }
 
 type DrainRequest struct {
@@ -2773,7 +2850,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2785,7 +2862,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2798,7 +2875,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{34}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35}
 }
 
 type DrainReply struct {
@@ -2809,7 +2886,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2821,7 +2898,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2834,7 +2911,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{35}
+	return file_proto_worker_proto_rawDescGZIP(), []int{36}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -2849,7 +2926,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xd9\x06\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xa5\a\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -2882,12 +2959,20 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\apurpose\x18\x13 \x01(\x0e2'.pgo.worker.v1.ConfigureRequest.PurposeR\apurpose\x12*\n" +
 	"\x05proxy\x18\x14 \x01(\v2\x14.pgo.worker.v1.ProxyR\x05proxy\x12,\n" +
 	"\x06routes\x18\x15 \x03(\v2\x14.pgo.worker.v1.RouteR\x06routes\x12\x14\n" +
-	"\x05adopt\x18\x1e \x01(\bR\x05adopt\"g\n" +
+	"\x05adopt\x18\x16 \x01(\bR\x05adopt\x12:\n" +
+	"\vweb_proxies\x18\x17 \x01(\v2\x19.pgo.worker.v1.WebProxiesR\n" +
+	"webProxies\x12\x0e\n" +
+	"\x02ca\x18\x18 \x01(\fR\x02ca\"g\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPURPOSE_SERVICE\x10\x01\x12\x13\n" +
 	"\x0fPURPOSE_REMOVAL\x10\x02\x12\x19\n" +
-	"\x15PURPOSE_CONFIGURATION\x10\x03\"S\n" +
+	"\x15PURPOSE_CONFIGURATION\x10\x03\"J\n" +
+	"\n" +
+	"WebProxies\x12\x12\n" +
+	"\x04http\x18\x01 \x01(\tR\x04http\x12\x14\n" +
+	"\x05https\x18\x02 \x01(\tR\x05https\x12\x12\n" +
+	"\x04none\x18\x03 \x01(\tR\x04none\"S\n" +
 	"\x05Proxy\x12\x16\n" +
 	"\x06import\x18\x01 \x01(\tR\x06import\x12\x18\n" +
 	"\aservice\x18\x02 \x01(\tR\aservice\x12\x18\n" +
@@ -3108,7 +3193,7 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_proto_worker_proto_goTypes = []any{
 	(ConfigureRequest_Purpose)(0), // 0: pgo.worker.v1.ConfigureRequest.Purpose
 	(State_Wanted)(0),             // 1: pgo.worker.v1.State.Wanted
@@ -3121,97 +3206,99 @@ var file_proto_worker_proto_goTypes = []any{
 	(*HelloRequest)(nil),          // 8: pgo.worker.v1.HelloRequest
 	(*HelloReply)(nil),            // 9: pgo.worker.v1.HelloReply
 	(*ConfigureRequest)(nil),      // 10: pgo.worker.v1.ConfigureRequest
-	(*Proxy)(nil),                 // 11: pgo.worker.v1.Proxy
-	(*Route)(nil),                 // 12: pgo.worker.v1.Route
-	(*Limits)(nil),                // 13: pgo.worker.v1.Limits
-	(*PortRange)(nil),             // 14: pgo.worker.v1.PortRange
-	(*Neighbours)(nil),            // 15: pgo.worker.v1.Neighbours
-	(*AdjustRequest)(nil),         // 16: pgo.worker.v1.AdjustRequest
-	(*AdjustReply)(nil),           // 17: pgo.worker.v1.AdjustReply
-	(*Registry)(nil),              // 18: pgo.worker.v1.Registry
-	(*ConfigureReply)(nil),        // 19: pgo.worker.v1.ConfigureReply
-	(*ReportRequest)(nil),         // 20: pgo.worker.v1.ReportRequest
-	(*ReportReply)(nil),           // 21: pgo.worker.v1.ReportReply
-	(*State)(nil),                 // 22: pgo.worker.v1.State
-	(*ProxyState)(nil),            // 23: pgo.worker.v1.ProxyState
-	(*UsedPort)(nil),              // 24: pgo.worker.v1.UsedPort
-	(*HostContainer)(nil),         // 25: pgo.worker.v1.HostContainer
-	(*RunRequest)(nil),            // 26: pgo.worker.v1.RunRequest
-	(*Window)(nil),                // 27: pgo.worker.v1.Window
-	(*Terminal)(nil),              // 28: pgo.worker.v1.Terminal
-	(*Start)(nil),                 // 29: pgo.worker.v1.Start
-	(*RunReply)(nil),              // 30: pgo.worker.v1.RunReply
-	(*Exit)(nil),                  // 31: pgo.worker.v1.Exit
-	(*RemoveRequest)(nil),         // 32: pgo.worker.v1.RemoveRequest
-	(*RemoveReply)(nil),           // 33: pgo.worker.v1.RemoveReply
-	(*FetchRequest)(nil),          // 34: pgo.worker.v1.FetchRequest
-	(*FetchReply)(nil),            // 35: pgo.worker.v1.FetchReply
-	(*File)(nil),                  // 36: pgo.worker.v1.File
-	(*UsageRequest)(nil),          // 37: pgo.worker.v1.UsageRequest
-	(*UsageReply)(nil),            // 38: pgo.worker.v1.UsageReply
-	(*ContainerUsage)(nil),        // 39: pgo.worker.v1.ContainerUsage
-	(*PingRequest)(nil),           // 40: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),             // 41: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),          // 42: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),            // 43: pgo.worker.v1.DrainReply
-	nil,                           // 44: pgo.worker.v1.Neighbours.ReservedEntry
-	nil,                           // 45: pgo.worker.v1.Neighbours.PortsEntry
+	(*WebProxies)(nil),            // 11: pgo.worker.v1.WebProxies
+	(*Proxy)(nil),                 // 12: pgo.worker.v1.Proxy
+	(*Route)(nil),                 // 13: pgo.worker.v1.Route
+	(*Limits)(nil),                // 14: pgo.worker.v1.Limits
+	(*PortRange)(nil),             // 15: pgo.worker.v1.PortRange
+	(*Neighbours)(nil),            // 16: pgo.worker.v1.Neighbours
+	(*AdjustRequest)(nil),         // 17: pgo.worker.v1.AdjustRequest
+	(*AdjustReply)(nil),           // 18: pgo.worker.v1.AdjustReply
+	(*Registry)(nil),              // 19: pgo.worker.v1.Registry
+	(*ConfigureReply)(nil),        // 20: pgo.worker.v1.ConfigureReply
+	(*ReportRequest)(nil),         // 21: pgo.worker.v1.ReportRequest
+	(*ReportReply)(nil),           // 22: pgo.worker.v1.ReportReply
+	(*State)(nil),                 // 23: pgo.worker.v1.State
+	(*ProxyState)(nil),            // 24: pgo.worker.v1.ProxyState
+	(*UsedPort)(nil),              // 25: pgo.worker.v1.UsedPort
+	(*HostContainer)(nil),         // 26: pgo.worker.v1.HostContainer
+	(*RunRequest)(nil),            // 27: pgo.worker.v1.RunRequest
+	(*Window)(nil),                // 28: pgo.worker.v1.Window
+	(*Terminal)(nil),              // 29: pgo.worker.v1.Terminal
+	(*Start)(nil),                 // 30: pgo.worker.v1.Start
+	(*RunReply)(nil),              // 31: pgo.worker.v1.RunReply
+	(*Exit)(nil),                  // 32: pgo.worker.v1.Exit
+	(*RemoveRequest)(nil),         // 33: pgo.worker.v1.RemoveRequest
+	(*RemoveReply)(nil),           // 34: pgo.worker.v1.RemoveReply
+	(*FetchRequest)(nil),          // 35: pgo.worker.v1.FetchRequest
+	(*FetchReply)(nil),            // 36: pgo.worker.v1.FetchReply
+	(*File)(nil),                  // 37: pgo.worker.v1.File
+	(*UsageRequest)(nil),          // 38: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),            // 39: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),        // 40: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),           // 41: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),             // 42: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),          // 43: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),            // 44: pgo.worker.v1.DrainReply
+	nil,                           // 45: pgo.worker.v1.Neighbours.ReservedEntry
+	nil,                           // 46: pgo.worker.v1.Neighbours.PortsEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
-	18, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
-	13, // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
-	15, // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	19, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
+	14, // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
+	16, // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
 	0,  // 3: pgo.worker.v1.ConfigureRequest.purpose:type_name -> pgo.worker.v1.ConfigureRequest.Purpose
-	11, // 4: pgo.worker.v1.ConfigureRequest.proxy:type_name -> pgo.worker.v1.Proxy
-	12, // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
-	14, // 6: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
-	14, // 7: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	44, // 8: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
-	45, // 9: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
-	15, // 10: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	22, // 11: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	1,  // 12: pgo.worker.v1.State.wanted:type_name -> pgo.worker.v1.State.Wanted
-	3,  // 13: pgo.worker.v1.State.activity:type_name -> pgo.worker.v1.State.Activity
-	2,  // 14: pgo.worker.v1.State.outcome:type_name -> pgo.worker.v1.State.Outcome
-	24, // 15: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
-	23, // 16: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
-	25, // 17: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
-	4,  // 18: pgo.worker.v1.ProxyState.reload:type_name -> pgo.worker.v1.ProxyState.Reload
-	5,  // 19: pgo.worker.v1.UsedPort.protocol:type_name -> pgo.worker.v1.UsedPort.Protocol
-	29, // 20: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	27, // 21: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	27, // 22: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	28, // 23: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	31, // 24: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	36, // 25: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
-	39, // 26: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	6,  // 27: pgo.worker.v1.ContainerUsage.state:type_name -> pgo.worker.v1.ContainerUsage.State
-	7,  // 28: pgo.worker.v1.ContainerUsage.health:type_name -> pgo.worker.v1.ContainerUsage.Health
-	8,  // 29: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	10, // 30: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	16, // 31: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	20, // 32: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	26, // 33: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	32, // 34: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
-	34, // 35: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
-	37, // 36: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	40, // 37: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	42, // 38: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	9,  // 39: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	19, // 40: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	17, // 41: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	21, // 42: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	30, // 43: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	33, // 44: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
-	35, // 45: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
-	38, // 46: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	41, // 47: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	43, // 48: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	39, // [39:49] is the sub-list for method output_type
-	29, // [29:39] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	12, // 4: pgo.worker.v1.ConfigureRequest.proxy:type_name -> pgo.worker.v1.Proxy
+	13, // 5: pgo.worker.v1.ConfigureRequest.routes:type_name -> pgo.worker.v1.Route
+	11, // 6: pgo.worker.v1.ConfigureRequest.web_proxies:type_name -> pgo.worker.v1.WebProxies
+	15, // 7: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
+	15, // 8: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
+	45, // 9: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	46, // 10: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
+	16, // 11: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	23, // 12: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	1,  // 13: pgo.worker.v1.State.wanted:type_name -> pgo.worker.v1.State.Wanted
+	3,  // 14: pgo.worker.v1.State.activity:type_name -> pgo.worker.v1.State.Activity
+	2,  // 15: pgo.worker.v1.State.outcome:type_name -> pgo.worker.v1.State.Outcome
+	25, // 16: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	24, // 17: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
+	26, // 18: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
+	4,  // 19: pgo.worker.v1.ProxyState.reload:type_name -> pgo.worker.v1.ProxyState.Reload
+	5,  // 20: pgo.worker.v1.UsedPort.protocol:type_name -> pgo.worker.v1.UsedPort.Protocol
+	30, // 21: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	28, // 22: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	28, // 23: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	29, // 24: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	32, // 25: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	37, // 26: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	40, // 27: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	6,  // 28: pgo.worker.v1.ContainerUsage.state:type_name -> pgo.worker.v1.ContainerUsage.State
+	7,  // 29: pgo.worker.v1.ContainerUsage.health:type_name -> pgo.worker.v1.ContainerUsage.Health
+	8,  // 30: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	10, // 31: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	17, // 32: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	21, // 33: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	27, // 34: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	33, // 35: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	35, // 36: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	38, // 37: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	41, // 38: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	43, // 39: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	9,  // 40: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	20, // 41: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	18, // 42: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	22, // 43: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	31, // 44: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	34, // 45: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	36, // 46: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	39, // 47: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	42, // 48: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	44, // 49: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	40, // [40:50] is the sub-list for method output_type
+	30, // [30:40] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -3219,13 +3306,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[18].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stdin)(nil),
 		(*RunRequest_Resize)(nil),
 		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[22].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[23].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -3236,7 +3323,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

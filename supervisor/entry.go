@@ -28,6 +28,8 @@ func configureRequest(s config.Service) *proto.ConfigureRequest {
 		DockerHost: s.DockerHost,
 		Proxy:      proxyOf(s),
 		Routes:     routesOf(s),
+		WebProxies: webProxies(s.Proxies),
+		Ca:         []byte(s.CA),
 	}
 	for _, v := range s.Env {
 		r.Env = append(r.Env, v.Name+"="+v.Value.Reveal())
@@ -47,6 +49,14 @@ func proxyOf(s config.Service) *proto.Proxy {
 		return nil
 	}
 	return &proto.Proxy{Import: s.Import, Service: s.Reload.Service, Command: s.Reload.Command}
+}
+
+// webProxies returns the proxies, or nil if there are none.
+func webProxies(p config.Proxies) *proto.WebProxies {
+	if p == (config.Proxies{}) {
+		return nil
+	}
+	return &proto.WebProxies{Http: p.HTTP.Reveal(), Https: p.HTTPS.Reveal(), None: p.No}
 }
 
 // routesOf returns a service's own urls.

@@ -34,6 +34,8 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 		Timeout:    time.Minute,
 		Interval:   time.Second,
 		DockerHost: "unix:///run/user/1001/docker.sock",
+		CA:         "certificates",
+		Proxies:    config.Proxies{No: "x"},
 	})
 	want := &proto.ConfigureRequest{
 		Purpose:    proto.ConfigureRequest_PURPOSE_SERVICE,
@@ -51,6 +53,8 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 		TimeoutMs:  60_000,
 		IntervalMs: 1000,
 		DockerHost: "unix:///run/user/1001/docker.sock",
+		Ca:         []byte("certificates"),
+		WebProxies: &proto.WebProxies{None: "x"},
 	}
 	if !protobuf.Equal(got, want) {
 		t.Errorf("got\n%v\nwant\n%v", got, want)

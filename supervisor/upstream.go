@@ -124,6 +124,7 @@ func (f *Fetcher) errand() errand {
 			return &proto.ConfigureRequest{
 				Purpose: proto.ConfigureRequest_PURPOSE_CONFIGURATION, Name: "(upstream)",
 				Repository: u.Repository.Reveal(), Branch: u.Branch, GitKey: []byte(u.GitKey.Reveal()),
+				WebProxies: webProxies(u.Proxies), Ca: []byte(u.CA),
 				TimeoutMs: fetchTimeout.Milliseconds(),
 			}
 		},

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"pgo/internal/gitserver"
 	"pgo/internal/policy"
 	"pgo/proto"
@@ -17,7 +19,7 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 	cfg := deploy.Config{
 		Name:    r.GetName(),
 		Dir:     r.GetDir(),
-		Remote:  gitrepo.Remote{URL: r.GetRepository(), Key: r.GetGitKey(), Submodules: submoduleServers(r.GetLimits().GetAllow())},
+		Remote:  remote(r),
 		Branch:  r.GetBranch(),
 		Compose: r.GetCompose(),
 		Ignore:  r.GetIgnore(),
@@ -28,6 +30,8 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 			Env:      r.GetEnv(),
 			Marker:   markerOf(r),
 			Host:     r.GetDockerHost(),
+			Proxies:  compose.Proxies{HTTP: r.GetWebProxies().GetHttp(), HTTPS: r.GetWebProxies().GetHttps(), No: r.GetWebProxies().GetNone()},
+			CA:       r.GetCa(),
 		},
 		InPlace:  r.GetInPlace(),
 		Rollback: r.GetRollback(),
@@ -54,6 +58,15 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		})
 	}
 	return cfg
+}
+
+// remote returns where the repository is and how to get there.
+func remote(r *proto.ConfigureRequest) gitrepo.Remote {
+	p := r.GetWebProxies()
+	return gitrepo.Remote{
+		URL: r.GetRepository(), Key: r.GetGitKey(), Submodules: submoduleServers(r.GetLimits().GetAllow()),
+		Proxy: httpproxy.Config{HTTPProxy: p.GetHttp(), HTTPSProxy: p.GetHttps(), NoProxy: p.GetNone()}, CA: r.GetCa(),
+	}
 }
 
 // submoduleServers returns the servers from which entries of `allow` let submodules come.

@@ -59,7 +59,7 @@ func (c *configuration) fetch(ctx context.Context, cfg *proto.ConfigureRequest, 
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(cfg.GetTimeoutMs())*time.Millisecond)
 	defer cancel()
 	if c.repo == nil {
-		repo, err := gitrepo.Open(filepath.Join(cfg.GetDir(), "repo.git"), gitrepo.Remote{URL: cfg.GetRepository(), Key: cfg.GetGitKey()}, cfg.GetBranch())
+		repo, err := gitrepo.Open(filepath.Join(cfg.GetDir(), "repo.git"), remote(cfg), cfg.GetBranch())
 		if err != nil {
 			return nil, err
 		}

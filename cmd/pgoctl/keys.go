@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"pgo/internal/pubkey"
 )
 
 // key is a private key to log in with. One with a passphrase is unlocked when the host has said
@@ -188,6 +190,9 @@ func (l *keyLoader) parse(name string, text []byte) (*key, error) {
 	if !errors.As(err, &missing) {
 		if _, _, _, _, err := ssh.ParseAuthorizedKey(text); err == nil {
 			return nil, fmt.Errorf("%s is a public key; name the private one", name)
+		}
+		if pubkey.IsPuTTYs(string(text)) {
+			return nil, fmt.Errorf("%s is a private key of PuTTY; %s", name, pubkey.ConvertPuTTYs)
 		}
 		return nil, fmt.Errorf("%s is not a private key that can be read: %w", name, err)
 	}

@@ -102,6 +102,8 @@ func TestUsage(t *testing.T) {
 		"pgo.toml":                      `unknown argument "pgo.toml"; did you mean -c pgo.toml?`,
 		"start":                         `unknown argument "start"; see pgod --help`,
 		"--check -c https://S3CRET@h/x": "--config: a URL, not the path of a file; write git+https://host/repository//pgo.toml?ref=branch",
+		"--datadir /data":               "unknown flag: --datadir: " + config.InsteadOfDatadir,
+		"--datadir=/data --check":       "unknown flag: --datadir: " + config.InsteadOfDatadir,
 		"-c git@host:x.git":             "--config: a URL, not the path of a file; write git+ssh://git@host/repository//pgo.toml?ref=branch",
 		"-c git+https://host/x/a.toml":  "--config: no // between the repository and the path of the file in it; write git+https://host/repository//pgo.toml?ref=branch",
 	} {

@@ -63,6 +63,9 @@ listener, with pgoctl or any SSH client.`,
 		},
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		if strings.Contains(err.Error(), "--datadir") { // miekg/pgo has it
+			return fmt.Errorf("%w: %s", err, config.InsteadOfDatadir)
+		}
 		return fmt.Errorf("%w; see pgod --help", err)
 	})
 	c.SetVersionTemplate("pgod {{.Version}}\n")

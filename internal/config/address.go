@@ -132,11 +132,12 @@ func parseRegistry(text string) (Registry, error) {
 	user, token, found := strings.Cut(text[:max(at, 0)], ":")
 	_, _, ok := hostPort(text[at+1:])
 	const form = "write user:token@host or user:token@host:port"
+	const forms = form + "; for a token alone, miekg/pgo takes the service's user as the user"
 	switch {
 	case scheme.MatchString(text): // otherwise the scheme would be the user
 		return Registry{}, wrong(form, "not an account at a registry: it is a URL")
 	case !found && ok && at > 0:
-		return Registry{}, wrong(form, "not an account at a registry: there is only one name before the @")
+		return Registry{}, wrong(forms, "not an account at a registry: there is only one name before the @")
 	case !found || !ok || user == "" || token == "" || !isPrintable(text):
 		return Registry{}, wrong(form, "not an account at a registry")
 	}

@@ -2,14 +2,18 @@ package config
 
 import (
 	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"flag"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -80,11 +84,18 @@ func testReferences() references {
 		"/secret/key":            testKeys().plain,
 		"/secret/passphrase-key": testKeys().protected,
 		"/secret/public-key":     testKeys().public,
+		"/secret/putty-key":      "PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: none\r\n",
 	}
 	variables := map[string]string{"PASSWORD": "S3CRET", "REGISTRY": "user:S3CRET@registry.example.org"}
 	return references{
 		file: func(path string) (string, error) {
 			if content, ok := files[path]; ok {
+				return content, nil
+			}
+			return "", errors.New("cannot open " + path)
+		},
+		public: func(path string) (string, error) {
+			if content, ok := testCertificates()[path]; ok {
 				return content, nil
 			}
 			return "", errors.New("cannot open " + path)
@@ -97,6 +108,25 @@ func testReferences() references {
 		},
 	}
 }
+
+// testCertificates has the files of a test machine that others may read.
+var testCertificates = sync.OnceValue(func() map[string]string {
+	_, private, err := ed25519.GenerateKey(nil)
+	must(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	must(err)
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return map[string]string{
+		"/ca/one.pem":     text,
+		"/ca/two.pem":     "# ours\n" + text + "and theirs\n" + text,
+		"/ca/der.crt":     string(der),
+		"/ca/key.pem":     text + testKeys().plain,
+		"/ca/damaged.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der[:len(der)-40]})),
+		"/ca/text.pem":    "hello\n",
+		"/ca/empty.pem":   "",
+	}
+})
 
 type keyFiles struct{ plain, protected, public string }
 

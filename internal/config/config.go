@@ -15,6 +15,7 @@ import (
 type Config struct {
 	OperatorKeys    string         // path of an authorized_keys file; empty: there are no operators
 	Notify          []SecretURL    // where every service's results go
+	Proxies         Proxies        // also in each of Services
 	TrustedNetworks []netip.Prefix // their failed logins do not slow down those of others
 	Upstream        *Upstream      // where the rest of the configuration is; nil: there is none
 	Services        []Service      // those of this machine, in the order of the files
@@ -50,6 +51,8 @@ type Service struct {
 	Reload     Reload
 	Registries []Registry
 	GitKey     Secret // the private key itself, in PEM; empty: none
+	CA         string // certificates in PEM of authorities that count besides the system's
+	Proxies    Proxies
 	Allow      []string
 	Deploy     DeployMode
 	Rollback   bool
@@ -128,7 +131,11 @@ func Load(path string, opts Options) (*Config, error) {
 		_, err := LoadOperatorKeys(path)
 		return err
 	}
-	config, more := parse(sources, opts, references{secretFile, lookupEnv, operators})
+	publicFile := func(path string) (string, error) {
+		looked = append(looked, path)
+		return readPublicFile(path)
+	}
+	config, more := parse(sources, opts, references{file: secretFile, public: publicFile, env: lookupEnv, operators: operators})
 	slices.Sort(looked)
 	looked = slices.Compact(looked)
 	if problems = append(problems, more...); len(problems) > 0 {

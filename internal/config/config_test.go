@@ -22,6 +22,9 @@ const everyKey = `
 operator_keys = "/etc/pgo/../pgo/operator_keys"
 notify = ["https://hooks.example.org/S3CRET"]
 trusted_networks = ["10.0.0.0/8", "FD00::/8"]
+http_proxy = "ada:S3CRET@proxy.example.org:3128"
+https_proxy = "http://proxy.example.org:3128/"
+no_proxy = "localhost, .example.org"
 
 [[services]]
 name = "web"
@@ -39,6 +42,7 @@ networks = ["reverse_proxy"]
 import = "caddy/Caddyfile-import"
 reload = "caddy caddy reload --config /etc/caddy/Caddyfile"
 registries = ["robot$x:S3C:R@ET@Registry.example.org:5000", "env:REGISTRY"]
+ca = "/ca/one.pem"
 allow = ["bind:/srv/data", "privileged"]
 deploy = "in-place"
 rollback = false
@@ -58,10 +62,16 @@ func TestEveryKey(t *testing.T) {
 		}
 	}
 	secret := NewSecret
+	proxies := Proxies{
+		HTTP:  SecretURL{"http://***@proxy.example.org:3128", secret("http://ada:S3CRET@proxy.example.org:3128")},
+		HTTPS: SecretURL{"http://proxy.example.org:3128", secret("http://proxy.example.org:3128")},
+		No:    "localhost, .example.org",
+	}
 	want := &Config{
 		OperatorKeys:    "/etc/pgo/operator_keys",
 		Notify:          []SecretURL{{"https://hooks.example.org/***", secret("https://hooks.example.org/S3CRET")}},
 		TrustedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		Proxies:         proxies,
 		Services: []Service{{
 			Name:       "web",
 			User:       "alice",
@@ -85,6 +95,8 @@ func TestEveryKey(t *testing.T) {
 				{"registry.example.org:5000", "robot$x", secret("S3C:R@ET")},
 				{"registry.example.org", "user", secret("S3CRET")},
 			},
+			CA:         testCertificates()["/ca/one.pem"],
+			Proxies:    proxies,
 			Allow:      []string{"bind:/srv/data", "privileged"},
 			Deploy:     InPlace,
 			Gate:       90 * time.Second,

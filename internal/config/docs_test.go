@@ -70,7 +70,8 @@ func TestExample(t *testing.T) {
 			}
 			return "user:S3CRET@registry.example.org", nil
 		},
-		env: func(string) (string, error) { return "production", nil },
+		public: func(string) (string, error) { return testCertificates()["/ca/one.pem"], nil },
+		env:    func(string) (string, error) { return "production", nil },
 	}
 	config, problems := parse([]source{{path: exampleFile, text: text}}, testOptions, refs)
 	for _, p := range problems {

@@ -19,6 +19,9 @@ var pgodKeys = []key[Config]{
 	{name: "operator_keys", read: readOperatorKeys},
 	{name: "notify", read: func(c *Config, v value) { c.Notify = readList(v, parseNotify) }},
 	{name: "trusted_networks", read: func(c *Config, v value) { c.TrustedNetworks = readList(v, parseTrusted) }},
+	{name: "http_proxy", read: func(c *Config, v value) { c.Proxies.HTTP = readProxy(v) }},
+	{name: "https_proxy", read: func(c *Config, v value) { c.Proxies.HTTPS = readProxy(v) }},
+	{name: "no_proxy", read: func(c *Config, v value) { c.Proxies.No = read(v, parseNoProxy) }},
 }
 
 const aRepository = `where the git repository is, such as repository = "https://git.example.org/web.git"`
@@ -40,6 +43,7 @@ var serviceKeys = []key[Service]{
 	{name: "reload", read: func(s *Service, v value) { s.Reload = read(v, parseReload) }},
 	{name: "registries", read: readRegistries},
 	{name: "git_key", read: func(s *Service, v value) { s.GitKey = read(v, gitKey(v.refs)) }},
+	{name: "ca", read: func(s *Service, v value) { s.CA = read(v, certificates(v.refs)) }},
 	{name: "allow", read: func(s *Service, v value) { s.Allow = readList(v, parseAllow) }},
 	{name: "deploy", read: func(s *Service, v value) { s.Deploy = read(v, parseDeploy) }},
 	{name: "rollback", read: func(s *Service, v value) { s.Rollback = readBool(v) }},

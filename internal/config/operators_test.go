@@ -52,8 +52,8 @@ DIR/bad:5: certificates are not supported; write the public key itself
 DIR/bad:6: RSA keys of less than 2048 bits are too weak; use ed25519
 DIR/bad:7: there are two keys on one line; write each on its own line`},
 		{"writable", 0, "DIR/writable: cannot trust DIR/writable: it may be changed by others (mode 0664); chmod go-w DIR/writable"},
-		{"private", 0, "DIR/private:2: this is a private key; copy the public key from the .pub file"},
-		{"putty", 0, "DIR/putty:1: this is a private key; copy the public key from the .pub file"},
+		{"private", 0, "DIR/private:2: this is a private key; copy the public key from the .pub file, and make a new pair if others could read this file"},
+		{"putty", 0, "DIR/putty:1: this is a private key; copy the public key from the .pub file, and make a new pair if others could read this file"},
 		{"missing", 0, "DIR/missing: cannot open DIR/missing: no such file or directory"},
 	} {
 		keys, err := LoadOperatorKeys(filepath.Join(dir, test.name))

@@ -14,6 +14,7 @@ import (
 
 	"pgo/internal/nearest"
 	"pgo/internal/policy"
+	"pgo/internal/pubkey"
 	"pgo/internal/target"
 )
 
@@ -124,8 +125,15 @@ func parseDuration(text string) (time.Duration, error) {
 	return d, nil
 }
 
+// upstreamReload matches upstream's form, an operation of pgoctl. The name in it is also the
+// compose service's, which does not follow after exec.
+var upstreamReload = regexp.MustCompile(`^[^:\s]*:([^/\s]+)//exec\s+(\S.*)$`)
+
 // parseReload takes a compose service and a command, quoted as in a shell.
 func parseReload(text string) (Reload, error) {
+	if m := upstreamReload.FindStringSubmatch(text); m != nil {
+		text = m[1] + " " + m[2]
+	}
 	const form = `write a compose service and a command, such as "caddy caddy reload --config /etc/caddy/Caddyfile"`
 	words, err := target.SplitWords(text)
 	switch {
@@ -175,6 +183,9 @@ func gitKey(refs references) func(string) (Secret, error) {
 		_, err = ssh.ParsePrivateKey([]byte(key)) // as the worker does
 		if missing := (*ssh.PassphraseMissingError)(nil); errors.As(err, &missing) {
 			return Secret{}, wrong("ssh-keygen -p -f "+path+" removes it", "%s is protected by a passphrase", path)
+		}
+		if pubkey.IsPuTTYs(key) {
+			return Secret{}, wrong(pubkey.ConvertPuTTYs, "%s is a private key of PuTTY", path)
 		}
 		if err != nil {
 			return Secret{}, wrong("ssh-keygen -t ed25519 creates one", "%s is not a private SSH key", path)

@@ -39,6 +39,7 @@ func parse(sources []source, opts Options, refs references) (*Config, Problems) 
 		r.read(s)
 	}
 	r.checkConflicts()
+	r.spreadProxies()
 	for _, s := range r.services {
 		if s.here {
 			r.config.Services = append(r.config.Services, *s.Service)
@@ -53,6 +54,19 @@ func parse(sources []source, opts Options, refs references) (*Config, Problems) 
 	slices.SortStableFunc(r.warnings, byPlace)
 	r.config.Warnings = r.warnings
 	return &r.config, r.problems
+}
+
+// spreadProxies tells everything that reaches servers about the proxies.
+func (r *reader) spreadProxies() {
+	if r.refs.env != nil {
+		r.warnings = append(r.warnings, r.config.Proxies.addEnvironment(r.refs.env)...)
+	}
+	for _, s := range r.services {
+		s.Proxies = r.config.Proxies
+	}
+	if u := r.config.Upstream; u != nil && u != r.opts.Upstream { // which is the same for all
+		u.Proxies = r.config.Proxies
+	}
 }
 
 func (r *reader) read(s source) {
@@ -109,8 +123,9 @@ func (r *reader) readService(v value) {
 	}
 	if !here {
 		v.refs = references{
-			file: func(string) (string, error) { return "", errElsewhere },
-			env:  func(string) (string, error) { return "", errElsewhere },
+			file:   func(string) (string, error) { return "", errElsewhere },
+			public: func(string) (string, error) { return "", errElsewhere },
+			env:    func(string) (string, error) { return "", errElsewhere },
 		}
 	}
 	service := &Service{

@@ -16,8 +16,9 @@ const maxSecret = 64 << 10
 
 // references gets values that are not in the configuration file itself.
 type references struct {
-	file func(path string) (string, error)
-	env  func(name string) (string, error)
+	file   func(path string) (string, error) // which others must not be able to read
+	public func(path string) (string, error) // which others may read
+	env    func(name string) (string, error)
 
 	operators func(path string) error // what is wrong with a file of keys; nil: it is not read
 }
@@ -91,6 +92,11 @@ func lookupEnv(name string) (string, error) {
 // readSecretFile reads a file, unless others can access it.
 func readSecretFile(path string) (string, error) {
 	return readOwnFile(path, 0o077, "may be used by others", "chmod 600")
+}
+
+// readPublicFile reads a file, unless others can change it.
+func readPublicFile(path string) (string, error) {
+	return readOwnFile(path, 0o022, "may be changed by others", "chmod go-w")
 }
 
 // readOwnFile reads a small regular file that belongs to root or to this process's user and has

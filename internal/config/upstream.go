@@ -14,6 +14,8 @@ type Upstream struct {
 	Path       string // of the main file in the repository
 	User       string // the user that the process that fetches it runs as
 	GitKey     Secret // the private key itself, in PEM; empty: none
+	CA         string // certificates in PEM of authorities that count besides the system's
+	Proxies    Proxies
 	Interval   time.Duration
 }
 
@@ -23,6 +25,7 @@ var upstreamKeys = []key[Upstream]{
 	{name: "path", read: func(u *Upstream, v value) { u.Path = read(v, parseRepositoryPath) }},
 	{name: "user", read: func(u *Upstream, v value) { u.User = read(v, parseUpstreamUser) }},
 	{name: "git_key", read: func(u *Upstream, v value) { u.GitKey = read(v, gitKey(v.refs)) }},
+	{name: "ca", read: func(u *Upstream, v value) { u.CA = read(v, certificates(v.refs)) }},
 	{name: "interval", read: func(u *Upstream, v value) { u.Interval = read(v, parseDuration) }},
 }
 
@@ -106,6 +109,7 @@ func ParseUpstream(text string) (*Upstream, error) {
 
 func parseUpstream(text string) (*Upstream, error) {
 	u := newUpstream(time.Minute)
+	_ = u.Proxies.addEnvironment(lookupEnv) // loading the files warns
 	if strings.Contains(text, "#") {
 		return nil, wrong("write ?ref=branch for a branch, and %23 for a # in a path", "a # in the URL")
 	}

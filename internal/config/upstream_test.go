@@ -23,14 +23,14 @@ interval = "5m"
 `
 	config, problems := parse([]source{{text: text}}, Options{}, testReferences())
 	const repository = "ssh://git@git.example.org/pgo-config.git"
-	want := &Upstream{SecretURL{repository, NewSecret(repository)}, "live", "hosts/pgo.toml", "fetcher", NewSecret(testKeys().plain), 5 * time.Minute}
+	want := &Upstream{Repository: SecretURL{repository, NewSecret(repository)}, Branch: "live", Path: "hosts/pgo.toml", User: "fetcher", GitKey: NewSecret(testKeys().plain), Interval: 5 * time.Minute}
 	if len(problems) > 0 || !reflect.DeepEqual(config.Upstream, want) {
 		t.Errorf("got %+v, %v", config.Upstream, problems)
 	}
 
 	config, problems = parse([]source{{text: "[upstream]\nrepository = \"file:/secret/repository\""}}, Options{DefaultInterval: time.Hour}, testReferences())
 	const full = "https://oauth2:S3CRET@git.example.org/web.git"
-	want = &Upstream{SecretURL{"https://***@git.example.org/web.git", NewSecret(full)}, "main", "pgo.toml", "pgo-config", Secret{}, time.Hour}
+	want = &Upstream{Repository: SecretURL{"https://***@git.example.org/web.git", NewSecret(full)}, Branch: "main", Path: "pgo.toml", User: "pgo-config", Interval: time.Hour}
 	if len(problems) > 0 || !reflect.DeepEqual(config.Upstream, want) {
 		t.Errorf("got %+v, %v", config.Upstream, problems)
 	}
@@ -50,7 +50,7 @@ func TestParseUpstream(t *testing.T) {
 			t.Errorf("%s: %v", test.text, err)
 			continue
 		}
-		want := &Upstream{SecretURL{test.repository, NewSecret(test.repository)}, test.branch, test.path, "pgo-config", Secret{}, time.Minute}
+		want := &Upstream{Repository: SecretURL{test.repository, NewSecret(test.repository)}, Branch: test.branch, Path: test.path, User: "pgo-config", Interval: time.Minute}
 		if !reflect.DeepEqual(u, want) {
 			t.Errorf("%s: got %+v", test.text, u)
 		}

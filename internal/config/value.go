@@ -247,6 +247,10 @@ func readTable[T any](v value, section string, keys []key[T], into *T) {
 		if slices.Contains(known, name) {
 			continue
 		}
+		if now, ok := replaced[section+name]; ok {
+			v.key(name).complain(now)
+			continue
+		}
 		hint := ""
 		if word, near := nearest.Word(strings.ToLower(name), known); near {
 			hint = "did you mean " + quote(word) + "?"

@@ -10,8 +10,12 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -96,7 +100,7 @@ func TestLines(t *testing.T) {
 		weak    = "RSA keys of less than 2048 bits are too weak; use ed25519"
 		large   = "RSA keys of more than 8192 bits are not accepted; use ed25519"
 		two     = "there are two keys on one line; write each on its own line"
-		private = "this is a private key; copy the public key from the .pub file"
+		private = "this is a private key; copy the public key from the .pub file, and make a new pair if others could read this file"
 		cert    = "certificates are not supported; write the public key itself"
 	)
 	good := ed25519Line(t)
@@ -129,14 +133,17 @@ func TestLines(t *testing.T) {
 		{"private", "-----BEGIN OPENSSH PRIVATE KEY-----", private},
 		{"private, of OpenSSL", "-----BEGIN RSA PRIVATE KEY-----", private},
 		{"private, of PuTTY", "PuTTY-User-Key-File-3: ssh-ed25519", private},
-		{"public, of PuTTY", "---- BEGIN SSH2 PUBLIC KEY ----", notOne},
+		{"public, of PuTTY", "---- BEGIN SSH2 PUBLIC KEY ----", errPuTTY.Error()},
+		{"public, PKCS8", "-----BEGIN PUBLIC KEY-----", errPKCS8.Error()},
+		{"public, PEM", "-----BEGIN RSA PUBLIC KEY-----", errPEM.Error()},
 		{"type alone", "ssh-ed25519", notOne},
 		{"short body", "ssh-ed25519 AAAA", notOne},
 		{"body cut", good[:len(good)-8], notOne},
 		{"another type in front", "ssh-rsa " + strings.Fields(good)[1], notOne},
 		{"signature algorithm in front", "rsa-sha2-256 " + strings.Fields(rsaLine(t, 2048, 1))[1], notOne},
 		{"without a type", strings.Fields(good)[1], notOne},
-		{"byte order mark", "\ufeff" + good, notOne},
+		{"byte order mark", "\ufeff" + good, ""},
+		{"byte order mark in the line", good[:12] + "\ufeff" + good[12:], notOne},
 		{"open quote", `"` + good, notOne},
 		{"fingerprint", "SHA256:abcdef", notOne},
 	} {
@@ -155,12 +162,73 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// ssh-keygen is who says how a key looks in these formats.
+func TestOtherFormats(t *testing.T) {
+	dir := t.TempDir()
+	keygen := func(args ...string) []byte {
+		out, err := exec.Command("ssh-keygen", args...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	file := filepath.Join(dir, "key")
+	keygen("-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", file)
+	plain, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, want := range map[string]*Refusal{"RFC4716": errPuTTY, "PKCS8": errPKCS8, "PEM": errPEM} {
+		exported := keygen("-e", "-m", format, "-f", file+".pub")
+		if entries := File(exported); len(entries) != 1 || entries[0].Err != want {
+			t.Errorf("%s: %v, want %v", format, entries, want)
+		}
+		if err := os.WriteFile(file+".other", exported, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args := strings.Fields(want.Hint)[3:] // write what ssh-keygen …
+		args = append(args[:len(args)-2:len(args)-2], file+".other")
+		if entries := File(keygen(args...)); len(entries) != 1 || entries[0].Key == nil {
+			t.Errorf("ssh-keygen %v: %v, want a key", args, entries)
+		}
+	}
+	for name, text := range map[string][]byte{
+		"little-endian":                 utf16le("\ufeff" + string(plain)),
+		"without a byte order mark":     utf16le(string(plain)),
+		"big-endian":                    utf16be("\ufeff" + string(plain)),
+		"big-endian, without its mark":  utf16be(string(plain)),
+		"little-endian, comment before": utf16le("# keys\r\n" + string(plain)),
+	} {
+		if entries := File(text); len(entries) != 1 || entries[0].Err != errUTF16 {
+			t.Errorf("UTF-16, %s: %v", name, entries)
+		}
+	}
+	if entries := File([]byte("\ufeff" + string(plain) + "\ufeff" + string(plain))); len(entries) != 2 || entries[0].Key == nil || entries[1].Key == nil {
+		t.Errorf("two files with byte order marks: %v", entries)
+	}
+}
+
+func utf16le(text string) (b []byte) {
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return b
+}
+
+func utf16be(text string) []byte {
+	b := utf16le(text)
+	for i := 0; i < len(b); i += 2 {
+		b[i], b[i+1] = b[i+1], b[i]
+	}
+	return b
+}
+
 // The lines of a private key are not reported one by one, and no part of them is shown. What
 // follows it counts.
 func TestPrivateKeyIsOneEntry(t *testing.T) {
 	good := ed25519Line(t)
 	entries := File([]byte(good + "\n-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH PRIVATE KEY-----\n" + good + "\n"))
-	if len(entries) != 3 || entries[0].Err != nil || entries[1].Err != errPrivate || entries[1].Line != 2 || entries[2].Err != nil || entries[2].Line != 5 {
+	if len(entries) != 3 || entries[0].Err != nil || entries[1].Err != ErrPrivate || entries[1].Line != 2 || entries[2].Err != nil || entries[2].Line != 5 {
 		t.Errorf("%v", entries)
 	}
 }

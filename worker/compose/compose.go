@@ -62,6 +62,8 @@ type Project struct {
 	Env      []string // the service's env, VAR=VALUE
 	Marker   string   // VAR=VALUE in the environment of every process started here
 	Host     string   // the engine's address; empty: the usual one
+	Proxies  Proxies  // for builds
+	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
 }
 
 // Output is where a command's output goes while it is produced. An error of a
@@ -128,6 +130,12 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	cmd, err := p.command(dir, out.Color, append(global, args...))
 	if err != nil {
 		return err
+	}
+	switch args[0] {
+	case "build":
+		cmd.Env = p.buildEnvironment()
+	case "pull":
+		cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+p.Home)
 	}
 	cpu := maxCPU
 	if follows(args) {
@@ -202,13 +210,16 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 // many a word.
 const ShortSecret = 8
 
-// Redact takes the values of the service's env out of text that goes into
+// Redact takes the values of the service's env and the proxies' passwords out of text that goes into
 // errors, and with them into logs.
 func (p *Project) Redact(text string) string {
 	for _, variable := range p.Env {
 		if _, value, _ := strings.Cut(variable, "="); len(value) >= ShortSecret {
 			text = strings.ReplaceAll(text, value, "***")
 		}
+	}
+	for _, password := range p.Proxies.passwords() {
+		text = strings.ReplaceAll(text, password, "***")
 	}
 	return text
 }

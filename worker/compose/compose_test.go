@@ -3,10 +3,13 @@ package compose
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,13 +65,51 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := "\n" + stdout.String()
-	for _, want := range []string{"MINE=1", "HOME=/home-of-pgo", "DOCKER_CONFIG=/home-of-pgo", "COMPOSE_PROFILES=a,b", "PGO_SERVICE_DIR=/unit"} {
+	for _, want := range []string{"MINE=1", "HOME=/home-of-pgo", "DOCKER_CONFIG=/nonexistent", "COMPOSE_PROFILES=a,b", "PGO_SERVICE_DIR=/unit"} {
 		if !strings.Contains(env, "\n"+want+"\n") {
 			t.Errorf("no %s in:\n%s", want, env)
 		}
 	}
 	if strings.Contains(env, "OF_THE_WORKER") {
 		t.Errorf("the worker's environment reached compose:\n%s", env)
+	}
+}
+
+// A build gets the proxies and the certificates, pull the accounts, and no container any of it.
+func TestOnlyBuildsGetTheProxies(t *testing.T) {
+	p := script(t, "/usr/bin/env")
+	p.Host = "tcp://engine.example.org:2375"
+	p.Proxies = Proxies{HTTP: "http://ada:S3CRET@proxy:1", HTTPS: "http://proxy:2", No: ".example.net"}
+	p.CA = []byte("certificates")
+	all := []string{"HTTP_PROXY=http://ada:S3CRET@proxy:1", "HTTPS_PROXY=http://proxy:2", "NO_PROXY=.example.net,engine.example.org", "SSL_CERT_FILE=/home-of-pgo/ca.pem"}
+	for operation, wanted := range map[string][]string{
+		"build": append(all, "DOCKER_CONFIG=/home-of-pgo"),
+		"pull":  {"DOCKER_CONFIG=/home-of-pgo"},
+		"up":    {"DOCKER_CONFIG=/nonexistent"},
+		"exec":  {"DOCKER_CONFIG=/nonexistent"},
+	} {
+		var stdout bytes.Buffer
+		if err := p.Run(context.Background(), "", p.Checkout, Output{Stdout: &stdout}, operation); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(stdout.String(), "\n")
+		for _, variable := range append(all, "DOCKER_CONFIG=/home-of-pgo", "DOCKER_CONFIG=/nonexistent") {
+			if got, want := slices.Contains(lines, variable), slices.Contains(wanted, variable); got != want {
+				t.Errorf("%s has %s: %v", operation, variable, got)
+			}
+		}
+	}
+	p.Proxies.HTTP, p.Proxies.HTTPS = "", ""
+	if env := p.buildEnvironment(); slices.ContainsFunc(env, func(v string) bool { return strings.Contains(v, "_PROXY=") }) {
+		t.Errorf("without a proxy: %q", env)
+	}
+}
+
+func TestErrorsHideTheProxiesPasswords(t *testing.T) {
+	p := &Project{Proxies: Proxies{HTTP: "http://ada:S3C%2FRET@proxy:1", HTTPS: "https://T0KEN@proxy:2"}}
+	const text = "cannot reach http://ada:S3C%2FRET@proxy:1 (ada, S3C/RET) nor https://T0KEN@proxy:2"
+	if got, want := p.Redact(text), "cannot reach http://ada:***@proxy:1 (ada, ***) nor https://***@proxy:2"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
@@ -193,5 +234,45 @@ func TestLogIn(t *testing.T) {
 		if !strings.Contains(string(content), want) {
 			t.Errorf("no %s in %s", want, content)
 		}
+	}
+	if strings.Contains(string(content), "proxies") {
+		t.Errorf("without a proxy: %s", content)
+	}
+}
+
+// What compose needs for builds is in files of this user alone, and goes when it is not
+// configured any more.
+func TestLogInWritesTheProxies(t *testing.T) {
+	p := &Project{Home: t.TempDir(), Proxies: Proxies{HTTPS: "http://ada:S3CRET@proxy:1", No: ".example.net"}, CA: []byte("certificates\n")}
+	if err := p.LogIn(nil); err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Proxies map[string]map[string]string
+	}
+	content, err := os.ReadFile(filepath.Join(p.Home, "config.json"))
+	if err != nil || json.Unmarshal(content, &config) != nil {
+		t.Fatalf("%s, %v", content, err)
+	}
+	want := map[string]map[string]string{"default": {"httpsProxy": "http://ada:S3CRET@proxy:1", "noProxy": ".example.net"}}
+	if !reflect.DeepEqual(config.Proxies, want) {
+		t.Errorf("proxies %v, want %v", config.Proxies, want)
+	}
+	ca, err := os.ReadFile(filepath.Join(p.Home, "ca.pem"))
+	if err != nil || string(ca) != "certificates\n" {
+		t.Errorf("%q, %v", ca, err)
+	}
+	for _, name := range []string{"config.json", "ca.pem"} {
+		if info, err := os.Stat(filepath.Join(p.Home, name)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	p.Proxies, p.CA = Proxies{}, nil
+	if err := p.LogIn(nil); err != nil {
+		t.Fatal(err)
+	}
+	content, _ = os.ReadFile(filepath.Join(p.Home, "config.json"))
+	if _, err := os.Stat(filepath.Join(p.Home, "ca.pem")); !os.IsNotExist(err) || strings.Contains(string(content), "proxy") {
+		t.Errorf("after they are gone: %v, %s", err, content)
 	}
 }

@@ -9,10 +9,20 @@ import (
 )
 
 // environment is compose's whole environment. The service's own env comes
-// before what pgo relies on, so that it cannot change that.
+// before what pgo relies on, so that it cannot change that. It does not lead to config.json:
+// only pull and build need that, and compose would give the proxies in it to all containers.
 func (p *Project) environment() []string {
 	env := append([]string{"LANG=C.UTF-8"}, p.Env...)
-	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG="+p.Home, "DOCKER_HOST="+p.Host)
+	return append(append(env, p.settings()...), "HOME="+p.Home, "DOCKER_CONFIG=/nonexistent", "DOCKER_HOST="+p.Host)
+}
+
+// buildEnvironment is that of a compose that builds. It asks registries for tokens itself.
+func (p *Project) buildEnvironment() []string {
+	env := append(p.environment(), "DOCKER_CONFIG="+p.Home)
+	if len(p.CA) > 0 {
+		env = append(env, "SSL_CERT_FILE="+p.caFile()) // besides the system's directory of certificates
+	}
+	return append(env, p.Proxies.environment(p.Host)...)
 }
 
 // readingEnvironment is that of a compose that only reads a file, and may hand any of it on to
@@ -52,7 +62,7 @@ func (p *Project) settings() []string {
 // compose by hand.
 func (p *Project) workersOwn() map[string]*string {
 	own := map[string]*string{}
-	for _, variable := range p.environment() {
+	for _, variable := range p.buildEnvironment() {
 		name, _, _ := strings.Cut(variable, "=")
 		own[name] = nil
 	}

@@ -23,8 +23,8 @@ func authKey(host string) string {
 	return host
 }
 
-// LogIn gives compose the registries' credentials in a file of this service alone, never on a
-// command line: no other service's log-in is in the way.
+// LogIn gives compose the registries' credentials, and the proxies for builds, in a file of this
+// service alone, never on a command line: no other service's log-in is in the way.
 func (p *Project) LogIn(registries []Registry) error {
 	type auth struct {
 		Auth string `json:"auth"`
@@ -33,8 +33,15 @@ func (p *Project) LogIn(registries []Registry) error {
 	for _, r := range registries {
 		auths[authKey(r.Host)] = auth{base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))}
 	}
-	content, err := json.MarshalIndent(map[string]any{"auths": auths}, "", "  ")
+	config := map[string]any{"auths": auths}
+	if client := p.Proxies.client(); client != nil {
+		config["proxies"] = map[string]any{"default": client}
+	}
+	content, err := json.MarshalIndent(config, "", "  ")
 	if err != nil {
+		return err
+	}
+	if err := p.saveCA(); err != nil {
 		return err
 	}
 	return atomicfile.Replace(filepath.Join(p.Home, "config.json"), append(content, '\n'), 0o600)

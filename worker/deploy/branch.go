@@ -51,12 +51,12 @@ func (b *branch) fetchSoon(ctx context.Context) (gitrepo.Hash, error) {
 	return b.fetch(ctx)
 }
 
-// refresh fetches the branch for the keys in it while a change runs, so it leaves the board
-// and the repository alone. Errors are left for the next fetch to report.
+// refresh fetches the branch for the keys in it while a change runs. It does not rebuild a
+// damaged repository, which the change may be using.
 func (b *branch) refresh(ctx context.Context) {
 	head, moved, err := gitrepo.Follower{Repo: b.repo}.Once(ctx)
-	if err != nil {
-		b.log.Debug("cannot fetch during a change", "error", err)
+	if ctx.Err() == nil && b.board.refreshed(err) {
+		b.log.Warn("cannot fetch during a change", "error", err)
 	}
 	b.answered(head, moved, err)
 }

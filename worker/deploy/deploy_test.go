@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,6 +216,56 @@ func TestStatusKeepsErrors(t *testing.T) {
 	if got := s.Status(); got.Error != "" || !got.ErrorSince.IsZero() {
 		t.Errorf("status %+v", got)
 	}
+}
+
+// A git server that is gone is shown while a change runs, and for as long as it is gone. What was
+// wrong before stays.
+func TestStatusShowsAFailedRefresh(t *testing.T) {
+	root := t.TempDir()
+	gittest.NewRepo(t, filepath.Join(root, "app")).Commit("first")
+	var gone atomic.Bool
+	git := gittest.Handler(root, "", t.Output())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if gone.Load() {
+			http.Error(w, "gone", http.StatusBadGateway)
+			return
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	s, err := Open(Config{
+		Name: "unit", Dir: t.TempDir(), Branch: "main", Timeout: time.Minute, Remote: gitrepo.Remote{URL: server.URL + "/app"},
+	}, NewQueue(), hclog.NewNullLogger(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const away = "its server answers 502 Bad Gateway"
+	check := func(want string) {
+		t.Helper()
+		s.Refresh(t.Context())
+		if got := s.Status(); !strings.Contains(got.Error, want) || (want == "") != (got.Error == "") || (want == "") != got.ErrorSince.IsZero() {
+			t.Errorf("the error is %q since %v, want %q", got.Error, got.ErrorSince, want)
+		}
+	}
+	check("")
+	gone.Store(true)
+	check(away)
+	since := s.Status().ErrorSince
+	check(away)
+	if again := s.Status().ErrorSince; again != since {
+		t.Errorf("the same error began at %v, then at %v", since, again)
+	}
+	gone.Store(false)
+	check("")
+
+	s.board.ended(Degraded, errors.New("not healthy"))
+	gone.Store(true)
+	check("not healthy")
+	gone.Store(false)
+	check("not healthy")
+	gone.Store(true)
+	s.board.ended(Deployed, nil)
+	check(away)
 }
 
 func TestVerdictOutlivesTheWorker(t *testing.T) {

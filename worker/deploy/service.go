@@ -57,6 +57,9 @@ func (c Config) settings() string {
 	if c.Proxy != nil {
 		fmt.Fprintf(h, "%q\n", c.Proxy.Import) // a commit with something in its place is condemned
 	}
+	if p := c.Project; p.Proxies != (compose.Proxies{}) || len(p.CA) > 0 {
+		fmt.Fprintf(h, "proxies %q %q\n", p.Proxies, p.CA) // a commit that could not be built without is condemned
+	}
 	if c.Remote.Submodules != nil {
 		fmt.Fprintf(h, "submodules %q\n", c.Remote.Submodules) // a commit with one from elsewhere is condemned
 	}

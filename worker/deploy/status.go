@@ -55,8 +55,9 @@ type board struct {
 	onStep  func(Step) // may be nil
 	changed func()
 
-	mu     sync.Mutex // guards status, which changes write and everybody reads
-	status Status
+	mu        sync.Mutex // guards status, which changes write and everybody reads
+	status    Status
+	unfetched string // the error of a refresh that is shown; empty: there is none
 }
 
 // newBoard returns the board as an earlier worker would have left it.
@@ -122,6 +123,26 @@ func (b *board) ended(outcome Outcome, err error) {
 			}
 		}
 	})
+}
+
+// refreshed records how a fetch during a change ended, and reports whether there is something
+// new to show. The end of the change replaces it.
+func (b *board) refreshed(err error) (news bool) {
+	b.edit(func(s *Status) {
+		if s.Error != "" && s.Error != b.unfetched {
+			return // of what was there before, and what the change may be about
+		}
+		if err == nil {
+			s.Error, s.Details, s.ErrorSince, b.unfetched = "", nil, time.Time{}, ""
+			return
+		}
+		var told Record
+		if told.fail(err); s.Error != told.Error {
+			s.Error, s.Details, s.ErrorSince, news = told.Error, told.Details, time.Now(), true
+		}
+		b.unfetched = s.Error
+	})
+	return news
 }
 
 // setUnwell records which containers are not as they should be.

@@ -24,8 +24,12 @@ var (
 	ErrHostKey = errors.New("host key not accepted")
 	// ErrStalled: nothing arrived for too long.
 	ErrStalled = errors.New("no progress")
+	// ErrBusy: the server asked for a pause, and is not asked before that is over.
+	ErrBusy = errors.New("server wants a pause")
 	// ErrMoved: the branch moved between Look and Fetch; look again.
 	ErrMoved = errors.New("branch moved")
+	// ErrFormat: the repository's objects have names that cannot be read here.
+	ErrFormat = errors.New("unknown object format")
 	// ErrTooLarge: the repository or a commit's files exceed the limit.
 	ErrTooLarge = errors.New("too large")
 	// ErrNoCommit: the commit was never fetched, or has been dropped since.
@@ -106,6 +110,7 @@ func explain(err error) string {
 	var (
 		own         *Error
 		dns         *net.DNSError
+		op          *net.OpError
 		certificate *tls.CertificateVerificationError
 	)
 	switch {
@@ -115,10 +120,12 @@ func explain(err error) string {
 		return "interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		return "it took longer than allowed"
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		return fmt.Sprintf("the proxy cannot be reached: %v; check the proxy's URL in [pgod] or in pgod's environment", op.Err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("there is no host %s; check `repository`", dns.Name)
 	case errors.As(err, &certificate):
-		return fmt.Sprintf("its certificate is not trusted: %v; install its authority's certificate on this host", certificate.Err)
+		return fmt.Sprintf("its certificate is not trusted: %v; install its authority's certificate on this host, or set `ca`", certificate.Err)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused; is its server up?"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):

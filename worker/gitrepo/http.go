@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/tls"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/protocol/packp"
 )
@@ -29,6 +27,7 @@ type httpRemote struct {
 	user, password string
 	origin         url.URL // what the credentials are for
 	client         http.Client
+	pauses         *pauses
 	// Set before the first request: returns why a redirect there is refused; nil: it may be
 	// redirected anywhere.
 	elsewhere func(to *url.URL) error
@@ -38,31 +37,17 @@ type httpRemote struct {
 	version2 bool       // the server speaks version 2 of the protocol
 }
 
-func newHTTPRemote(a *address) *httpRemote {
-	h := &httpRemote{user: a.user, password: a.password, origin: a.url, base: a.url}
+func newHTTPRemote(a *address, w *web) *httpRemote {
+	h := &httpRemote{user: a.user, password: a.password, origin: a.url, base: a.url, pauses: &w.pauses}
 	h.client.CheckRedirect = h.checkRedirect
-	h.client.Transport = &http.Transport{
-		Proxy:              http.ProxyFromEnvironment,
-		DisableCompression: true, // packs are compressed, and a look is too short for it
-		MaxIdleConns:       1,
-		IdleConnTimeout:    5 * time.Minute,
-		TLSClientConfig:    &tls.Config{ClientSessionCache: tls.NewLRUClientSessionCache(1)},
-		// One request at a time gains nothing from HTTP/2, which costs more.
-		Protocols: onlyHTTP1(),
-	}
+	h.client.Transport = w.transport()
 	return h
 }
 
-func onlyHTTP1() *http.Protocols {
-	var p http.Protocols
-	p.SetHTTP1(true)
-	return &p
-}
-
-func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash, error) {
+func (h *httpRemote) refs(ctx context.Context, prefixes ...string) (map[string]Hash, error) {
 	if h.speaksVersion2() {
-		if heads, err := h.list(ctx, prefix); err == nil || ctx.Err() != nil {
-			return heads, err
+		if refs, err := h.list(ctx, prefixes); err == nil || ctx.Err() != nil {
+			return refs, err
 		}
 		// The repository may have moved, or its server may have changed.
 	}
@@ -72,13 +57,13 @@ func (h *httpRemote) heads(ctx context.Context, prefix string) (map[string]Hash,
 	}
 	h.setVersion2(advert == nil)
 	if advert == nil {
-		return h.list(ctx, prefix)
+		return h.list(ctx, prefixes)
 	}
-	return branches(advert), nil
+	return refsOf(advert), nil
 }
 
-func (h *httpRemote) list(ctx context.Context, prefix string) (map[string]Hash, error) {
-	body, err := h.post(ctx, listRequest(prefix), protocol2)
+func (h *httpRemote) list(ctx context.Context, prefixes []string) (map[string]Hash, error) {
+	body, err := h.post(ctx, listRequest(prefixes), protocol2)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +119,9 @@ func (h *httpRemote) discover(ctx context.Context, version string) (*packp.AdvRe
 	// Some servers send a line and a flush before it.
 	start, _ := body.Peek(len("001e# service=git-upload-pack\n0000000eversion 2\n"))
 	h.foundAt(response.Request.URL)
-	if bytes.Contains(start, []byte("000eversion 2\n")) {
-		return nil, nil
+	if before, _, found := bytes.Cut(start, []byte(firstLine2)); found {
+		_, _ = body.Discard(len(before))
+		return nil, readGreeting2(body)
 	}
 	return readAdvert(body)
 }
@@ -164,8 +150,15 @@ func (h *httpRemote) do(request *http.Request, version, answer string) (*http.Re
 	if h.user+h.password != "" && h.trusted(request.URL) {
 		request.SetBasicAuth(h.user, h.password)
 	}
+	if err := h.pauses.left(request.URL.Host); err != nil {
+		return nil, err
+	}
 	response, err := h.client.Do(request)
 	if err != nil {
+		return nil, err
+	}
+	if err := h.pauses.begin(request.URL.Host, response); err != nil {
+		drain(response.Body)
 		return nil, err
 	}
 	if err := h.check(response, "application/x-git-upload-pack-"+answer); err != nil {
@@ -187,6 +180,8 @@ func (h *httpRemote) check(response *http.Response, contentType string) error {
 			return problem(ErrAuth, "authentication required; put a token in `repository` or set `git_key`")
 		}
 		return problem(ErrAuth, "the token in `repository` is refused (%s); it may have expired, or may lack read access to this repository", response.Status)
+	case http.StatusProxyAuthRequired:
+		return errProxyAuth
 	case http.StatusNotFound:
 		return problem(ErrNotFound, "the repository was not found; check `repository`, and its token if it is private")
 	}

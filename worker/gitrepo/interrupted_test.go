@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +93,59 @@ func TestStalledFetchEnds(t *testing.T) {
 	wantKind(t, err, ErrStalled)
 	if _, ok := s.Head(); ok {
 		t.Error("there is a head although the fetch failed")
+	}
+}
+
+// However long a fetch takes, it goes on while something arrives.
+func TestSlowFetchGoesOn(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	s.commit("a", noise(1<<20))
+	git := gittest.Handler(s.root, "", t.Output())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.Header.Get("Git-Protocol") == "" {
+			w = slowWriter{w}
+		}
+		git.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	const stall = 2 * time.Second
+	s.open(Remote{URL: server.URL + "/app"}, StallAfter(stall))
+	head, err := s.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := s.Fetch(soon(t), head); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took < stall {
+		t.Errorf("the fetch took only %v", took)
+	}
+}
+
+// slowWriter writes a few KiB at a time.
+type slowWriter struct{ http.ResponseWriter }
+
+func (w slowWriter) Write(p []byte) (n int, err error) {
+	for piece := range slices.Chunk(p, 24<<10) {
+		time.Sleep(70 * time.Millisecond)
+		if _, err := w.ResponseWriter.Write(piece); err != nil {
+			return n, err
+		}
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		n += len(piece)
+	}
+	return n, nil
+}
+
+// A server that says nothing is noticed after a minute.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	s.open(Remote{URL: "https://git.example.org/app"})
+	if s.origin.stall != time.Minute || s.reader.stall != time.Minute {
+		t.Errorf("a look ends after %v, a fetch after %v", s.origin.stall, s.reader.stall)
 	}
 }
 

@@ -47,7 +47,8 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 	}
 	var found keyring
 	for _, e := range listing.Entries {
-		if path.Ext(e.Name) != ".pub" {
+		named := path.Ext(e.Name) == ".pub"
+		if !named && (len(e.Name) > maxName || e.Mode != filemode.Regular) {
 			continue
 		}
 		file := "ssh/" + e.Name
@@ -63,6 +64,9 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 		if err != nil {
 			return nil, nil, unreadable(hash, err)
 		}
+		if size > maxKeyFile && !named {
+			continue
+		}
 		if size > maxKeyFile {
 			found.ignore("%q is larger than 64 KiB", file)
 			continue
@@ -71,7 +75,11 @@ func (r *Repo) Keys(hash Hash) (keys []Key, ignored []string, err error) {
 		if err != nil {
 			return nil, nil, unreadable(hash, err)
 		}
-		found.addFile(file, content)
+		if named {
+			found.addFile(file, content)
+		} else {
+			found.lookAt(file, content)
+		}
 	}
 	return found.keys, found.ignored, nil
 }
@@ -87,6 +95,21 @@ func (k *keyring) ignore(format string, args ...any) {
 		k.ignored = append(k.ignored, fmt.Sprintf(format, args...))
 	case len(k.ignored) == maxIgnored:
 		k.ignored = append(k.ignored, "and more")
+	}
+}
+
+// lookAt looks at a file whose name says that it holds no public keys: for keys that count for
+// nothing, and for private keys, which others can read there.
+func (k *keyring) lookAt(file string, content []byte) {
+	for _, entry := range pubkey.File(content) {
+		switch {
+		case entry.Err == pubkey.ErrPrivate:
+			k.ignore("%q is a private key, and everybody who can read the repository has it; remove it, and make a new pair", file)
+			return
+		case entry.Key != nil:
+			k.ignore("%q has a public key, but its name does not end in .pub; rename it", file)
+			return
+		}
 	}
 }
 

@@ -76,7 +76,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("without ssh/: Keys() = %v, %v, %v", keys, ignored, err)
 	}
 
-	one, two, three := newEd25519(t), newEd25519(t), newEd25519(t)
+	one, two, three, four := newEd25519(t), newEd25519(t), newEd25519(t), newEd25519(t)
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,12 @@ func TestKeys(t *testing.T) {
 		"ssh/many.pub", "# ours\r\n\r\n  "+line(two)+"\r\n\t# "+line(newEd25519(t))+"\n"+line(curve),
 		"ssh/weird \n\xff.pub", line(three),
 		"ssh/notes.txt", line(newEd25519(t)),
-		"ssh/key", line(newEd25519(t)),
+		"ssh/key", "# mine\n"+line(newEd25519(t)),
+		"ssh/id_ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n",
+		"ssh/config", "Host *\n",
+		"ssh/bom.pub", "\ufeff"+line(four)+"\r\n",
+		"ssh/utf16.pub", "\xff\xfes\x00s\x00h\x00-\x00\n\x00",
+		"ssh/putty.pub", "---- BEGIN SSH2 PUBLIC KEY ----\nComment: \"x\"\n"+strings.Fields(line(newEd25519(t)))[1]+"\n---- END SSH2 PUBLIC KEY ----\n",
 		"ssh/options.pub", `command="ls" `+line(newEd25519(t))+"\nrestrict "+line(newEd25519(t))+"\n",
 		"ssh/weak.pub", line(rsa1024)+"\n"+dsaLine+"\n",
 		"ssh/cert.pub", line(certificate)+"\n@cert-authority * "+line(newEd25519(t))+"\n",
@@ -115,6 +120,7 @@ func TestKeys(t *testing.T) {
 	}
 	want := []string{
 		"ssh/a.pub " + string(one.Marshal()),
+		"ssh/bom.pub " + string(four.Marshal()),
 		"ssh/many.pub " + string(two.Marshal()),
 		"ssh/many.pub " + string(curve.Marshal()),
 		"ssh/two.pub " + string(two.Marshal()),
@@ -126,13 +132,18 @@ func TestKeys(t *testing.T) {
 	wantIgnored := []string{
 		`"ssh/cert.pub", line 1: certificates are not supported; write the public key itself`,
 		`"ssh/cert.pub", line 2: it is not a public key; copy one from a .pub file`,
+		`"ssh/id_ed25519" is a private key, and everybody who can read the repository has it; remove it, and make a new pair`,
+		`"ssh/key" has a public key, but its name does not end in .pub; rename it`,
 		`"ssh/large.pub" is larger than 64 KiB`,
 		`"ssh/link.pub" is not a regular file`,
+		`"ssh/notes.txt" has a public key, but its name does not end in .pub; rename it`,
 		`"ssh/options.pub", line 1: options before a key are not supported; leave them out`,
 		`"ssh/options.pub", line 2: options before a key are not supported; leave them out`,
-		`"ssh/private.pub", line 1: this is a private key; copy the public key from the .pub file`,
+		`"ssh/private.pub", line 1: this is a private key; copy the public key from the .pub file, and make a new pair if others could read this file`,
+		`"ssh/putty.pub", line 1: the public key is in the format of PuTTYgen's "Save public key" (RFC 4716); write what ssh-keygen -i -f FILE prints`,
 		`"ssh/sub.pub" is not a regular file`,
 		`"ssh/two.pub", line 1: there are two keys on one line; write each on its own line`,
+		`"ssh/utf16.pub", line 1: the file is in UTF-16, as PowerShell's > writes it; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE prints it so`,
 		`"ssh/weak.pub", line 1: RSA keys of less than 2048 bits are too weak; use ed25519`,
 		`"ssh/weak.pub", line 2: DSA keys are too weak; use ed25519`,
 	}

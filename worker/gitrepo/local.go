@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -16,21 +15,19 @@ import (
 // localRemote is a repository in a directory of this machine, bare or not.
 type localRemote string
 
-func (l localRemote) heads(context.Context, string) (map[string]Hash, error) {
+func (l localRemote) refs(context.Context, ...string) (map[string]Hash, error) {
 	store, err := l.open()
 	if err != nil {
 		return nil, err
 	}
 	defer store.close()
-	refs, err := store.IterReferences()
+	all, err := store.IterReferences()
 	if err != nil {
 		return nil, err
 	}
-	heads := map[string]Hash{}
-	return heads, refs.ForEach(func(ref *plumbing.Reference) error {
-		if branch, ok := strings.CutPrefix(ref.Name().String(), branchPrefix); ok {
-			heads[branch] = Hash(ref.Hash())
-		}
+	refs := map[string]Hash{}
+	return refs, all.ForEach(func(ref *plumbing.Reference) error {
+		refs[ref.Name().String()] = Hash(ref.Hash())
 		return nil
 	})
 }
@@ -61,7 +58,12 @@ func (l localRemote) open() (objectStore, error) {
 		if _, err := os.Stat(filepath.Join(dir, "objects")); err == nil {
 			// A threshold of one byte: objects are read when they are written to the pack, and
 			// are not all held in memory before.
-			return openStore(dir, filesystem.Options{LargeObjectThreshold: 1}), nil
+			store := openStore(dir, filesystem.Options{LargeObjectThreshold: 1})
+			if cfg, err := store.Config(); err == nil && cfg.Raw.Section("extensions").Option("objectformat") == formatSHA256 {
+				store.close()
+				return objectStore{}, errSHA256
+			}
+			return store, nil
 		} else if errors.Is(err, os.ErrPermission) {
 			return objectStore{}, problem(ErrAuth, "this service's user may not read it: %v", err)
 		}

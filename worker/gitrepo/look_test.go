@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,6 +61,67 @@ func TestLookNamesTheBranchesThereAre(t *testing.T) {
 				t.Errorf("the error is %q, want it to end in %q", err, want)
 			}
 		})
+	}
+}
+
+// A tag is not a branch: it does not move.
+func TestLookAtATag(t *testing.T) {
+	t.Parallel()
+	for name, serve := range ways {
+		t.Run(name, func(t *testing.T) {
+			s := newSetup(t)
+			s.commit("a", "a")
+			s.remote.Git("tag", "--annotate", "--message", "v9", "v9")
+			s.remote.Git("tag", "--no-sign", "v8")
+			remote, opts := serve(t, s)
+			for _, tag := range []string{"v9", "v8"} {
+				repo, err := Open(t.TempDir(), remote, tag, opts...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = repo.Look(soon(t))
+				wantKind(t, err, ErrNoBranch)
+				if want := `"` + tag + `" is a tag, and pgo follows only branches: main; set ` + "`branch`, or make a branch of the tag"; !strings.HasSuffix(err.Error(), want) {
+					t.Errorf("the error is %q, want it to end in %q", err, want)
+				}
+			}
+			s.remote.Git("branch", "v9")
+			repo, err := Open(t.TempDir(), remote, "v9", opts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := repo.Look(soon(t)); err != nil {
+				t.Errorf("a branch with the name of a tag: %v", err)
+			}
+		})
+	}
+}
+
+func TestLookAtARepositoryWithSHA256(t *testing.T) {
+	t.Parallel()
+	for name, serve := range ways {
+		for _, empty := range []bool{false, true} {
+			if empty && slices.Contains([]string{"git", "ssh", "http, version 0"}, name) {
+				continue // version 0 says nothing about an empty repository
+			}
+			t.Run(fmt.Sprintf("%s, empty %v", name, empty), func(t *testing.T) {
+				s := newSetup(t)
+				if err := os.RemoveAll(filepath.Join(s.remote.Dir, ".git")); err != nil {
+					t.Fatal(err)
+				}
+				s.remote.Git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
+				if !empty {
+					s.remote.Commit("first")
+				}
+				remote, opts := serve(t, s)
+				s.open(remote, opts...)
+				_, err := s.Look(soon(t))
+				wantKind(t, err, ErrFormat)
+				if err != nil && !strings.Contains(err.Error(), "it uses SHA-256 object names, which pgo cannot read; ") {
+					t.Errorf("the error is %q", err)
+				}
+			})
+		}
 	}
 }
 

@@ -12,9 +12,9 @@ const redacted = "***"
 
 var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`)
 
-// A redactor removes the secrets of one remote from texts that others wrote: a server may repeat
+// A redactor removes the secrets of one remote, and of the proxies on the way to it, from texts that others wrote: a server may repeat
 // what it was sent, in any of the spellings that it was sent in.
-type redactor struct{ secrets *strings.Replacer }
+type redactor []*strings.Replacer
 
 // newRedactor returns a redactor for credentials. The user's name is a secret only if there is no
 // password: then it is the token.
@@ -24,7 +24,7 @@ func newRedactor(user, password string) redactor {
 		secret = user
 	}
 	if secret == "" {
-		return redactor{strings.NewReplacer()}
+		return nil
 	}
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
 	var pairs []string
@@ -35,7 +35,10 @@ func newRedactor(user, password string) redactor {
 }
 
 func (r redactor) text(s string) string {
-	return userinfo.ReplaceAllString(r.secrets.Replace(s), "${1}"+redacted+"@")
+	for _, secrets := range r {
+		s = secrets.Replace(s)
+	}
+	return userinfo.ReplaceAllString(s, "${1}"+redacted+"@")
 }
 
 // error returns err itself if its text holds no secret, and otherwise one that differs only in

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/net/http/httpproxy"
 )
 
 // Remote says where a repository is and how to get in.
@@ -24,6 +25,11 @@ type Remote struct {
 	// Submodules has the servers from which submodules may come besides the repository's own:
 	// https://lib.example.org. An entry that gitserver.Parse does not accept has no effect.
 	Submodules []string
+	// Proxy has the proxies for http and https, whose URLs may hold passwords. Nothing is taken
+	// from the environment.
+	Proxy httpproxy.Config
+	// CA is certificates in PEM of authorities that count for https, besides the system's.
+	CA []byte
 }
 
 // String returns the URL without its credentials.
@@ -40,8 +46,8 @@ func (r Remote) GoString() string { return r.String() }
 
 // upstream is a remote repository, in one of the ways to reach it.
 type upstream interface {
-	// heads returns the branches whose name begins with prefix, and maybe more.
-	heads(ctx context.Context, prefix string) (map[string]Hash, error)
+	// refs returns the refs whose name begins with one of the prefixes, and maybe more.
+	refs(ctx context.Context, prefixes ...string) (map[string]Hash, error)
 	// pack returns a pack that holds the requested commit and its files. While it waits and while
 	// the pack is read, it calls alive whenever something arrives.
 	pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error)
@@ -116,15 +122,21 @@ func parseAddress(raw string) (*address, error) {
 // origin is the branch of a remote that a repository follows. It is set by newOrigin, then
 // immutable.
 type origin struct {
-	branch     string
-	address    *address
-	remote     upstream
-	stall      time.Duration
-	listed     servers // where submodules may come from, besides the repository's own server
+	branch  string
+	address *address
+	remote  upstream
+	stall   time.Duration
+	listed  servers // where submodules may come from, besides the repository's own server
+	access
+	url    string // without userinfo
+	redact redactor
+}
+
+// access is what it takes to reach a server, besides its address.
+type access struct {
 	key        []byte
 	knownHosts []string
-	url        string // without userinfo
-	redact     redactor
+	web        *web
 }
 
 func newOrigin(remote Remote, branch string, o options) (*origin, error) {
@@ -137,24 +149,27 @@ func newOrigin(remote Remote, branch string, o options) (*origin, error) {
 	}
 	r := &origin{
 		branch: branch, address: a, stall: o.stall, listed: newServers(remote.Submodules),
-		key: remote.Key, knownHosts: o.knownHosts, url: a.String(), redact: a.redactor(),
+		access: access{key: remote.Key, knownHosts: o.knownHosts}, url: a.String(), redact: append(a.redactor(), proxyRedactors(remote.Proxy)...),
 	}
-	if r.remote, err = connect(a, remote.Key, o.knownHosts); err != nil {
+	if r.web, err = newWeb(remote.Proxy, remote.CA); err != nil {
+		return nil, r.fail("cannot use", err)
+	}
+	if r.remote, err = r.connect(a); err != nil {
 		return nil, r.fail("cannot use", err)
 	}
 	return r, nil
 }
 
 // connect returns the upstream at an address. It does not talk to it yet.
-func connect(a *address, key []byte, knownHosts []string) (upstream, error) {
+func (by access) connect(a *address) (upstream, error) {
 	switch a.url.Scheme {
 	case "https", "http":
 		if a.url.Host == "" {
 			return nil, problem(nil, "`repository` has no host")
 		}
-		return newHTTPRemote(a), nil
+		return newHTTPRemote(a, by.web), nil
 	case "ssh":
-		return newSSHRemote(a, key, knownHosts)
+		return newSSHRemote(a, by.key, by.knownHosts)
 	case "git":
 		return streamed{dialGit(a)}, nil
 	case "file":

@@ -88,7 +88,8 @@ type Option func(*options)
 // The default is 1 GiB.
 func Limit(bytes int64) Option { return func(o *options) { o.limit = bytes } }
 
-// StallAfter sets how long a remote may be silent. The default is two minutes.
+// StallAfter sets how long a remote may be silent. The default is one minute: git's
+// own servers send something every five seconds while they work.
 func StallAfter(d time.Duration) Option { return func(o *options) { o.stall = d } }
 
 // KnownHosts sets the files in which the keys of SSH servers are looked up,
@@ -99,7 +100,7 @@ func KnownHosts(files ...string) Option { return func(o *options) { o.knownHosts
 // needed. It replaces a damaged repository, one whose head cannot be read, by an empty one;
 // Rebuilt then returns why.
 func Open(dir string, remote Remote, branch string, opts ...Option) (*Repo, error) {
-	o := options{limit: 1 << 30, stall: 2 * time.Minute, knownHosts: defaultKnownHosts(), slack: roomy}
+	o := options{limit: 1 << 30, stall: time.Minute, knownHosts: defaultKnownHosts(), slack: roomy}
 	for _, set := range opts {
 		set(&o)
 	}

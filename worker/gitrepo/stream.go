@@ -26,7 +26,7 @@ type streamed struct {
 	dial func(ctx context.Context, version string) (*conversation, error)
 }
 
-func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) {
+func (s streamed) refs(ctx context.Context, _ ...string) (map[string]Hash, error) {
 	c, advert, err := s.start(ctx, "")
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func (s streamed) heads(ctx context.Context, _ string) (map[string]Hash, error) 
 	defer c.close()
 	// Nothing is wanted. It does not matter if the server has gone already.
 	_, _ = io.WriteString(c.in, flush)
-	return branches(advert), nil
+	return refsOf(advert), nil
 }
 
 func (s streamed) pack(ctx context.Context, alive func(), q query) (io.ReadCloser, error) {

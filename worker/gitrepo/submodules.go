@@ -164,7 +164,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 		cause:   f.redact.error(err),
 	}
 	var network net.Error
-	if server != "" && !errors.Is(err, errElsewhere) && (errors.As(err, &network) || errors.Is(err, ErrStalled)) {
+	if server != "" && !errors.Is(err, errElsewhere) && (errors.As(err, &network) || errors.Is(err, ErrStalled) || errors.Is(err, ErrBusy)) {
 		f.down[server] = failed
 	}
 	return nil, failed
@@ -172,7 +172,7 @@ func (f *moduleFetch) one(l link, base *address, depth int) (*address, failure) 
 
 // module fetches a commit of a submodule.
 func (f *moduleFetch) module(access *address, place string, want Hash) error {
-	from, err := connect(access, f.key, f.knownHosts)
+	from, err := f.connect(access)
 	if err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (f *moduleFetch) explain(from *address, commit Hash, err error) string {
 		return fmt.Sprintf("it does not serve the commit %s; push it there, or choose one that is there", commit)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Sprintf("there is no host %s; correct it in .gitmodules", dns.Name)
-	case errors.Is(err, ErrStalled), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey), errors.Is(err, errElsewhere):
+	case errors.Is(err, ErrStalled), errors.Is(err, ErrBusy), errors.Is(err, ErrFormat), errors.Is(err, ErrTooLarge), errors.Is(err, ErrHostKey), errors.Is(err, errElsewhere):
 		return explain(err)
 	case foreign && errors.As(err, &own):
 		// The words of an arbitrary server that a commit names are not repeated.

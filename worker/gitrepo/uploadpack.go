@@ -22,7 +22,15 @@ import (
 // maxAdvert bounds what a list of refs may take in memory.
 const maxAdvert = 64 << 20
 
-const branchPrefix = "refs/heads/"
+const (
+	branchPrefix = "refs/heads/"
+	tagPrefix    = "refs/tags/"
+)
+
+// formatSHA256 is git's name of the object format that pgo cannot read.
+const formatSHA256 = "sha256"
+
+var errSHA256 = problem(ErrFormat, "it uses SHA-256 object names, which pgo cannot read; move it to a repository made with git init --object-format=sha1")
 
 // The two lines of the protocol without content.
 const (
@@ -47,14 +55,16 @@ var wantedCapabilities = []capability.Capability{
 
 // readAdvert reads the greeting of a server of version 0: its refs and capabilities.
 func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
-	advert := packp.NewAdvRefs()
-	err := advert.Decode(io.LimitReader(r, maxAdvert))
+	advert, start := packp.NewAdvRefs(), beginning{most: pktline.MaxPayloadSize}
+	err := advert.Decode(io.TeeReader(io.LimitReader(r, maxAdvert), &start))
 	var unexpected *packp.ErrUnexpectedData
 	switch {
 	case errors.Is(err, packp.ErrEmptyAdvRefs):
 		return packp.NewAdvRefs(), nil
 	case errors.Is(err, packp.ErrEmptyInput):
 		return nil, io.ErrUnexpectedEOF
+	case err != nil && bytes.Contains(start.bytes, []byte("object-format="+formatSHA256)):
+		return nil, errSHA256
 	case errors.As(err, &unexpected):
 		return nil, problem(nil, "its answer ends early, or is not git's protocol")
 	case err != nil:
@@ -62,10 +72,18 @@ func readAdvert(r io.Reader) (*packp.AdvRefs, error) {
 	}
 	for _, format := range advert.Capabilities.Get("object-format") {
 		if format != "sha1" {
-			return nil, problem(nil, "its object format is %s, and only sha1 is supported", format)
+			return nil, otherFormat(format)
 		}
 	}
 	return advert, nil
+}
+
+// otherFormat returns the error for a repository whose objects do not have SHA-1 names.
+func otherFormat(format string) error {
+	if format == formatSHA256 {
+		return errSHA256
+	}
+	return problem(ErrFormat, "its object format is neither SHA-1 nor SHA-256, and pgo reads only SHA-1")
 }
 
 // serverError gives the words with which a server ends the conversation a kind.
@@ -92,14 +110,12 @@ func refused(text string) error {
 	return problem(kind, "the server says: %s", oneLine(text))
 }
 
-func branches(advert *packp.AdvRefs) map[string]Hash {
-	heads := map[string]Hash{}
+func refsOf(advert *packp.AdvRefs) map[string]Hash {
+	refs := map[string]Hash{}
 	for name, hash := range advert.References {
-		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
-			heads[branch] = Hash(hash)
-		}
+		refs[name] = Hash(hash)
 	}
-	return heads
+	return refs
 }
 
 // packRequest asks for a commit without its history. The server may omit what the commits that
@@ -169,32 +185,32 @@ func readPack(raw io.Reader, advert *packp.AdvRefs) (io.Reader, error) {
 	return nil, io.ErrUnexpectedEOF
 }
 
-// listRequest asks a server of version 2 for the branches that begin with prefix.
-func listRequest(prefix string) []byte {
+// listRequest asks a server of version 2 for the refs that begin with one of the prefixes.
+func listRequest(prefixes []string) []byte {
 	var body bytes.Buffer
 	writeLine(&body, "command=ls-refs")
 	body.WriteString(delimiter)
-	writeLine(&body, "ref-prefix %s%s", branchPrefix, prefix)
+	for _, prefix := range prefixes {
+		writeLine(&body, "ref-prefix %s", prefix)
+	}
 	body.WriteString(flush)
 	return body.Bytes()
 }
 
 // readList reads the answer to a listRequest.
 func readList(r io.Reader) (map[string]Hash, error) {
-	heads := map[string]Hash{}
+	refs := map[string]Hash{}
 	s := pktline.NewScanner(bufio.NewReader(io.LimitReader(r, maxAdvert)))
 	for s.Scan() {
 		line := strings.TrimSuffix(string(s.Bytes()), "\n")
 		if line == "" {
-			return heads, nil
+			return refs, nil
 		}
 		hash, name, _ := strings.Cut(line, " ")
 		if !plumbing.IsHash(hash) {
 			return nil, problem(nil, "its answer is not git's protocol, or its object format is not sha1")
 		}
-		if branch, ok := strings.CutPrefix(name, branchPrefix); ok {
-			heads[branch] = Hash(plumbing.NewHash(hash))
-		}
+		refs[name] = Hash(plumbing.NewHash(hash))
 	}
 	if err := s.Err(); err != nil {
 		return nil, serverError(err)

@@ -32,16 +32,26 @@ func readGreeting(r *bufio.Reader, version string) (*packp.AdvRefs, error) {
 	if start, _ := r.Peek(len(firstLine2)); string(start) != firstLine2 {
 		return readAdvert(r)
 	}
+	return nil, readGreeting2(r)
+}
+
+// readGreeting2 reads the greeting of a server of version 2, which has its capabilities.
+func readGreeting2(r io.Reader) error {
+	var other error
 	s := pktline.NewScanner(io.LimitReader(r, maxAdvert))
 	for s.Scan() {
-		if len(s.Bytes()) == 0 {
-			return nil, nil
+		line := strings.TrimSuffix(string(s.Bytes()), "\n")
+		if line == "" {
+			return other
+		}
+		if format, ok := strings.CutPrefix(line, "object-format="); ok && format != "sha1" {
+			other = otherFormat(format)
 		}
 	}
 	if err := s.Err(); err != nil {
-		return nil, serverError(err)
+		return serverError(err)
 	}
-	return nil, io.ErrUnexpectedEOF
+	return io.ErrUnexpectedEOF
 }
 
 // fetchRequest returns a packRequest in version 2.
