@@ -54,16 +54,21 @@ type errand struct {
 	log       hclog.Logger
 }
 
-// errand returns the errand of a service's own worker.
-func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
+// errand returns the errand of a service's own worker. lost is called if the service had a
+// directory, and that is gone.
+func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger, lost func()) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
 			return lookupAccount(ctx, service.User, service.DockerHost == "")
 		},
 		take: func(who account) (func(), error) { return l.uids.serve(who.uid, service.Name) },
 		dir: func(who account) (string, error) {
+			had := l.records.get(service.Name).known() && absent(l.data.service(service.Name))
 			dir, err := l.serviceDir(service, who)
 			if err == nil {
+				if had {
+					lost()
+				}
 				l.records.launched(service, who, l.opts.Configuration)
 			}
 			return dir, err
@@ -102,6 +107,7 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	request := e.configure(who)
 	request.Dir = dir
 	p := l.newProcess(who, e.log)
+	p.dir = placeOf(dir)
 	p.neighbours = request.GetNeighbours()
 	// go-plugin's start does not take a context.
 	stop := context.AfterFunc(ctx, p.runner.abort)

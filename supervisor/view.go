@@ -34,7 +34,8 @@ type snapshot struct {
 	err      error     // why there is no worker
 	retry    time.Time // when one is started again
 
-	keysKnown bool // also after the worker that reported them is gone
+	lost      time.Time // when the service's directory was made anew; zero: it was not, as far as known
+	keysKnown bool      // also after the worker that reported them is gone
 	report    *proto.State
 	deploys   tally
 }
@@ -73,6 +74,16 @@ func (v *view) enter(s state, p *process, r restartCount) {
 	close(v.moved)
 	v.moved = make(chan struct{})
 }
+
+// lose notes that the service's directory was made anew, until an operator says otherwise.
+func (v *view) lose(at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lost = at
+}
+
+// forgive forgets that the service's directory was lost.
+func (v *view) forgive() { v.lose(time.Time{}) }
 
 // startPatience is how long a command waits for a worker that is being started: after a reload
 // that takes a moment, unless the previous worker has a deploy to finish.

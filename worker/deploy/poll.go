@@ -168,7 +168,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 	if to != nil {
 		t.store.journal.begin(heading("going back to " + to.Commit.Short()))
 		o := order{out: t.store.journal.recorded(compose.Output{})}
-		_, unwell, err = t.goBack(ctx, to, "an earlier deploy did not end", o)
+		_, unwell, err = t.goBack(ctx, to, begun.why(), o)
 		t.conclude(errors.Join(err, unwell))
 	}
 	t.faults.note(begun.Commit, t.cfg.settings(), err)

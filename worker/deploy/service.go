@@ -114,7 +114,10 @@ func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service,
 
 // Do runs a change when its turn comes; see Queue.
 func (s *Service) Do(ctx context.Context, name string, waiting func(running string), change func(*Turn) error) error {
-	return s.queue.do(ctx, s.work, name, waiting, change)
+	return s.queue.do(ctx, s.work, name, waiting, func(t *Turn) error {
+		t.mend()
+		return change(t)
+	})
 }
 
 // Adjust sets the neighbours of the service from now on.

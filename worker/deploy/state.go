@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -74,7 +75,12 @@ type Switching struct {
 	// Freeze is why the branch is no longer followed once the switch has worked; nil if it
 	// is followed.
 	Freeze *Frozen `json:"freeze,omitempty"`
+	// Reason is why it began; empty: what it switches to differs from what ran.
+	Reason string `json:"reason,omitempty"`
 }
+
+// why returns why an interrupted switch is finished.
+func (s *Switching) why() string { return cmp.Or(s.Reason, "an earlier deploy did not end") }
 
 // Verdict is why a commit was not deployed, or why what was deployed is not well.
 type Verdict struct {
