@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -198,6 +199,23 @@ func (s *Service) has(services []string) error {
 // engine ends.
 func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
 	return s.engine.Events(ctx, s.files.project.Name, began, happened)
+}
+
+// LookAtEngine finds out whether the engine answers before ctx ends, and puts in the status if it
+// does not. A change may be waiting for the engine meanwhile.
+func (s *Service) LookAtEngine(ctx context.Context) error {
+	err := s.engine.Away(ctx)
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil // nobody waited for it
+	}
+	away := ""
+	if err != nil {
+		away = s.files.project.Redact("nobody knows what runs: " + err.Error())
+	}
+	if s.board.get().EngineAway != away {
+		s.board.edit(func(st *Status) { st.EngineAway = away })
+	}
+	return err
 }
 
 // Watch writes the output of the current or the last deploy, and then what is added, until
