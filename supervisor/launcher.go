@@ -147,6 +147,10 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 	// the start fails and says so.
 	_ = os.MkdirAll(l.opts.SocketDir, socketDirMode)
 	p := &process{log: log, since: time.Now()}
+	p.meter = newMeter(func() {
+		log.Error("the worker sends far more than it has to say: killing it", "pid", p.pid())
+		p.runner.abort()
+	})
 	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  proto.Handshake,
@@ -157,7 +161,7 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.opts.SocketDir},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithTransportCredentials(peer.Process(p.pid)),
+			grpc.WithTransportCredentials(meteredCredentials{peer.Process(p.pid), p.meter}),
 			grpc.WithStreamInterceptor(ownStreams), grpc.WithMaxHeaderListSize(maxHeaders),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
 			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),

@@ -35,6 +35,7 @@ type process struct {
 	log    hclog.Logger
 	since  time.Time
 	dir    place // where it works
+	meter  *meter
 
 	neighbours *proto.Neighbours // those that it was configured with
 }
@@ -92,6 +93,9 @@ func (p *process) gone() <-chan struct{} { return p.runner.group.Done() }
 // ending returns how the process ended.
 func (p *process) ending() error {
 	err := p.runner.group.Wait()
+	if p.meter.flooded() {
+		return errFlood
+	}
 	if err == nil {
 		return errors.New("the worker ended by itself")
 	}
