@@ -210,6 +210,33 @@ func handDir(dir string, user account) error {
 	return nil
 }
 
+// place is a directory and what was there when a worker got it.
+type place struct {
+	path string
+	was  os.FileInfo // nil: not known
+}
+
+func placeOf(dir string) place {
+	was, _ := os.Lstat(dir)
+	return place{dir, was}
+}
+
+// lost reports whether the directory was removed since, moved away or replaced. No other has its
+// number as long as somebody works in it.
+func (p place) lost() bool {
+	if p.was == nil {
+		return false
+	}
+	is, err := os.Lstat(p.path)
+	return errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(p.was, is)
+}
+
+// absent reports whether there is nothing of that name.
+func absent(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, os.ErrNotExist)
+}
+
 func ownedBy(dir string, uid uint32) bool {
 	var info unix.Stat_t
 	return unix.Lstat(dir, &info) == nil && info.Uid == uid

@@ -46,8 +46,10 @@ func (i *instance) forward(ctx context.Context, session sshd.Command, operator b
 		switch m := reply.GetMessage().(type) {
 		case *proto.RunReply_Stdout:
 			_, err = session.Stdout.Write(m.Stdout)
+			v.process.meter.passed(len(m.Stdout))
 		case *proto.RunReply_Stderr:
 			_, err = session.Stderr.Write(m.Stderr)
+			v.process.meter.passed(len(m.Stderr))
 		case *proto.RunReply_Exit:
 			return exitOf(m.Exit)
 		}

@@ -43,7 +43,7 @@ type instance struct {
 	timer    *time.Timer        // fires in backoff, and starts the worker again
 	restarts restarts
 	stopping context.Context // not nil once stop was called: its end cancels a running change
-	again    bool            // an operator asked for this end: start again at once
+	again    bool            // this end was asked for: start again at once
 }
 
 // event is what an instance's goroutine reacts to.
@@ -54,9 +54,10 @@ type (
 		process *process // nil: err says why
 		err     error
 	}
-	exited   struct{ process *process }
-	silent   struct{ process *process } // it does not answer
-	endAsked struct {
+	exited    struct{ process *process }
+	silent    struct{ process *process } // it does not answer
+	displaced struct{ process *process } // its directory is gone
+	endAsked  struct {
 		politely bool
 		reply    chan<- error
 	}
@@ -121,6 +122,11 @@ func (i *instance) handle(e event) {
 			i.enter(killing)
 			go e.process.dumpAndKill()
 		}
+	case displaced:
+		if e.process == i.process && i.state == ready {
+			i.log.Error("the service's directory was removed while its worker ran: another worker gets a new one", "directory", e.process.dir.path)
+			i.endSoon()
+		}
 	case endAsked:
 		e.reply <- i.onEndAsked(e)
 	case stopAsked:
@@ -146,7 +152,7 @@ func (i *instance) start() {
 	i.enter(starting)
 	neighbours, _ := i.neighbours.get()
 	go func() {
-		process, err := i.launcher.launch(ctx, i.launcher.errand(i.service, neighbours, i.log))
+		process, err := i.launcher.launch(ctx, i.launcher.errand(i.service, neighbours, i.log, i.lost))
 		if !i.send(launched{process, err}) && process != nil {
 			process.discard()
 		}
@@ -169,8 +175,8 @@ func (i *instance) onLaunched(e launched) {
 		i.send(exited{e.process})
 	}()
 	go func() {
-		if e.process.watch(ctx) {
-			i.send(silent{e.process})
+		if trouble := e.process.watch(ctx); trouble != nil {
+			i.send(trouble)
 		}
 	}()
 	go i.follow(ctx, e.process)
@@ -239,16 +245,30 @@ func (i *instance) onEndAsked(e endAsked) error {
 	case i.process == nil:
 		return errNoWorker
 	}
-	i.again = true
+	i.view.forgive()
 	if e.politely {
-		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
-		context.AfterFunc(ctx, cancel)
-		i.drain(ctx)
+		i.endSoon()
 		return nil
 	}
+	i.again = true
 	i.enter(killing)
 	i.process.runner.abort()
 	return nil
+}
+
+// endSoon ends the worker, which may finish the running change if that is soon, and has another
+// one started at once.
+func (i *instance) endSoon() {
+	i.again = true
+	ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout)
+	context.AfterFunc(ctx, cancel)
+	i.drain(ctx)
+}
+
+// lost notes that the service had a directory that is gone. Another goroutine calls it.
+func (i *instance) lost() {
+	i.log.Error("the service's directory is gone, and is made anew", "directory", i.launcher.data.service(i.service.Name), "lost", lostWithDir)
+	i.view.lose(time.Now())
 }
 
 func (i *instance) drain(ctx context.Context) {

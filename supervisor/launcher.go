@@ -55,16 +55,21 @@ type errand struct {
 	log       hclog.Logger
 }
 
-// errand returns the errand of a service's own worker.
-func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger) errand {
+// errand returns the errand of a service's own worker. lost is called if the service had a
+// directory, and that is gone.
+func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger, lost func()) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
 			return lookupAccount(ctx, service.User, service.DockerHost == "")
 		},
 		take: func(who account) (func(), error) { return l.uids.serve(who.uid, service.Name) },
 		dir: func(who account) (string, error) {
+			had := l.records.get(service.Name).known() && absent(l.data.service(service.Name))
 			dir, err := l.serviceDir(service, who)
 			if err == nil {
+				if had {
+					lost()
+				}
 				l.records.launched(service, who, l.opts.Configuration)
 			}
 			return dir, err
@@ -103,6 +108,7 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	request := e.configure(who)
 	request.Dir = dir
 	p := l.newProcess(who, e.log)
+	p.dir = placeOf(dir)
 	p.neighbours = request.GetNeighbours()
 	// go-plugin's start does not take a context.
 	stop := context.AfterFunc(ctx, p.runner.abort)
@@ -142,6 +148,10 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 	// the start fails and says so.
 	_ = os.MkdirAll(l.opts.SocketDir, socketDirMode)
 	p := &process{log: log, since: time.Now()}
+	p.meter = newMeter(func() {
+		log.Error("the worker sends far more than it has to say: killing it", "pid", p.pid())
+		p.runner.abort()
+	})
 	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  proto.Handshake,
@@ -152,7 +162,7 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.opts.SocketDir},
 		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithTransportCredentials(peer.Process(p.pid)),
+			grpc.WithTransportCredentials(meteredCredentials{peer.Process(p.pid), p.meter}),
 			grpc.WithStreamInterceptor(ownStreams), grpc.WithMaxHeaderListSize(maxHeaders),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(proto.MaxMessage)),
 			grpc.WithInitialWindowSize(proto.StreamWindow), grpc.WithInitialConnWindowSize(proto.ConnWindow),

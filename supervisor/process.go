@@ -34,6 +34,8 @@ type process struct {
 	rpc    proto.WorkerClient
 	log    hclog.Logger
 	since  time.Time
+	dir    place // where it works
+	meter  *meter
 
 	neighbours *proto.Neighbours // those that it was configured with
 }
@@ -91,22 +93,29 @@ func (p *process) gone() <-chan struct{} { return p.runner.group.Done() }
 // ending returns how the process ended.
 func (p *process) ending() error {
 	err := p.runner.group.Wait()
+	if p.meter.flooded() {
+		return errFlood
+	}
 	if err == nil {
 		return errors.New("the worker ended by itself")
 	}
 	return fmt.Errorf("the worker ended: %w", err)
 }
 
-// watch pings the worker every heartbeatInterval. It returns true after several missed answers in
-// a row, and false when the worker is gone.
-func (p *process) watch(ctx context.Context) (silent bool) {
+// watch pings the worker every heartbeatInterval, and looks whether it still has its directory. It
+// returns what is wrong after several missed answers in a row or without the directory, and nil
+// when the worker is gone.
+func (p *process) watch(ctx context.Context) event {
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	for misses := 0; misses < heartbeatMisses; {
 		select {
 		case <-ticker.C:
 		case <-p.gone():
-			return false
+			return nil
+		}
+		if p.dir.lost() {
+			return displaced{p}
 		}
 		call, cancel := context.WithTimeout(ctx, heartbeatInterval)
 		_, err := p.rpc.Ping(call, &proto.PingRequest{})
@@ -115,7 +124,7 @@ func (p *process) watch(ctx context.Context) (silent bool) {
 			misses = 0
 		}
 	}
-	return true
+	return silent{p}
 }
 
 // goneSoon reports whether the process ends within a moment: a broken connection is the first

@@ -68,7 +68,7 @@ func TestServicesAreNoted(t *testing.T) {
 	<-s.instance("web").view.judged
 	isNoted("when its next user does not exist")
 	another := config.Service{Name: "web", User: "another"}
-	if dir, err := s.launcher.errand(another, nil, s.opts.Logger).dir(account{uid: me().uid + 1}); err == nil {
+	if dir, err := s.launcher.errand(another, nil, s.opts.Logger, func() {}).dir(account{uid: me().uid + 1}); err == nil {
 		t.Errorf("another user gets the directory %s", dir)
 	}
 	isNoted("when its next user did not get the directory")

@@ -68,8 +68,12 @@ func (s seen) status(now time.Time) hoststat.Service {
 		Activity:   activity(r),
 		NextPoll:   hoststat.Moment(r.GetNextPoll()),
 		Worker:     s.worker(now),
-		Unwell:     slices.Clone(r.GetUnwell()),
+		Unwell:     slices.Concat(r.GetUnwell(), s.deaf),
 		Warnings:   slices.Clone(r.GetWarnings()),
+	}
+	if !s.lost.IsZero() {
+		all.Warnings = append(all.Warnings, fmt.Sprintf("the service's directory was gone, and was made anew at %s: lost are %s; `worker restart` ends this warning",
+			s.lost.UTC().Format("2006-01-02 15:04 UTC"), lostWithDir))
 	}
 	if why := r.GetFrozen(); why != "" {
 		all.Frozen = &hoststat.Freeze{Reason: why, Since: hoststat.Moment(r.GetFrozenSince())}
@@ -90,6 +94,9 @@ func (s seen) status(now time.Time) hoststat.Service {
 	all.State = condition(all)
 	return all
 }
+
+// lostWithDir is what nobody can bring back when a service's directory is gone.
+const lostWithDir = "the history and the way back, what somebody had stopped, taken down or frozen, and whatever the checkout had that git does not"
 
 // activity returns what the worker reports that it is doing.
 func activity(r *proto.State) string {

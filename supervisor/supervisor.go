@@ -50,7 +50,7 @@ type Supervisor struct {
 	grace    time.Duration // removalGrace, except in tests
 
 	operators keyring        // who may do everything
-	lives     sync.WaitGroup // of the instances; added to only under mu while not closing, or by Close
+	lives     sync.WaitGroup // of the instances and watchPorts; added to only by New, under mu while not closing, or by Close
 	ending    chan struct{}  // closed when Close begins
 
 	mu        sync.Mutex // guards what follows
@@ -79,6 +79,7 @@ func New(opts Options) (*Supervisor, error) {
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
 	s.launcher = &launcher{opts: opts, data: data, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
+	s.lives.Go(s.watchPorts)
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
 }

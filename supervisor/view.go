@@ -37,7 +37,9 @@ type snapshot struct {
 	err      error     // why there is no worker
 	retry    time.Time // when one is started again
 
-	keysKnown bool // also after the worker that reported them is gone
+	lost      time.Time // when the service's directory was made anew; zero: it was not, as far as known
+	deaf      []string  // host ports of its containers at which nothing listens, for people
+	keysKnown bool      // also after the worker that reported them is gone
 	report    *proto.State
 	deploys   tally
 }
@@ -81,6 +83,26 @@ func (v *view) enter(s state, p *process, r restartCount) {
 	}
 	close(v.moved)
 	v.moved = make(chan struct{})
+}
+
+// lose notes that the service's directory was made anew, until an operator says otherwise.
+func (v *view) lose(at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.lost = at
+}
+
+// forgive forgets that the service's directory was lost.
+func (v *view) forgive() { v.lose(time.Time{}) }
+
+// setDeaf sets at which host ports of the service nothing listens, and reports whether that is new.
+func (v *view) setDeaf(ports []string) (news bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	ports = ports[:min(len(ports), maxShownLines)]
+	news = !slices.Equal(ports, v.deaf)
+	v.deaf = ports
+	return news
 }
 
 // startPatience is how long a command waits for a worker that is being started: after a reload

@@ -3,6 +3,8 @@ package test
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"pgo/internal/gittest"
 	"pgo/test/rig"
 )
 
@@ -60,6 +63,46 @@ func socketDir(t *testing.T, worker int) string {
 	}
 	t.Fatal("the worker has no directory for its socket")
 	return ""
+}
+
+// gitServer is one that can stop answering.
+type gitServer struct {
+	mu      sync.Mutex
+	hanging chan struct{} // closed when it answers again; nil: it answers
+}
+
+// hangable puts a server that can stop answering in front of the service's repository.
+func hangable(t *testing.T, s *rig.Service) *gitServer {
+	t.Helper()
+	g, repository := &gitServer{}, gittest.Handler(filepath.Dir(s.Repo.Dir), "", t.Output())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		hanging := g.hanging
+		g.mu.Unlock()
+		if hanging != nil {
+			<-hanging
+		}
+		repository.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(g.answer)
+	s.Set("repository", server.URL+"/"+filepath.Base(s.Repo.Dir))
+	return g
+}
+
+func (g *gitServer) hang() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hanging = make(chan struct{})
+}
+
+func (g *gitServer) answer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.hanging != nil {
+		close(g.hanging)
+		g.hanging = nil
+	}
 }
 
 // slowBuild is a repository whose build takes a while, the first time for each test and
@@ -124,6 +167,7 @@ func TestKilledInADeploy(t *testing.T) {
 			web, other := r.Service("web"), r.Service("other")
 			first := web.Push("first", files(r, "one"))
 			other.Push("first", r.Idle())
+			git := hangable(t, web)
 			pgod := r.Start(web, other)
 			deployed(t, pgod, web, first)
 			stopPings := pings(t, pgod, other)
@@ -141,10 +185,18 @@ func TestKilledInADeploy(t *testing.T) {
 			interrupted = composing(t, web, step)
 			pgod.Kill()
 			rig.Within(t, 5*time.Second, "the killed pgod's compose to be gone", gone(interrupted))
+			if step != "build" { // what ran is gone: it must run again whether git answers or not
+				git.hang()
+			}
 			pgod.Start()
 			deployed(t, pgod, web, third)
 			stopWatch()
 			converged(t, web, "three")
+			if step == "down" {
+				fourth := web.Push("fourth", files(r, "four"))
+				git.answer()
+				deployed(t, pgod, web, fourth)
+			}
 		})
 	}
 }

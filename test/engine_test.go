@@ -2,6 +2,7 @@ package test
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -46,11 +47,33 @@ func TestEngineEnds(t *testing.T) {
 	e.Docker("exec", before["mortal"].ID, "touch", "/tmp/end")
 	shows(t, pgod, web, "-mortal-1 exited with 3")
 
+	// Meanwhile the status does not claim that all is well.
+	const unknown = "unwell:    nobody knows what runs: "
+	answers := func() {
+		t.Helper()
+		rig.Until(t, "the engine to count as there", func() error {
+			if status := pgod.SSH(web.Key, web.Op("status")).Exits(t, 0).Stdout; strings.Contains(status, unknown) {
+				return errors.New(status)
+			}
+			return nil
+		})
+	}
+	e.Freeze()
+	shows(t, pgod, web, "state:     unwell", unknown+"the Docker engine does not answer: it has said nothing for 8s")
+	e.Thaw()
+	answers()
+	same(t, "the engine hung", before, onEngine(t, e, web), "web", "side", "always")
+
 	for _, c := range []struct {
 		how string
 		end func()
 	}{
-		{"the engine was stopped", func() { e.Stop(); e.Start() }},
+		{"the engine was stopped", func() {
+			e.Stop()
+			shows(t, pgod, web, "state:     unwell", unknown+"cannot reach the Docker engine")
+			e.Start()
+			answers()
+		}},
 		{"the engine was killed", func() { e.Kill(); e.Start() }},
 		{"the engine was stopped while pgod was stopped", func() { pgod.Stop(); e.Stop(); e.Start(); pgod.Start() }},
 		{"pgod was started before the engine", func() { pgod.Stop(); e.Stop(); pgod.Start(); e.Start() }},

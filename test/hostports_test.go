@@ -121,6 +121,25 @@ func TestHostPorts(t *testing.T) {
 		}
 	}
 
+	// The engine's program at a port can end while the container runs.
+	all, err := rig.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxies := slices.DeleteFunc(all, func(p rig.Process) bool {
+		return p.Name != "docker-proxy" || !slices.Contains(p.Args, fmt.Sprint(first+1))
+	})
+	if len(proxies) != 1 {
+		t.Fatalf("the proxies of port %d are %v", first+1, proxies)
+	}
+	kill(t, proxies[0].PID)
+	deaf := fmt.Sprintf("unwell:    nothing listens at the host port 127.0.0.1:%d/tcp of %s-site-1 any more", first+1, web.Name)
+	shows(t, pgod, web, "state:     unwell", deaf)
+	says(t, pgod.Log(), "nothing listens at a host port of a container")
+	pgod.SSH(web.Key, web.Op("restart")).Exits(t, 0)
+	r.Answers(first+1, "hello")
+	shows(t, pgod, web, "state:     running")
+
 	// What is given up is no longer in use.
 	listener.Close()
 	pgod.SSH(late.Key, late.Op("down")).Exits(t, 0)

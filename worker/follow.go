@@ -23,6 +23,7 @@ func (w *Worker) follow() {
 		w.open()
 	}
 	service := w.service.Load()
+	go w.watchEngine(service)
 	w.change("the start", func(t *deploy.Turn) error { return t.Resume(w.ctx) })
 	go w.heal(service) // it does not wait for a git server
 	if w.cfg.GetProxy() != nil {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +19,35 @@ const (
 	settleMost = 3 * time.Second
 	// engineWait is the time between two attempts to reach an engine that is away.
 	engineWait = 2 * time.Second
+	// engineLook is the time between two looks whether the engine answers, engineAnswer how long it
+	// may take: together they are how old the status may be about that.
+	engineLook   = 6 * time.Second
+	engineAnswer = 8 * time.Second
 )
+
+// watchEngine finds out, until the worker ends, whether the engine answers. An engine that hangs
+// ends neither its events nor a request by itself.
+func (w *Worker) watchEngine(service *deploy.Service) {
+	away := false
+	for w.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeoutCause(w.ctx, engineAnswer, fmt.Errorf("it has said nothing for %s", engineAnswer))
+		err := service.LookAtEngine(ctx)
+		cancel()
+		switch {
+		case w.ctx.Err() != nil:
+			return
+		case err != nil && !away:
+			w.log.Error("nobody knows what runs", "error", err)
+		case err == nil && away:
+			w.log.Info("the engine answers again")
+		}
+		pause := engineLook
+		if away = err != nil; away {
+			pause = engineWait
+		}
+		_ = wait.For(w.ctx, pause)
+	}
+}
 
 // heal looks after the containers until the worker ends: at the start, when the engine
 // reports that something happened to one, and when the engine is back.

@@ -80,7 +80,7 @@ func (w *Worker) report() {
 			Details:    texts(status.Details),
 			Frozen:     text(status.Frozen.String()),
 			Trigger:    text(status.Trigger),
-			Unwell:     texts(status.Unwell),
+			Unwell:     unwell(status),
 			Wanted:     proto.Value[proto.State_Wanted](string(status.Wanted)),
 			Head:       status.Head.String(),
 			Deployed:   status.Deployed.String(),
@@ -109,6 +109,15 @@ func (w *Worker) report() {
 			r.State.Pinned, r.State.PinnedUntil = status.Pin.Commit.String(), seconds(status.Pin.Until)
 		}
 	})
+}
+
+// unwell returns what is not as it should be. Without the engine, what is known of containers is
+// what was.
+func unwell(status deploy.Status) []string {
+	if status.EngineAway == "" {
+		return texts(status.Unwell)
+	}
+	return texts(append([]string{status.EngineAway}, status.Unwell...))
 }
 
 // activity returns the kind of activity that a step is.

@@ -127,12 +127,23 @@ func (e *Engine) Kill() {
 	e.signal(syscall.SIGKILL)
 }
 
+// Freeze makes the engine hang: it takes connections, and answers nothing, until Thaw.
+func (e *Engine) Freeze() { e.send(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (e *Engine) Thaw() { e.send(syscall.SIGCONT) }
+
+func (e *Engine) send(signal syscall.Signal) {
+	e.rig.t.Helper()
+	if err := e.daemon.Process.Signal(signal); err != nil {
+		e.rig.t.Fatalf("cannot send %s to the engine: %v", signal, err)
+	}
+}
+
 func (e *Engine) signal(signal syscall.Signal) {
 	t := e.rig.t
 	t.Helper()
-	if err := e.daemon.Process.Signal(signal); err != nil {
-		t.Fatalf("cannot send %s to the engine: %v", signal, err)
-	}
+	e.send(signal)
 	select {
 	case <-e.exited:
 	case <-time.After(patience):

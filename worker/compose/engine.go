@@ -57,11 +57,14 @@ func (e *Engine) connect() (*client.Client, error) {
 	return e.client, nil
 }
 
-// Away returns why the engine does not answer, or nil.
+// Away returns why the engine does not answer, or nil. One that hangs still takes connections.
 func (e *Engine) Away(ctx context.Context) error {
 	c, err := e.connect()
 	if err == nil {
 		_, err = c.Ping(ctx)
+	}
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("the Docker engine does not answer: %w", context.Cause(ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)

@@ -61,6 +61,13 @@ func (b *branch) refresh(ctx context.Context) {
 	b.answered(head, moved, err)
 }
 
+// refreshSoon is refresh for a poll, which keeps others waiting.
+func (b *branch) refreshSoon(ctx context.Context) {
+	ctx, cancel := answerSoon(ctx)
+	defer cancel()
+	b.refresh(ctx)
+}
+
 func (b *branch) answered(head gitrepo.Hash, moved bool, err error) {
 	if err == nil {
 		now := time.Now()

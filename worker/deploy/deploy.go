@@ -50,6 +50,7 @@ type deployer struct {
 	isDown bool // nothing has run since somebody ran down
 	faults faults
 	held   Basis // what was proven and is held
+	wentOn bool  // this worker has tried to finish an interrupted switch with what it had
 
 	compacted gitrepo.Hash // the head when the repository was last compacted
 }

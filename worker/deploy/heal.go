@@ -18,6 +18,8 @@ const (
 	healFirst = time.Second
 	healLast  = 5 * time.Minute
 	healCalm  = 10 * time.Minute // after that long without any, the delays begin anew
+
+	lookTime = 30 * time.Second // to inspect the containers, while whatever changes them waits
 )
 
 // networkGone matches the engine's error about a container whose network was created anew.
@@ -80,7 +82,9 @@ func (cs *containers) heal(ctx context.Context) (again time.Duration, err error)
 	if err != nil {
 		return 0, err
 	}
-	boot, containers, err := cs.whatRuns(ctx)
+	looking, enough := context.WithTimeoutCause(ctx, lookTime, fmt.Errorf("%w: the engine has not answered within %s", context.DeadlineExceeded, lookTime))
+	defer enough()
+	boot, containers, err := cs.whatRuns(looking)
 	if err != nil {
 		return healFirst, err
 	}

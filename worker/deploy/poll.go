@@ -52,10 +52,14 @@ func (t *Turn) Poll(ctx context.Context) error {
 }
 
 func (t *Turn) poll(ctx context.Context) (Outcome, error) {
-	if begun := t.store.snapshot().Switching; begun != nil && begun.Back != 0 && t.store.snapshot().Wanted == Up && t.store.usable() == nil {
-		outcome, err := t.goOnBack(ctx, begun) // it does not need a git server
-		t.branch.refresh(ctx)                  // which has the keys
-		return outcome, err
+	if begun := t.begun(); begun != nil {
+		// It needs no git server, and nobody knows whether that answers, or how soon.
+		outcome, err := t.goOn(ctx, begun)
+		if err != nil || begun.Back != 0 || t.store.snapshot().Switching != nil {
+			t.branch.refreshSoon(ctx) // which has the keys, and perhaps a commit that works
+			return outcome, err
+		}
+		t.board.ended(outcome, nil)
 	}
 	head, cannot := t.branch.fetchSoon(ctx)
 	if err := t.store.usable(); err != nil {
@@ -73,11 +77,11 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 		}
 		return TakenDown, cannot
 	}
-	if state.Switching != nil {
-		return t.goOn(ctx, head, cannot)
-	}
 	if cannot != nil {
 		return "", cannot
+	}
+	if begun := state.Switching; begun != nil {
+		return t.goForward(ctx, begun, head)
 	}
 	basis, hold := t.around.basis(head), t.hold(state)
 	switch {
@@ -120,13 +124,39 @@ func (t *Turn) hold(state State) Outcome {
 	return ""
 }
 
-// goOn finishes a switch that was interrupted: to the head, unless it cannot be fetched,
-// nobody has asked for it, or it does not work.
-func (t *Turn) goOn(ctx context.Context, head gitrepo.Hash, cannot error) (Outcome, error) {
+// begun returns the interrupted switch that can be finished with what is here, or nil.
+func (t *Turn) begun() *Switching {
 	state := t.store.snapshot()
-	begun := state.Switching
-	commit := begun.Commit
-	if cannot == nil && t.hold(state) == "" && !state.condemns(t.around.basis(head)) {
+	if t.store.usable() != nil || state.Wanted != Up || state.Switching == nil {
+		return nil
+	}
+	if state.Switching.Back == 0 {
+		if _, err := t.repo.Commit(state.Switching.Commit); err != nil {
+			return nil // the repository was lost, and is fetched again
+		}
+	}
+	return state.Switching
+}
+
+// goOn finishes a switch that was interrupted: to what was begun or, if this worker has tried
+// that in vain, to the head as it was last fetched.
+func (t *Turn) goOn(ctx context.Context, begun *Switching) (Outcome, error) {
+	if begun.Back != 0 {
+		return t.goOnBack(ctx, begun)
+	}
+	head, known := t.repo.Head()
+	if !t.wentOn || !known {
+		head = begun.Commit
+	}
+	t.wentOn = true
+	return t.goForward(ctx, begun, head)
+}
+
+// goForward deploys the head instead of what was begun, unless nobody has asked for it, or it
+// does not work.
+func (t *Turn) goForward(ctx context.Context, begun *Switching, head gitrepo.Hash) (Outcome, error) {
+	state, commit := t.store.snapshot(), begun.Commit
+	if t.hold(state) == "" && !state.condemns(t.around.basis(head)) {
 		commit = head
 	}
 	if wait := t.tooEarly(ctx, commit, t.cfg.settings()); wait != nil {
@@ -149,7 +179,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 	if to != nil {
 		t.store.journal.begin(heading("going back to " + to.Commit.Short()))
 		o := order{out: t.store.journal.recorded(compose.Output{})}
-		_, unwell, err = t.goBack(ctx, to, "an earlier deploy did not end", o)
+		_, unwell, err = t.goBack(ctx, to, begun.why(), o)
 		t.conclude(errors.Join(err, unwell))
 	}
 	t.faults.note(begun.Commit, t.cfg.settings(), err, backWait, t.surroundings(ctx)) // nothing runs meanwhile

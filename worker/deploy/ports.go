@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"pgo/internal/printable"
 	"pgo/internal/sockets"
@@ -13,15 +12,14 @@ import (
 
 // hostPorts finds out which ports of the host a model asks for, and which are in use.
 type hostPorts struct {
-	name    string
-	timeout time.Duration
-	engine  *compose.Engine
-	board   *board
-	files   *workspace
+	name   string
+	engine *compose.Engine
+	board  *board
+	files  *workspace
 }
 
 func newHostPorts(cfg Config, files *workspace, board *board, engine *compose.Engine) *hostPorts {
-	return &hostPorts{name: cfg.Name, timeout: cfg.Timeout, engine: engine, board: board, files: files}
+	return &hostPorts{name: cfg.Name, engine: engine, board: board, files: files}
 }
 
 // free returns an error if a host port that the candidate asks for is taken by somebody
@@ -142,7 +140,7 @@ func (p *hostPorts) look(ctx context.Context) error {
 	if !p.onThisHost() {
 		return nil
 	}
-	ctx, cancel := deadline(ctx, p.timeout)
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	published, onHost, err := p.engine.PortsOf(ctx, p.name)
 	if err != nil {

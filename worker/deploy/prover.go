@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -279,7 +278,7 @@ func (p *prover) compare(c *candidate) error {
 	state := p.store.snapshot()
 	switch {
 	case state.Switching != nil:
-		c.changes = []string{"an earlier deploy did not end"}
+		c.changes = []string{state.Switching.why()}
 		return nil
 	case state.Deployed == nil:
 		c.changes = []string{"first deploy"}
@@ -290,12 +289,9 @@ func (p *prover) compare(c *candidate) error {
 		return nil
 	}
 	deployed, err := p.files.loadDeployed()
-	if errors.Is(err, fs.ErrNotExist) {
-		c.changes = []string{"the deployed model is missing"}
-		return nil
-	}
 	if err != nil {
-		return err
+		c.changes = []string{"the deployed model is missing or damaged"}
+		return nil
 	}
 	if !state.Deployed.good() {
 		c.changes = append(c.changes, "the last deploy did not become healthy")

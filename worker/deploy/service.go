@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -118,7 +119,10 @@ func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service,
 
 // Do runs a change when its turn comes; see Queue.
 func (s *Service) Do(ctx context.Context, name string, waiting func(running string), change func(*Turn) error) error {
-	return s.queue.do(ctx, s.work, name, waiting, change)
+	return s.queue.do(ctx, s.work, name, waiting, func(t *Turn) error {
+		t.mend()
+		return change(t)
+	})
 }
 
 // Adjust sets the neighbours of the service from now on.
@@ -199,6 +203,23 @@ func (s *Service) has(services []string) error {
 // engine ends.
 func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(compose.Event)) error {
 	return s.engine.Events(ctx, s.files.project.Name, began, happened)
+}
+
+// LookAtEngine finds out whether the engine answers before ctx ends, and puts in the status if it
+// does not. A change may be waiting for the engine meanwhile.
+func (s *Service) LookAtEngine(ctx context.Context) error {
+	err := s.engine.Away(ctx)
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return nil // nobody waited for it
+	}
+	away := ""
+	if err != nil {
+		away = s.files.project.Redact("nobody knows what runs: " + err.Error())
+	}
+	if s.board.get().EngineAway != away {
+		s.board.edit(func(st *Status) { st.EngineAway = away })
+	}
+	return err
 }
 
 // Watch writes the output of the current or the last deploy, and then what is added, until

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -79,10 +80,15 @@ type Switching struct {
 	// Freeze is why the branch is no longer followed once the switch has worked; nil if it
 	// is followed.
 	Freeze *Frozen `json:"freeze,omitempty"`
+	// Reason is why it began; empty: what it switches to differs from what ran.
+	Reason string `json:"reason,omitempty"`
 	// Made says that the containers are created and checked: they are to be started and to
 	// pass the gate, not to be replaced again.
 	Made bool `json:"made,omitempty"`
 }
+
+// why returns why an interrupted switch is finished.
+func (s *Switching) why() string { return cmp.Or(s.Reason, "an earlier deploy did not end") }
 
 // Outages is how often a commit has failed by a fault of the surroundings that only its
 // start could find, and when it may be tried again.

@@ -26,6 +26,7 @@ type Status struct {
 	ErrorSince time.Time
 	Frozen     *Frozen
 	Pin        *Pin
+	EngineAway string                  // why nobody knows what runs; empty: the engine answers
 	Unwell     []string                // containers that are not as they should be, and how
 	Ports      []compose.Published     // host ports that its running containers have
 	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves

@@ -83,7 +83,11 @@ func (w *workspace) loadDeployed() (*compose.Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
 	}
-	return compose.Load(raw)
+	model, err := compose.Load(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s is empty or damaged, and up makes it again: %w", w.path(deployedModel), err)
+	}
+	return model, nil
 }
 
 // projectDir returns the directory in tree that the compose file's paths are relative to.
@@ -91,11 +95,11 @@ func (w *workspace) projectDir(tree string) string {
 	return filepath.Join(tree, filepath.Dir(w.compose))
 }
 
-// onDeployed runs compose on the deployed model. If there is none, compose acts on whatever
-// has the project's name: nothing, or what an earlier life of this service left.
+// onDeployed runs compose on the deployed model. If there is none, or it is damaged, compose acts
+// on whatever has the project's name: nothing, or what an earlier life of this service left.
 func (w *workspace) onDeployed(ctx context.Context, out compose.Output, args ...string) error {
 	model := w.path(deployedModel)
-	if _, err := os.Stat(model); err != nil {
+	if _, err := w.loadDeployed(); err != nil {
 		model = ""
 	}
 	return w.inCheckout(ctx, model, out, args...)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // names is a set of paths.
@@ -22,6 +24,21 @@ type trackedFile string
 // trackedBeside returns the record of the checkout in dir.
 func trackedBeside(dir string) trackedFile {
 	return trackedFile(filepath.Clean(dir) + ".tracked")
+}
+
+// Lost reports whether the checkout in dir had files of git's and has none of them any more:
+// somebody has removed or emptied it.
+func (r checkouts) Lost(dir string) bool {
+	tracked, _, err := trackedBeside(dir).read()
+	if err != nil || len(tracked) == 0 {
+		return false
+	}
+	for name := range tracked {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+			return false
+		}
+	}
+	return true
 }
 
 // read returns the names, and whether there is a record at all.
