@@ -124,7 +124,7 @@ func portRange(t *testing.T, text string) ports.Range {
 // model returns what the real compose resolves the case's files to.
 func (c *testCase) model(t *testing.T) map[string]any {
 	t.Helper()
-	resolved, err := c.Resolve(t.Context(), c.limits.Stage, "")
+	resolved, err := c.Resolve(t.Context(), c.limits.Stage)
 	if err != nil {
 		t.Fatal(err)
 	}
