@@ -164,6 +164,26 @@ func (r *roots) resolve(path string) resolved {
 	return to
 }
 
+// Readable returns where a path outside of the repository leads, if compose may read that while it
+// resolves, as it may an env_file that an operator has granted. Otherwise it returns the entry of
+// allow that would grant it; both are empty if none does.
+func Readable(l Limits, path string, links Links) (end, entry string) {
+	r := newRoots(l, links, l.Stage)
+	s := source{path: path, mounted: true}
+	to := r.end(s)
+	if l.Root && !to.loop && !to.blind {
+		return to.path, ""
+	}
+	why, entry := r.complaint(s, to)
+	switch {
+	case why == "":
+		return to.path, ""
+	case !writable(entry):
+		return "", ""
+	}
+	return "", entry
+}
+
 // judge refuses the sources that lead where they must not, and those that a container could lead
 // there later.
 func (c *checker) judge(r *roots, sources []source) {

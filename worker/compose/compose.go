@@ -65,9 +65,9 @@ type Project struct {
 
 	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.
 	Tracked func(name string) bool
-	// Granted opens a file of the host that an operator lets compose read, or returns nil; nil:
-	// there is none.
-	Granted func(path string) (*os.File, error)
+	// Granted opens a file of the host that an operator lets compose read, or returns the entry
+	// of the configuration that would let it; nil: there is none.
+	Granted func(path string) (file *os.File, entry string)
 }
 
 // Output is where a command's output goes while it is produced. An error of a

@@ -153,7 +153,13 @@ func (r *reading) inWords(failed *unresolved) string {
 			path, filepath.Join(r.Checkout, path))
 	}
 	if path, ok := r.kept(failed); ok && r.Granted != nil {
-		return failed.text + fmt.Sprintf(" (an env_file may: allow = [%q])", "bind:"+path)
+		file, entry := r.Granted(path)
+		if file != nil {
+			_ = file.Close()
+		}
+		if entry != "" {
+			return failed.text + fmt.Sprintf(" (allow = [%q])", entry)
+		}
 	}
 	return failed.text
 }
@@ -190,11 +196,11 @@ func (r *reading) provide(err error) bool {
 	if !ok || r.Granted == nil || slices.ContainsFunc(r.given, func(f *os.File) bool { return f.Name() == path }) {
 		return false
 	}
-	file, err := r.Granted(path)
-	if err == nil && file != nil {
+	file, _ := r.Granted(path)
+	if file != nil {
 		r.given = append(r.given, file)
 	}
-	return err == nil && file != nil
+	return file != nil
 }
 
 // maxPlaced bounds the size of a file that is copied into the stage.

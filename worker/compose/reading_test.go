@@ -216,11 +216,15 @@ func TestGrantedEnvFile(t *testing.T) {
 	outside := filepath.Join(filepath.Dir(stage), "granted.env")
 	write(t, outside, "A=1")
 	write(t, filepath.Join(stage, "compose.yaml"), "services: {web: {image: busybox, env_file: ["+outside+"]}}")
-	p.Granted = func(path string) (*os.File, error) {
+	p.Granted = func(path string) (*os.File, string) {
 		if path != outside {
-			return nil, nil
+			return nil, ""
 		}
-		return os.Open(path)
+		file, err := os.Open(path)
+		if err != nil {
+			t.Error(err)
+		}
+		return file, ""
 	}
 	m := resolve(t, p, stage, "")
 	if got := fmt.Sprint(m.services()["web"]["environment"]); got != "map[A:1]" {
@@ -230,8 +234,8 @@ func TestGrantedEnvFile(t *testing.T) {
 	if _, err := p.Resolve(t.Context(), stage); err == nil || err.Error() != "cannot resolve compose.yaml: docker compose cannot read "+outside+": line 1" {
 		t.Errorf("error %v", err)
 	}
-	p.Granted = func(string) (*os.File, error) { return nil, nil }
-	want := fmt.Sprintf("outside the repository: %s (an env_file may: allow = [%q])", outside, "bind:"+outside)
+	p.Granted = func(path string) (*os.File, string) { return nil, "bind:" + path }
+	want := fmt.Sprintf("outside the repository: %s (allow = [%q])", outside, "bind:"+outside)
 	if _, err := p.Resolve(t.Context(), stage); err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -85,7 +85,7 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 		return nil, err
 	}
 	p.board.enter(StepResolve, commit)
-	model, all, err := p.files.project.ResolveEach(ctx, p.files.stage(), p.files.compose)
+	model, all, err := p.files.project.ResolveEach(ctx, p.files.stage(), p.files.compose...)
 	if err != nil {
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
@@ -94,6 +94,7 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 		}
 		return nil, &stepError{"deploy", commit.Short(), err}
 	}
+	r.Warnings = model.Warnings()
 	model.Activate()
 	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
@@ -182,6 +183,7 @@ func (e *incompleteError) Details() []string {
 // settle saves the candidate's model, which has passed the policy, for compose to pull and
 // build from the stage, and moves its paths to where containers will have them.
 func (p *prover) settle(c *candidate) error {
+	c.resolved.NameValues()
 	if err := p.files.save(stagedModel, c.resolved.Encode()); err != nil {
 		return err
 	}
