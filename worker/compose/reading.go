@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,7 +37,9 @@ func (p *Project) startReading(stage string, files, profiles []string) (*reading
 	name := filepath.Join(r.dir(), ".env")
 	if isFile(stage, name) {
 		r.env = filepath.Join(stage, name)
-	} else if file := r.byHand(name); file != nil {
+	} else if file, err := r.byHand(name); err != nil {
+		return nil, err
+	} else if file != nil {
 		r.env = filepath.Join(p.Checkout, name)
 		r.given = append(r.given, file)
 	}
@@ -49,6 +52,12 @@ func (r *reading) end() {
 	}
 	for _, name := range r.placed {
 		_ = os.Remove(filepath.Join(r.stage, name))
+		for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+			// An empty directory is none of the commit's, and a symlink is.
+			if info, err := os.Lstat(filepath.Join(r.stage, dir)); err != nil || !info.IsDir() || os.Remove(filepath.Join(r.stage, dir)) != nil {
+				break
+			}
+		}
 	}
 }
 
@@ -57,26 +66,38 @@ func (r *reading) dir() string { return filepath.Dir(r.files[0]) }
 
 // byHand opens a file that somebody has put into the checkout, and that no commit brought there;
 // nil: there is none. It is opened once: what is at its path later may be something else, if a
-// container can write there.
-func (r *reading) byHand(name string) *os.File {
-	if r.Tracked != nil && r.Tracked(name) || !isFile(r.Checkout, name) {
-		return nil
+// container can write there. The error says that the file is of no use as it is, which is not the
+// repository's fault.
+func (r *reading) byHand(name string) (*os.File, error) {
+	if !isFile(r.Checkout, name) || r.Tracked != nil && r.Tracked(name) {
+		return nil, nil
 	}
 	root, err := os.OpenRoot(r.Checkout)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	defer func() { _ = root.Close() }()
 	file, err := root.OpenFile(name, os.O_RDONLY|noWait, 0)
-	if err != nil {
-		return nil
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("this service's user may not read %s: have an operator chown it", filepath.Join(r.Checkout, name))
+	case err != nil:
+		return nil, nil
 	}
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := file.Stat()
+	switch {
+	case err != nil || !info.Mode().IsRegular():
 		_ = file.Close()
-		return nil
+		return nil, nil
+	case info.Size() > maxByHand:
+		_ = file.Close()
+		return nil, fmt.Errorf("%s is larger than %d KiB", filepath.Join(r.Checkout, name), maxByHand>>10)
 	}
-	return file
+	return file, nil
 }
+
+// maxByHand bounds the size of a file that somebody put into the checkout.
+const maxByHand = 1 << 20
 
 // maxMore bounds how many files outside of the commit one model may use.
 const maxMore = 100
@@ -84,13 +105,17 @@ const maxMore = 100
 // model has compose resolve the files. What compose misses and somebody provides is added, one
 // file after the other.
 func (r *reading) model(ctx context.Context) (*Model, error) {
-	r.placeOptional(ctx)
+	if err := r.placeOptional(ctx); err != nil {
+		return nil, err
+	}
 	for range maxMore {
 		raw, err := r.config(ctx, nil)
 		if err == nil {
 			return Decode(raw)
 		}
-		if !r.provide(err) {
+		if provided, cannot := r.provide(err); cannot != nil {
+			return nil, cannot
+		} else if !provided {
 			return nil, err
 		}
 	}
@@ -149,7 +174,7 @@ func (r *reading) inWords(failed *unresolved) string {
 		}
 	}
 	if path, ok := r.missing(failed); ok {
-		return fmt.Sprintf("env_file %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s",
+		return fmt.Sprintf("env_file %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s and run up",
 			path, filepath.Join(r.Checkout, path))
 	}
 	if path, ok := r.kept(failed); ok && r.Granted != nil {
@@ -183,81 +208,87 @@ func (r *reading) kept(failed *unresolved) (string, bool) {
 	return found[1], !inside
 }
 
-// provide adds what compose has missed, and reports whether another try makes sense.
-func (r *reading) provide(err error) bool {
+// provide adds what compose has missed, and reports whether another try makes sense. The error says
+// why that which is there cannot be added.
+func (r *reading) provide(err error) (provided bool, cannot error) {
 	failed := new(unresolved)
 	if !errors.As(err, &failed) {
-		return false
+		return false, nil
 	}
 	if name, ok := r.missing(failed); ok {
 		return r.place(name)
 	}
 	path, ok := r.kept(failed)
 	if !ok || r.Granted == nil || slices.ContainsFunc(r.given, func(f *os.File) bool { return f.Name() == path }) {
-		return false
+		return false, nil
 	}
 	file, _ := r.Granted(path)
 	if file != nil {
 		r.given = append(r.given, file)
 	}
-	return file != nil
+	return file != nil, nil
 }
-
-// maxPlaced bounds the size of a file that is copied into the stage.
-const maxPlaced = 1 << 20
 
 // noWait keeps the opening of a FIFO from waiting for a writer.
 const noWait = syscall.O_NONBLOCK
 
 // place copies a file that somebody put into the checkout to where compose looks for it, and
 // reports whether there is one.
-func (r *reading) place(name string) bool {
-	file := r.byHand(name)
-	if file == nil {
-		return false
+func (r *reading) place(name string) (bool, error) {
+	file, err := r.byHand(name)
+	if file == nil || err != nil {
+		return false, err
 	}
 	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, maxPlaced+1))
-	if err != nil || len(content) > maxPlaced {
-		return false
+	content, err := io.ReadAll(io.LimitReader(file, maxByHand))
+	if err != nil {
+		return false, err
 	}
 	root, err := os.OpenRoot(r.stage)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return false, err
+	}
 	copied, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return false // its directory is not in the commit, for example
+		return false, err
 	}
 	r.placed = append(r.placed, name)
 	_, err = copied.Write(content)
-	return errors.Join(err, copied.Close()) == nil
+	return true, errors.Join(err, copied.Close())
 }
 
 // optional has the words of which a compose file has one if it has an env_file that may be
 // missing, by itself or through another file. Compose does not say that it misses such a file.
 var optional = regexp.MustCompile(`\b(required|include|extends)\b`)
 
-// placeOptional places each env_file that may be missing. An error is left for the resolving
-// itself: this way of reading understands less.
-func (r *reading) placeOptional(ctx context.Context) {
+// placeOptional places each env_file that may be missing.
+func (r *reading) placeOptional(ctx context.Context) error {
 	if !slices.ContainsFunc(r.files, func(file string) bool { return optional.MatchString(r.text(file)) }) {
-		return
+		return nil
 	}
 	raw, err := r.unexpanded(ctx)
+	if errors.Is(err, ErrNoModel) {
+		return nil // this way of reading understands less
+	}
 	if err != nil {
-		return
+		return err
 	}
 	for _, service := range raw.services() {
 		for _, file := range list(service["env_file"]) {
 			path, _ := file["path"].(string)
 			name, inside := below(r.stage, path)
 			if file["required"] == false && inside && !isFile(r.stage, name) && len(r.placed) < maxMore {
-				r.place(name)
+				if _, err := r.place(name); err != nil {
+					return err
+				}
 			}
 		}
 	}
+	return nil
 }
 
 // text returns a file of the stage, as far as it is of a usual size.
@@ -272,7 +303,7 @@ func (r *reading) text(name string) string {
 		return ""
 	}
 	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(io.LimitReader(file, maxPlaced))
+	text, err := io.ReadAll(io.LimitReader(file, maxByHand))
 	if err != nil {
 		return ""
 	}

@@ -148,15 +148,16 @@ func TestEnvFilesByHand(t *testing.T) {
 		tracked string
 		want    string // of the error, or VAR=value of the compose service web
 	}{
-		"the usual one":    {"services: {web: {image: busybox, env_file: .env}}", map[string]string{".env": "A=$$1"}, "", "A=$1"},
-		"in a directory":   {"services: {web: {image: busybox, env_file: ./sub/../conf/app.env}}", map[string]string{"conf/app.env": "A=1"}, "", "A=1"},
-		"optional":         {"services: {web: {image: busybox, env_file: [{path: app.env, required: false}]}}", map[string]string{"app.env": "A=1"}, "", "A=1"},
-		"several":          {"services: {web: {image: busybox, env_file: [a.env, b.env]}}", map[string]string{"a.env": "A=1", "b.env": "B=${A}2"}, "", "B=12"},
-		"named by .env":    {"services: {web: {image: busybox, env_file: '${FILE}'}}", map[string]string{".env": "FILE=x.env", "x.env": "A=1"}, "", "A=1"},
-		"optional and not": {"services: {web: {image: busybox, environment: [A=0], env_file: [{path: app.env, required: false}]}}", nil, "", "A=0"},
-		"missing":          {"services: {web: {image: busybox, env_file: app.env}}", nil, "", "env_file app.env is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as "},
-		"of a commit":      {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "A=1"}, "app.env", "env_file app.env is neither"},
-		"bad":              {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "MY " + secret + "=1"}, "", "cannot resolve compose.yaml: docker compose cannot read "},
+		"the usual one":      {"services: {web: {image: busybox, env_file: .env}}", map[string]string{".env": "A=$$1"}, "", "A=$1"},
+		"in a directory":     {"services: {web: {image: busybox, env_file: ./sub/../conf/app.env}}", map[string]string{"conf/app.env": "A=1"}, "", "A=1"},
+		"optional":           {"services: {web: {image: busybox, env_file: [{path: app.env, required: false}]}}", map[string]string{"app.env": "A=1"}, "", "A=1"},
+		"several":            {"services: {web: {image: busybox, env_file: [a.env, b.env]}}", map[string]string{"a.env": "A=1", "b.env": "B=${A}2"}, "", "B=12"},
+		"named by .env":      {"services: {web: {image: busybox, env_file: '${FILE}'}}", map[string]string{".env": "FILE=x.env", "x.env": "A=1"}, "", "A=1"},
+		"optional and not":   {"services: {web: {image: busybox, environment: [A=0], env_file: [{path: app.env, required: false}]}}", nil, "", "A=0"},
+		"missing":            {"services: {web: {image: busybox, env_file: app.env}}", nil, "", "env_file app.env is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as "},
+		"of a new directory": {"services: {web: {image: busybox, env_file: new/deep/app.env}}", map[string]string{"new/deep/app.env": "A=1"}, "", "A=1"},
+		"of a commit":        {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "A=1"}, "app.env", "env_file app.env is neither"},
+		"bad":                {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "MY " + secret + "=1"}, "", "cannot resolve compose.yaml: docker compose cannot read "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := project(t)
@@ -172,6 +173,9 @@ func TestEnvFilesByHand(t *testing.T) {
 				}
 			} else if variable, value, _ := strings.Cut(test.want, "="); m.services()["web"]["environment"].(map[string]any)[variable] != value {
 				t.Errorf("environment %v, want %s", m.services()["web"]["environment"], test.want)
+			}
+			if _, err := os.Lstat(filepath.Join(dir, "new")); err == nil {
+				t.Error("a directory is left in the stage")
 			}
 			for path := range test.byHand {
 				if _, err := os.Lstat(filepath.Join(dir, path)); err == nil {

@@ -78,7 +78,7 @@ func (r *reading) envText() string {
 	if len(r.given) == 0 || r.env != filepath.Join(r.Checkout, r.dir(), ".env") {
 		return ""
 	}
-	text := make([]byte, maxPlaced)
+	text := make([]byte, maxByHand)
 	n, _ := r.given[0].ReadAt(text, 0) // it ends before, as a rule
 	return string(text[:n])
 }
