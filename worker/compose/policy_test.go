@@ -50,6 +50,7 @@ func readCase(t *testing.T, input string) *testCase {
 		Checkout:  filepath.Join(c.root, "checkout"),
 		Stage:     filepath.Join(c.root, "stage"),
 		Forbidden: []string{c.root},
+		Home:      filepath.Join(c.root, "docker"),
 	}
 	c.Project = compose.Project{
 		Plugin: plugin, Name: c.limits.Service, Home: filepath.Join(c.root, "docker"),

@@ -37,6 +37,7 @@ type neighbourhood struct {
 
 func newNeighbourhood(cfg Config, files *workspace) *neighbourhood {
 	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits}
+	n.policy.Home = files.project.Home
 	n.policy.Service, n.policy.Checkout, n.policy.Stage = cfg.Name, files.checkout(), files.stage()
 	return n
 }

@@ -223,17 +223,30 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	defer then.Close()
 	refusals := policy.Check(limits, judged.Document(), then)
 	if c.all != nil {
-		known := map[policy.Refusal]bool{}
-		for _, refusal := range refusals {
-			known[refusal] = true
-		}
-		for _, refusal := range policy.Check(limits, c.all.Document(), then) {
-			if !known[refusal] {
-				refusals = append(refusals, refusal)
-			}
-		}
+		refusals = together(refusals, policy.Check(limits, c.all.Document(), then))
 	}
 	return refuse(p.files.project.Redact, c, refusals)
+}
+
+// together returns the refusals of two looks, without those of the second that the first has. If
+// the same entry of allow lifts both, it does not matter that they name different compose services.
+func together(first, second []policy.Refusal) []policy.Refusal {
+	same := func(r policy.Refusal) policy.Refusal {
+		if r.Allow != "" {
+			r.Rule = ""
+		}
+		return r
+	}
+	known := map[policy.Refusal]bool{}
+	for _, r := range first {
+		known[same(r)] = true
+	}
+	for _, r := range second {
+		if !known[same(r)] {
+			first = append(first, r)
+		}
+	}
+	return first
 }
 
 // asMade returns a model with its volumes as the engine has created them: an earlier commit
