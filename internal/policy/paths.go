@@ -290,7 +290,7 @@ func (r *roots) entryFor(s source, end resolved) string {
 	return liftBind + written
 }
 
-// The host's time zone, which programs read there. It is no secret, and the same for all.
+// The host's time zone, which programs read there. It is not a secret, and the same for all.
 var (
 	timeFiles = []string{"/etc/localtime", "/etc/timezone"}
 	timeZones = "/usr/share/zoneinfo"
@@ -310,7 +310,7 @@ func (r *roots) tellsTime(path string) bool {
 	return err == nil && there
 }
 
-// contains reports whether a path holds something that no entry grants, beside what one may.
+// contains reports whether a path holds something that no entry grants, next to what one may.
 func (r *roots) contains(path string) bool {
 	return slices.ContainsFunc(r.forbidden, func(dir string) bool { return below(path, dir) })
 }

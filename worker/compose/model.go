@@ -69,7 +69,7 @@ func (p *Project) resolve(ctx context.Context, stage string, files, profiles []s
 	if err != nil {
 		return nil, err
 	}
-	m.clean()
+	clean(m)
 	if err := p.keepOwn(m); err != nil {
 		return nil, err
 	}

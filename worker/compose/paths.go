@@ -35,7 +35,7 @@ func (m *Model) Reroot(from, to string) {
 // clean removes .. from the paths that a compose file had absolute. Where a symlink is before one,
 // the kernel would go another way; what is checked, and mounted, is what compose does with relative
 // paths.
-func (m *Model) clean() {
+func clean(m *Model) {
 	for _, p := range m.paths() {
 		if slices.Contains(strings.Split(p.value, "/"), "..") {
 			p.set(filepath.Clean(p.value))

@@ -65,7 +65,7 @@ func (r *reading) takeValues(ctx context.Context, m *Model) error {
 			}
 			size += len(value)
 			switch {
-			case !set && m.usesFile(section, name):
+			case !set && usesFile(m, section, name):
 				return &unresolved{text: fmt.Sprintf("cannot resolve %s: %s.%s: the variable %s is not set; set it in .env, or have an operator set it in the service's env",
 					r.name(), section, name, variable)}
 			case len(value) > maxValue || size > maxValues:
@@ -81,7 +81,7 @@ func (r *reading) takeValues(ctx context.Context, m *Model) error {
 }
 
 // usesFile reports whether a container gets a secret or a config.
-func (m *Model) usesFile(section, name string) bool {
+func usesFile(m *Model, section, name string) bool {
 	for _, service := range m.services() {
 		for _, ref := range list(service[section]) {
 			if ref["source"] == name {

@@ -83,7 +83,7 @@ func (r *reading) envText() string {
 	return string(text[:n])
 }
 
-// inStage returns paths beside the .env as paths in the repository.
+// inStage returns paths next to the .env as paths in the repository.
 func (r *reading) inStage(files []string) []string {
 	for i, file := range files {
 		files[i] = filepath.Join(r.dir(), file)
