@@ -188,5 +188,12 @@ func TestDotEnv(t *testing.T) {
 	if err := has(failed.Stderr, "secrets.token: the variable TOKEN is not set"); err != nil || failed.Code == 0 {
 		t.Errorf("exit %d, %v", failed.Code, err)
 	}
-	same(t, "a commit without a value", before, byService(t, web), "side", "web")
+	web.Push("a file by hand", rig.Files{".env": "TOKEN=other\n", "prod.yaml": files["prod.yaml"] + "secrets: {token: !override {file: ./by-hand/key}}\n"})
+	failed = pgod.SSH(web.Key, web.Op("check"))
+	if err := has(failed.Stderr, "secrets.token.file: by-hand/key is neither in the repository nor in the checkout"); err != nil || failed.Code == 0 {
+		t.Errorf("exit %d, %v", failed.Code, err)
+	}
+	put(t, checkout(pgod, web, "by-hand/key"), "of the operator", 0o644)
+	pgod.SSH(web.Key, web.Op("check")).Exits(t, 0)
+	same(t, "what cannot be deployed", before, byService(t, web), "side", "web")
 }

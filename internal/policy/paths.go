@@ -185,6 +185,18 @@ func Readable(l Limits, path string, links Links) (end, entry string) {
 	return "", entry
 }
 
+// Exists reports whether there will be anything where a path of a model leads, once the checkout is
+// what disk says. In doubt there is.
+func Exists(l Limits, path string, disk Lookup) bool {
+	r := newRoots(l, disk, l.Stage)
+	to := r.end(source{path: path, mounted: true})
+	if to.loop || to.blind {
+		return true
+	}
+	_, there, err := disk.Kind(to.path)
+	return there || err != nil
+}
+
 // wrong is a source that leads where it must not.
 type wrong struct {
 	source

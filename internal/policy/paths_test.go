@@ -44,6 +44,67 @@ func bind(dir string, paths ...string) map[string]any {
 	return map[string]any{"services": map[string]any{"web": map[string]any{"volumes": volumes}}}
 }
 
+// host is a tree in which these paths exist.
+type host struct {
+	tree
+	there map[string]fs.FileMode
+}
+
+func (h host) Kind(path string) (fs.FileMode, bool, error) {
+	kind, there := h.there[path]
+	return kind, there, nil
+}
+
+func TestExists(t *testing.T) {
+	disk := host{
+		tree{home.Checkout + "/link": "by-hand/x", home.Checkout + "/dangling": "gone", "/srv/hidden": "?", home.Checkout + "/loop": "loop"},
+		map[string]fs.FileMode{home.Checkout + "/by-hand/x": 0, "/srv/x": 0},
+	}
+	for path, want := range map[string]bool{
+		home.Stage + "/by-hand/x": true, home.Stage + "/link": true, home.Stage + "/gone": false, home.Stage + "/dangling": false,
+		"/srv/x": true, "/srv/y": false, "/srv/hidden/x": true, home.Stage + "/loop": true,
+	} {
+		if got := Exists(home, path, disk); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// The engine would make a directory of a time zone that is not there.
+func TestNoTimeZone(t *testing.T) {
+	disk := host{tree{"/etc/localtime": "/usr/share/zoneinfo/UTC"}, map[string]fs.FileMode{"/usr/share/zoneinfo/UTC": 0}}
+	refusals := Check(home, bind(home.Stage, "/etc/localtime", "/etc/timezone"), disk)
+	if len(refusals) != 1 || refusals[0].Found != "/etc/timezone" {
+		t.Errorf("%v", refusals)
+	}
+}
+
+// What compose may read while it resolves is what the policy lets a container have.
+func TestReadable(t *testing.T) {
+	disk := tree{"/srv/link.env": "/etc/shadow", "/srv/hidden": "?", "/var/run": "/run"}
+	for _, test := range []struct {
+		path, allow string
+		root        bool
+		end, entry  string
+	}{
+		{path: "/etc/app.env", entry: "bind:/etc/app.env"},
+		{path: "/etc/app.env", allow: "bind:/etc/app.env", end: "/etc/app.env"},
+		{path: "/etc/app/x.env", allow: "bind:/etc/app", end: "/etc/app/x.env"},
+		{path: "/etc/apps.env", allow: "bind:/etc/app", entry: "bind:/etc/apps.env"},
+		{path: "/srv/link.env", allow: "bind:/srv", entry: "bind:/etc/shadow"},
+		{path: "/srv/hidden/x.env", allow: "bind:/srv"},
+		{path: "/var/lib/pgo/services/shop/docker/config.json", allow: "bind:/var/lib/pgo/services/shop/docker/config.json"},
+		{path: "/proc/self/environ", allow: "bind:/proc/self/environ"},
+		{path: "/etc/app.env", root: true, end: "/etc/app.env"},
+	} {
+		limits := home
+		limits.Allow, limits.Root = []string{test.allow}, test.root
+		if end, entry := Readable(limits, test.path, disk); end != test.end || entry != test.entry {
+			t.Errorf("%s with %s: %q %q", test.path, test.allow, end, entry)
+		}
+	}
+}
+
 func TestSources(t *testing.T) {
 	for _, test := range []struct {
 		name  string

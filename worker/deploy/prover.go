@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -225,7 +227,31 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	if c.all != nil {
 		refusals = together(refusals, policy.Check(limits, c.all.Document(), then))
 	}
-	return refuse(p.files.project.Redact, c, refusals)
+	if err := refuse(p.files.project.Redact, c, refusals); err != nil {
+		return err
+	}
+	if err := compose.Unmakeable(c.resolved); err != nil {
+		return &stepError{"deploy", c.commit.Short(), verdict{err}}
+	}
+	return p.present(c, limits, then)
+}
+
+// present returns an error if a file or directory will be missing that containers cannot be created
+// without. It need not be the commit's fault: somebody may have to put it there by hand.
+func (p *prover) present(c *candidate, limits policy.Limits, then policy.Lookup) error {
+	required := compose.Required(c.resolved)
+	for _, path := range slices.Sorted(maps.Keys(required)) {
+		if policy.Exists(limits, path, then) {
+			continue
+		}
+		why := fmt.Sprintf("%s: %s does not exist on this host: have an operator create it", required[path], brief(path))
+		if rel, err := filepath.Rel(p.files.stage(), path); err == nil && filepath.IsLocal(rel) {
+			why = fmt.Sprintf("%s: %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s",
+				required[path], brief(rel), brief(filepath.Join(p.files.checkout(), rel)))
+		}
+		return &stepError{"deploy", c.commit.Short(), errors.New(why)}
+	}
+	return nil
 }
 
 // together returns the refusals of two looks, without those of the second that the first has. If
