@@ -168,7 +168,7 @@ func TestDotEnv(t *testing.T) {
 	put(t, checkout(pgod, web, "app.env"), "FROM_FILE=by hand\n", 0o644)
 	web.Push("another value", rig.Files{".env": "TOKEN=other\nUNSET_HERE=1\n"})
 	up := pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
-	if err := has(up.Stderr, "secrets.token.x-pgo-value changed"); err != nil || strings.Contains(up.Stdout+up.Stderr, "TOKEN") {
+	if err := has(up.Stderr, "secrets.token.environment changed"); err != nil || strings.Contains(up.Stdout+up.Stderr, "TOKEN") {
 		t.Errorf("%v\n%s", err, up.Stderr)
 	}
 	if got := content("web", "/run/secrets/token"); got != "other" {

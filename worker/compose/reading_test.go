@@ -113,7 +113,7 @@ func TestValueChanges(t *testing.T) {
 	before := resolve(t, p, tree(t, files), "")
 	files[".env"] = "TOK=two\n"
 	after := resolve(t, p, tree(t, files), "")
-	if got := Diff(before, after); !slices.Equal(got, []string{"secrets.tok.x-pgo-value"}) {
+	if got := Diff(before, after); !slices.Equal(got, []string{"secrets.tok.environment"}) {
 		t.Errorf("changed: %q", got)
 	}
 	if slices.Equal(before.ValuesFor("web"), after.ValuesFor("web")) {
