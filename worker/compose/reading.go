@@ -177,6 +177,11 @@ func (r *reading) inWords(failed *unresolved) string {
 		return fmt.Sprintf("env_file %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s and run up",
 			path, filepath.Join(r.Checkout, path))
 	}
+	if found := missingEnv.FindStringSubmatch(failed.words); found != nil {
+		if name, ok := below(r.Home, found[1]); ok {
+			return fmt.Sprintf("env_file ~/%s: there is no home directory here; write a path in the repository", name)
+		}
+	}
 	if path, ok := r.kept(failed); ok && r.Granted != nil {
 		file, entry := r.Granted(path)
 		if file != nil {

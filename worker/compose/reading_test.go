@@ -155,6 +155,7 @@ func TestEnvFilesByHand(t *testing.T) {
 		"named by .env":      {"services: {web: {image: busybox, env_file: '${FILE}'}}", map[string]string{".env": "FILE=x.env", "x.env": "A=1"}, "", "A=1"},
 		"optional and not":   {"services: {web: {image: busybox, environment: [A=0], env_file: [{path: app.env, required: false}]}}", nil, "", "A=0"},
 		"missing":            {"services: {web: {image: busybox, env_file: app.env}}", nil, "", "env_file app.env is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as "},
+		"at home":            {"services: {web: {image: busybox, env_file: ~/app.env}}", nil, "", "env_file ~/app.env: there is no home directory here; write a path in the repository"},
 		"of a new directory": {"services: {web: {image: busybox, env_file: new/deep/app.env}}", map[string]string{"new/deep/app.env": "A=1"}, "", "A=1"},
 		"of a commit":        {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "A=1"}, "app.env", "env_file app.env is neither"},
 		"bad":                {"services: {web: {image: busybox, env_file: app.env}}", map[string]string{"app.env": "MY " + secret + "=1"}, "", "cannot resolve compose.yaml: docker compose cannot read "},
@@ -260,6 +261,8 @@ func TestWarnings(t *testing.T) {
 			[]string{"deploy/compose.yaml: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"}},
 		"an override": {map[string]string{"compose.yaml": "services: {web: {image: busybox}}", "compose.override.yaml": "", "docker-compose.override.yml": ""}, nil,
 			[]string{`compose.override.yaml is not used, although docker compose would merge it: have an operator set compose = ["compose.yaml", "compose.override.yaml"], or rename it`}},
+		"an override by hand": {map[string]string{"compose.yaml": "services: {web: {image: busybox}}", "../checkout/compose.override.yml": ""}, nil,
+			[]string{`compose.override.yml in the checkout is not used, although docker compose would merge it: commit it, and have an operator set compose = ["compose.yaml", "compose.override.yml"]`}},
 		"an override that is not asked for": {map[string]string{"compose.yaml": "services: {web: {image: busybox}}", "compose.override.yaml": ""}, []string{"compose.yaml"}, nil},
 		"COMPOSE_FILE": {map[string]string{"compose.yaml": "services: {web: {image: busybox}}", ".env": "export COMPOSE_FILE=\"compose.yaml:more.yaml\" # both\n"}, nil,
 			[]string{`COMPOSE_FILE in .env is not used: have an operator set compose = ["compose.yaml", "more.yaml"]`}},
@@ -268,7 +271,13 @@ func TestWarnings(t *testing.T) {
 			[]string{`COMPOSE_PROFILES in .env is not used: have an operator set profiles = ["a", "b"]`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := project(t).Resolve(t.Context(), tree(t, test.files), test.named...)
+			p := project(t)
+			dir := filepath.Join(tree(t, map[string]string{"stage/README": "", "checkout/README": ""}), "stage")
+			p.Checkout = filepath.Join(filepath.Dir(dir), "checkout")
+			for path, content := range test.files {
+				write(t, filepath.Join(dir, path), content)
+			}
+			m, err := p.Resolve(t.Context(), dir, test.named...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -52,9 +51,14 @@ var setsVariable = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?(COMPOSE_FILE
 func (r *reading) warnOfUnread(asked []string) {
 	if len(asked) == 0 {
 		for _, name := range overrideNames {
-			if name = filepath.Join(r.dir(), name); isFile(r.stage, name) {
-				r.addWarning(fmt.Sprintf("%s is not used, although docker compose would merge it: have an operator set compose = [%q, %q], or rename it", name, r.files[0], name))
+			setting := "have an operator set compose = " + quoted([]string{r.files[0], name})
+			if isFile(r.stage, name) {
+				r.addWarning(name + " is not used, although docker compose would merge it: " + setting + ", or rename it")
 				break // compose uses one as well
+			}
+			if isFile(r.Checkout, name) && (r.Tracked == nil || !r.Tracked(name)) {
+				r.addWarning(name + " in the checkout is not used, although docker compose would merge it: commit it, and " + setting)
+				break
 			}
 		}
 	}
