@@ -252,7 +252,7 @@ func shortest(entry string, refused []wrong) string {
 // allow that would grant it.
 func (r *roots) complaint(s source, end resolved) (why, entry string) {
 	why, entry = "it is not in the repository", r.entryFor(s, end)
-	if to := r.showEnd(s, end.path); to != r.show(s.path) {
+	if to := r.showEnd(s, end.path); to != r.show(filepath.Clean(s.path)) {
 		why = "it leads to " + to + ", which is not in the repository"
 	}
 	in := func(dir string) bool { return within(dir, end.path) }

@@ -159,6 +159,7 @@ func TestSources(t *testing.T) {
 				"/var/run/docker.sock: it leads to /run/docker.sock, which is not in the repository (bind:/var/run/docker.sock)",
 				"/srv/now/data: it leads to /srv/2026/data, which is not in the repository (bind:/srv/now/data)",
 				"./link: it leads to /run/docker.sock, which is not in the repository (bind:/run/docker.sock)"}},
+		{name: "with a slash", paths: []string{"/srv/"}, want: []string{"/srv/: it is not in the repository (bind:/srv)"}},
 		{name: "in what is granted, by a link", allow: []string{"bind:/srv"}, disk: tree{"/srv/a": "/etc"}, paths: []string{"/srv/a/b"}, want: []string{
 			"/srv/a/b: it leads to /etc/b, which is not in the repository (bind:/etc/b)"}},
 		{name: "the time", disk: tree{"/etc/localtime": "../usr/share/zoneinfo/Europe/Berlin", "zone": "/etc/localtime"},
