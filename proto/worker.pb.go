@@ -591,7 +591,7 @@ type ConfigureRequest struct {
 	Dir           string                   `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`               // <dir>/services/<name>, there and owned by the worker's user
 	Repository    string                   `protobuf:"bytes,3,opt,name=repository,proto3" json:"repository,omitempty"` // URL, may hold a token
 	Branch        string                   `protobuf:"bytes,4,opt,name=branch,proto3" json:"branch,omitempty"`
-	Compose       string                   `protobuf:"bytes,5,opt,name=compose,proto3" json:"compose,omitempty"` // path in the repository; empty: the first of the four usual names
+	Compose       []string                 `protobuf:"bytes,5,rep,name=compose,proto3" json:"compose,omitempty"` // paths in the repository, in order; empty: the first of the four usual names
 	Profiles      []string                 `protobuf:"bytes,6,rep,name=profiles,proto3" json:"profiles,omitempty"`
 	Ignore        bool                     `protobuf:"varint,7,opt,name=ignore,proto3" json:"ignore,omitempty"`
 	Env           []string                 `protobuf:"bytes,8,rep,name=env,proto3" json:"env,omitempty"` // VAR=VALUE
@@ -673,11 +673,11 @@ func (x *ConfigureRequest) GetBranch() string {
 	return ""
 }
 
-func (x *ConfigureRequest) GetCompose() string {
+func (x *ConfigureRequest) GetCompose() []string {
 	if x != nil {
 		return x.Compose
 	}
-	return ""
+	return nil
 }
 
 func (x *ConfigureRequest) GetProfiles() []string {
@@ -2934,7 +2934,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"repository\x18\x03 \x01(\tR\n" +
 	"repository\x12\x16\n" +
 	"\x06branch\x18\x04 \x01(\tR\x06branch\x12\x18\n" +
-	"\acompose\x18\x05 \x01(\tR\acompose\x12\x1a\n" +
+	"\acompose\x18\x05 \x03(\tR\acompose\x12\x1a\n" +
 	"\bprofiles\x18\x06 \x03(\tR\bprofiles\x12\x16\n" +
 	"\x06ignore\x18\a \x01(\bR\x06ignore\x12\x10\n" +
 	"\x03env\x18\b \x03(\tR\x03env\x127\n" +

@@ -22,7 +22,7 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 	got := configureRequest(config.Service{
 		Name:       "web",
 		Branch:     "main",
-		Compose:    "deploy/compose.yaml",
+		Compose:    []string{"deploy/compose.yaml", "deploy/prod.yaml"},
 		Profiles:   []string{"debug"},
 		Ignore:     true,
 		Env:        []config.EnvVar{{Name: "A", Value: config.NewSecret("x=y")}},
@@ -41,7 +41,7 @@ func TestConfigurationHasTheWholeEntry(t *testing.T) {
 		Purpose:    proto.ConfigureRequest_PURPOSE_SERVICE,
 		Name:       "web",
 		Branch:     "main",
-		Compose:    "deploy/compose.yaml",
+		Compose:    []string{"deploy/compose.yaml", "deploy/prod.yaml"},
 		Profiles:   []string{"debug"},
 		Ignore:     true,
 		Env:        []string{"A=x=y"},

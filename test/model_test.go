@@ -115,3 +115,85 @@ func TestProfilesAndEnvironment(t *testing.T) {
 	pgod.Configure()
 	runs(t, web, `it's a $dollar "day"`, "web")
 }
+
+// What is in the .env reaches containers as it does without pgo: as the value of a secret and a
+// config, and as an env_file. What only a .env by hand has counts, and a changed value is a change.
+// What compose warns of is told to whoever deploys and watches.
+func TestDotEnv(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web").Set("interval", "1h").Set("compose", []string{"compose.yaml", "prod.yaml"})
+	const line = "a$b 'c' \"d\""
+	files := rig.Files{
+		"compose.yaml": "include: [{path: side/side.yaml, env_file: side/own.env}]\n" + greeter(r, "web", "never") +
+			"    env_file: [{path: app.env, required: false}]\n    secrets: [token]\n    configs: [conf]\n" +
+			"secrets: {token: {environment: TOKEN}}\nconfigs: {conf: {environment: TOKEN}}\n",
+		"prod.yaml":      "services: {web: {environment: {GREETING: hello, EMPTY: '${UNSET_HERE}'}}}\n",
+		"side/side.yaml": greeter(r, "side", "hello") + "    environment: [HOME, DOCKER_HOST, DOCKER_CONFIG, GREETING]\n    secrets: [side]\nsecrets: {side: {environment: TOKEN}}\n",
+		"side/own.env":   "TOKEN=of the include\nGREETING=hello\n",
+		".env":           "TOKEN='" + strings.ReplaceAll(line, "'", `\'`) + "'\nCOMPOSE_PROFILES=none\n",
+	}
+	files["side/side.yaml"] = strings.Replace(files["side/side.yaml"], "    environment:\n      GREETING: hello\n", "", 1)
+	web.Push("first", files)
+	pgod := r.Start(web)
+	runs(t, web, "hello", "side", "web")
+	content := func(service, path string) string {
+		t.Helper()
+		return docker(t, "exec", byService(t, web)[service].ID, "cat", path)
+	}
+	if secret, conf, side := content("web", "/run/secrets/token"), content("web", "/conf"), content("side", "/run/secrets/side"); secret != line || conf != line || side != "of the include" {
+		t.Errorf("the secret is %q, the config %q, and that of the include %q", secret, conf, side)
+	}
+	for _, c := range rig.Containers(t, web.Name) {
+		for _, variable := range c.Config.Env {
+			if name, _, _ := strings.Cut(variable, "="); slices.Contains([]string{"HOME", "DOCKER_HOST", "DOCKER_CONFIG", "FROM_FILE"}, name) || strings.HasPrefix(name, "PGO_") {
+				t.Errorf("%s has %s", c.Service(), variable)
+			}
+		}
+	}
+	const unset, profiles = `The "UNSET_HERE" variable is not set. Defaulting to a blank string.`, "COMPOSE_PROFILES in .env is not used"
+	shows(t, pgod, web, "compose file: ", "(and 1 more warnings: check shows them)")
+	for _, operation := range []string{"check", "diff"} {
+		result := pgod.SSH(web.Key, web.Op(operation)).Exits(t, 0)
+		if err := has(result.Stderr, "warning: "+unset, "warning: "+profiles); err != nil {
+			t.Errorf("%s: %v", operation, err)
+		}
+	}
+
+	// Somebody adds a file by hand, and another value is committed.
+	put(t, checkout(pgod, web, "app.env"), "FROM_FILE=by hand\n", 0o600) // root's
+	if failed := pgod.SSH(web.Key, web.Op("check")); failed.Code == 0 || has(failed.Stderr, "this service's user may not read "+checkout(pgod, web, "app.env")) != nil {
+		t.Errorf("an unreadable file: exit %d, %s", failed.Code, failed.Stderr)
+	}
+	put(t, checkout(pgod, web, "app.env"), "FROM_FILE=by hand\n", 0o644)
+	web.Push("another value", rig.Files{".env": "TOKEN=other\nUNSET_HERE=1\n"})
+	up := pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
+	if err := has(up.Stderr, "secrets.token.environment changed"); err != nil || strings.Contains(up.Stdout+up.Stderr, "TOKEN") {
+		t.Errorf("%v\n%s", err, up.Stderr)
+	}
+	if got := content("web", "/run/secrets/token"); got != "other" {
+		t.Errorf("the secret is %q", got)
+	}
+	if env := byService(t, web)["web"].Config.Env; !slices.Contains(env, "FROM_FILE=by hand") {
+		t.Errorf("the environment is %q", env)
+	}
+	if status := pgod.SSH(web.Key, web.Op("status")).Exits(t, 0).Stdout; strings.Contains(status, "warning") {
+		t.Errorf("warnings that are over:\n%s", status)
+	}
+
+	// What is missing is found before anything is taken down.
+	before := byService(t, web)
+	web.Push("no value", rig.Files{".env": "TOKENS=other\n"})
+	failed := pgod.SSH(web.Key, web.Op("up"))
+	if err := has(failed.Stderr, "secrets.token: the variable TOKEN is not set"); err != nil || failed.Code == 0 {
+		t.Errorf("exit %d, %v", failed.Code, err)
+	}
+	web.Push("a file by hand", rig.Files{".env": "TOKEN=other\n", "prod.yaml": files["prod.yaml"] + "secrets: {token: !override {file: ./by-hand/key}}\n"})
+	failed = pgod.SSH(web.Key, web.Op("check"))
+	if err := has(failed.Stderr, "secrets.token.file: by-hand/key is neither in the repository nor in the checkout"); err != nil || failed.Code == 0 {
+		t.Errorf("exit %d, %v", failed.Code, err)
+	}
+	put(t, checkout(pgod, web, "by-hand/key"), "of the operator", 0o644)
+	pgod.SSH(web.Key, web.Op("check")).Exits(t, 0)
+	same(t, "what cannot be deployed", before, byService(t, web), "side", "web")
+}

@@ -39,7 +39,7 @@ type Service struct {
 	User       string
 	Repository SecretURL // in URL form, even if it was written as git@host:path
 	Branch     string
-	Compose    string // path in the repository; empty: the first of the four usual names
+	Compose    []string // paths in the repository, in order; empty: the first of the four usual names
 	Profiles   []string
 	Ignore     bool
 	Adopt      bool

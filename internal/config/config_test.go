@@ -77,7 +77,7 @@ func TestEveryKey(t *testing.T) {
 			User:       "alice",
 			Repository: SecretURL{"https://***@git.example.org/web.git", secret("https://oauth2:S3CRET@git.example.org/web.git")},
 			Branch:     "release/1.x",
-			Compose:    "deploy/compose.yaml",
+			Compose:    []string{"deploy/compose.yaml"},
 			Profiles:   []string{"debug"},
 			Ignore:     true,
 			Adopt:      true,

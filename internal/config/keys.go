@@ -31,7 +31,7 @@ var serviceKeys = []key[Service]{
 	{name: "user", required: `the Unix user that the service runs as, such as user = "web"`, read: func(s *Service, v value) { s.User = read(v, parseUser) }},
 	{name: "repository", required: aRepository, read: func(s *Service, v value) { s.Repository = readRepository(v) }},
 	{name: "branch", read: func(s *Service, v value) { s.Branch = read(v, parseBranch) }},
-	{name: "compose", read: func(s *Service, v value) { s.Compose = read(v, parseRepositoryPath) }},
+	{name: "compose", read: readCompose},
 	{name: "profiles", read: func(s *Service, v value) { s.Profiles = readList(v, parseProfile) }},
 	{name: "ignore", read: func(s *Service, v value) { s.Ignore = readBool(v) }},
 	{name: "adopt", read: func(s *Service, v value) { s.Adopt = readBool(v) }},
@@ -78,6 +78,22 @@ func readRepository(v value) SecretURL {
 		v.disclose()
 	}
 	return repository
+}
+
+// readCompose reads one compose file, or a list of them.
+func readCompose(s *Service, v value) {
+	if _, one := v.raw.(string); one {
+		if path := read(v, parseRepositoryPath); path != "" {
+			s.Compose = []string{path}
+		}
+		return
+	}
+	s.Compose = readList(v, parseRepositoryPath)
+	for i, path := range s.Compose {
+		if path != "" && slices.Contains(s.Compose[:i], path) {
+			v.element(i).complain(wrong("", "%s is in the list already", quote(path)))
+		}
+	}
 }
 
 func readRegistries(s *Service, v value) {

@@ -83,13 +83,14 @@ type roots struct {
 	tree      string // where the model's paths are: the stage or the checkout, as written
 	repo      string // the same, resolved
 	checkout  string // resolved
+	home      string // what compose takes for ~
 	forbidden []string
 	granted   []string // what `allow = ["bind:…"]` names
 	steps     int      // taken so far
 }
 
 func newRoots(l Limits, disk Links, repo string) *roots {
-	r := &roots{disk: disk, tree: repo}
+	r := &roots{disk: disk, tree: repo, home: l.Home}
 	r.repo, r.checkout = r.resolve(repo).path, r.resolve(l.Checkout).path
 	for _, dir := range append([]string{"/proc"}, l.Forbidden...) {
 		r.forbidden = append(r.forbidden, r.resolve(dir).path)
@@ -164,9 +165,49 @@ func (r *roots) resolve(path string) resolved {
 	return to
 }
 
+// Readable returns where a path outside of the repository leads, if compose may read that while it
+// resolves, as it may an env_file that an operator has granted. Otherwise it returns the entry of
+// allow that would grant it; both are empty if none does.
+func Readable(l Limits, path string, links Links) (end, entry string) {
+	r := newRoots(l, links, l.Stage)
+	s := source{path: path, mounted: true}
+	to := r.end(s)
+	if l.Root && !to.loop && !to.blind {
+		return to.path, ""
+	}
+	why, entry := r.complaint(s, to)
+	switch {
+	case why == "":
+		return to.path, ""
+	case !writable(entry):
+		return "", ""
+	}
+	return "", entry
+}
+
+// Exists reports whether there will be anything where a path of a model leads, once the checkout is
+// what disk says. In doubt there is.
+func Exists(l Limits, path string, disk Lookup) bool {
+	r := newRoots(l, disk, l.Stage)
+	to := r.end(source{path: path, mounted: true})
+	if to.loop || to.blind {
+		return true
+	}
+	_, there, err := disk.Kind(to.path)
+	return there || err != nil
+}
+
+// wrong is a source that leads where it must not.
+type wrong struct {
+	source
+	why, entry string
+}
+
 // judge refuses the sources that lead where they must not, and those that a container could lead
-// there later.
+// there later. What an entry of allow would grant is judged as if it were granted: all refusals
+// come at once.
 func (c *checker) judge(r *roots, sources []source) {
+	var refused []wrong
 	ends := map[source]resolved{}
 	writable := map[string]place{}
 	for _, path := range c.Writable {
@@ -174,8 +215,13 @@ func (c *checker) judge(r *roots, sources []source) {
 	}
 	for _, s := range sources {
 		end := r.end(s)
-		why, entry := r.complaint(s, end)
-		if why != "" && c.refuse(s.at, r.show(s.path), why, entry) || !s.mounted {
+		if why, entry := r.complaint(s, end); why != "" {
+			refused = append(refused, wrong{s, why, entry})
+			if entry == "" {
+				continue
+			}
+		}
+		if !s.mounted {
 			continue
 		}
 		ends[s] = end
@@ -183,16 +229,30 @@ func (c *checker) judge(r *roots, sources []source) {
 			writable[end.path] = s.at
 		}
 	}
+	for _, w := range refused {
+		c.refuse(w.at, r.show(w.path), w.why, shortest(w.entry, refused))
+	}
 	for s, end := range ends {
 		c.judgeWay(r, s, end, writable)
 	}
 }
 
+// shortest returns the entry for a directory that is to be granted anyway, if it grants what the
+// given entry does.
+func shortest(entry string, refused []wrong) string {
+	for _, w := range refused {
+		if writable(w.entry) && below(strings.TrimPrefix(w.entry, liftBind), strings.TrimPrefix(entry, liftBind)) {
+			entry = w.entry
+		}
+	}
+	return entry
+}
+
 // complaint returns what is wrong with where a source leads, and the entry of
 // allow that would grant it.
 func (r *roots) complaint(s source, end resolved) (why, entry string) {
-	why, entry = "it is not in the repository", liftBind+end.path
-	if to := r.showEnd(s, end.path); to != r.show(s.path) {
+	why, entry = "it is not in the repository", r.entryFor(s, end)
+	if to := r.showEnd(s, end.path); to != r.show(filepath.Clean(s.path)) {
 		why = "it leads to " + to + ", which is not in the repository"
 	}
 	in := func(dir string) bool { return within(dir, end.path) }
@@ -211,12 +271,60 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 		return "this service's user may not see where " + r.showEnd(s, end.path) + " leads", entry
 	case s.mounted && in(r.checkout), !s.mounted && in(r.repo), s.both && in(r.checkout):
 		return "", ""
+	case r.home != "" && within(r.home, s.path):
+		return "there is no home directory here: write the whole path, or one in the repository", ""
+	case within("/proc", end.path):
+		return why + ", and no entry of allow grants it: only a service whose user is root may mount it", ""
+	case r.contains(end.path):
+		return why + ", and no entry of allow grants all of it: mount only what is needed there, or have an operator make root the service's user", ""
 	case r.isForbidden(end.path):
 		return why + ", and no entry of allow grants it", ""
 	case slices.ContainsFunc(r.granted, in):
 		return "", ""
+	case s.mounted && r.tellsTime(end.path):
+		if !s.writable {
+			return "", ""
+		}
+		why += "; read-only it is allowed"
 	}
 	return why, entry
+}
+
+// entryFor returns the entry of allow that grants a source. On another host the same path may lead
+// elsewhere, so the entry has the path as it is written, if that is not up to the repository.
+func (r *roots) entryFor(s source, end resolved) string {
+	written := filepath.Clean(s.path)
+	own := slices.ContainsFunc([]string{r.tree, r.repo, r.checkout}, func(dir string) bool { return within(dir, written) })
+	// In what is granted already, an entry is taken as written.
+	if own || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, written) }) || r.resolve(written).path != end.path {
+		return liftBind + end.path
+	}
+	return liftBind + written
+}
+
+// The host's time zone, which programs read there. It is not a secret, and the same for all.
+var (
+	timeFiles = []string{"/etc/localtime", "/etc/timezone"}
+	timeZones = "/usr/share/zoneinfo"
+)
+
+// tellsTime reports whether a path leads to the host's time zone, and to something that exists: the
+// engine would make a directory in its place.
+func (r *roots) tellsTime(path string) bool {
+	if !slices.Contains(timeFiles, path) && !within(timeZones, path) {
+		return false
+	}
+	disk, ok := r.disk.(Lookup)
+	if !ok {
+		return true
+	}
+	_, there, err := disk.Kind(path)
+	return err == nil && there
+}
+
+// contains reports whether a path holds something that no entry grants, next to what one may.
+func (r *roots) contains(path string) bool {
+	return slices.ContainsFunc(r.forbidden, func(dir string) bool { return below(path, dir) })
 }
 
 // judgeWay refuses a mount that is reached through another, writable one: the container that has
@@ -241,7 +349,12 @@ func (r *roots) isForbidden(path string) bool {
 }
 
 // show shortens a path in the repository to the part in there.
-func (r *roots) show(path string) string { return shorten(path, r.repo, r.checkout) }
+func (r *roots) show(path string) string {
+	if r.home != "" && within(r.home, path) {
+		return "~" + strings.TrimPrefix(path, r.home)
+	}
+	return shorten(path, r.repo, r.checkout)
+}
 
 // showEnd is show for where a source leads. For a mounted source the stage is a directory like
 // any other.

@@ -44,6 +44,67 @@ func bind(dir string, paths ...string) map[string]any {
 	return map[string]any{"services": map[string]any{"web": map[string]any{"volumes": volumes}}}
 }
 
+// host is a tree in which these paths exist.
+type host struct {
+	tree
+	there map[string]fs.FileMode
+}
+
+func (h host) Kind(path string) (fs.FileMode, bool, error) {
+	kind, there := h.there[path]
+	return kind, there, nil
+}
+
+func TestExists(t *testing.T) {
+	disk := host{
+		tree{home.Checkout + "/link": "by-hand/x", home.Checkout + "/dangling": "gone", "/srv/hidden": "?", home.Checkout + "/loop": "loop"},
+		map[string]fs.FileMode{home.Checkout + "/by-hand/x": 0, "/srv/x": 0},
+	}
+	for path, want := range map[string]bool{
+		home.Stage + "/by-hand/x": true, home.Stage + "/link": true, home.Stage + "/gone": false, home.Stage + "/dangling": false,
+		"/srv/x": true, "/srv/y": false, "/srv/hidden/x": true, home.Stage + "/loop": true,
+	} {
+		if got := Exists(home, path, disk); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+// The engine would make a directory of a time zone that is not there.
+func TestNoTimeZone(t *testing.T) {
+	disk := host{tree{"/etc/localtime": "/usr/share/zoneinfo/UTC"}, map[string]fs.FileMode{"/usr/share/zoneinfo/UTC": 0}}
+	refusals := Check(home, bind(home.Stage, "/etc/localtime", "/etc/timezone"), disk)
+	if len(refusals) != 1 || refusals[0].Found != "/etc/timezone" {
+		t.Errorf("%v", refusals)
+	}
+}
+
+// What compose may read while it resolves is what the policy lets a container have.
+func TestReadable(t *testing.T) {
+	disk := tree{"/srv/link.env": "/etc/shadow", "/srv/hidden": "?", "/var/run": "/run"}
+	for _, test := range []struct {
+		path, allow string
+		root        bool
+		end, entry  string
+	}{
+		{path: "/etc/app.env", entry: "bind:/etc/app.env"},
+		{path: "/etc/app.env", allow: "bind:/etc/app.env", end: "/etc/app.env"},
+		{path: "/etc/app/x.env", allow: "bind:/etc/app", end: "/etc/app/x.env"},
+		{path: "/etc/apps.env", allow: "bind:/etc/app", entry: "bind:/etc/apps.env"},
+		{path: "/srv/link.env", allow: "bind:/srv", entry: "bind:/etc/shadow"},
+		{path: "/srv/hidden/x.env", allow: "bind:/srv"},
+		{path: "/var/lib/pgo/services/shop/docker/config.json", allow: "bind:/var/lib/pgo/services/shop/docker/config.json"},
+		{path: "/proc/self/environ", allow: "bind:/proc/self/environ"},
+		{path: "/etc/app.env", root: true, end: "/etc/app.env"},
+	} {
+		limits := home
+		limits.Allow, limits.Root = []string{test.allow}, test.root
+		if end, entry := Readable(limits, test.path, disk); end != test.end || entry != test.entry {
+			t.Errorf("%s with %s: %q %q", test.path, test.allow, end, entry)
+		}
+	}
+}
+
 func TestSources(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -66,11 +127,11 @@ func TestSources(t *testing.T) {
 			home.Stage + "x: it is not in the repository, and no entry of allow grants it ()"}},
 		{name: "pgo's own", allow: []string{"bind:/", "bind:/var/lib", "bind:/var/lib/pgo", "bind:/proc", "bind:/run"},
 			paths: []string{"/var/lib", "/var/lib/pgo/services/shop/checkout", "/run", "/proc/1", "/"}, want: []string{
-				"/: it is not in the repository, and no entry of allow grants it ()",
-				"/proc/1: it is not in the repository, and no entry of allow grants it ()",
-				"/run: it is not in the repository, and no entry of allow grants it ()",
+				"/: it is not in the repository, and no entry of allow grants all of it: mount only what is needed there, or have an operator make root the service's user ()",
+				"/proc/1: it is not in the repository, and no entry of allow grants it: only a service whose user is root may mount it ()",
+				"/run: it is not in the repository, and no entry of allow grants all of it: mount only what is needed there, or have an operator make root the service's user ()",
 				"/var/lib/pgo/services/shop/checkout: it is not in the repository, and no entry of allow grants it ()",
-				"/var/lib: it is not in the repository, and no entry of allow grants it ()"}},
+				"/var/lib: it is not in the repository, and no entry of allow grants all of it: mount only what is needed there, or have an operator make root the service's user ()"}},
 		{name: "granted by another name", allow: []string{"bind:/var/run/docker.sock"}, disk: tree{"/var/run": "/run"}, paths: []string{"/var/run/docker.sock", "/run/docker.sock"}},
 		{name: "granted, and led elsewhere", allow: []string{"bind:/srv/data"}, disk: tree{"/srv/data/x": "/etc"}, paths: []string{"/srv/data/x"}, want: []string{"/srv/data/x: it leads to /etc, which is not in the repository (bind:/etc)"}},
 		{name: "granted in what is granted, and led elsewhere", allow: []string{"bind:/srv", "bind:/srv/data"}, disk: tree{"/srv/data": "/etc"}, paths: []string{"/srv/data"}, want: []string{"/srv/data: it leads to /etc, which is not in the repository (bind:/etc)"}},
@@ -88,7 +149,31 @@ func TestSources(t *testing.T) {
 		{name: "through a link in the outer", disk: tree{"a": "data/b", "data/b": "../conf"}, paths: []string{"data:rw", "a"}, want: []string{"./a: it is reached through ./data, which services.web.volumes[0].source makes writable (nested-bind)"}},
 		{name: "nested outside", allow: []string{"bind:/srv"}, paths: []string{"/srv:rw", "/srv/data"}, want: []string{"/srv/data: it is reached through /srv, which services.web.volumes[0].source makes writable (nested-bind)"}},
 		{name: "nested in what is refused", paths: []string{"/srv:rw", "/srv/data"}, want: []string{
-			"/srv/data: it is not in the repository (bind:/srv/data)", "/srv: it is not in the repository (bind:/srv)"}},
+			"/srv/data: it is not in the repository (bind:/srv)", "/srv: it is not in the repository (bind:/srv)",
+			"/srv/data: it is reached through /srv, which services.web.volumes[0].source makes writable (nested-bind)"}},
+		{name: "nested in what is never granted", paths: []string{"/:rw", "/srv/data"}, want: []string{
+			"/srv/data: it is not in the repository (bind:/srv/data)",
+			"/: it is not in the repository, and no entry of allow grants all of it: mount only what is needed there, or have an operator make root the service's user ()"}},
+		{name: "named as on every host", disk: tree{"/var/run": "/run", "/srv/now": "/srv/2026", "link": "/var/run/docker.sock"},
+			paths: []string{"/var/run/docker.sock", "/srv/now/data", "link"}, want: []string{
+				"/var/run/docker.sock: it leads to /run/docker.sock, which is not in the repository (bind:/var/run/docker.sock)",
+				"/srv/now/data: it leads to /srv/2026/data, which is not in the repository (bind:/srv/now/data)",
+				"./link: it leads to /run/docker.sock, which is not in the repository (bind:/run/docker.sock)"}},
+		{name: "with a slash", paths: []string{"/srv/"}, want: []string{"/srv/: it is not in the repository (bind:/srv)"}},
+		{name: "in what is granted, by a link", allow: []string{"bind:/srv"}, disk: tree{"/srv/a": "/etc"}, paths: []string{"/srv/a/b"}, want: []string{
+			"/srv/a/b: it leads to /etc/b, which is not in the repository (bind:/etc/b)"}},
+		{name: "the time", disk: tree{"/etc/localtime": "../usr/share/zoneinfo/Europe/Berlin", "zone": "/etc/localtime"},
+			paths: []string{"/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo", "/usr/share/zoneinfo/UTC", "zone"}},
+		{name: "the time, writable", disk: tree{"/etc/localtime": "/usr/share/zoneinfo/UTC"}, paths: []string{"/etc/localtime:rw", "/etc/timezone:rw"}, want: []string{
+			"/etc/localtime: it leads to /usr/share/zoneinfo/UTC, which is not in the repository; read-only it is allowed (bind:/etc/localtime)",
+			"/etc/timezone: it is not in the repository; read-only it is allowed (bind:/etc/timezone)"}},
+		{name: "the time, and led elsewhere", disk: tree{"/etc/localtime": "/etc/shadow", "/usr/share/zoneinfo/x": "/root", "/etc/timezone": "?"},
+			paths: []string{"/etc/localtime", "/usr/share/zoneinfo/x", "/etc/timezone", "/etc/localtime2", "/usr/share/zoneinfo-x"}, want: []string{
+				"/etc/localtime: it leads to /etc/shadow, which is not in the repository (bind:/etc/localtime)",
+				"/etc/localtime2: it is not in the repository (bind:/etc/localtime2)",
+				"/etc/timezone: this service's user may not see where /etc/timezone leads (bind:/etc/timezone)",
+				"/usr/share/zoneinfo-x: it is not in the repository (bind:/usr/share/zoneinfo-x)",
+				"/usr/share/zoneinfo/x: it leads to /root, which is not in the repository (bind:/usr/share/zoneinfo/x)"}},
 		{name: "nested allowed", allow: []string{"nested-bind"}, paths: []string{"data:rw", "data/a/b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,6 +31,7 @@ type Limits struct {
 	Writable  []string // what containers that still run can write to
 	Stage     string   // where the model's paths are, until the switch
 	Forbidden []string // pgo's own files and directories: of these only the checkout may be mounted
+	Home      string   `json:"-"` // what compose takes for ~; empty: unknown. It changes no verdict.
 }
 
 // Refusal is one thing in a model that the policy does not allow.

@@ -64,6 +64,12 @@ type Project struct {
 	Host     string   // the engine's address; empty: the usual one
 	Proxies  Proxies  // for builds
 	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
+
+	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.
+	Tracked func(name string) bool
+	// Granted opens a file of the host that an operator lets compose read, or returns the entry
+	// of the configuration that would let it; nil: there is none.
+	Granted func(path string) (file *os.File, entry string)
 }
 
 // Output is where a command's output goes while it is produced. An error of a
@@ -137,12 +143,22 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	case "pull":
 		cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+p.Home)
 	}
+	if model != "" && creates(args[0]) {
+		values, err := valuesIn(model)
+		if err != nil {
+			return err
+		}
+		cmd.Env = append(cmd.Env, values...)
+	}
 	cpu := maxCPU
 	if follows(args) {
 		cpu = 0
 	}
 	return p.run(ctx, cmd, out, args[0], cpu)
 }
+
+// creates reports whether a compose command needs the values of secrets and configs.
+func creates(command string) bool { return command == "up" || command == "build" }
 
 // command returns the command that runs compose with args, in dir.
 func (p *Project) command(dir string, color bool, args []string) (*exec.Cmd, error) {

@@ -79,7 +79,7 @@ func TestReadsTheStageAlone(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(stage, "compose.yaml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.Resolve(context.Background(), stage, "")
+		_, err := p.Resolve(context.Background(), stage)
 		want := "cannot resolve compose.yaml: env_file, label_file, include or extends leads outside the repository: " + path
 		if !errors.Is(err, ErrNoModel) || err.Error() != want {
 			t.Errorf("%s\nerror %v\nwant  %s", text, err, want)
@@ -129,7 +129,7 @@ func TestEndless(t *testing.T) {
 		if err := errors.Join(os.WriteFile(endless, nil, 0o644), os.Truncate(endless, 8<<30)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.Resolve(context.Background(), stage, "")
+		_, err := p.Resolve(context.Background(), stage)
 		if !errors.Is(err, ErrNoModel) || err.Error() != "cannot resolve compose.yaml: docker compose needs more than 512 MiB of memory for it" {
 			t.Errorf("error %v", err)
 		}
@@ -151,7 +151,7 @@ func TestEndless(t *testing.T) {
 				t.Fatal(err)
 			}
 			shorten(t, time.Second)
-			_, err := p.Resolve(context.Background(), stage, "")
+			_, err := p.Resolve(context.Background(), stage)
 			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNoModel) {
 				t.Errorf("error %v", err)
 			}
@@ -198,7 +198,7 @@ func TestNothingRemote(t *testing.T) {
 		} {
 			p, stage := service(t, text)
 			p.Env = []string{"COMPOSE_EXPERIMENTAL_GIT_REMOTE=true", "COMPOSE_EXPERIMENTAL_OCI_REMOTE=true"}
-			if _, err := p.Resolve(context.Background(), stage, ""); !errors.Is(err, ErrNoModel) {
+			if _, err := p.Resolve(context.Background(), stage); !errors.Is(err, ErrNoModel) {
 				t.Errorf("%s: error %v", text, err)
 			}
 		}
@@ -223,7 +223,7 @@ func TestBadEnvOfTheCheckout(t *testing.T) {
 		if err := os.WriteFile(env, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := p.Resolve(context.Background(), stage, "")
+		_, err := p.Resolve(context.Background(), stage)
 		if want := "cannot resolve compose.yaml: docker compose cannot read " + env + where; err == nil || err.Error() != want {
 			t.Errorf("%q\nerror %v\nwant  %s", content, err, want)
 		}
@@ -233,10 +233,10 @@ func TestBadEnvOfTheCheckout(t *testing.T) {
 // Without Landlock compose may have read any file.
 func TestWordsWithoutLandlock(t *testing.T) {
 	words := "failed to read /etc/x: line 1: unexpected character \" \" in variable name \"" + secret + "\""
-	if got := explain(words, "/stage", os.DevNull, false); strings.Contains(got, secret) || !strings.Contains(got, "no Landlock") {
+	if got := explain(words, "/stage", nil, false); strings.Contains(got, secret) || !strings.Contains(got, "no Landlock") {
 		t.Error(got)
 	}
-	if got := explain("open /etc/shadow: permission denied", "/stage", os.DevNull, false); !strings.HasSuffix(got, "leads outside the repository: /etc/shadow") {
+	if got := explain("open /etc/shadow: permission denied", "/stage", nil, false); !strings.HasSuffix(got, "leads outside the repository: /etc/shadow") {
 		t.Error(got)
 	}
 }
@@ -253,7 +253,7 @@ func BenchmarkResolve(b *testing.B) {
 	p := &Project{Plugin: plugin, Name: "unit", Home: b.TempDir(), Checkout: b.TempDir()}
 	args := []string{"-f", filepath.Join(stage, "compose.yaml"), "--env-file", os.DevNull, "config", "--format", "json"}
 	for name, run := range map[string]func(*exec.Cmd) error{
-		"confined": func(cmd *exec.Cmd) error { return p.confined(b.Context(), cmd, io.Discard, stage, os.DevNull) },
+		"confined": func(cmd *exec.Cmd) error { return p.confined(b.Context(), cmd, Output{Stdout: io.Discard}, stage) },
 		"bare":     func(cmd *exec.Cmd) error { return p.run(b.Context(), cmd, Output{}, "config", maxCPU) },
 	} {
 		b.Run(name, func(b *testing.B) {

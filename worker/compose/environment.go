@@ -101,7 +101,7 @@ func (p *Project) keepOwn(m *Model) error {
 		for _, name := range slices.Sorted(maps.Keys(entries)) {
 			variable, _ := entries[name]["environment"].(string)
 			if _, workers := own[variable]; workers {
-				return &unresolved{fmt.Sprintf("%s.%s: the variable %s is not set; have an operator set it in the service's env, or choose another name", section, name, variable)}
+				return &unresolved{text: fmt.Sprintf("%s.%s: the variable %s is not set; have an operator set it in the service's env, or choose another name", section, name, variable)}
 			}
 		}
 	}

@@ -30,21 +30,23 @@ const maxModel = 16 << 20
 // Model is a resolved compose file, decoded: a dollar in it is a dollar. Everything that pgo
 // reads from a repository's compose file it reads from here.
 type Model struct {
-	root map[string]any
+	root     map[string]any
+	warnings []string
 }
 
-// Resolve resolves the compose file of the tree in stage. file is its path in there; empty means
-// the first of FileNames. If the tree has no .env next to it, the one next to it in the checkout
-// counts, which somebody put there by hand.
-func (p *Project) Resolve(ctx context.Context, stage, file string) (*Model, error) {
-	return p.resolve(ctx, stage, file, p.Profiles)
+// Resolve resolves the compose files of the tree in stage, in their order, each of which may
+// override what those before it say. files are their paths in there; none means the first of
+// FileNames. If the tree has no .env next to the first one, the one next to it in the checkout
+// counts, which somebody put there by hand; likewise for an env_file.
+func (p *Project) Resolve(ctx context.Context, stage string, files ...string) (*Model, error) {
+	return p.resolve(ctx, stage, files, p.Profiles)
 }
 
-// ResolveEach resolves the same file with the configured profiles, and with all of them. That is
+// ResolveEach resolves the same files with the configured profiles, and with all of them. That is
 // one model, and one start of compose, unless a compose service has a profile. all is nil if the
-// file makes a model with the configured profiles only.
-func (p *Project) ResolveEach(ctx context.Context, stage, file string) (configured, all *Model, err error) {
-	all, err = p.resolve(ctx, stage, file, []string{"*"})
+// files make a model with the configured profiles only.
+func (p *Project) ResolveEach(ctx context.Context, stage string, files ...string) (configured, all *Model, err error) {
+	all, err = p.resolve(ctx, stage, files, []string{"*"})
 	switch {
 	case err == nil && !all.hasProfiles():
 		return all, all, nil
@@ -53,72 +55,60 @@ func (p *Project) ResolveEach(ctx context.Context, stage, file string) (configur
 	case err != nil:
 		return nil, nil, err
 	}
-	configured, err = p.Resolve(ctx, stage, file)
+	configured, err = p.Resolve(ctx, stage, files...)
 	return configured, all, err
 }
 
-func (p *Project) resolve(ctx context.Context, stage, file string, profiles []string) (*Model, error) {
-	file, err := findFile(stage, file)
+func (p *Project) resolve(ctx context.Context, stage string, files, profiles []string) (*Model, error) {
+	r, err := p.startReading(stage, files, profiles)
 	if err != nil {
 		return nil, err
 	}
-	// As in compose, the relative paths of a file in a subdirectory begin there.
-	dir := filepath.Dir(file)
-	env := envFile(dir, stage, p.Checkout)
-	args := []string{"-f", filepath.Join(stage, file), "--env-file", env}
-	for _, profile := range profiles {
-		args = append(args, "--profile", profile)
-	}
-	args = append(args, "config", "--format", "json")
-	stdout := &limited{max: maxModel}
-	cmd, err := p.command(filepath.Join(stage, dir), false, args)
+	defer r.end()
+	m, err := r.model(ctx)
 	if err != nil {
 		return nil, err
 	}
-	err = p.confined(ctx, cmd, stdout, stage, env)
-	if errors.Is(err, ErrNoModel) {
-		return nil, &unresolved{fmt.Sprintf("cannot resolve %s: %v", file, err)}
-	}
-	if err != nil {
+	clean(m)
+	if err := p.keepOwn(m); err != nil {
 		return nil, err
 	}
-	if stdout.over {
-		return nil, &unresolved{fmt.Sprintf("cannot resolve %s: the model is larger than %d MiB", file, maxModel>>20)}
-	}
-	m, err := Decode(stdout.Bytes())
-	if err != nil {
+	if err := r.takeValues(ctx, m); err != nil {
 		return nil, err
 	}
-	return m, p.keepOwn(m)
+	r.warnOfUnread(files)
+	m.warnings = r.warnings
+	return m, nil
 }
 
 // unresolved is an ErrNoModel in words.
-type unresolved struct{ text string }
+type unresolved struct {
+	text  string
+	words string // all that compose printed, which may hold secrets
+}
 
 func (e *unresolved) Error() string        { return e.text }
 func (e *unresolved) Is(target error) bool { return target == ErrNoModel }
 
-// findFile returns the compose file's path in stage.
-func findFile(stage, file string) (string, error) {
-	names := FileNames
-	if file != "" {
-		names = []string{filepath.Clean(file)}
-	}
-	for _, name := range names {
-		if isFile(stage, name) {
-			return name, nil
+// findFiles returns the compose files' paths in stage.
+func findFiles(stage string, files []string) ([]string, error) {
+	if len(files) == 0 {
+		for _, name := range FileNames {
+			if isFile(stage, name) {
+				return []string{name}, nil
+			}
 		}
+		return nil, fmt.Errorf("%w: the repository has no %s", ErrNoFile, strings.Join(FileNames, ", "))
 	}
-	return "", fmt.Errorf("%w: the repository has no %s", ErrNoFile, strings.Join(names, ", "))
-}
-
-func envFile(dir string, trees ...string) string {
-	for _, tree := range trees {
-		if name := filepath.Join(dir, ".env"); isFile(tree, name) {
-			return filepath.Join(tree, name)
+	var found []string
+	for _, name := range files {
+		name = filepath.Clean(name)
+		if !isFile(stage, name) {
+			return nil, fmt.Errorf("%w: the repository has no %s", ErrNoFile, name)
 		}
+		found = append(found, name)
 	}
-	return os.DevNull
+	return found, nil
 }
 
 // isFile reports whether name is a regular file in the tree, reached without a symlink that leads

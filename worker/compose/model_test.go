@@ -37,9 +37,17 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// named returns the compose files of a service for which this one is configured; "": none is.
+func named(file string) []string {
+	if file == "" {
+		return nil
+	}
+	return []string{file}
+}
+
 func resolve(t *testing.T, p *Project, dir, file string) *Model {
 	t.Helper()
-	m, err := p.Resolve(context.Background(), dir, file)
+	m, err := p.Resolve(context.Background(), dir, named(file)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +80,8 @@ func TestResolveEach(t *testing.T) {
 			p := project(t)
 			p.Profiles = []string{"extra"}
 			dir := tree(t, test.files)
-			configured, all, err := p.ResolveEach(t.Context(), dir, "")
-			alone, aloneErr := p.Resolve(t.Context(), dir, "")
+			configured, all, err := p.ResolveEach(t.Context(), dir)
+			alone, aloneErr := p.Resolve(t.Context(), dir)
 			if test.wantError {
 				if err == nil || aloneErr == nil || err.Error() != aloneErr.Error() {
 					t.Fatalf("error %v, and alone %v", err, aloneErr)
@@ -203,7 +211,7 @@ services:
 	}
 	for _, name := range []string{"HOME", "DOCKER_CONFIG", "PGO_SERVICE_DIR"} {
 		dir := tree(t, map[string]string{"compose.yaml": "services: {web: {image: busybox, secrets: [s]}}\nsecrets: {s: {environment: " + name + "}}\n"})
-		if _, err := p.Resolve(context.Background(), dir, ""); !errors.Is(err, ErrNoModel) || !strings.Contains(err.Error(), name) {
+		if _, err := p.Resolve(context.Background(), dir); !errors.Is(err, ErrNoModel) || !strings.Contains(err.Error(), name) {
 			t.Errorf("a secret of %s: %v", name, err)
 		}
 	}
@@ -290,7 +298,7 @@ func TestResolveRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := tree(t, c.files)
-			_, err := p.Resolve(context.Background(), dir, c.file)
+			_, err := p.Resolve(context.Background(), dir, named(c.file)...)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
@@ -301,7 +309,7 @@ func TestResolveRefuses(t *testing.T) {
 		if err := os.Symlink(filepath.Join(outside, "x.yaml"), filepath.Join(dir, "compose.yaml")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.Resolve(context.Background(), dir, ""); err == nil {
+		if _, err := p.Resolve(context.Background(), dir); err == nil {
 			t.Error("a compose file outside of the repository was read")
 		}
 	})

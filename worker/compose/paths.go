@@ -32,6 +32,17 @@ func (m *Model) Reroot(from, to string) {
 	}
 }
 
+// clean removes .. from the paths that a compose file had absolute. Where a symlink is before one,
+// the kernel would go another way; what is checked, and mounted, is what compose does with relative
+// paths.
+func clean(m *Model) {
+	for _, p := range m.paths() {
+		if slices.Contains(strings.Split(p.value, "/"), "..") {
+			p.set(filepath.Clean(p.value))
+		}
+	}
+}
+
 // Uses returns the paths below root that the model uses in the given way,
 // relative to root, sorted. "." is root itself.
 func (m *Model) Uses(root string, use Use) []string {

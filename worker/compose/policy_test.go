@@ -50,6 +50,7 @@ func readCase(t *testing.T, input string) *testCase {
 		Checkout:  filepath.Join(c.root, "checkout"),
 		Stage:     filepath.Join(c.root, "stage"),
 		Forbidden: []string{c.root},
+		Home:      filepath.Join(c.root, "docker"),
 	}
 	c.Project = compose.Project{
 		Plugin: plugin, Name: c.limits.Service, Home: filepath.Join(c.root, "docker"),
@@ -124,7 +125,7 @@ func portRange(t *testing.T, text string) ports.Range {
 // model returns what the real compose resolves the case's files to.
 func (c *testCase) model(t *testing.T) map[string]any {
 	t.Helper()
-	resolved, err := c.Resolve(t.Context(), c.limits.Stage, "")
+	resolved, err := c.Resolve(t.Context(), c.limits.Stage)
 	if err != nil {
 		t.Fatal(err)
 	}

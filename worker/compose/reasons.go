@@ -59,6 +59,9 @@ func diff(keys map[string]bool, at string, a, b any) {
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_/-]+$`)
 
 func join(at, key string) string {
+	if key == valueKey {
+		key = "environment" // what the repository has there
+	}
 	if !plainKey.MatchString(key) {
 		key = strconv.Quote(key)
 	}

@@ -363,7 +363,7 @@ func mask(v any, secret func(string) bool) any {
 	case map[string]any:
 		masked := make(map[string]any, len(v))
 		for key, e := range v {
-			if _, isText := e.(string); isText && secretword.In(key) {
+			if _, isText := e.(string); isText && (secretword.In(key) || key == valueKey) {
 				e = hidden
 			}
 			masked[key] = mask(e, secret)

@@ -22,7 +22,7 @@ type Route struct {
 	Targets []string // host:port
 }
 
-// advice warns of what in a working configuration leads nowhere.
+// advice warns of what works, in the configuration or in what is deployed, and should be changed.
 type advice struct {
 	name   string
 	allow  []string
@@ -54,14 +54,28 @@ func (a *advice) judge() {
 	if a.unprepared = err != nil; a.unprepared {
 		warnings = append(warnings, "the service cannot be deployed, only looked after: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
+	warnings = append(warnings, a.ofCompose()...)
 	if len(a.routes) > 0 || a.proxy.entry != nil {
 		if model, err := a.files.loadDeployed(); err == nil {
 			warnings = slices.Concat(warnings, a.lostRoutes(model), a.unseenSnippet(model), a.deafProxy(model), a.closedPorts(model))
 		}
 	}
 	for _, warning := range a.board.setWarnings(warnings) {
-		a.log.Warn("something in the service's configuration leads nowhere", "problem", warning)
+		a.log.Warn("something about the service should be changed", "problem", warning)
 	}
+}
+
+// ofCompose returns a warning for what compose warned of when it resolved what is deployed.
+func (a *advice) ofCompose() []string {
+	deployed := a.store.snapshot().Deployed
+	if deployed == nil || len(deployed.Warnings) == 0 {
+		return nil
+	}
+	text := "compose file: " + printable.Line(deployed.Warnings[0])
+	if more := len(deployed.Warnings) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more warnings: check shows them)", more)
+	}
+	return []string{text}
 }
 
 // idleAllow returns a warning for each entry of `allow` that cannot lift any refusal.

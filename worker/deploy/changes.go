@@ -267,7 +267,9 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	if err != nil {
 		return err
 	}
-	c, err := t.prover.propose(ctx, head, t.prover.newRecord(head, "pull by "+by))
+	r := t.prover.newRecord(head, "pull by "+by)
+	c, err := t.prover.propose(ctx, head, r)
+	sayWarnings(out, r)
 	if err != nil {
 		return err
 	}
@@ -311,7 +313,9 @@ func (t *Turn) buildHead(ctx context.Context, args target.Args, out compose.Outp
 	if err != nil {
 		return err
 	}
-	c, err := t.prover.propose(ctx, commit, t.prover.newRecord(commit, "build"))
+	r := t.prover.newRecord(commit, "build")
+	c, err := t.prover.propose(ctx, commit, r)
+	sayWarnings(out, r)
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,17 @@ func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
 	return t.store.update(func(st *State) { st.Checkout = []gitrepo.Hash{to} })
 }
 
+// tracked reports whether a commit may have brought a path to the checkout. In doubt, one has.
+func (t *checkout) tracked(name string) bool {
+	for _, commit := range t.store.snapshot().Checkout {
+		entries, err := t.repo.Entries(commit, []string{name})
+		if err != nil || entries[name] != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // keep makes git keep the commits that may still be needed: those in the checkout, those of
 // the kept good deploys, the pinned one, that of an unfinished switch, and more.
 func (t *checkout) keep(more ...gitrepo.Hash) error {

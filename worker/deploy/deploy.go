@@ -68,6 +68,7 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	d.advice = &advice{name: name, allow: cfg.Limits.Allow, routes: cfg.Routes, repo: repo, store: store, board: board, around: around, files: files,
 		proxy: d.proxy, redact: redact, log: log}
 	d.ports = newHostPorts(cfg, files, board, engine)
+	files.project.Granted, files.project.Tracked = around.readable, d.tree.tracked
 	d.prover = &prover{name: name, repo: repo, engine: engine, store: store, board: board, around: around, files: files, tree: d.tree, proxy: d.proxy, log: log}
 	d.starter = &starter{name: name, engine: engine, store: store, board: board, around: around, files: files, redact: redact, log: log}
 	d.gate = &gate{name: name, time: cfg.Gate, engine: engine, store: store, board: board, starter: d.starter, follow: !cfg.Ignore, redact: redact, log: log}
@@ -106,6 +107,7 @@ func (d *deployer) deploy(outer context.Context, commit gitrepo.Hash, o order, r
 // runs.
 func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *Record) (*candidate, error) {
 	c, err := d.prover.propose(ctx, commit, r)
+	sayWarnings(o.out, r)
 	if err != nil || o.hold {
 		return c, err
 	}
@@ -220,6 +222,8 @@ func (d *deployer) attemptOne(ctx context.Context, commit gitrepo.Hash, o order)
 	}
 	if switched {
 		d.proxy.sync(ctx)
+	}
+	if switched || err == nil {
 		d.advice.judge()
 	}
 	if outcome = outcomeOf(err); err == nil && o.hold {

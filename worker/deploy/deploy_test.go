@@ -320,7 +320,7 @@ func TestNoVerdictWithoutCompose(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.files.stage(), "compose.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.files.project.Resolve(t.Context(), s.files.stage(), "")
+	_, err := s.files.project.Resolve(t.Context(), s.files.stage())
 	if err == nil || errors.Is(err, compose.ErrNoModel) || errors.Is(err, compose.ErrNoFile) {
 		t.Errorf("error %v", err)
 	}

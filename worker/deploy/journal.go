@@ -127,6 +127,13 @@ func say(out compose.Output, format string, args ...any) {
 	}
 }
 
+// sayWarnings says what compose warned of.
+func sayWarnings(out compose.Output, r *Record) {
+	for _, warning := range r.Warnings {
+		say(out, "warning: %s", warning)
+	}
+}
+
 // heading returns the title of a deploy in the journal.
 func heading(what string) string {
 	return fmt.Sprintf("== %s, %s", what, time.Now().UTC().Format(time.RFC3339))

@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"pgo/internal/policy"
 	"pgo/internal/ports"
@@ -33,6 +37,7 @@ type neighbourhood struct {
 
 func newNeighbourhood(cfg Config, files *workspace) *neighbourhood {
 	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits}
+	n.policy.Home = files.project.Home
 	n.policy.Service, n.policy.Checkout, n.policy.Stage = cfg.Name, files.checkout(), files.stage()
 	return n
 }
@@ -49,6 +54,27 @@ func (n *neighbourhood) limits() policy.Limits {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.policy
+}
+
+// readable opens a file of the host that compose may read while it resolves, or returns the entry
+// of allow that would let it. Who may change what a path leads to gains nothing: it is the file
+// that was judged, or none.
+func (n *neighbourhood) readable(path string) (file *os.File, entry string) {
+	end, entry := policy.Readable(n.limits(), path, policy.Disk{})
+	if end == "" {
+		return nil, entry
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, ""
+	}
+	at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	info, err2 := file.Stat()
+	if err != nil || err2 != nil || at != end || !info.Mode().IsRegular() {
+		_ = file.Close()
+		return nil, ""
+	}
+	return file, ""
 }
 
 // snippet returns what the proxy should know.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -85,7 +87,7 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 		return nil, err
 	}
 	p.board.enter(StepResolve, commit)
-	model, all, err := p.files.project.ResolveEach(ctx, p.files.stage(), p.files.compose)
+	model, all, err := p.files.project.ResolveEach(ctx, p.files.stage(), p.files.compose...)
 	if err != nil {
 		if errors.Is(err, compose.ErrNoFile) || errors.Is(err, compose.ErrNoModel) {
 			err = verdict{err}
@@ -97,6 +99,7 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	if len(model.Services()) == 0 {
 		return nil, &stepError{"deploy", commit.Short(), verdict{nothingToRun(all)}}
 	}
+	r.Warnings = model.Warnings()
 	model.Activate()
 	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
@@ -195,6 +198,7 @@ func (e *incompleteError) Details() []string {
 // settle saves the candidate's model, which has passed the policy, for compose to pull and
 // build from the stage, and moves its paths to where containers will have them.
 func (p *prover) settle(c *candidate) error {
+	c.resolved.NameValues()
 	if err := p.files.save(stagedModel, c.resolved.Encode()); err != nil {
 		return err
 	}
@@ -234,17 +238,54 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	defer then.Close()
 	refusals := policy.Check(limits, judged.Document(), then)
 	if c.all != nil {
-		known := map[policy.Refusal]bool{}
-		for _, refusal := range refusals {
-			known[refusal] = true
+		refusals = together(refusals, policy.Check(limits, c.all.Document(), then))
+	}
+	if err := refuse(p.files.project.Redact, c, refusals); err != nil {
+		return err
+	}
+	if err := compose.Unmakeable(c.resolved); err != nil {
+		return &stepError{"deploy", c.commit.Short(), verdict{err}}
+	}
+	return p.present(c, limits, then)
+}
+
+// present returns an error if a file or directory will be missing that containers cannot be created
+// without. It need not be the commit's fault: somebody may have to put it there by hand.
+func (p *prover) present(c *candidate, limits policy.Limits, then policy.Lookup) error {
+	required := compose.Required(c.resolved)
+	for _, path := range slices.Sorted(maps.Keys(required)) {
+		if policy.Exists(limits, path, then) {
+			continue
 		}
-		for _, refusal := range policy.Check(limits, c.all.Document(), then) {
-			if !known[refusal] {
-				refusals = append(refusals, refusal)
-			}
+		why := fmt.Sprintf("%s: %s does not exist on this host: have an operator create it", required[path], brief(path))
+		if rel, err := filepath.Rel(p.files.stage(), path); err == nil && filepath.IsLocal(rel) {
+			why = fmt.Sprintf("%s: %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s",
+				required[path], brief(rel), brief(filepath.Join(p.files.checkout(), rel)))
+		}
+		return &stepError{"deploy", c.commit.Short(), errors.New(why)}
+	}
+	return nil
+}
+
+// together returns the refusals of two looks, without those of the second that the first has. If
+// the same entry of allow lifts both, it does not matter that they name different compose services.
+func together(first, second []policy.Refusal) []policy.Refusal {
+	same := func(r policy.Refusal) policy.Refusal {
+		if r.Allow != "" {
+			r.Rule = ""
+		}
+		return r
+	}
+	known := map[policy.Refusal]bool{}
+	for _, r := range first {
+		known[same(r)] = true
+	}
+	for _, r := range second {
+		if !known[same(r)] {
+			first = append(first, r)
 		}
 	}
-	return refuse(p.files.project.Redact, c, refusals)
+	return first
 }
 
 // asMade returns a model with its volumes as the engine has created them: an earlier commit

@@ -35,7 +35,8 @@ type Record struct {
 	Outcome  Outcome       `json:"outcome"`
 	Error    string        `json:"error,omitempty"`
 	Details  []string      `json:"details,omitempty"`
-	Tries    int           `json:"tries,omitempty"` // consecutive ones that ended alike, including this one
+	Warnings []string      `json:"warnings,omitempty"` // of compose, about the files
+	Tries    int           `json:"tries,omitempty"`    // consecutive ones that ended alike, including this one
 
 	// Tree is the commit that the checkout has for it: Commit, or a later one that does not
 	// differ in anything that is used.
@@ -113,7 +114,7 @@ func readList(path string, into *[]*Record) error {
 // add puts a record in front. A failure that repeats the last one only increases its count:
 // a fault that occurs again and again does not push out what is worth knowing.
 func (h *history) add(r Record) error {
-	r.Inputs, r.Contexts, r.Tries = nil, nil, 1
+	r.Inputs, r.Contexts, r.Warnings, r.Tries = nil, nil, nil, 1
 	earlier := h.list()
 	if len(earlier) > 0 {
 		last := earlier[0]

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,7 +30,7 @@ type Config struct {
 	Dir     string // the service's directory
 	Remote  gitrepo.Remote
 	Branch  string
-	Compose string        // the compose file's path in the repository; empty: one of the usual names
+	Compose []string      // the compose files' paths in the repository, in order; empty: one of the usual names
 	Ignore  bool          // deploy only when told
 	Adopt   bool          // the first deploy may replace containers that somebody else started
 	Timeout time.Duration // for one whole deploy
@@ -52,7 +53,7 @@ type Config struct {
 // runs is compared again.
 func (c Config) settings() string {
 	h := sha256.New()
-	for _, part := range [][]string{{c.Compose, c.Project.Host}, c.Project.Profiles, c.Project.Env} {
+	for _, part := range [][]string{{strings.Join(c.Compose, "\x00"), c.Project.Host}, c.Project.Profiles, c.Project.Env} {
 		fmt.Fprintf(h, "%q\n", part)
 	}
 	if c.Proxy != nil {

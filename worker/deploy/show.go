@@ -52,7 +52,10 @@ func (t *Turn) proposed(ctx context.Context, trigger string, out compose.Output)
 	if err != nil {
 		return nil, err
 	}
-	return t.prover.propose(ctx, commit, t.prover.newRecord(commit, trigger))
+	r := t.prover.newRecord(commit, trigger)
+	c, err := t.prover.propose(ctx, commit, r)
+	sayWarnings(out, r)
+	return c, err
 }
 
 // Diff fetches the branch, and shows what Up would change: the keys, the files, and the differences between both

@@ -18,7 +18,7 @@ import (
 // as it is.
 func (d *deployer) note(ctx context.Context, c *candidate) error {
 	state := d.store.snapshot()
-	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil {
+	if state.Deployed.Basis == c.record.Basis && state.Verdict == nil && slices.Equal(state.Deployed.Warnings, c.record.Warnings) {
 		return nil
 	}
 	if err := d.tree.move(ctx, c.commit); err != nil {
@@ -30,7 +30,7 @@ func (d *deployer) note(ctx context.Context, c *candidate) error {
 	// What runs is what was deployed before, under this commit's name.
 	noted := *state.Deployed
 	noted.Basis, noted.Tree = c.record.Basis, c.record.Commit
-	noted.Inputs, noted.Contexts = c.record.Inputs, c.record.Contexts
+	noted.Inputs, noted.Contexts, noted.Warnings = c.record.Inputs, c.record.Contexts, c.record.Warnings
 	return d.store.update(func(st *State) { st.Deployed, st.Verdict = &noted, nil })
 }
 

@@ -16,7 +16,7 @@ import (
 // compose running on those.
 type workspace struct {
 	dir     string
-	compose string // the compose file's path in the repository; empty: one of the usual names
+	compose []string // the compose files' paths in the repository, in order; empty: one of the usual names
 	project *compose.Project
 
 	registries []compose.Registry
@@ -90,9 +90,12 @@ func (w *workspace) loadDeployed() (*compose.Model, error) {
 	return model, nil
 }
 
-// projectDir returns the directory in tree that the compose file's paths are relative to.
+// projectDir returns the directory in tree that the compose files' paths are relative to.
 func (w *workspace) projectDir(tree string) string {
-	return filepath.Join(tree, filepath.Dir(w.compose))
+	if len(w.compose) == 0 {
+		return tree
+	}
+	return filepath.Join(tree, filepath.Dir(w.compose[0]))
 }
 
 // onDeployed runs compose on the deployed model. If there is none, or it is damaged, compose acts
@@ -128,6 +131,9 @@ func (w *workspace) inputs(model *compose.Model, service string, r *Record) stri
 	h := sha256.New()
 	for _, path := range model.UsedBy(service, w.checkout()) {
 		fmt.Fprintf(h, "%q %q\n", path, r.Inputs[path])
+	}
+	for _, value := range model.ValuesFor(service) {
+		fmt.Fprintf(h, "%q\n", value)
 	}
 	for _, version := range model.Versions() {
 		fmt.Fprintf(h, "%q\n", version)
