@@ -48,7 +48,7 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 			case mount.TypeVolume:
 				found.Volume = m.Name
 				volumes = append(volumes, m.Name)
-			default:
+			case mount.TypeTmpfs:
 				continue
 			}
 			all = append(all, found)

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -167,6 +168,40 @@ func (m *Model) VolumeNames() []string {
 	slices.Sort(names)
 	return names
 }
+
+// SameNetwork reports whether two models ask for the same network of that name.
+func SameNetwork(a, b *Model, name string) bool {
+	find := func(m *Model) (string, map[string]any) {
+		for key, entry := range objects(m.root["networks"]) {
+			if entry["name"] == name {
+				return key, entry
+			}
+		}
+		return "", nil
+	}
+	keyA, inA := find(a)
+	keyB, inB := find(b)
+	return inA != nil && inB != nil && keyA == keyB && bytes.Equal(render(inA), render(inB))
+}
+
+// ContainerNames returns the names that the model's containers will have, each with its compose
+// service.
+func (m *Model) ContainerNames(project string) map[string]string {
+	names := map[string]string{}
+	for name, service := range m.services() {
+		if own, _ := service["container_name"].(string); own != "" {
+			names[own] = name
+			continue
+		}
+		for i := range min(m.Replicas(name), maxNames) {
+			names[fmt.Sprintf("%s-%s-%d", project, name, i+1)] = name
+		}
+	}
+	return names
+}
+
+// maxNames bounds how many names ContainerNames makes for a compose service.
+const maxNames = 1000
 
 // WithVolumes returns the model as it will be run: existing volumes stay as they were made,
 // whatever the model says about them.

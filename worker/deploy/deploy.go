@@ -143,6 +143,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 	if err != nil {
 		return d.retreat(outer, c, o, err)
 	}
+	d.tidy(ctx, c, o)
 	if err := d.finish(ctx, c); err != nil {
 		return &stepError{"record the deploy of", c.commit.Short(), err}
 	}

@@ -99,6 +99,16 @@ func (g *gate) expected(c *candidate) map[string]int {
 	return wanted
 }
 
+// containers returns the containers that have to pass: not those that wait to be replaced or
+// removed, and not those of compose services that are left alone.
+func (g *gate) containers(ctx context.Context, c *candidate) ([]compose.Container, error) {
+	all, err := g.engine.Containers(ctx, g.name)
+	leave := slices.Concat(g.store.snapshot().Containers.Stopped, c.done)
+	return slices.DeleteFunc(all, func(container compose.Container) bool {
+		return slices.Contains(c.retired, container.ID) || slices.Contains(leave, container.Service)
+	}), err
+}
+
 // healthy inspects the containers until there is a verdict. gated ends with the gate, ctx
 // with the whole deploy.
 func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) error {
@@ -118,7 +128,7 @@ func (g *gate) healthy(gated, ctx context.Context, c *candidate, overdue error) 
 			}
 			late = time.Now()
 		}
-		containers, err := g.engine.Containers(ctx, g.name)
+		containers, err := g.containers(ctx, c)
 		if err != nil {
 			return &stepError{"watch", c.commit.Short(), err}
 		}
@@ -171,7 +181,7 @@ func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdu
 	}
 	// The containers show which one failed, and its output shows why.
 	problem, id := "", ""
-	if containers, cannot := g.engine.Containers(ctx, g.name); cannot == nil {
+	if containers, cannot := g.containers(ctx, c); cannot == nil {
 		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil {
 			problem, id = failed.Name+" "+failed.problem, failed.ID
 		}
@@ -185,7 +195,7 @@ func (g *gate) startFailed(ctx, gated context.Context, c *candidate, err, overdu
 // startOverdue returns the error for a compose that was still running when the gate was
 // over. What runs may be what ran before, so this is not a success in any case.
 func (g *gate) startOverdue(ctx context.Context, c *candidate) error {
-	containers, err := g.engine.Containers(ctx, g.name)
+	containers, err := g.containers(ctx, c)
 	if err != nil {
 		return &stepError{"watch", c.commit.Short(), err}
 	}

@@ -36,6 +36,9 @@ func (s *starter) start(ctx context.Context, out compose.Output, c *candidate, s
 
 // create creates the containers and checks them against the policy; none of them runs yet.
 func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+	if c.anew {
+		services = nil // also those that are not started now: they keep their volumes
+	}
 	if nothing(services) {
 		return nil
 	}
@@ -48,7 +51,14 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 		return err
 	}
 	s.board.enter(StepCreate, c.commit)
-	if err := s.up(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
+	flags = append([]string{"--no-start"}, flags...)
+	if !c.anew {
+		flags = append(flags, "--remove-orphans") // otherwise that has to wait, see tidy
+	}
+	if c.anew || s.store.snapshot().Retired {
+		flags = append(flags, "--force-recreate")
+	}
+	if err := s.up(ctx, out, services, flags...); err != nil {
 		return err
 	}
 	s.board.enter(StepMade, c.commit)

@@ -27,6 +27,10 @@ type State struct {
 	// what runs.
 	Switching *Switching `json:"switching,omitempty"`
 
+	// Retired says that containers may be stopped for good: without a restart policy, which
+	// compose does not notice. They are made anew before any of them runs again.
+	Retired bool `json:"retired,omitempty"`
+
 	// Checkout lists the commits whose files the checkout may hold: one, and a second one
 	// while it is brought to that. It is empty if the checkout was never completely brought
 	// to any.

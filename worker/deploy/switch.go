@@ -2,10 +2,7 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"pgo/worker/compose"
@@ -88,7 +85,10 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	d.board.enter(StepSwitch, c.commit)
 	inPlace := d.cfg.InPlace
 	if inPlace {
-		why, err := d.tree.notInPlace(ctx, c)
+		why, err := "an earlier switch did not end", error(nil)
+		if !d.store.snapshot().Retired {
+			why, err = d.tree.notInPlace(ctx, c)
+		}
 		if err != nil {
 			return err
 		}
@@ -101,18 +101,19 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := d.store.update(func(st *State) {
 		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
 		st.Deploys = max(st.Deploys, c.record.Number)
+		st.Retired = st.Retired || !inPlace
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
 	}); err != nil {
 		return err
 	}
-	if !inPlace {
+	if c.anew = !inPlace; c.anew {
 		d.board.enter(StepDown, c.commit)
-		if err := d.clear(ctx, o); err != nil {
-			return &stepError{"take down what runs to deploy", c.commit.Short(), err}
+		if err := d.retire(ctx, c, o); err != nil {
+			return &stepError{"stop what runs to deploy", c.commit.Short(), err}
 		}
 	}
 	d.board.enter(StepCheckout, c.commit)
-	if err := d.tree.move(ctx, c.commit); err != nil {
+	if err := d.tree.move(ctx, c.commit, c.retired...); err != nil {
 		return err
 	}
 	if err := d.proxy.write(); err != nil {
@@ -128,18 +129,6 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	return nil
-}
-
-// clear takes down what runs, if there is anything.
-func (d *deployer) clear(ctx context.Context, o order) error {
-	_, err := os.Stat(d.files.path(deployedModel))
-	if errors.Is(err, fs.ErrNotExist) {
-		containers, err := d.engine.Containers(ctx, d.cfg.Name)
-		if err == nil && len(containers) == 0 {
-			return nil // compose would warn of that
-		}
-	}
-	return d.files.onDeployed(ctx, o.out, "down", "--remove-orphans")
 }
 
 // compareRunning finds the jobs that are done and do not differ, before what runs is

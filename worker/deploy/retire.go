@@ -1,0 +1,141 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"pgo/internal/policy"
+	"pgo/internal/printable"
+	"pgo/worker/compose"
+)
+
+// retire ends everything that runs, without removing it: compose hands the anonymous volumes of
+// a container on to the one that replaces it. From then on the engine starts none of it by
+// itself, so the checkout may move.
+func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
+	mounts, err := d.engine.Mounts(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	there, err := d.engine.Containers(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 {
+		// In the order of their dependencies, and with their hooks.
+		if err := d.files.onDeployed(ctx, o.out, "stop"); err != nil {
+			return err
+		}
+	}
+	old, err := d.engine.Retire(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	c.retired = nil
+	names := c.resolved.ContainerNames(d.cfg.Name)
+	for _, r := range old {
+		stays, err := d.mayStay(ctx, c, r, mounts)
+		if err != nil {
+			return err
+		}
+		if !stays {
+			if err := d.engine.End(ctx, r.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		if service, wanted := names[r.Name]; wanted && service != r.Service {
+			if err := d.engine.SetAside(ctx, r); err != nil {
+				return err
+			}
+		}
+		c.retired = append(c.retired, r.ID)
+	}
+	c.unnamed = slices.DeleteFunc(mounts, func(m compose.Mount) bool { return !policy.Anonymous(m.Volume) })
+	return d.dropNetworks(ctx, c)
+}
+
+// mayStay reports whether a retired container can wait to be replaced. One that never ran and
+// that nothing replaces has no data. And compose would pass on what the new model does not ask
+// for.
+func (d *deployer) mayStay(ctx context.Context, c *candidate, r compose.Retired, mounts []compose.Mount) (bool, error) {
+	if !r.Ran && !slices.Contains(c.resolved.Services(), r.Service) {
+		return false, nil
+	}
+	declared := map[string][]string{}
+	for _, m := range mounts {
+		if m.Container != r.ID {
+			continue
+		}
+		if inherits, err := d.tree.inherits(ctx, c, m, declared); err != nil || inherits {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// dropNetworks removes the service's networks that the candidate does not have, or not like
+// this. Nothing of the service runs. One that others are on stays.
+func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	deployed, unknown := d.files.loadDeployed()
+	outside := c.resolved.Outside("networks")
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(outside, name) || unknown == nil && compose.SameNetwork(deployed, c.resolved, name)
+	})
+	return d.engine.Unmake(ctx, nil, nil, names)
+}
+
+// tidy removes the containers of compose services that the candidate does not have. Until it
+// has passed the gate they are kept: pgo may go back to them. What cannot be removed does not
+// run, and is not a reason to touch what is healthy.
+func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
+	if !c.anew {
+		return
+	}
+	there, err := d.engine.Containers(ctx, d.cfg.Name)
+	for _, container := range there {
+		if err == nil && slices.Contains(c.retired, container.ID) {
+			err = d.engine.End(ctx, container.ID)
+		}
+	}
+	if err == nil {
+		err = d.tellOfVolumes(ctx, c, o)
+	}
+	if err == nil {
+		err = d.store.update(func(st *State) { st.Retired = false })
+	}
+	if err != nil {
+		d.log.Warn("cannot remove the containers of an earlier deploy; the next one does", "error", err)
+	}
+}
+
+// tellOfVolumes says which volumes without a name no container has any more. They are somebody's
+// data, so pgo leaves them alone, and nothing else knows whose they were.
+func (d *deployer) tellOfVolumes(ctx context.Context, c *candidate, o order) error {
+	if len(c.unnamed) == 0 {
+		return nil
+	}
+	now, err := d.engine.Mounts(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, m := range now {
+		told[m.Volume] = true
+	}
+	for _, m := range c.unnamed {
+		if told[m.Volume] {
+			continue
+		}
+		told[m.Volume] = true
+		where := fmt.Sprintf("%s at %s", m.Name, brief(m.Target))
+		say(o.out, "no container has the volume of %s any more; it is kept: docker volume rm %s", where, m.Volume)
+		d.log.Warn("no container has a volume without a name any more; it is kept", "volume", m.Volume, "was", printable.Line(where))
+	}
+	return nil
+}
