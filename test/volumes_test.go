@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,9 @@ func unnamedOf(t *testing.T, s *rig.Service, service string) []string {
 	return names
 }
 
+// keptVolume finds the volumes without a name that pgo has left alone.
+var keptVolume = regexp.MustCompile("volume=([0-9a-f]{64})")
+
 // A deploy replaces all containers, and gives the new ones the volumes without a name of the old
 // ones; the networks stay. Going back does the same, even for what the failed commit had no use
 // for. A volume that nothing uses any more is kept, and named.
@@ -50,7 +54,11 @@ func TestUnnamedVolumesStay(t *testing.T) {
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 	before, volumes, plain, side := byService(t, web), unnamedOf(t, web, "db"), network("default"), network("side")
-	t.Cleanup(func() { docker(t, append([]string{"volume", "rm", "--force"}, volumes...)...) })
+	t.Cleanup(func() {
+		for _, found := range keptVolume.FindAllStringSubmatch(pgod.Log(), -1) {
+			docker(t, "volume", "rm", "--force", found[1])
+		}
+	})
 	if len(volumes) != 2 {
 		t.Fatalf("it has the volumes %v", volumes)
 	}
@@ -60,7 +68,7 @@ func TestUnnamedVolumesStay(t *testing.T) {
 		if got := unnamedOf(t, web, "db"); !slices.Equal(got, volumes) || !now.Running() {
 			t.Errorf("after %s: %v has the volumes %v, not %v", after, now, got, volumes)
 		}
-		if policy := docker(t, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", now.ID); policy != "always" {
+		if policy := strings.TrimSpace(docker(t, "inspect", "--format", "{{.HostConfig.RestartPolicy.Name}}", now.ID)); policy != "always" {
 			t.Errorf("after %s its restart policy is %s", after, policy)
 		}
 	}
