@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -232,6 +233,10 @@ type Container struct {
 	Finished time.Time
 	Restarts int // by its restart policy, since it was started by somebody
 
+	Config   string   // compose's hash of what it was made from; empty: compose has not made it
+	Networks []string // their names, sorted
+	Shares   []string // the IDs of the containers whose namespaces it shares
+
 	Policy     string // no, always, unless-stopped, on-failure
 	MaxRetries int    // of on-failure; 0: any number
 }
@@ -282,6 +287,15 @@ func containerOf(i container.InspectResponse) Container {
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Image: i.Image,
 		Service: i.Config.Labels[serviceLabel], Restarts: i.RestartCount,
 		Policy: string(i.HostConfig.RestartPolicy.Name), MaxRetries: i.HostConfig.RestartPolicy.MaximumRetryCount,
+	}
+	c.Config = i.Config.Labels[configLabel]
+	if i.NetworkSettings != nil {
+		c.Networks = slices.Sorted(maps.Keys(i.NetworkSettings.Networks))
+	}
+	for _, mode := range []string{string(i.HostConfig.NetworkMode), string(i.HostConfig.PidMode), string(i.HostConfig.IpcMode)} {
+		if id, shared := strings.CutPrefix(mode, "container:"); shared {
+			c.Shares = append(c.Shares, id)
+		}
 	}
 	if s := i.State; s != nil {
 		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error

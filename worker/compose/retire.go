@@ -106,6 +106,29 @@ func (e *Engine) SetAside(ctx context.Context, r Retired) error {
 	return nil
 }
 
+// Unpause continues the paused containers of the given compose services, nil meaning all.
+func (e *Engine) Unpause(ctx context.Context, project string, services []string) error {
+	c, err := e.connect()
+	if err != nil {
+		return err
+	}
+	paused := ofProject(project)
+	paused.Add("status", container.StatePaused)
+	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: paused})
+	if err != nil {
+		return fmt.Errorf("cannot list the containers: %w", err)
+	}
+	for _, s := range summaries {
+		if services != nil && !slices.Contains(services, s.Labels[serviceLabel]) {
+			continue
+		}
+		if err := c.ContainerUnpause(ctx, s.ID); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+			return fmt.Errorf("cannot continue container %s: %w", s.ID, err)
+		}
+	}
+	return nil
+}
+
 // OwnNetworks returns the names of the networks that compose has made for a project.
 func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, error) {
 	c, err := e.connect()

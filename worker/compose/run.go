@@ -105,13 +105,22 @@ func (m *Model) SharesContainers() bool {
 		if len(from) > 0 {
 			return true
 		}
-		for _, key := range []string{"network_mode", "pid", "ipc"} {
-			if mode, _ := service[key].(string); strings.HasPrefix(mode, "service:") {
-				return true
-			}
+		if sharesNamespace(service) {
+			return true
 		}
 	}
 	return false
+}
+
+// SharesNamespace reports whether the containers of a compose service have a namespace of
+// another one.
+func (m *Model) SharesNamespace(service string) bool { return sharesNamespace(m.services()[service]) }
+
+func sharesNamespace(service map[string]any) bool {
+	return slices.ContainsFunc([]string{"network_mode", "pid", "ipc"}, func(key string) bool {
+		mode, _ := service[key].(string)
+		return strings.HasPrefix(mode, "service:")
+	})
 }
 
 // MountAt reports whether a compose service mounts something of its own at a place in its

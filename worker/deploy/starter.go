@@ -51,6 +51,10 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 		return err
 	}
 	s.board.enter(StepCreate, c.commit)
+	// Compose starts what is in its way, and fails at what is paused.
+	if err := s.engine.Unpause(ctx, s.name, services); err != nil {
+		return err
+	}
 	flags = append([]string{"--no-start"}, flags...)
 	if !c.anew {
 		flags = append(flags, "--remove-orphans") // otherwise that has to wait, see tidy
@@ -62,7 +66,10 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 		return err
 	}
 	s.board.enter(StepMade, c.commit)
-	return s.checkMade(ctx, c, model, services, before)
+	if err := s.checkMade(ctx, c, model, services, before); err != nil {
+		return err
+	}
+	return s.rememberMade(ctx, c, services)
 }
 
 // startCreated starts what create made.

@@ -53,6 +53,9 @@ type State struct {
 	// Containers is what pgo has to remember about containers to find out what is missing.
 	Containers Containers `json:"containers"`
 
+	// Made has what was created last of each compose service.
+	Made map[string]Made `json:"made,omitempty"`
+
 	// Brought has the names of images that this service pulled or built. They may be
 	// removed when nothing that is kept uses them.
 	Brought []string `json:"brought,omitempty"`
