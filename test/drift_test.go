@@ -16,8 +16,6 @@ import (
 // and so is a paused one.
 func TestDrift(t *testing.T) {
 	t.Parallel()
-	var volume []string
-	t.Cleanup(func() { docker(t, append([]string{"volume", "rm", "--force"}, volume...)...) }) // when the containers are gone
 	r := rig.New(t)
 	web := r.Service("web")
 	service := "    image: " + r.Busybox() + "\n    init: true\n    command: [sleep, '86400']\n"
@@ -32,7 +30,7 @@ func TestDrift(t *testing.T) {
 	namespace := func(service string) string {
 		return docker(t, "exec", byService(t, web)[service].ID, "readlink", "/proc/self/ns/net")
 	}
-	volume = unnamedOf(t, web, "app")
+	volume := unnamedOf(t, web, "app")
 
 	docker(t, "kill", first["net"].ID)
 	comesBack(t, web, "net", first["net"])
