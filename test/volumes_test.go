@@ -2,6 +2,8 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -115,5 +117,58 @@ func TestUnnamedVolumesStay(t *testing.T) {
 	for _, v := range volumes {
 		docker(t, "volume", "inspect", v)
 		says(t, pgod.Log(), "no container has a volume without a name any more; it is kept", v)
+	}
+}
+
+// A volume with a name stays as it was made, whatever a later commit says about it. Everybody is
+// told, and compose never asks whether to lose its data. A network is made anew.
+func TestVolumeStaysAsMade(t *testing.T) {
+	t.Parallel()
+	for _, deploy := range []string{"recreate", "in-place"} {
+		t.Run(deploy, func(t *testing.T) {
+			t.Parallel()
+			r := rig.New(t)
+			web := r.Service("web").Set("deploy", deploy)
+			file := func(n int) rig.Files {
+				return rig.Files{"compose.yaml": fmt.Sprintf("services:\n  web:\n    image: %s\n    init: true\n    command: [sleep, \"86400\"]\n    volumes: [\"data:/data\"]\n"+
+					"volumes: {data: {labels: {n: \"%d\"}}}\nnetworks: {default: {labels: {n: \"%d\"}}}\n", r.Busybox(), n, n)}
+			}
+			commit := web.Push("first", file(1))
+			pgod := r.Start(web)
+			deployed(t, pgod, web, commit)
+			warning := "the volume " + web.Name + "_data keeps its data and stays as it was made, not as the file says now (labels.n)"
+			if now := pgod.SSH(web.Key, web.Op("diff")).Exits(t, 0).Stdout; strings.Contains(now, "stays as it was made") {
+				t.Errorf("without a reason, diff says %s", now)
+			}
+			deployed(t, pgod, web, web.Push("another definition", file(2)))
+			shows(t, pgod, web, "warning:   "+warning)
+			for _, op := range []string{"diff", "check", "up"} {
+				asked := pgod.SSH(web.Key, web.Op(op)).Exits(t, 0)
+				says(t, asked.Stdout+asked.Stderr, warning)
+			}
+			label := func(kind, name string) string {
+				return strings.TrimSpace(docker(t, kind, "inspect", "--format", "{{index .Labels \"n\"}}", name))
+			}
+			if volume, network := label("volume", web.Name+"_data"), label("network", web.Name+"_default"); volume != "1" || network != "2" {
+				t.Errorf("the volume is of commit %s, and the network of commit %s", volume, network)
+			}
+			journal, err := os.ReadFile(filepath.Join(serviceDir(pgod, web), "history", "output.log"))
+			if err != nil || strings.Contains(string(journal), "data will be lost") {
+				t.Errorf("compose asks: %v\n%s", err, journal)
+			}
+
+			pgod.SSH(web.Key, web.Op("down")).Exits(t, 0)
+			docker(t, "volume", "rm", web.Name+"_data")
+			says(t, pgod.SSH(web.Key, web.Op("up")).Exits(t, 0).Stderr, "Created")
+			if n := label("volume", web.Name+"_data"); n != "2" {
+				t.Errorf("it is still the volume of commit %s", n)
+			}
+			rig.Until(t, "the warning to be gone", func() error {
+				if now := pgod.SSH(web.Key, web.Op("status")).Stdout; strings.Contains(now, "stays as it was made") {
+					return fmt.Errorf("it says %s", now)
+				}
+				return nil
+			})
+		})
 	}
 }

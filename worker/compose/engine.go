@@ -25,9 +25,10 @@ import (
 
 // The labels that compose puts on what it makes.
 const (
-	projectLabel = "com.docker.compose.project"
-	serviceLabel = "com.docker.compose.service"
-	oneoffLabel  = "com.docker.compose.oneoff"
+	composeLabels = "com.docker.compose." // how all of them begin
+	projectLabel  = "com.docker.compose.project"
+	serviceLabel  = "com.docker.compose.service"
+	oneoffLabel   = "com.docker.compose.oneoff"
 )
 
 // Engine asks the Docker engine for what compose does not report, and does what compose cannot.

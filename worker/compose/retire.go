@@ -129,6 +129,33 @@ func (e *Engine) Unpause(ctx context.Context, project string, services []string)
 	return nil
 }
 
+// OthersOn returns the names of the running containers on a network that are not of the project.
+func (e *Engine) OthersOn(ctx context.Context, name, project string) ([]string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return nil, err
+	}
+	found, err := c.NetworkInspect(ctx, name, network.InspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot inspect network %s: %w", name, err)
+	}
+	own, err := c.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the containers: %w", err)
+	}
+	var others []string
+	for id, endpoint := range found.Containers {
+		if !slices.ContainsFunc(own, func(s container.Summary) bool { return s.ID == id }) {
+			others = append(others, endpoint.Name)
+		}
+	}
+	slices.Sort(others)
+	return others, nil
+}
+
 // OwnNetworks returns the names of the networks that compose has made for a project.
 func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, error) {
 	c, err := e.connect()

@@ -180,17 +180,25 @@ func (m *Model) VolumeNames() []string {
 
 // SameNetwork reports whether two models ask for the same network of that name.
 func SameNetwork(a, b *Model, name string) bool {
-	find := func(m *Model) (string, map[string]any) {
-		for key, entry := range objects(m.root["networks"]) {
-			if entry["name"] == name {
-				return key, entry
-			}
-		}
-		return "", nil
-	}
-	keyA, inA := find(a)
-	keyB, inB := find(b)
+	keyA, inA := a.network(name)
+	keyB, inB := b.network(name)
 	return inA != nil && inB != nil && keyA == keyB && bytes.Equal(render(inA), render(inB))
+}
+
+// MakesNetwork reports whether compose makes a network of that name for the model.
+func (m *Model) MakesNetwork(name string) bool {
+	_, network := m.network(name)
+	return network != nil && network["external"] != true
+}
+
+// network returns the network of that name and its key in the file, or nil.
+func (m *Model) network(name string) (key string, network map[string]any) {
+	for key, entry := range objects(m.root["networks"]) {
+		if entry["name"] == name {
+			return key, entry
+		}
+	}
+	return "", nil
 }
 
 // ContainerNames returns the names that the model's containers will have, each with its compose

@@ -104,6 +104,9 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	if err != nil || o.hold {
 		return c, err
 	}
+	for _, text := range c.stays {
+		say(o.out, "warning: %s", text)
+	}
 	if o.force {
 		c.changes = append(c.changes, "forced")
 	}

@@ -33,6 +33,7 @@ type candidate struct {
 	freeze   *Frozen         // why the branch is no longer followed once it runs
 
 	changes  []string // what differs from what is deployed; empty: nothing
+	stays    []string // what is not deployed although the file says so
 	contexts []string // build contexts that differ: they count if the image does
 }
 
@@ -352,6 +353,9 @@ func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*
 	}
 	if err := p.settle(c); err != nil {
 		return nil, err
+	}
+	if c.stays, err = p.files.stays(ctx, p.engine, c.resolved); err != nil {
+		return nil, &stepError{"compare", commit.Short(), err}
 	}
 	p.board.enter(StepCompare, commit)
 	return c, p.compare(c)

@@ -95,6 +95,9 @@ func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
 // run, and is not a reason to touch what is healthy.
 func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 	if !c.anew {
+		if err := d.dropUnused(ctx, c); err != nil {
+			d.log.Warn("cannot remove the networks of an earlier deploy; the next one does", "error", err)
+		}
 		return
 	}
 	there, err := d.engine.Containers(ctx, d.cfg.Name)
@@ -111,6 +114,67 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 	}
 	if err != nil {
 		d.log.Warn("cannot remove the containers of an earlier deploy; the next one does", "error", err)
+	}
+}
+
+// dropUnused removes the service's networks that the candidate does not have.
+func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	outside := c.resolved.Outside("networks")
+	return d.engine.Unmake(ctx, nil, nil, slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(outside, name) || c.resolved.MakesNetwork(name)
+	}))
+}
+
+// redefined returns the names of the service's networks that the candidate has otherwise.
+func (d *deployer) redefined(ctx context.Context, c *candidate) ([]string, error) {
+	deployed, err := d.files.loadDeployed()
+	if err != nil {
+		return nil, nil // there is nothing to compare with
+	}
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !c.resolved.MakesNetwork(name) || compose.SameNetwork(deployed, c.resolved, name)
+	}), err
+}
+
+// networksFree returns an error if containers of somebody else are on a network that the
+// candidate defines otherwise: it cannot be made anew then.
+func (d *deployer) networksFree(ctx context.Context, c *candidate) error {
+	names, err := d.redefined(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		others, err := d.engine.OthersOn(ctx, name, d.cfg.Name)
+		if err != nil {
+			return err
+		}
+		if len(others) > 0 {
+			return fmt.Errorf("the network %s is defined otherwise and has to be made anew, and containers of others are on it (%s): "+
+				"take them off it; it is tried again", brief(name), brief(joined(others)))
+		}
+	}
+	return nil
+}
+
+// lookAtVolumes finds out what is not as the deployed model says, for the status.
+func (d *deployer) lookAtVolumes(ctx context.Context) {
+	var stays []string
+	if model, err := d.files.loadDeployed(); err == nil && d.store.snapshot().Deployed.good() {
+		if stays, err = d.files.stays(ctx, d.engine, model); err != nil {
+			return // the engine is away, which others tell
+		}
+	}
+	for i, text := range stays {
+		stays[i] = printable.Line(d.files.project.Redact(text))
+	}
+	if !slices.Equal(stays, d.advice.stays) {
+		d.advice.stays = stays
+		d.advice.judge()
 	}
 }
 

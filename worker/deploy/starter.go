@@ -46,7 +46,7 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 	if err != nil {
 		return err
 	}
-	model, err := s.startable(ctx, c)
+	model, err := s.startable(ctx, c, before)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func (s *starter) up(ctx context.Context, out compose.Output, services []string,
 // nothing reports whether services names no compose service at all; nil means all of them.
 func nothing(services []string) bool { return services != nil && len(services) == 0 }
 
-// startable saves the model that compose starts, and returns it.
-func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, error) {
+// startable saves the model that compose starts, and returns it. volumes has those that exist.
+func (s *starter) startable(ctx context.Context, c *candidate, volumes map[string]compose.Volume) (*compose.Model, error) {
 	model := c.resolved.Clone()
 	now, err := s.engine.ImageIDs(ctx, model.Images(s.name))
 	if err != nil {
@@ -106,6 +106,7 @@ func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, 
 		}
 	}
 	model.RunImages(moved)
+	model.TakeVolumes(volumes)
 	for _, service := range model.Services() {
 		model.Label(service, compose.InputsLabel, s.files.inputs(model, service, c.record))
 	}
@@ -246,7 +247,7 @@ func (s *starter) mayRestart(ctx context.Context, model *compose.Model, services
 	if len(services) == 0 {
 		services = nil
 	}
-	start, err := s.startable(ctx, c)
+	start, err := s.startable(ctx, c, before)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
+	if err := d.networksFree(ctx, c); err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
 	if err := d.ports.free(ctx, c); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
@@ -88,6 +91,11 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		why, err := "an earlier switch did not end", error(nil)
 		if !d.store.snapshot().Retired {
 			why, err = d.tree.notInPlace(ctx, c)
+		}
+		if networks, cannot := d.redefined(ctx, c); why == "" && err == nil {
+			if err = cannot; len(networks) > 0 {
+				why = "the network " + brief(networks[0]) + " is defined otherwise"
+			}
 		}
 		if err != nil {
 			return err
