@@ -19,8 +19,8 @@ const configLabel = "com.docker.compose.config-hash"
 // networkLabel is the label of the networks that compose makes.
 const networkLabel = "com.docker.compose.network"
 
-// Retired is a container that does not run and that the engine never starts again by itself. It
-// waits to be replaced, and keeps its volumes until then.
+// Retired describes a container that does not run and that the engine never starts again by
+// itself. It waits to be replaced, and keeps its volumes until then.
 type Retired struct {
 	ID, Name, Service string
 	Ran               bool // ever

@@ -180,19 +180,19 @@ func (m *Model) VolumeNames() []string {
 
 // SameNetwork reports whether two models ask for the same network of that name.
 func SameNetwork(a, b *Model, name string) bool {
-	keyA, inA := a.network(name)
-	keyB, inB := b.network(name)
+	keyA, inA := networkOf(a, name)
+	keyB, inB := networkOf(b, name)
 	return inA != nil && inB != nil && keyA == keyB && bytes.Equal(render(inA), render(inB))
 }
 
 // MakesNetwork reports whether compose makes a network of that name for the model.
-func (m *Model) MakesNetwork(name string) bool {
-	_, network := m.network(name)
+func MakesNetwork(m *Model, name string) bool {
+	_, network := networkOf(m, name)
 	return network != nil && network["external"] != true
 }
 
-// network returns the network of that name and its key in the file, or nil.
-func (m *Model) network(name string) (key string, network map[string]any) {
+// networkOf returns the network of that name and its key in the file, or nil.
+func networkOf(m *Model, name string) (key string, network map[string]any) {
 	for key, entry := range objects(m.root["networks"]) {
 		if entry["name"] == name {
 			return key, entry
@@ -201,9 +201,9 @@ func (m *Model) network(name string) (key string, network map[string]any) {
 	return "", nil
 }
 
-// ContainerNames returns the names that the model's containers will have, each with its compose
+// ContainerNames returns the names that a model's containers will have, each with its compose
 // service.
-func (m *Model) ContainerNames(project string) map[string]string {
+func ContainerNames(m *Model, project string) map[string]string {
 	names := map[string]string{}
 	for name, service := range m.services() {
 		if own, _ := service["container_name"].(string); own != "" {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Stays describes the existing volumes of the model that are not as it says: an engine never
+// Stays describes the existing volumes of a model that are not as it says: an engine never
 // changes a volume, and neither does compose. Values are not shown: options may have passwords.
-func (m *Model) Stays(made map[string]Volume, project string) (all []string) {
+func Stays(m *Model, made map[string]Volume, project string) (all []string) {
 	volumes := objects(m.root["volumes"])
 	for _, key := range slices.Sorted(maps.Keys(volumes)) {
 		volume := volumes[key]

@@ -28,7 +28,7 @@ func TestStays(t *testing.T) {
 				t.Fatal(err)
 			}
 			objects(m.root["volumes"])["data"]["name"] = "p_data"
-			got := m.Stays(map[string]Volume{"p_data": test.made}, "p")
+			got := Stays(m, map[string]Volume{"p_data": test.made}, "p")
 			if test.want == "" {
 				if len(got) != 0 {
 					t.Errorf("it says %q", got)

@@ -33,7 +33,7 @@ func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	c.retired = nil
-	names := c.resolved.ContainerNames(d.cfg.Name)
+	names := compose.ContainerNames(c.resolved, d.cfg.Name)
 	for _, r := range old {
 		stays, err := d.mayStay(ctx, c, r, mounts)
 		if err != nil {
@@ -125,7 +125,7 @@ func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
 	}
 	outside := c.resolved.Outside("networks")
 	return d.engine.Unmake(ctx, nil, nil, slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(outside, name) || c.resolved.MakesNetwork(name)
+		return slices.Contains(outside, name) || compose.MakesNetwork(c.resolved, name)
 	}))
 }
 
@@ -137,7 +137,7 @@ func (d *deployer) redefined(ctx context.Context, c *candidate) ([]string, error
 	}
 	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
 	return slices.DeleteFunc(names, func(name string) bool {
-		return !c.resolved.MakesNetwork(name) || compose.SameNetwork(deployed, c.resolved, name)
+		return !compose.MakesNetwork(c.resolved, name) || compose.SameNetwork(deployed, c.resolved, name)
 	}), err
 }
 

@@ -124,7 +124,7 @@ func (w *workspace) stays(ctx context.Context, engine *compose.Engine, model *co
 	if err != nil {
 		return nil, err
 	}
-	return model.Stays(volumes, w.project.Name), nil
+	return compose.Stays(model, volumes, w.project.Name), nil
 }
 
 // inputs identifies what a compose service uses in addition to its model. Compose compares
