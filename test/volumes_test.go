@@ -73,8 +73,12 @@ func TestUnnamedVolumesStay(t *testing.T) {
 		}
 	}
 
+	// As if compose had been killed while it replaced a container.
+	docker(t, "create", "--label", "com.docker.compose.project="+web.Name, "--label", "com.docker.compose.service=db", "--label", "com.docker.compose.oneoff=False",
+		"--label", "com.docker.compose.container-number=1", "--label", "com.docker.compose.config-hash=any", r.Busybox(), "true")
 	deployed(t, pgod, web, web.Push("other labels", file(2, vault(image, "db", always))))
 	has("a deploy")
+	rig.Within(t, 0, "only one to be left", rig.Running(web.Name, 2))
 	now := byService(t, web)
 	for name := range before {
 		if now[name].ID == before[name].ID {

@@ -195,6 +195,14 @@ func (t *Turn) Start(ctx context.Context, args target.Args, out compose.Output) 
 // Restart stops and starts all containers, or those of some compose services.
 func (t *Turn) Restart(ctx context.Context, args target.Args, out compose.Output) error {
 	return t.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
+		if t.store.snapshot().Retired {
+			// A retired container must not run again: what it mounts may lead elsewhere by now.
+			services := args.Services
+			if len(services) == 0 {
+				services = model.Services()
+			}
+			return t.containers.startDeployed(ctx, out, some(services, model))
+		}
 		if err := t.starter.mayRestart(ctx, model, args.Services); err != nil {
 			return err
 		}
