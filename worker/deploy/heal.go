@@ -115,17 +115,20 @@ func (cs *containers) lost(model *compose.Model, boot string, containers []compo
 		if slices.Contains(known.Stopped, name) {
 			continue
 		}
-		there := 0
+		there, running, isLost := 0, 0, false
 		for _, c := range containers {
 			if c.Service != name {
 				continue
 			}
 			there++
-			if cs.isLost(c, slices.Contains(known.Running, name), ended) {
-				lost = add(lost, name)
+			if c.State == "running" {
+				running++
 			}
+			isLost = isLost || cs.isLost(c, slices.Contains(known.Running, name), ended)
 		}
-		if there < model.Replicas(name) && !slices.Contains(known.Finished, name) {
+		// Not one in excess, which somebody may be about to start.
+		isLost = isLost && running < model.Replicas(name)
+		if isLost || there < model.Replicas(name) && !slices.Contains(known.Finished, name) {
 			lost = add(lost, name)
 		}
 	}
