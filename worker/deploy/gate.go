@@ -103,9 +103,10 @@ func (g *gate) expected(c *candidate) map[string]int {
 // removed, and not those of compose services that are left alone.
 func (g *gate) containers(ctx context.Context, c *candidate) ([]compose.Container, error) {
 	all, err := g.engine.Containers(ctx, g.name)
-	leave := slices.Concat(g.store.snapshot().Containers.Stopped, c.done)
+	leave, others := slices.Concat(g.store.snapshot().Containers.Stopped, c.done), strays(c.resolved, all)
 	return slices.DeleteFunc(all, func(container compose.Container) bool {
-		return slices.Contains(c.retired, container.ID) || slices.Contains(leave, container.Service)
+		stray := slices.ContainsFunc(others, func(other compose.Container) bool { return other.ID == container.ID })
+		return stray || slices.Contains(c.retired, container.ID) || slices.Contains(leave, container.Service)
 	}), err
 }
 

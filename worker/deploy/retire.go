@@ -94,15 +94,15 @@ func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
 // has passed the gate they are kept: pgo may go back to them. What cannot be removed does not
 // run, and is not a reason to touch what is healthy.
 func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
-	if !c.anew {
+	if !d.store.snapshot().Retired {
 		if err := d.dropUnused(ctx, c); err != nil {
 			d.log.Warn("cannot remove the networks of an earlier deploy; the next one does", "error", err)
 		}
 		return
 	}
 	there, err := d.engine.Containers(ctx, d.cfg.Name)
-	for _, container := range there {
-		if err == nil && slices.Contains(c.retired, container.ID) {
+	for _, container := range strays(c.resolved, there) {
+		if err == nil {
 			err = d.engine.End(ctx, container.ID)
 		}
 	}
