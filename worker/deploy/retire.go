@@ -101,7 +101,8 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 		return
 	}
 	there, err := d.engine.Containers(ctx, d.cfg.Name)
-	for _, container := range strays(c.resolved, there) {
+	others := strays(c.resolved, there)
+	for _, container := range others {
 		if err == nil {
 			err = d.engine.End(ctx, container.ID)
 		}
@@ -109,7 +110,11 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 	if err == nil {
 		err = d.tellOfVolumes(ctx, c, o)
 	}
-	if err == nil {
+	// If not all could be created, some still wait to be replaced.
+	waiting := slices.ContainsFunc(there, func(container compose.Container) bool {
+		return slices.Contains(c.retired, container.ID) && !slices.ContainsFunc(others, func(other compose.Container) bool { return other.ID == container.ID })
+	})
+	if err == nil && !waiting {
 		err = d.store.update(func(st *State) { st.Retired = false })
 	}
 	if err != nil {
