@@ -129,7 +129,7 @@ func (cs *containers) startMissing(ctx context.Context, out compose.Output) erro
 	services := slices.DeleteFunc(unfinished(model, containers), func(name string) bool {
 		return slices.Contains(cs.store.snapshot().Containers.Finished, name) // a job that is done, and whose container is gone
 	})
-	if len(containers) == 0 {
+	if len(containers) == 0 || cs.store.snapshot().Retired {
 		services = model.Services() // including its jobs, which belong to the containers that are gone
 	}
 	other, strays := astray(model, containers, cs.store.snapshot()), strays(model, containers)
