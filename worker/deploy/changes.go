@@ -22,8 +22,11 @@ func (t *Turn) SyncProxy(ctx context.Context) { t.syncProxy(ctx) }
 // Heal brings back what somebody took away. It returns when to look again; 0 means when
 // something happens.
 func (t *Turn) Heal(ctx context.Context) (again time.Duration, err error) {
-	t.lookAtVolumes(ctx)
-	return t.containers.heal(ctx)
+	again, err = t.containers.heal(ctx)
+	if err == nil {
+		t.lookAtVolumes(ctx)
+	}
+	return again, err
 }
 
 // GitPull fetches the branch.

@@ -168,6 +168,8 @@ func (d *deployer) networksFree(ctx context.Context, c *candidate) error {
 
 // lookAtVolumes finds out what is not as the deployed model says, for the status.
 func (d *deployer) lookAtVolumes(ctx context.Context) {
+	ctx, cancel := deadline(ctx, d.cfg.Timeout)
+	defer cancel()
 	var stays []string
 	if model, err := d.files.loadDeployed(); err == nil && d.store.snapshot().Deployed.good() {
 		if stays, err = d.files.stays(ctx, d.engine, model); err != nil {
