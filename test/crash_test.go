@@ -122,7 +122,7 @@ func slowBuild(r *rig.Rig, greeting, seconds string) rig.Files {
 }
 
 // stubborn is a repository whose container does not end when it is asked to, which makes a
-// `down` take a while.
+// `stop` or a `down` take a while.
 func stubborn(r *rig.Rig, greeting string) rig.Files {
 	return rig.Files{"compose.yaml": `services:
   slow:
@@ -158,7 +158,7 @@ func patient(r *rig.Rig, greeting string) rig.Files {
 func TestKilledInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
-		"down":  stubborn,
+		"stop":  stubborn,
 		"up":    patient,
 	} {
 		t.Run(step, func(t *testing.T) {

@@ -127,7 +127,7 @@ func TestEngineIsKilledInADeploy(t *testing.T) {
 		step  string
 		files func(r *rig.Rig, greeting string) rig.Files
 	}{
-		{"down", patient},
+		{"stop", patient},
 		{"up", patient},
 		{"build", func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") }},
 	} {

@@ -210,6 +210,21 @@ func TestWhatFailedStays(t *testing.T) {
 	}
 	r.Answers(port, "three")
 
+	// The engine refuses to create one, and what ran before is stopped. No operation starts that
+	// again as it was.
+	files := clinic(r, port, "four", well)
+	files = and(r, files.With("compose.yaml", files["compose.yaml"]+"    depends_on: [small]\n"), "small", "mem_limit: 1m")
+	fourth := web.Push("fourth", files)
+	shows(t, pgod, web, "head:      "+fourth[:7], "last:      degraded", "emory limit")
+	for _, op := range []string{"restart", "start"} {
+		if again := pgod.SSH(web.Key, web.Op(op)); again.Code == 0 {
+			t.Errorf("%s worked", op)
+		}
+		if now := byService(t, web)["web"]; now.Running() {
+			t.Errorf("%s has started what ran before: %+v", op, now)
+		}
+	}
+
 	pgod.SSH(web.Key, web.Op("rollback")).Exits(t, 0)
 	shows(t, pgod, web, "deployed:  "+second[:7], "frozen:")
 	r.Answers(port, "two")

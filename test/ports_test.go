@@ -41,6 +41,8 @@ func TestPortsAndNetworks(t *testing.T) {
 	r := rig.New(t)
 	web, first := r.Service("web"), freePorts(t, 7)
 	web.Set("ports", []string{fmt.Sprintf("%d/5", first)}).Set("networks", []string{r.Prefix + "-proxy"})
+	subnet := fmt.Sprintf("10.%d.%d.0/24", 100+os.Getpid()%100, first%250)
+	web.Set("allow", []string{"network.ipam:" + subnet})
 	commit := web.Push("first", page(r, first, "zero"))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
@@ -68,6 +70,13 @@ func TestPortsAndNetworks(t *testing.T) {
 		}
 	}
 
+	foreign := r.Service("foreign") // its containers are removed with its project
+	guest := foreign.Name + "-guest"
+	docker(t, "run", "--detach", "--init", "--name", guest, "--label", "com.docker.compose.project="+foreign.Name, "--network", web.Name+"_default", r.Busybox(), "sleep", "86400")
+	waits("guest", first, "networks: {default: {labels: {n: other}}}\n",
+		fmt.Sprintf("the network %s_default is defined otherwise and has to be made anew, and containers of others are on it (%s)", web.Name, guest),
+		func() { docker(t, "rm", "--force", guest) })
+
 	proxied := fmt.Sprintf("    networks: [proxy]\nnetworks:\n  proxy: {external: true, name: %s-proxy}\n", r.Prefix)
 	waits("network", first, proxied, "network "+r.Prefix+"-proxy is declared as external and does not exist yet", func() { network(t, r, web, "proxy") })
 
@@ -78,7 +87,6 @@ func TestPortsAndNetworks(t *testing.T) {
 	defer listener.Close()
 	waits("program", first+1, proxied, fmt.Sprintf("port %d is taken by a program of this host; an operator can see it with //ports; it is tried again", first+1), func() { listener.Close() })
 
-	foreign := r.Service("foreign") // the container is removed with its project
 	name := foreign.Name + "-squatter"
 	docker(t, "run", "--detach", "--init", "--name", name, "--label", "com.docker.compose.project="+foreign.Name,
 		"--publish", fmt.Sprintf("%d:80", first+5), r.Busybox(), "sleep", "86400")
@@ -97,7 +105,6 @@ func TestPortsAndNetworks(t *testing.T) {
 		func() { docker(t, "network", "rm", own) })
 
 	// The engine alone knows which addresses are left.
-	subnet := fmt.Sprintf("10.%d.%d.0/24", 100+os.Getpid()%100, first%250)
 	other := r.Prefix + "-addresses"
 	docker(t, "network", "create", "--label", "com.docker.compose.project="+foreign.Name, "--subnet", subnet, other)
 	waits("addresses", first, "    networks: [far]\nnetworks:\n  far: {ipam: {config: [{subnet: "+subnet+"}]}}\n",

@@ -354,7 +354,7 @@ func TestRemovalWithoutEngine(t *testing.T) {
 func TestRemovalInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "15") },
-		"down":  stubborn,
+		"stop":  stubborn,
 		"up":    patient,
 	} {
 		t.Run(step, func(t *testing.T) {

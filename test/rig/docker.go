@@ -16,9 +16,12 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+
+	"pgo/internal/policy"
 )
 
 // projectLabel is the label that compose gives everything of a project.
@@ -130,6 +133,27 @@ func Running(project string, n int) func() error {
 	}
 }
 
+// removeContainer removes a container with its volumes that have no name of their own. The
+// engine itself leaves those alone that the container has from the one that it replaced.
+func removeContainer(ctx context.Context, api *client.Client, name string) error {
+	inspect, err := api.ContainerInspect(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+		return err
+	}
+	for _, m := range inspect.Mounts {
+		if m.Type != mount.TypeVolume || !policy.Anonymous(m.Name) {
+			continue
+		}
+		if err := api.VolumeRemove(ctx, m.Name, true); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+			return err
+		}
+	}
+	return nil
+}
+
 // object is a kind of object that the engine keeps for a project.
 type object struct {
 	name string
@@ -143,9 +167,7 @@ var objects = []object{
 	{"container", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
 		found, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
 		return names(found, func(c container.Summary) string { return c.ID }), err
-	}, func(ctx context.Context, api *client.Client, name string) error {
-		return api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true})
-	}},
+	}, removeContainer},
 	{"network", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
 		found, err := api.NetworkList(ctx, network.ListOptions{Filters: ofProject(project)})
 		return names(found, func(n network.Summary) string { return n.ID }), err

@@ -122,7 +122,6 @@ func (e *Engine) Networks(ctx context.Context, project string, wanted []Network)
 }
 
 const (
-	networkLabel = "com.docker.compose.network"
 	// probeLabel is on the networks of TryNetworks. Its value is the project.
 	probeLabel = "pgo.probe"
 	// probeTime bounds the removal of these networks.

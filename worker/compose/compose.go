@@ -150,6 +150,8 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 		}
 		cmd.Env = append(cmd.Env, values...)
 	}
+	// Where they are not to be removed, they are there for a reason. (Compose refuses both.)
+	cmd.Env = append(cmd.Env, fmt.Sprintf("COMPOSE_IGNORE_ORPHANS=%t", !slices.Contains(args, "--remove-orphans")))
 	cpu := maxCPU
 	if follows(args) {
 		cpu = 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -24,9 +25,10 @@ import (
 
 // The labels that compose puts on what it makes.
 const (
-	projectLabel = "com.docker.compose.project"
-	serviceLabel = "com.docker.compose.service"
-	oneoffLabel  = "com.docker.compose.oneoff"
+	composeLabels = "com.docker.compose." // how all of them begin
+	projectLabel  = "com.docker.compose.project"
+	serviceLabel  = "com.docker.compose.service"
+	oneoffLabel   = "com.docker.compose.oneoff"
 )
 
 // Engine asks the Docker engine for what compose does not report, and does what compose cannot.
@@ -236,6 +238,10 @@ type Container struct {
 	Finished time.Time
 	Restarts int // by its restart policy, since it was started by somebody
 
+	Config   string   // compose's hash of what it was made from; empty: compose has not made it
+	Networks []string // their names, sorted
+	Shares   []string // the IDs of the containers whose namespaces it shares
+
 	Policy     string // no, always, unless-stopped, on-failure
 	MaxRetries int    // of on-failure; 0: any number
 }
@@ -286,6 +292,15 @@ func containerOf(i container.InspectResponse) Container {
 		ID: i.ID, Name: strings.TrimPrefix(i.Name, "/"), Image: i.Image,
 		Service: i.Config.Labels[serviceLabel], Restarts: i.RestartCount,
 		Policy: string(i.HostConfig.RestartPolicy.Name), MaxRetries: i.HostConfig.RestartPolicy.MaximumRetryCount,
+	}
+	c.Config = i.Config.Labels[configLabel]
+	if i.NetworkSettings != nil {
+		c.Networks = slices.Sorted(maps.Keys(i.NetworkSettings.Networks))
+	}
+	for _, mode := range []string{string(i.HostConfig.NetworkMode), string(i.HostConfig.PidMode), string(i.HostConfig.IpcMode)} {
+		if id, shared := strings.CutPrefix(mode, "container:"); shared {
+			c.Shares = append(c.Shares, id)
+		}
 	}
 	if s := i.State; s != nil {
 		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error

@@ -49,6 +49,7 @@ func (p *Project) settings() []string {
 		// Set, so that a repository's .env does not choose.
 		"COMPOSE_PROFILES=" + strings.Join(p.Profiles, ","),
 		"COMPOSE_COMPATIBILITY=false",
+		"COMPOSE_REMOVE_ORPHANS=false",
 		// A remote include or extends would make it start git.
 		"COMPOSE_EXPERIMENTAL_GIT_REMOTE=false",
 		"COMPOSE_EXPERIMENTAL_OCI_REMOTE=false",

@@ -23,7 +23,8 @@ type Event struct {
 	Signal    string // of a kill: its number
 }
 
-// Events calls happened for each event of the project's containers until ctx or the engine ends.
+// Events calls happened for each event of the project's containers, and whenever any container
+// leaves a network ("disconnect"), until ctx or the engine ends.
 // It calls began once it listens: later events are not missed.
 func (e *Engine) Events(ctx context.Context, project string, began func(), happened func(Event)) error {
 	if err := e.Away(ctx); err != nil {
@@ -38,6 +39,11 @@ func (e *Engine) Events(ctx context.Context, project string, began func(), happe
 	messages, errs := c.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)),
 		filters.Arg("label", projectLabel+"="+project),
+	)})
+	// The engine does not know of which project a container is that leaves a network.
+	left, lost := c.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
+		filters.Arg("type", string(events.NetworkEventType)),
+		filters.Arg("event", string(events.ActionDisconnect)),
 	)})
 	// The request is answered as soon as the engine listens.
 	began()
@@ -56,11 +62,12 @@ func (e *Engine) Events(ctx context.Context, project string, began func(), happe
 				ExitCode:  code,
 				Signal:    m.Actor.Attributes["signal"],
 			})
+		case m := <-left:
+			happened(Event{Action: string(m.Action), Container: m.Actor.Attributes["container"]})
 		case err := <-errs:
-			if err == nil {
-				err = errStreamEnded
-			}
-			return fmt.Errorf("cannot follow the engine's events: %w", err)
+			return followed(err)
+		case err := <-lost:
+			return followed(err)
 		}
 	}
 }
@@ -99,3 +106,11 @@ func ends(signal string) bool { return slices.Contains([]string{"2", "3", "9", "
 
 // EndsProgram reports whether the event is a signal that is sent to end a program.
 func (e Event) EndsProgram() bool { return ends(e.Signal) }
+
+// followed returns why events are no longer followed.
+func followed(err error) error {
+	if err == nil {
+		err = errStreamEnded
+	}
+	return fmt.Errorf("cannot follow the engine's events: %w", err)
+}

@@ -3,6 +3,7 @@ package compose
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 			case mount.TypeVolume:
 				found.Volume = m.Name
 				volumes = append(volumes, m.Name)
-			default:
+			case mount.TypeTmpfs:
 				continue
 			}
 			all = append(all, found)
@@ -70,7 +71,8 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 type Volume struct {
 	Driver  string
 	Options map[string]string
-	Project string // the project that compose made it for; empty: made by somebody else
+	Labels  map[string]string // without compose's own
+	Project string            // the project that compose made it for; empty: made by somebody else
 }
 
 // Volumes returns those of the named volumes that exist, with one call.
@@ -89,7 +91,9 @@ func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume
 	}
 	for _, v := range list.Volumes {
 		if slices.Contains(names, v.Name) {
-			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options, Project: v.Labels[projectLabel]}
+			labels := maps.Clone(v.Labels)
+			maps.DeleteFunc(labels, func(name, _ string) bool { return strings.HasPrefix(name, composeLabels) })
+			found[v.Name] = Volume{Driver: v.Driver, Options: v.Options, Labels: labels, Project: v.Labels[projectLabel]}
 		}
 	}
 	// The list lacks the volumes of a driver that does not answer.

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -106,13 +107,22 @@ func (m *Model) SharesContainers() bool {
 		if len(from) > 0 {
 			return true
 		}
-		for _, key := range []string{"network_mode", "pid", "ipc"} {
-			if mode, _ := service[key].(string); strings.HasPrefix(mode, "service:") {
-				return true
-			}
+		if sharesNamespace(service) {
+			return true
 		}
 	}
 	return false
+}
+
+// SharesNamespace reports whether the containers of a compose service have a namespace of
+// another one.
+func (m *Model) SharesNamespace(service string) bool { return sharesNamespace(m.services()[service]) }
+
+func sharesNamespace(service map[string]any) bool {
+	return slices.ContainsFunc([]string{"network_mode", "pid", "ipc"}, func(key string) bool {
+		mode, _ := service[key].(string)
+		return strings.HasPrefix(mode, "service:")
+	})
 }
 
 // MountAt reports whether a compose service mounts something of its own at a place in its
@@ -155,24 +165,6 @@ func (m *Model) Outside(section string) []string {
 		}
 	}
 	slices.Sort(names)
-	return names
-}
-
-// maxNames bounds how many names of containers one compose service has.
-const maxNames = 1000
-
-// ContainerNames returns the names that the containers of the model have in a project.
-func (m *Model) ContainerNames(project string) []string {
-	var names []string
-	for _, service := range m.Services() {
-		if name, _ := m.services()[service]["container_name"].(string); name != "" {
-			names = append(names, name)
-			continue
-		}
-		for n := range min(m.Replicas(service), maxNames) {
-			names = append(names, fmt.Sprintf("%s-%s-%d", project, service, n+1))
-		}
-	}
 	return names
 }
 
@@ -226,6 +218,48 @@ func (m *Model) VolumeNames() []string {
 	slices.Sort(names)
 	return names
 }
+
+// SameNetwork reports whether two models ask for the same network of that name.
+func SameNetwork(a, b *Model, name string) bool {
+	keyA, inA := networkOf(a, name)
+	keyB, inB := networkOf(b, name)
+	return inA != nil && inB != nil && keyA == keyB && bytes.Equal(render(inA), render(inB))
+}
+
+// MakesNetwork reports whether compose makes a network of that name for the model.
+func MakesNetwork(m *Model, name string) bool {
+	_, network := networkOf(m, name)
+	return network != nil && network["external"] != true
+}
+
+// networkOf returns the network of that name and its key in the file, or nil.
+func networkOf(m *Model, name string) (key string, network map[string]any) {
+	for key, entry := range objects(m.root["networks"]) {
+		if entry["name"] == name {
+			return key, entry
+		}
+	}
+	return "", nil
+}
+
+// ContainerNames returns the names that a model's containers will have, each with its compose
+// service.
+func ContainerNames(m *Model, project string) map[string]string {
+	names := map[string]string{}
+	for name, service := range m.services() {
+		if own, _ := service["container_name"].(string); own != "" {
+			names[own] = name
+			continue
+		}
+		for i := range min(m.Replicas(name), maxNames) {
+			names[fmt.Sprintf("%s-%s-%d", project, name, i+1)] = name
+		}
+	}
+	return names
+}
+
+// maxNames bounds how many names ContainerNames makes for a compose service.
+const maxNames = 1000
 
 // WithVolumes returns the model as it will be run: existing volumes stay as they were made,
 // whatever the model says about them.

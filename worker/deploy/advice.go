@@ -36,7 +36,8 @@ type advice struct {
 	redact func(string) string
 	log    hclog.Logger
 
-	unprepared bool // there is a warning about that
+	unprepared bool     // there is a warning about that
+	stays      []string // what is not as the deployed model says
 }
 
 // prepared makes what a change needs, and warns if that is impossible, or no longer is.
@@ -60,7 +61,12 @@ func (a *advice) judge() {
 			warnings = slices.Concat(warnings, a.lostRoutes(model), a.unseenSnippet(model), a.deafProxy(model), a.closedPorts(model))
 		}
 	}
+	warnings = append(warnings, a.stays...)
 	for _, warning := range a.board.setWarnings(warnings) {
+		if slices.Contains(a.stays, warning) {
+			a.log.Warn("not everything is as the compose file says", "problem", warning)
+			continue
+		}
 		a.log.Warn("something about the service should be changed", "problem", warning)
 	}
 }

@@ -121,6 +121,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	if unwell = d.gate.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
 		return "", nil, unwell
 	}
+	d.tidy(ctx, c, o)
 	boot, containers, err := d.containers.whatRuns(ctx)
 	if err != nil {
 		return "", unwell, err

@@ -23,7 +23,11 @@ func (t *Turn) SyncProxy(ctx context.Context) { t.syncProxy(ctx) }
 // Heal brings back what somebody took away. It returns when to look again; 0 means when
 // something happens.
 func (t *Turn) Heal(ctx context.Context) (again time.Duration, err error) {
-	return t.containers.heal(ctx)
+	again, err = t.containers.heal(ctx)
+	if err == nil {
+		t.lookAtVolumes(ctx)
+	}
+	return again, err
 }
 
 // GitPull fetches the branch.
@@ -198,6 +202,14 @@ func (t *Turn) Start(ctx context.Context, args target.Args, out compose.Output) 
 // Restart stops and starts all containers, or those of some compose services.
 func (t *Turn) Restart(ctx context.Context, args target.Args, out compose.Output) error {
 	return t.onServices(ctx, "restart", args, out, started, func(ctx context.Context, model *compose.Model) error {
+		if t.store.snapshot().Retired {
+			// A retired container must not run again: what it mounts may lead elsewhere by now.
+			services := args.Services
+			if len(services) == 0 {
+				services = model.Services()
+			}
+			return t.containers.startDeployed(ctx, out, some(services, model))
+		}
 		if err := t.starter.mayRestart(ctx, model, args.Services); err != nil {
 			return err
 		}

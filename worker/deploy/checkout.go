@@ -30,13 +30,17 @@ type checkout struct {
 }
 
 // move brings the checkout to the commit. First it ends the containers whose mounts would
-// lead elsewhere, and records that files of both commits may be there.
-func (t *checkout) move(ctx context.Context, to gitrepo.Hash) error {
+// lead elsewhere, except the retired ones, which nothing starts again, and records that files
+// of both commits may be there.
+func (t *checkout) move(ctx context.Context, to gitrepo.Hash, retired ...string) error {
 	led, err := t.existingMovedMounts(ctx, to)
 	if err != nil {
 		return &stepError{"bring the checkout to", to.Short(), err}
 	}
 	for _, m := range firstOfEach(led) {
+		if slices.Contains(retired, m.Container) {
+			continue
+		}
 		t.log.Warn("removing a container before the checkout moves: its mount would lead elsewhere",
 			"container", m.Name, "mount", printable.Line(m.Target), "commit", to.Short())
 		if err := t.engine.End(ctx, m.Container); err != nil {

@@ -114,7 +114,7 @@ func (cs *containers) startSome(ctx context.Context, model *compose.Model, args 
 }
 
 // startMissing starts what does not run and has not done its work either: a job that exited
-// with 0 is not run again.
+// with 0 is not run again. It also puts right what somebody has changed by hand.
 func (cs *containers) startMissing(ctx context.Context, out compose.Output) error {
 	ctx, cancel := deadline(ctx, cs.timeout)
 	defer cancel()
@@ -129,14 +129,44 @@ func (cs *containers) startMissing(ctx context.Context, out compose.Output) erro
 	services := slices.DeleteFunc(unfinished(model, containers), func(name string) bool {
 		return slices.Contains(cs.store.snapshot().Containers.Finished, name) // a job that is done, and whose container is gone
 	})
-	if len(containers) == 0 {
+	if len(containers) == 0 || cs.store.snapshot().Retired {
 		services = model.Services() // including its jobs, which belong to the containers that are gone
 	}
-	if len(services) == 0 {
+	other, strays := astray(model, containers, cs.store.snapshot()), strays(model, containers)
+	for _, name := range tooMany(model, containers) {
+		services = add(services, name)
+	}
+	if len(services)+len(other)+len(strays) == 0 {
 		say(out, "up to date: there is nothing to start")
 		return nil
 	}
-	return cs.startDeployed(ctx, out, some(services, model))
+	for _, c := range strays {
+		say(out, "removing %s: it is of no compose service of the file", c.Name)
+		if err := cs.engine.End(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return cs.startAndRemake(ctx, out, model, services, other)
+}
+
+// startAndRemake starts some compose services, and makes the containers of others anew.
+func (cs *containers) startAndRemake(ctx context.Context, out compose.Output, model *compose.Model, services, other []string) error {
+	if len(services) > 0 {
+		if err := cs.startDeployed(ctx, out, some(services, model)); err != nil {
+			return err
+		}
+		// That may have made some of the others anew.
+		containers, err := cs.engine.Containers(ctx, cs.name)
+		if err != nil {
+			return err
+		}
+		other = astray(model, containers, cs.store.snapshot())
+	}
+	if len(other) == 0 {
+		return nil
+	}
+	say(out, "made anew, as somebody has changed it: %s", joined(other))
+	return cs.startDeployed(ctx, out, some(other, model), "--force-recreate")
 }
 
 // some returns services, or nil if these are all compose services of the model.
@@ -168,6 +198,9 @@ func (cs *containers) startDeployed(ctx context.Context, out compose.Output, ser
 		if err := cs.starter.start(ctx, out, c, services, "--force-recreate"); err != nil {
 			return err
 		}
+	}
+	if err := cs.catchUp(ctx, out, c); err != nil {
+		return err
 	}
 	return cs.look(ctx, false)
 }

@@ -111,6 +111,9 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	if err != nil || o.hold {
 		return c, err
 	}
+	for _, text := range c.stays {
+		say(o.out, "warning: %s", text)
+	}
 	if o.force {
 		c.changes = append(c.changes, "forced")
 	}
@@ -150,6 +153,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 	if err != nil {
 		return d.retreat(outer, c, o, err)
 	}
+	d.tidy(ctx, c, o)
 	if err := d.finish(ctx, c); err != nil {
 		return &stepError{"record the deploy of", c.commit.Short(), err}
 	}
@@ -163,7 +167,7 @@ func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
 	if err != nil {
 		return err
 	}
-	if !resumes {
+	if c.made = resumes; !resumes {
 		return d.switchTo(ctx, c, o)
 	}
 	say(o.out, "going on with the containers that an earlier worker has made")

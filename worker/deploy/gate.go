@@ -63,6 +63,9 @@ func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	t := &trial{gate: g, c: c, out: o.out, overdue: errors.New("the gate is over"), boot: boot, begun: g.head(), services: g.notStopped(c)}
 	told := &toldOnce{}
 	gated, cancel, err := withGate(ctx, g.time, t.overdue, func() error {
+		if c.made {
+			return g.starter.make(ctx, told.first(o.out), c, t.services)
+		}
 		return g.starter.create(ctx, told.first(o.out), c, t.services)
 	})
 	defer cancel()
@@ -116,6 +119,17 @@ func (g *gate) expected(c *candidate) map[string]int {
 		delete(wanted, name)
 	}
 	return wanted
+}
+
+// containers returns the containers that have to pass: not those that wait to be replaced or
+// removed, and not those of compose services that are left alone.
+func (g *gate) containers(ctx context.Context, c *candidate) ([]compose.Container, error) {
+	all, err := g.engine.Containers(ctx, g.name)
+	leave, others := slices.Concat(g.store.snapshot().Containers.Stopped, c.done), strays(c.resolved, all)
+	return slices.DeleteFunc(all, func(container compose.Container) bool {
+		stray := slices.ContainsFunc(others, func(other compose.Container) bool { return other.ID == container.ID })
+		return stray || slices.Contains(c.retired, container.ID) || slices.Contains(leave, container.Service)
+	}), err
 }
 
 func (g *gate) unhealthy(ctx context.Context, c *candidate, problem, id string, err error) error {

@@ -30,6 +30,7 @@ type healing struct {
 	mu      sync.Mutex
 	killed  map[string]bool // containers that were sent a signal to end, by ID
 	stopped map[string]bool // those that ended because of it, or were stopped
+	own     map[string]bool // all that there were at the last look
 
 	delay time.Duration // used by changes only, like last
 	last  time.Time
@@ -59,6 +60,8 @@ func (cs *containers) happened(e compose.Event) bool {
 	case "destroy":
 		delete(h.killed, e.Container)
 		delete(h.stopped, e.Container)
+	case "disconnect":
+		return h.own[e.Container]
 	case "oom", "pause", "unpause", "health_status":
 	default:
 		return false // exec_create, resize, attach, …
@@ -88,17 +91,19 @@ func (cs *containers) heal(ctx context.Context) (again time.Duration, err error)
 	if err != nil {
 		return healFirst, err
 	}
-	lost := cs.lost(model, boot, containers, state.Containers)
-	if len(lost) == 0 {
-		cs.setUnwell(ailing(containers, state.Containers))
+	cs.healing.follow(containers)
+	lost, other := cs.lost(model, boot, containers, state.Containers), astray(model, containers, state)
+	unwell := append(ailing(containers, state.Containers), superfluous(model, containers)...)
+	if len(lost)+len(other) == 0 {
+		cs.setUnwell(unwell)
 		return 0, cs.look(ctx, true)
 	}
 	if wait := cs.healing.wait(time.Now()); wait > 0 {
 		return wait, nil
 	}
-	if err := cs.bringBack(ctx, lost); err != nil {
-		err = fmt.Errorf("cannot bring back %s: %w", strings.Join(lost, ", "), err)
-		cs.setUnwell(append(ailing(containers, state.Containers), err.Error()))
+	if err := cs.bringBack(ctx, model, lost, other); err != nil {
+		err = fmt.Errorf("cannot bring back %s: %w", joined(slices.Concat(lost, other)), err)
+		cs.setUnwell(append(unwell, err.Error()))
 		return cs.healing.delay, err
 	}
 	return healFirst, cs.look(ctx, true) // and again, to see whether it worked
@@ -114,17 +119,20 @@ func (cs *containers) lost(model *compose.Model, boot string, containers []compo
 		if slices.Contains(known.Stopped, name) {
 			continue
 		}
-		there := 0
+		there, running, isLost := 0, 0, false
 		for _, c := range containers {
 			if c.Service != name {
 				continue
 			}
 			there++
-			if cs.isLost(c, slices.Contains(known.Running, name), ended) {
-				lost = add(lost, name)
+			if c.State == "running" {
+				running++
 			}
+			isLost = isLost || cs.isLost(c, slices.Contains(known.Running, name), ended)
 		}
-		if there < model.Replicas(name) && !slices.Contains(known.Finished, name) {
+		// Not one in excess, which somebody may be about to start.
+		isLost = isLost && running < model.Replicas(name)
+		if isLost || there < model.Replicas(name) && !slices.Contains(known.Finished, name) {
 			lost = add(lost, name)
 		}
 	}
@@ -143,16 +151,31 @@ func (cs *containers) isLost(c compose.Container, ran, ended bool) bool {
 	return false
 }
 
-func (cs *containers) bringBack(ctx context.Context, services []string) error {
-	cs.board.setActivity("bring back " + strings.Join(services, ", "))
-	cs.log.Warn("bringing back containers that were removed or stopped", "containers_of", strings.Join(services, ", "))
-	model, err := cs.files.loadDeployed()
-	if err != nil {
-		return err
+// bringBack starts what is lost, and makes the others anew.
+func (cs *containers) bringBack(ctx context.Context, model *compose.Model, lost, others []string) error {
+	cs.board.setActivity("bring back " + joined(slices.Concat(lost, others)))
+	if len(lost) > 0 {
+		cs.log.Warn("bringing back containers that were removed or stopped", "containers_of", joined(lost))
 	}
-	err = cs.startDeployed(ctx, compose.Output{}, some(services, model))
+	if len(others) > 0 {
+		cs.log.Warn("making containers anew that somebody has changed, or that share a namespace with one that was replaced",
+			"containers_of", joined(others))
+	}
+	err := cs.startAndRemake(ctx, compose.Output{}, model, lost, others)
 	cs.board.setActivity(Idle)
 	return err
+}
+
+func joined(services []string) string { return strings.Join(services, ", ") }
+
+// follow remembers which containers are the service's own.
+func (h *healing) follow(containers []compose.Container) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.own = map[string]bool{}
+	for _, c := range containers {
+		h.own[c.ID] = true
+	}
 }
 
 // wait returns how long to wait before bringing something back. If that is 0, it counts an
@@ -178,6 +201,8 @@ func ailing(containers []compose.Container, known Containers) []string {
 		switch {
 		case slices.Contains(known.Stopped, c.Service) && c.State != "running":
 			text = "is stopped, until start or up"
+		case c.State == "paused":
+			text = "is paused, until up"
 		case c.State != "running" || c.Health == "unhealthy":
 			text, _ = watch.problem(c, time.Now())
 		}

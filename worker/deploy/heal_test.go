@@ -45,6 +45,7 @@ func TestWhatIsLost(t *testing.T) {
 		{name: "done when the engine ended", known: Containers{Boot: "another", Running: []string{"pair", "web"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "exited", 0), job, p1, p2}, want: []string{"web"}},
 		{name: "held back by compose", known: Containers{Boot: "this", Running: []string{"pair"}, Finished: []string{"job"}}, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}},
 		{name: "never started", known: running, containers: []compose.Container{container("web", "w", "created", 0), job, p1, p2}, want: []string{"web"}},
+		{name: "one in excess was not started yet", known: running, containers: []compose.Container{web, container("web", "w2", "created", 0), job, p1, p2}},
 		{name: "nothing is left", known: running, want: []string{"pair", "web"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

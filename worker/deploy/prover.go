@@ -26,12 +26,17 @@ type candidate struct {
 	model    []byte         // resolved as a compose file with paths in the checkout
 	all      *compose.Model // resolved with all profiles; nil: there is no such model
 	images   map[string]string
-	built    []string // the compose services whose image is built
-	done     []string // jobs that are not run again
-	back     int      // the good deploy that it repeats; 0: none
-	freeze   *Frozen  // why the branch is no longer followed once it runs
+	built    []string        // the compose services whose image is built
+	done     []string        // jobs that are not run again
+	back     int             // the good deploy that it repeats; 0: none
+	anew     bool            // all containers are made anew; set by the switch, as are the next two
+	made     bool            // an earlier worker has created its containers already
+	retired  []string        // the IDs of the containers that wait to be replaced
+	unnamed  []compose.Mount // the volumes without a name that they had
+	freeze   *Frozen         // why the branch is no longer followed once it runs
 
 	changes  []string // what differs from what is deployed; empty: nothing
+	stays    []string // what is not deployed although the file says so
 	contexts []string // build contexts that differ: they count if the image does
 }
 
@@ -400,6 +405,9 @@ func (p *prover) propose(ctx context.Context, commit gitrepo.Hash, r *Record) (*
 	}
 	if err := p.settle(c); err != nil {
 		return nil, err
+	}
+	if c.stays, err = p.files.stays(ctx, p.engine, c.resolved); err != nil {
+		return nil, &stepError{"compare", commit.Short(), err}
 	}
 	p.board.enter(StepCompare, commit)
 	return c, p.compare(c)

@@ -64,7 +64,7 @@ func (d *deployer) takeDown(ctx context.Context, out compose.Output, flags ...st
 		return &stepError{"take down", d.cfg.Name, err}
 	}
 	err := d.store.update(func(st *State) {
-		st.Containers = Containers{}
+		st.Containers, st.Retired = Containers{}, false
 		if st.Switching != nil {
 			// Nothing runs now, and what was half done is not deployed.
 			st.Switching, st.Deployed = nil, nil

@@ -24,6 +24,7 @@ func (t *Turn) Check(ctx context.Context, out compose.Output) error {
 	c, err := t.proposed(ctx, "check", out)
 	t.board.idle()
 	if err == nil {
+		c.warn(out)
 		_, _ = fmt.Fprintf(out.Stdout, "%s: nothing is refused\n", c.commit.Short())
 		return nil
 	}
@@ -35,6 +36,13 @@ func (t *Turn) Check(ctx context.Context, out compose.Output) error {
 		_, _ = fmt.Fprintln(out.Stdout, printable.Line(line))
 	}
 	return &listedError{err}
+}
+
+// warn tells what the commit asks for and does not get.
+func (c *candidate) warn(out compose.Output) {
+	for _, text := range c.stays {
+		_, _ = fmt.Fprintf(out.Stdout, "# warning: %s\n", printable.Line(text))
+	}
 }
 
 // listedError is an error whose details were already listed.
@@ -66,6 +74,7 @@ func (t *Turn) Diff(ctx context.Context, out compose.Output) error {
 	if err != nil {
 		return err
 	}
+	c.warn(out)
 	state := t.store.snapshot()
 	before, from := &compose.Model{}, "nothing"
 	if state.Deployed != nil {

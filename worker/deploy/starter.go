@@ -36,6 +36,21 @@ func (s *starter) start(ctx context.Context, out compose.Output, c *candidate, s
 
 // create creates the containers and checks them against the policy; none of them runs yet.
 func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+	if c.anew {
+		services = nil // also those that are not started now: they keep their volumes
+	}
+	if !c.anew {
+		flags = append(flags, "--remove-orphans") // otherwise that has to wait, see tidy
+	}
+	if c.anew || s.store.snapshot().Retired {
+		flags = append(flags, "--force-recreate")
+	}
+	return s.make(ctx, out, c, services, flags...)
+}
+
+// make has compose create containers as the flags say, between the two checks of the policy.
+// Without flags it only checks what is made already.
+func (s *starter) make(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if nothing(services) {
 		return nil
 	}
@@ -43,16 +58,25 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 	if err != nil {
 		return err
 	}
-	model, err := s.startable(ctx, c)
+	model, err := s.startable(ctx, c, before)
 	if err != nil {
 		return err
 	}
 	s.board.enter(StepCreate, c.commit)
-	if err := s.up(ctx, out, services, append([]string{"--no-start", "--remove-orphans"}, flags...)...); err != nil {
+	// Compose starts what is in its way, and fails at what is paused.
+	if err := s.engine.Unpause(ctx, s.name, services); err != nil {
 		return err
 	}
+	if len(flags) > 0 {
+		if err := s.up(ctx, out, services, append([]string{"--no-start"}, flags...)...); err != nil {
+			return err
+		}
+	}
 	s.board.enter(StepMade, c.commit)
-	return s.checkMade(ctx, c, model, services, before)
+	if err := s.checkMade(ctx, c, model, services, before); err != nil {
+		return err
+	}
+	return s.rememberMade(ctx, c, services)
 }
 
 // startCreated starts what create made.
@@ -75,8 +99,8 @@ func (s *starter) up(ctx context.Context, out compose.Output, services []string,
 // nothing reports whether services names no compose service at all; nil means all of them.
 func nothing(services []string) bool { return services != nil && len(services) == 0 }
 
-// startable saves the model that compose starts, and returns it.
-func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, error) {
+// startable saves the model that compose starts, and returns it. volumes has those that exist.
+func (s *starter) startable(ctx context.Context, c *candidate, volumes map[string]compose.Volume) (*compose.Model, error) {
 	model := c.resolved.Clone()
 	now, err := s.engine.ImageIDs(ctx, model.Images(s.name))
 	if err != nil {
@@ -89,6 +113,7 @@ func (s *starter) startable(ctx context.Context, c *candidate) (*compose.Model, 
 		}
 	}
 	model.RunImages(moved)
+	model.TakeVolumes(volumes)
 	for _, service := range model.Services() {
 		model.Label(service, compose.InputsLabel, s.files.inputs(model, service, c.record))
 	}
@@ -229,7 +254,7 @@ func (s *starter) mayRestart(ctx context.Context, model *compose.Model, services
 	if len(services) == 0 {
 		services = nil
 	}
-	start, err := s.startable(ctx, c)
+	start, err := s.startable(ctx, c, before)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,10 @@ type State struct {
 	// what runs.
 	Switching *Switching `json:"switching,omitempty"`
 
+	// Retired says that containers may be stopped for good: without a restart policy, which
+	// compose does not notice. They are made anew before any of them runs again.
+	Retired bool `json:"retired,omitempty"`
+
 	// Checkout lists the commits whose files the checkout may hold: one, and a second one
 	// while it is brought to that. It is empty if the checkout was never completely brought
 	// to any.
@@ -54,6 +58,9 @@ type State struct {
 
 	// Containers is what pgo has to remember about containers to find out what is missing.
 	Containers Containers `json:"containers"`
+
+	// Made has what was created last of each compose service.
+	Made map[string]Made `json:"made,omitempty"`
 
 	// Brought has the names of images that this service pulled or built. They may be
 	// removed when nothing that is kept uses them.

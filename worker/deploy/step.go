@@ -13,7 +13,7 @@ const (
 	StepPull     Step = "pull"
 	StepBuild    Step = "build"
 	StepSwitch   Step = "switch to" // from here on a crash leaves a switch to be finished
-	StepDown     Step = "down"
+	StepDown     Step = "stop what runs for"
 	StepCheckout Step = "check out"
 	StepModel    Step = "save the model of"
 	StepSources  Step = "check the sources of"

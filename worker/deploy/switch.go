@@ -3,9 +3,8 @@ package deploy
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -68,7 +67,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
-	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.namesAreFree, d.networksAreFree} {
+	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.namesAreFree, d.networksFree, d.networksCanBeMade} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
 		}
@@ -97,7 +96,7 @@ func (d *deployer) namesAreFree(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range c.resolved.ContainerNames(d.cfg.Name) {
+	for _, name := range slices.Sorted(maps.Keys(compose.ContainerNames(c.resolved, d.cfg.Name))) {
 		if by, is := held[name]; is {
 			return fmt.Errorf("the container name %s is taken by %s: remove it, or give another name; it is tried again", name, by)
 		}
@@ -105,9 +104,9 @@ func (d *deployer) namesAreFree(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// networksAreFree returns an error if a network of the candidate exists and is not compose's
+// networksCanBeMade returns an error if a network of the candidate exists and is not compose's
 // own, or could not be made.
-func (d *deployer) networksAreFree(ctx context.Context, c *candidate) error {
+func (d *deployer) networksCanBeMade(ctx context.Context, c *candidate) error {
 	foreign, missing, err := d.engine.Networks(ctx, d.cfg.Name, c.resolved.Networks())
 	if err != nil {
 		return err
@@ -128,7 +127,15 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	d.board.enter(StepSwitch, c.commit)
 	inPlace := d.cfg.InPlace
 	if inPlace {
-		why, err := d.tree.notInPlace(ctx, c)
+		why, err := "an earlier switch did not end", error(nil)
+		if !d.store.snapshot().Retired {
+			why, err = d.tree.notInPlace(ctx, c)
+		}
+		if networks, cannot := d.redefined(ctx, c); why == "" && err == nil {
+			if err = cannot; len(networks) > 0 {
+				why = "the network " + brief(networks[0]) + " is defined otherwise"
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -141,18 +148,19 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := d.store.update(func(st *State) {
 		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
 		st.Deploys = max(st.Deploys, c.record.Number)
+		st.Retired = st.Retired || !inPlace
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
 	}); err != nil {
 		return err
 	}
-	if !inPlace {
+	if c.anew = !inPlace; c.anew {
 		d.board.enter(StepDown, c.commit)
-		if err := d.clear(ctx, o); err != nil {
-			return &stepError{"take down what runs to deploy", c.commit.Short(), err}
+		if err := d.retire(ctx, c, o); err != nil {
+			return &stepError{"stop what runs to deploy", c.commit.Short(), err}
 		}
 	}
 	d.board.enter(StepCheckout, c.commit)
-	if err := d.tree.move(ctx, c.commit); err != nil {
+	if err := d.tree.move(ctx, c.commit, c.retired...); err != nil {
 		return err
 	}
 	if err := d.proxy.write(); err != nil {
@@ -182,7 +190,7 @@ func (d *deployer) resumes(ctx context.Context, c *candidate) (bool, error) {
 	if err != nil || !bytes.Equal(saved, c.model) {
 		return false, nil
 	}
-	containers, err := d.engine.Containers(ctx, d.cfg.Name)
+	containers, err := d.gate.containers(ctx, c)
 	if err != nil {
 		return false, &stepError{"start", c.commit.Short(), err}
 	}
@@ -192,18 +200,6 @@ func (d *deployer) resumes(ctx context.Context, c *candidate) (bool, error) {
 		}
 	}
 	return true, nil
-}
-
-// clear takes down what runs, if there is anything.
-func (d *deployer) clear(ctx context.Context, o order) error {
-	_, err := os.Stat(d.files.path(deployedModel))
-	if errors.Is(err, fs.ErrNotExist) {
-		containers, err := d.engine.Containers(ctx, d.cfg.Name)
-		if err == nil && len(containers) == 0 {
-			return nil // compose would warn of that
-		}
-	}
-	return d.files.onDeployed(ctx, o.out, "down", "--remove-orphans")
 }
 
 // compareRunning finds the jobs that are done and do not differ, before what runs is

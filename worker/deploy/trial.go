@@ -80,7 +80,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 			}
 			late = time.Now()
 		}
-		containers, err := t.engine.Containers(ctx, t.name)
+		containers, err := t.containers(ctx, t.c)
 		if err != nil {
 			return &stepError{"watch", t.c.commit.Short(), err}
 		}
@@ -165,7 +165,7 @@ func (t *trial) wasKilled(ctx context.Context, c compose.Container) bool {
 // tookAway reports whether somebody has removed or stopped one of the containers while
 // compose started them.
 func (t *trial) tookAway(ctx context.Context) bool {
-	containers, err := t.engine.Containers(ctx, t.name)
+	containers, err := t.containers(ctx, t.c)
 	if err != nil {
 		return false
 	}
@@ -179,7 +179,12 @@ func (t *trial) bringBack(ctx context.Context, service string) error {
 		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("somebody removes or stops the containers of %s again and again", service)}
 	}
 	say(t.out, "bringing back %s, which somebody removed or stopped", service)
-	if err := t.starter.start(ctx, t.out, t.c, []string{service}); err != nil {
+	services := []string{service}
+	err := t.starter.make(ctx, t.out, t.c, services, "--no-recreate")
+	if err == nil {
+		err = t.starter.startCreated(ctx, t.out, t.c, services)
+	}
+	if err != nil {
 		return t.startFailed(ctx, ctx, err)
 	}
 	t.board.enter(StepGate, t.c.commit)
@@ -300,7 +305,7 @@ func (t *trial) startFailed(ctx, gated context.Context, err error) error {
 		return t.engineRestarted()
 	}
 	// The containers show which one failed, and its output shows why.
-	if containers, cannot := t.engine.Containers(ctx, t.name); cannot == nil {
+	if containers, cannot := t.containers(ctx, t.c); cannot == nil {
 		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil && failed.isEvidence() && (failed.State != "exited" || !t.wasKilled(ctx, failed.Container)) {
 			return t.unhealthy(ctx, t.c, failed.Name+" "+failed.problem, failed.ID, err)
 		}
@@ -340,7 +345,7 @@ func (t *trial) engineRestarted() error {
 // startOverdue returns the error for a compose that was still running when the gate was
 // over. What runs may be what ran before, so this is not a success in any case.
 func (t *trial) startOverdue(ctx context.Context) error {
-	containers, err := t.engine.Containers(ctx, t.name)
+	containers, err := t.containers(ctx, t.c)
 	if err != nil {
 		return &stepError{"watch", t.c.commit.Short(), err}
 	}

@@ -125,6 +125,15 @@ func (w *workspace) onStaged(ctx context.Context, out compose.Output, args ...st
 	return w.project.Run(ctx, w.path(stagedModel), w.projectDir(w.stage()), out, args...)
 }
 
+// stays describes what the engine has and will keep although the model says otherwise.
+func (w *workspace) stays(ctx context.Context, engine *compose.Engine, model *compose.Model) ([]string, error) {
+	volumes, err := engine.Volumes(ctx, model.VolumeNames())
+	if err != nil {
+		return nil, err
+	}
+	return compose.Stays(model, volumes, w.project.Name), nil
+}
+
 // inputs identifies what a compose service uses in addition to its model. Compose compares
 // it as a label, so a changed file replaces exactly the containers that use it.
 func (w *workspace) inputs(model *compose.Model, service string, r *Record) string {

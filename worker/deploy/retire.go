@@ -1,0 +1,212 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"pgo/internal/policy"
+	"pgo/internal/printable"
+	"pgo/worker/compose"
+)
+
+// retire ends everything that runs, without removing it: compose hands the anonymous volumes of
+// a container on to the one that replaces it. From then on the engine starts none of it by
+// itself, so the checkout may move.
+func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
+	mounts, err := d.engine.Mounts(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	there, err := d.engine.Containers(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 {
+		// In the order of their dependencies, and with their hooks.
+		if err := d.files.onDeployed(ctx, o.out, "stop"); err != nil {
+			return err
+		}
+	}
+	old, err := d.engine.Retire(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	c.retired = nil
+	names := compose.ContainerNames(c.resolved, d.cfg.Name)
+	for _, r := range old {
+		stays, err := d.mayStay(ctx, c, r, mounts)
+		if err != nil {
+			return err
+		}
+		if !stays {
+			if err := d.engine.End(ctx, r.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		if service, wanted := names[r.Name]; wanted && service != r.Service {
+			if err := d.engine.SetAside(ctx, r); err != nil {
+				return err
+			}
+		}
+		c.retired = append(c.retired, r.ID)
+	}
+	c.unnamed = slices.DeleteFunc(mounts, func(m compose.Mount) bool { return !policy.Anonymous(m.Volume) })
+	return d.dropNetworks(ctx, c)
+}
+
+// mayStay reports whether a retired container can wait to be replaced. One that never ran and
+// that nothing replaces has no data. And compose would pass on what the new model does not ask
+// for.
+func (d *deployer) mayStay(ctx context.Context, c *candidate, r compose.Retired, mounts []compose.Mount) (bool, error) {
+	if !r.Ran && !slices.Contains(c.resolved.Services(), r.Service) {
+		return false, nil
+	}
+	declared := map[string][]string{}
+	for _, m := range mounts {
+		if m.Container != r.ID {
+			continue
+		}
+		if inherits, err := d.tree.inherits(ctx, c, m, declared); err != nil || inherits {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// dropNetworks removes the service's networks that the candidate does not have, or not like
+// this. Nothing of the service runs. One that others are on stays.
+func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	deployed, unknown := d.files.loadDeployed()
+	outside := c.resolved.Outside("networks")
+	names = slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(outside, name) || unknown == nil && compose.SameNetwork(deployed, c.resolved, name)
+	})
+	return d.engine.Unmake(ctx, nil, nil, names)
+}
+
+// tidy removes the containers of compose services that the candidate does not have. Until it
+// has passed the gate they are kept: pgo may go back to them. What cannot be removed does not
+// run, and is not a reason to touch what is healthy.
+func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
+	if !d.store.snapshot().Retired {
+		if err := d.dropUnused(ctx, c); err != nil {
+			d.log.Warn("cannot remove the networks of an earlier deploy; the next one does", "error", err)
+		}
+		return
+	}
+	there, err := d.engine.Containers(ctx, d.cfg.Name)
+	others := strays(c.resolved, there)
+	for _, container := range others {
+		if err == nil {
+			err = d.engine.End(ctx, container.ID)
+		}
+	}
+	if err == nil {
+		err = d.tellOfVolumes(ctx, c, o)
+	}
+	// If not all could be created, some still wait to be replaced.
+	waiting := slices.ContainsFunc(there, func(container compose.Container) bool {
+		return slices.Contains(c.retired, container.ID) && !slices.ContainsFunc(others, func(other compose.Container) bool { return other.ID == container.ID })
+	})
+	if err == nil && !waiting {
+		err = d.store.update(func(st *State) { st.Retired = false })
+	}
+	if err != nil {
+		d.log.Warn("cannot remove the containers of an earlier deploy; the next one does", "error", err)
+	}
+}
+
+// dropUnused removes the service's networks that the candidate does not have.
+func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	outside := c.resolved.Outside("networks")
+	return d.engine.Unmake(ctx, nil, nil, slices.DeleteFunc(names, func(name string) bool {
+		return slices.Contains(outside, name) || compose.MakesNetwork(c.resolved, name)
+	}))
+}
+
+// redefined returns the names of the service's networks that the candidate has otherwise.
+func (d *deployer) redefined(ctx context.Context, c *candidate) ([]string, error) {
+	deployed, err := d.files.loadDeployed()
+	if err != nil {
+		return nil, nil // there is nothing to compare with
+	}
+	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !compose.MakesNetwork(c.resolved, name) || compose.SameNetwork(deployed, c.resolved, name)
+	}), err
+}
+
+// networksFree returns an error if containers of somebody else are on a network that the
+// candidate defines otherwise: it cannot be made anew then.
+func (d *deployer) networksFree(ctx context.Context, c *candidate) error {
+	names, err := d.redefined(ctx, c)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		others, err := d.engine.OthersOn(ctx, name, d.cfg.Name)
+		if err != nil {
+			return err
+		}
+		if len(others) > 0 {
+			return fmt.Errorf("the network %s is defined otherwise and has to be made anew, and containers of others are on it (%s): "+
+				"take them off it; it is tried again", brief(name), brief(joined(others)))
+		}
+	}
+	return nil
+}
+
+// lookAtVolumes finds out what is not as the deployed model says, for the status.
+func (d *deployer) lookAtVolumes(ctx context.Context) {
+	ctx, cancel := deadline(ctx, d.cfg.Timeout)
+	defer cancel()
+	var stays []string
+	if model, err := d.files.loadDeployed(); err == nil && d.store.snapshot().Deployed.good() {
+		if stays, err = d.files.stays(ctx, d.engine, model); err != nil {
+			return // the engine is away, which others tell
+		}
+	}
+	for i, text := range stays {
+		stays[i] = printable.Line(d.files.project.Redact(text))
+	}
+	if !slices.Equal(stays, d.advice.stays) {
+		d.advice.stays = stays
+		d.advice.judge()
+	}
+}
+
+// tellOfVolumes says which volumes without a name no container has any more. They are somebody's
+// data, so pgo leaves them alone, and nothing else knows whose they were.
+func (d *deployer) tellOfVolumes(ctx context.Context, c *candidate, o order) error {
+	if len(c.unnamed) == 0 {
+		return nil
+	}
+	now, err := d.engine.Mounts(ctx, d.cfg.Name)
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, m := range now {
+		told[m.Volume] = true
+	}
+	for _, m := range c.unnamed {
+		if told[m.Volume] {
+			continue
+		}
+		told[m.Volume] = true
+		where := fmt.Sprintf("%s at %s", m.Name, brief(m.Target))
+		say(o.out, "no container has the volume of %s any more; it is kept: docker volume rm %s", where, m.Volume)
+		d.log.Warn("no container has a volume without a name any more; it is kept", "volume", m.Volume, "was", printable.Line(where))
+	}
+	return nil
+}
