@@ -231,6 +231,7 @@ func TestSecondCheckLetsPass(t *testing.T) {
     - ./data:/data-ro:ro
     - {type: bind, source: ./data, target: /long, bind: {propagation: private, create_host_path: false}}
     - kept:/kept
+    - /etc/localtime:/etc/localtime:ro
     - {type: volume, source: kept, target: /kept-ro, read_only: true, volume: {nocopy: true}}
     - bound:/bound
     - /nameless

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,8 +30,43 @@ func (r *reading) warn(words string) {
 		if err != nil {
 			text = found[1]
 		}
+		if found := notSet.FindStringSubmatch(text); found != nil {
+			if file := r.refersTo(found[1]); file != "" {
+				text = file + " has a $ before something that is not a variable: write $$, or put the value in single quotes"
+			}
+		}
 		r.addWarning(strings.ReplaceAll(text, r.stage+"/", ""))
 	}
+}
+
+// notSet matches compose's warning about a variable without a value.
+var notSet = regexp.MustCompile(`^The \\?"([A-Za-z0-9_]+)\\?" variable is not set`)
+
+// refersTo returns which of the files with settings refers to a variable. There, its name may be
+// a part of a password that has a dollar in it.
+func (r *reading) refersTo(variable string) string {
+	reference := regexp.MustCompile(`\$\{?` + variable + `\b`)
+	if reference.MatchString(r.envText()) {
+		return ".env"
+	}
+	for _, name := range r.placed {
+		if reference.MatchString(r.text(name)) {
+			return name
+		}
+	}
+	for _, file := range r.given {
+		if reference.MatchString(textOf(file)) {
+			return file.Name()
+		}
+	}
+	return ""
+}
+
+// textOf returns what is in an open file.
+func textOf(file *os.File) string {
+	text := make([]byte, maxByHand)
+	n, _ := file.ReadAt(text, 0) // it ends before, as a rule
+	return string(text[:n])
 }
 
 func (r *reading) addWarning(text string) {
@@ -82,9 +118,7 @@ func (r *reading) envText() string {
 	if len(r.given) == 0 || r.env != filepath.Join(r.Checkout, r.dir(), ".env") {
 		return ""
 	}
-	text := make([]byte, maxByHand)
-	n, _ := r.given[0].ReadAt(text, 0) // it ends before, as a rule
-	return string(text[:n])
+	return textOf(r.given[0])
 }
 
 // inStage returns paths next to the .env as paths in the repository.

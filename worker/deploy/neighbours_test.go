@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -72,5 +73,38 @@ func TestTogether(t *testing.T) {
 	got := together([]policy.Refusal{nested("services.web")}, []policy.Refusal{nested("services.debug"), other})
 	if len(got) != 2 || got[1] != other {
 		t.Errorf("%v", got)
+	}
+}
+
+// The file of a secret that is neither in the commit nor put into the checkout by hand is found
+// before anything is taken down. It may still come: that is not a verdict.
+func TestPresent(t *testing.T) {
+	dir := t.TempDir()
+	checkout, stage := filepath.Join(dir, "checkout"), filepath.Join(dir, "stage")
+	if err := errors.Join(os.Mkdir(checkout, 0o755), os.Mkdir(stage, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	p := &prover{files: &workspace{dir: dir, project: &compose.Project{Checkout: checkout}}}
+	limits := policy.Limits{Service: "web", Checkout: checkout, Stage: stage}
+	look := func(file string) error {
+		model, err := compose.Load([]byte(`{"services": {"web": {"secrets": [{"source": "s"}]}}, "secrets": {"s": {"file": "` + file + `"}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.present(&candidate{commit: named("a"), resolved: model}, limits, policy.Disk{})
+	}
+	file := filepath.Join(stage, "key")
+	want := "secrets.s.file: key is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as " + checkout + "/key"
+	if err := look(file); err == nil || !strings.HasSuffix(err.Error(), want) || isVerdict(err) {
+		t.Errorf("error %v", err)
+	}
+	if err := look("/nonexistent/key"); err == nil || !strings.HasSuffix(err.Error(), "/nonexistent/key does not exist on this host: have an operator create it") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(checkout, "key"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := look(file); err != nil {
+		t.Error(err)
 	}
 }
