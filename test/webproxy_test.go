@@ -68,8 +68,12 @@ func TestWebProxyAndAuthority(t *testing.T) {
 			t.Errorf("the proxy's password is in %s:\n%s", what, text)
 		}
 	}
-	for _, name := range []string{"docker/config.json", "docker/ca.pem"} {
-		info, err := os.Stat(filepath.Join(pgod.Dir, "services", web.Name, name))
+	config := filepath.Join(serviceDir(pgod, web), "docker/config.json")
+	if files := holds(t, pgod, web, []string{password}); len(files) != 1 || files[0] != config {
+		t.Errorf("the proxy's password is in %v, not in %s alone", files, config)
+	}
+	for _, name := range []string{config, filepath.Join(serviceDir(pgod, web), "docker/ca.pem")} {
+		info, err := os.Stat(name)
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}

@@ -228,8 +228,8 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 // many a word.
 const ShortSecret = 8
 
-// Redact takes the values of the service's env and the proxies' passwords out of text that goes into
-// errors, and with them into logs.
+// Redact takes the values of the service's env, and the proxies' passwords, out of text that goes
+// into errors, and with them into logs.
 func (p *Project) Redact(text string) string {
 	for _, variable := range p.Env {
 		if _, value, _ := strings.Cut(variable, "="); len(value) >= ShortSecret {

@@ -63,7 +63,7 @@ func (p *Project) settings() []string {
 // compose by hand.
 func (p *Project) workersOwn() map[string]*string {
 	own := map[string]*string{}
-	for _, variable := range p.buildEnvironment() {
+	for _, variable := range p.environment() {
 		name, _, _ := strings.Cut(variable, "=")
 		own[name] = nil
 	}

@@ -12,8 +12,9 @@ const redacted = "***"
 
 var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`)
 
-// A redactor removes the secrets of one remote, and of the proxies on the way to it, from texts that others wrote: a server may repeat
-// what it was sent, in any of the spellings that it was sent in.
+// A redactor removes the secrets of one remote, and of the proxies on the way to it, from texts
+// that others wrote: a server may repeat what it was sent, in any of the spellings that it was
+// sent in.
 type redactor []*strings.Replacer
 
 // newRedactor returns a redactor for credentials. The user's name is a secret only if there is no

@@ -145,3 +145,35 @@ func TestRetryAfter(t *testing.T) {
 		t.Error("without a time, there is a pause")
 	}
 }
+
+// A server of submodules that asks for a pause is asked once, whatever it has, and in pgo's words.
+func TestServerOfSubmodulesWantsAPause(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Retry-After", "3600")
+		http.Error(w, "S3CRET", http.StatusServiceUnavailable)
+	}))
+	defer busy.Close()
+	s := newSetup(t)
+	for _, name := range []string{"a", "b"} {
+		addModule(s.remote, name, busy.URL+"/"+name, someHash)
+	}
+	s.commit()
+	s.open(Remote{URL: gittest.HTTP(t, s.root, "") + "/app", Submodules: []string{busy.URL}})
+	head := s.sync()
+	for range 2 {
+		err := s.FetchSubmodules(soon(t), head)
+		wantKind(t, err, ErrBusy)
+		if err == nil || strings.Count(err.Error(), "its server answers 503 Service Unavailable and wants no requests until ") != 2 || strings.Contains(err.Error(), "S3CRET") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("the server was asked %d times", n)
+	}
+	if _, err := s.Look(soon(t)); err != nil {
+		t.Errorf("the repository's own server is not asked any more: %v", err)
+	}
+}
