@@ -53,6 +53,7 @@ type errand struct {
 	dir       func(account) (string, error)              // an existing directory that belongs to that user
 	configure func(who account) *proto.ConfigureRequest  // all but the directory
 	log       hclog.Logger
+	atOnce    bool // it does not wait for the starts of others
 }
 
 // errand returns the errand of a service's own worker. lost is called if the service had a
@@ -90,10 +91,12 @@ func (l *launcher) launch(ctx context.Context, e errand) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.starts.Acquire(ctx, 1); err != nil {
-		return nil, context.Cause(ctx)
+	if !e.atOnce {
+		if err := l.starts.Acquire(ctx, 1); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		defer l.starts.Release(1)
 	}
-	defer l.starts.Release(1)
 	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the worker was not ready within %s", readyTimeout))
 	defer cancel()
 	giveBack, err := e.take(who)

@@ -118,6 +118,14 @@ func TestStartsTakeTurns(t *testing.T) {
 		if want := []int{0, 1}; !slices.Equal(begun, want) {
 			t.Fatalf("%v have begun, want %v", begun, want)
 		}
+		_, err := l.launch(t.Context(), errand{
+			atOnce:  true,
+			account: func(context.Context) (account, error) { return account{}, nil },
+			take:    func(account) (func(), error) { return nil, slow },
+		})
+		if err != slow || len(begun) != 2 {
+			t.Errorf("one that does not wait ended with %v, after %v", err, begun)
+		}
 		cancel(left)
 		if err := <-results; err != left {
 			t.Errorf("one that waited ended with %v", err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -112,13 +113,27 @@ func copyLine(line []byte, log hclog.Logger) {
 		if strings.HasPrefix(key, "@") {
 			continue
 		}
-		name := printable.Line(key)
+		name := fieldName(key)
 		if name == "service" {
 			name = "worker_service" // which service it is, is pgod's to say
 		}
 		fields = append(fields, name, printable.Line(fmt.Sprint(entry[key])))
 	}
-	log.Log(levelOf(level), printable.Line(message), fields...)
+	message = printable.Line(message)
+	if strings.Contains(message, "=") {
+		message = strconv.Quote(message) // in a log for people it would look like fields
+	}
+	log.Log(levelOf(level), message, fields...)
+}
+
+// fieldName returns a worker's name of a field as one word that ends where it seems to.
+func fieldName(key string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == '.' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return '_'
+	}, key)
 }
 
 // levelOf returns Warn for any other level: a level must not switch the line off.

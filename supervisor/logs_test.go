@@ -26,12 +26,15 @@ func TestCopyLog(t *testing.T) {
 		"no end":   {"panic: oh", "[WARN]  the worker printed: text=\"panic: oh\"\n"},
 		"empty":    {"\n\n", ""},
 		// This one panics go-plugin's own reader.
-		"odd JSON":      {`{"@level":5,"@message":"m","@timestamp":7}` + "\n", "[WARN]  m\n"},
-		"no message":    {`{"a":1}` + "\n", `[WARN]  the worker printed: text="{\"a\":1}"` + "\n"},
-		"JSON array":    {"[1]\n", "[WARN]  the worker printed: text=[1]\n"},
-		"level off":     {`{"@level":"off","@message":"m"}` + "\n", "[WARN]  m\n"},
-		"forged line":   {`{"@level":"info","@message":"a\nb","k\n":"c\nd"}` + "\n", `[INFO]  a\nb: k\n=c\nd` + "\n"},
-		"control bytes": {"\x1b[2Jx\xff\n", `[WARN]  the worker printed: text=\x1b[2Jx\xff` + "\n"},
+		"odd JSON":              {`{"@level":5,"@message":"m","@timestamp":7}` + "\n", "[WARN]  m\n"},
+		"no message":            {`{"a":1}` + "\n", `[WARN]  the worker printed: text="{\"a\":1}"` + "\n"},
+		"JSON array":            {"[1]\n", "[WARN]  the worker printed: text=[1]\n"},
+		"level off":             {`{"@level":"off","@message":"m"}` + "\n", "[WARN]  m\n"},
+		"forged line":           {`{"@level":"info","@message":"a\nb","k\n":"c\nd"}` + "\n", `[INFO]  a\nb: k_=c\nd` + "\n"},
+		"fields in the message": {`{"@message":"m: service=victim","@level":"info"}` + "\n", `[INFO]  "m: service=victim"` + "\n"},
+		"fields in a name":      {`{"@message":"m","@level":"info","x service":"victim","service=a b":1}` + "\n", "[INFO]  m: service_a_b=1 x_service=victim\n"},
+		"fields in a value":     {`{"@message":"m","@level":"info","x":"a service=victim"}` + "\n", "[INFO]  m: x=\"a service=victim\"\n"},
+		"control bytes":         {"\x1b[2Jx\xff\n", `[WARN]  the worker printed: text=\x1b[2Jx\xff` + "\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := copied(c.in); got != c.want {

@@ -54,7 +54,8 @@ func (r *runner) Start(context.Context) error {
 	}
 	cmd := exec.Command(r.path)
 	cmd.Dir = "/"
-	cmd.Env = append(r.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+	// The worker wants one thread for itself, and to say so later would stop it once more.
+	cmd.Env = append(r.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "GOMAXPROCS=1")
 	cmd.Stdout, cmd.Stderr = stdoutWriter, stderrWriter
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
 		Uid: r.account.uid, Gid: r.account.gid, Groups: r.account.groups,

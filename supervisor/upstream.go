@@ -129,6 +129,8 @@ func (f *Fetcher) errand() errand {
 			}
 		},
 		log: f.log,
+		// There is one, and the workers that start may be those that its configuration takes out.
+		atOnce: true,
 	}
 }
 

@@ -20,7 +20,12 @@ const leftoverGrace = 5 * time.Second
 // gone. Since the environment is inherited, this includes descendants whose parents the
 // kernel killed.
 func killMarked(marker string) error {
-	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return err
+	}
+	names, err := proc.Readdirnames(-1)
+	_ = proc.Close()
 	if err != nil {
 		return err
 	}
@@ -28,26 +33,36 @@ func killMarked(marker string) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range environs {
-		// It is a container's process: whoever writes the compose file chooses its
-		// environment and its user.
-		if ns, err := os.Readlink(filepath.Join(filepath.Dir(path), "ns/pid")); err != nil || ns != own {
-			continue
-		}
-		// If it is not readable, the process is somebody else's, or gone.
-		env, err := os.ReadFile(path)
-		if err != nil || !hasMarker(env, marker) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if err := killAndWait(pid, path, marker); err != nil {
+		if err := killIfMarked(pid, filepath.Join("/proc", name), own, marker); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// killIfMarked kills a process of this namespace that has the marker. Almost all have not: on a
+// host where hundreds of workers start, each looks at all the others.
+func killIfMarked(pid int, dir, namespace, marker string) error {
+	var info unix.Stat_t
+	if uid := os.Getuid(); uid != 0 && (unix.Stat(dir, &info) != nil || info.Uid != uint32(uid)) {
+		return nil // somebody else's, and so not readable, or gone
+	}
+	environ := filepath.Join(dir, "environ")
+	env, err := os.ReadFile(environ)
+	if err != nil || !hasMarker(env, marker) {
+		return nil
+	}
+	// It is a container's process: whoever writes the compose file chooses its environment and
+	// its user.
+	if ns, err := os.Readlink(filepath.Join(dir, "ns/pid")); err != nil || ns != namespace {
+		return nil
+	}
+	return killAndWait(pid, environ, marker)
 }
 
 func hasMarker(environ []byte, marker string) bool {

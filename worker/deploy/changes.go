@@ -130,15 +130,20 @@ func (t *Turn) upSome(ctx context.Context, args target.Args, out compose.Output)
 
 // checkNames returns an error if one of the names is not a compose service of the model.
 func checkNames(model *compose.Model, services []string) error {
+	return checkKnown(model.Services(), services)
+}
+
+// checkKnown returns an error if one of the names is not among the known compose services.
+func checkKnown(known, services []string) error {
 	for _, name := range services {
-		if slices.Contains(model.Services(), name) {
+		if slices.Contains(known, name) {
 			continue
 		}
 		hint := ""
-		if word, near := nearest.Word(name, model.Services()); near {
+		if word, near := nearest.Word(name, known); near {
 			hint = " (did you mean " + word + "?)"
 		}
-		return target.Usagef("no such service: %s%s; %s", name, hint, thereAre(model.Services()))
+		return target.Usagef("no such service: %s%s; %s", name, hint, thereAre(known))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,82 @@ import (
 	"pgo/worker/compose"
 	"pgo/worker/gitrepo"
 )
+
+// fakeEngine answers as an engine with these containers, each the compose service that it is of.
+func fakeEngine(t *testing.T, socket string, services ...string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	answer := func(pattern, format string, args ...any) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = fmt.Fprintf(w, format, args...)
+		})
+	}
+	answer("/_ping", "OK")
+	var all []string
+	for n, service := range services {
+		all = append(all, fmt.Sprintf(`{"Id": "c%d"}`, n))
+		answer(fmt.Sprintf("GET /{version}/containers/c%d/json", n),
+			`{"Id": "c%d", "Name": "/%s-1", "HostConfig": {}, "State": {"Status": "running"}, "Config": {"Labels": {"com.docker.compose.service": %q}}}`, n, service, service)
+	}
+	answer("GET /{version}/containers/json", "[%s]", strings.Join(all, ","))
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
+	engine.Start()
+	t.Cleanup(engine.Close)
+}
+
+// The name of a compose service is checked against what there is, whatever state the service is in.
+func TestUnknownNames(t *testing.T) {
+	const next = `{"name": "unit", "services": {"next": {"image": "a"}}}`
+	good := &Record{Number: 1, Outcome: Deployed}
+	for name, test := range map[string]struct {
+		state           State
+		deployed, stage string
+		containers      []string
+		known           []string // none: nothing is deployed
+	}{
+		"deployed":                      {State{Deployed: good}, modelText, next, []string{"old"}, []string{"web"}},
+		"never deployed":                {State{}, "", "", nil, nil},
+		"never deployed, staged":        {State{}, "", next, nil, nil},
+		"containers of somebody else":   {State{}, "", "", []string{"by-hand"}, []string{"by-hand"}},
+		"switching":                     {State{Deployed: good, Switching: &Switching{}}, modelText, next, []string{"old"}, []string{"next", "old", "web"}},
+		"the first switch":              {State{Switching: &Switching{}}, "", next, nil, []string{"next"}},
+		"without a model that is whole": {State{Deployed: good}, "{", "", []string{"web", "web"}, []string{"web"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "docker.sock")
+			fakeEngine(t, socket, test.containers...)
+			s := open(t, t.TempDir())
+			s.engine.Host = "unix://" + socket
+			err := s.store.update(func(st *State) { st.Deployed, st.Switching = test.state.Deployed, test.state.Switching })
+			for file, text := range map[string]string{deployedModel: test.deployed, stagedModel: test.stage} {
+				if text != "" {
+					err = errors.Join(err, s.files.save(file, []byte(text)))
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.has(t.Context(), []string{"nobody"})
+			if len(test.known) == 0 {
+				if !errors.Is(err, ErrNothingDeployed) {
+					t.Errorf("the error is %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.HasSuffix(err.Error(), "no such service: nobody; "+thereAre(test.known)) {
+				t.Errorf("the error is %v, and there are %q", err, test.known)
+			}
+			if err := s.has(t.Context(), test.known); err != nil {
+				t.Errorf("%q: %v", test.known, err)
+			}
+		})
+	}
+}
 
 // The status says that the engine does not answer, whether it is gone or only hangs, and no longer
 // once it answers.

@@ -20,7 +20,7 @@ func (s *Service) Exec(ctx context.Context, args target.Args, terminal *compose.
 	if args.Has("--tty") && terminal == nil {
 		return target.Usagef("exec --tty needs a terminal on the client's side: ssh -t, or pgoctl -t before the target")
 	}
-	if err := s.has(args.Services); err != nil {
+	if err := s.has(ctx, args.Services); err != nil {
 		return err
 	}
 	index, _ := strconv.Atoi(args.Value("--index")) // the table ensures that it is a number

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -182,22 +183,47 @@ func (s *Service) Hash() (gitrepo.Hash, error) {
 // Show runs a compose command that changes nothing, on what is deployed. services are those of
 // its arguments that name compose services: not every command of compose looks for them.
 func (s *Service) Show(ctx context.Context, out compose.Output, services []string, args ...string) error {
-	if err := s.has(services); err != nil {
+	if err := s.has(ctx, services); err != nil {
 		return err
 	}
 	return s.files.onDeployed(ctx, out, args...)
 }
 
-// has returns an error if one of the compose services is not in what is deployed.
-func (s *Service) has(services []string) error {
-	if state := s.store.snapshot(); len(services) == 0 || state.Deployed == nil || state.Switching != nil {
+// has returns an error if one of the compose services is not known. While nothing is deployed, or
+// a switch is not finished, that is any which the deployed or the next model has, or a container
+// is of: some commands of compose wait for ever for one that is none of these.
+func (s *Service) has(ctx context.Context, services []string) error {
+	if len(services) == 0 {
 		return nil
 	}
+	state := s.store.snapshot()
 	model, err := s.files.loadDeployed()
-	if err != nil {
-		return nil // the engine may know them all the same
+	if err == nil && state.Deployed != nil && state.Switching == nil {
+		return checkNames(model, services)
 	}
-	return checkNames(model, services)
+	var known []string
+	if err == nil {
+		known = model.Services()
+	}
+	if state.Switching != nil {
+		if next, err := s.files.load(stagedModel); err == nil {
+			known = append(known, next.Services()...)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	containers, err := s.engine.Containers(ctx, s.files.project.Name)
+	if err != nil {
+		return err
+	}
+	for _, c := range containers {
+		known = append(known, c.Service)
+	}
+	if len(known) == 0 {
+		return ErrNothingDeployed
+	}
+	slices.Sort(known)
+	return checkKnown(slices.Compact(known), services)
 }
 
 // FollowEngine reports the engine's events about the service's containers until ctx or the

@@ -78,16 +78,19 @@ func (w *workspace) save(model string, content []byte) error {
 	return nil
 }
 
-func (w *workspace) loadDeployed() (*compose.Model, error) {
-	raw, err := os.ReadFile(w.path(deployedModel))
+func (w *workspace) loadDeployed() (*compose.Model, error) { return w.load(deployedModel) }
+
+// load reads one of the models.
+func (w *workspace) load(model string) (*compose.Model, error) {
+	raw, err := os.ReadFile(w.path(model))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the deployed model: %w", err)
+		return nil, fmt.Errorf("cannot read the model: %w", err)
 	}
-	model, err := compose.Load(raw)
+	m, err := compose.Load(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%s is empty or damaged, and up makes it again: %w", w.path(deployedModel), err)
+		return nil, fmt.Errorf("%s is empty or damaged, and up makes it again: %w", w.path(model), err)
 	}
-	return model, nil
+	return m, nil
 }
 
 // projectDir returns the directory in tree that the compose files' paths are relative to.
