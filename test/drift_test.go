@@ -29,7 +29,11 @@ func TestDrift(t *testing.T) {
 	deployed(t, pgod, web, commit)
 	first := byService(t, web)
 	namespace := func(service string) string {
-		return docker(t, "exec", byService(t, web)[service].ID, "readlink", "/proc/self/ns/net")
+		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", byService(t, web)[service].State.Pid))
+		if err != nil {
+			t.Error(err)
+		}
+		return link
 	}
 	volume := unnamedOf(t, web, "app")
 

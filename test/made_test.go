@@ -152,6 +152,7 @@ secrets: {secret: {file: ./secret}}
 	}
 	wantHealthy("with a compose that reads what is there")
 
+	docker(t, "volume", "create", web.Name+"_strange") // compose makes none in place of one that exists
 	idle := func(extra string) [2]string { return [2]string{`"idle": {`, `"idle": {` + extra + ","} }
 	for _, test := range []struct {
 		read [2]string
