@@ -25,13 +25,19 @@ type Surroundings struct {
 // Known reports whether the engine could be asked.
 func (s Surroundings) Known() bool { return s != Surroundings{} }
 
-// Surroundings returns what identifies the surroundings of a project.
-func (e *Engine) Surroundings(ctx context.Context, project string) (Surroundings, error) {
-	boot, err := e.Boot(ctx)
+// Vicinity is what else is on an engine next to a project: what may be in the way.
+type Vicinity struct {
+	Engine  *Engine
+	Project string
+}
+
+// Surroundings returns what identifies the vicinity as it is now.
+func (v *Vicinity) Surroundings(ctx context.Context) (Surroundings, error) {
+	boot, err := v.Engine.Boot(ctx)
 	if err != nil {
 		return Surroundings{}, err
 	}
-	c, err := e.connect()
+	c, err := v.Engine.connect()
 	if err != nil {
 		return Surroundings{}, err
 	}
@@ -45,12 +51,12 @@ func (e *Engine) Surroundings(ctx context.Context, project string) (Surroundings
 	}
 	var others []string
 	for _, s := range summaries {
-		if s.Labels[projectLabel] != project {
+		if s.Labels[projectLabel] != v.Project {
 			others = append(others, s.ID+strings.Join(s.Names, " "))
 		}
 	}
 	for _, n := range networks {
-		if n.Labels[projectLabel] != project && n.Labels[probeLabel] == "" {
+		if n.Labels[projectLabel] != v.Project && n.Labels[probeLabel] == "" {
 			others = append(others, n.ID)
 		}
 	}
@@ -64,8 +70,8 @@ func (e *Engine) Surroundings(ctx context.Context, project string) (Surroundings
 
 // NamesHeld returns the names of the containers that are not the project's own, and what has
 // each, in words.
-func (e *Engine) NamesHeld(ctx context.Context, project string) (map[string]string, error) {
-	c, err := e.connect()
+func (v *Vicinity) NamesHeld(ctx context.Context) (map[string]string, error) {
+	c, err := v.Engine.connect()
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +82,7 @@ func (e *Engine) NamesHeld(ctx context.Context, project string) (map[string]stri
 	held := map[string]string{}
 	for _, s := range summaries {
 		owner := s.Labels[projectLabel]
-		if owner == project {
+		if owner == v.Project {
 			continue
 		}
 		by := "a container that belongs to no project"
@@ -90,13 +96,13 @@ func (e *Engine) NamesHeld(ctx context.Context, project string) (map[string]stri
 	return held, nil
 }
 
-// Networks returns which of a project's networks exist without being compose's own for that
-// project, by name, and which do not exist.
-func (e *Engine) Networks(ctx context.Context, project string, wanted []Network) (foreign []string, missing []Network, err error) {
+// Networks returns which of the project's networks exist without being compose's own for it, by
+// name, and which do not exist.
+func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []string, missing []Network, err error) {
 	if len(wanted) == 0 {
 		return nil, nil, nil
 	}
-	c, err := e.connect()
+	c, err := v.Engine.connect()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +114,7 @@ func (e *Engine) Networks(ctx context.Context, project string, wanted []Network)
 		there, own := false, false
 		for _, n := range found {
 			if n.Name == w.Name {
-				there, own = true, own || n.Labels[projectLabel] == project && n.Labels[networkLabel] == w.Key
+				there, own = true, own || n.Labels[projectLabel] == v.Project && n.Labels[networkLabel] == w.Key
 			}
 		}
 		switch {
@@ -131,46 +137,46 @@ const (
 // TryNetworks finds out whether the engine can make these networks: it makes others like them, all
 // at the same time, and removes them. Only the engine knows which addresses it has left, and
 // whether its firewall works. Only bridges are tried.
-func (e *Engine) TryNetworks(ctx context.Context, project string, wanted []Network) (err error) {
+func (v *Vicinity) TryNetworks(ctx context.Context, wanted []Network) (err error) {
 	wanted = slices.DeleteFunc(slices.Clone(wanted), func(n Network) bool { return n.Driver != "" && n.Driver != "bridge" })
 	if len(wanted) == 0 {
 		return nil
 	}
-	c, err := e.connect()
+	c, err := v.Engine.connect()
 	if err != nil {
 		return err
 	}
-	if err := e.removeProbes(ctx, project); err != nil { // of a worker that ended
+	if err := v.removeProbes(ctx); err != nil { // of a worker that ended
 		return err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
 		defer cancel()
-		if left := e.removeProbes(ctx, project); err == nil {
+		if left := v.removeProbes(ctx); err == nil {
 			err = left
 		}
 	}()
 	for i, n := range wanted {
-		options := network.CreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: project}}
+		options := network.CreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: v.Project}}
 		if len(n.Subnets) > 0 {
 			options.IPAM = &network.IPAM{Config: n.Subnets}
 		}
 		if n.IPv6 {
 			options.EnableIPv6 = &n.IPv6
 		}
-		if _, err := c.NetworkCreate(ctx, fmt.Sprintf("pgo-probe-%s-%d", project, i), options); err != nil {
+		if _, err := c.NetworkCreate(ctx, fmt.Sprintf("pgo-probe-%s-%d", v.Project, i), options); err != nil {
 			return fmt.Errorf("the engine cannot make the network %s: %w", n.Name, err)
 		}
 	}
 	return nil
 }
 
-func (e *Engine) removeProbes(ctx context.Context, project string) error {
-	c, err := e.connect()
+func (v *Vicinity) removeProbes(ctx context.Context) error {
+	c, err := v.Engine.connect()
 	if err != nil {
 		return err
 	}
-	probes, err := c.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("label", probeLabel+"="+project))})
+	probes, err := c.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("label", probeLabel+"="+v.Project))})
 	if err != nil {
 		return fmt.Errorf("cannot list the networks: %w", err)
 	}

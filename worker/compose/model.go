@@ -219,9 +219,9 @@ func (m *Model) Needs(names []string) []string {
 	return slices.Sorted(maps.Keys(needed))
 }
 
-// Awaits returns the jobs that must have ended before the named compose service is started,
+// JobsBefore returns the jobs that must have ended before the named compose service is started,
 // sorted.
-func (m *Model) Awaits(service string) []string {
+func JobsBefore(m *Model, service string) []string {
 	var jobs []string
 	for name, how := range objects(m.services()[service]["depends_on"]) {
 		if how["condition"] == "service_completed_successfully" {

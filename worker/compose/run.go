@@ -116,7 +116,7 @@ func (m *Model) SharesContainers() bool {
 
 // SharesNamespace reports whether the containers of a compose service have a namespace of
 // another one.
-func (m *Model) SharesNamespace(service string) bool { return sharesNamespace(m.services()[service]) }
+func SharesNamespace(m *Model, service string) bool { return sharesNamespace(m.services()[service]) }
 
 func sharesNamespace(service map[string]any) bool {
 	return slices.ContainsFunc([]string{"network_mode", "pid", "ipc"}, func(key string) bool {
@@ -175,9 +175,9 @@ type Network struct {
 	Subnets           []network.IPAMConfig
 }
 
-// Networks returns the networks that compose makes if they do not exist: those that are not
+// NetworksOf returns the networks that compose makes if they do not exist: those that are not
 // external and that a compose service uses.
-func (m *Model) Networks() []Network {
+func NetworksOf(m *Model) []Network {
 	used := map[string]bool{}
 	for _, service := range m.services() {
 		networks, _ := service["networks"].(map[string]any)

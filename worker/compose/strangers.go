@@ -54,7 +54,7 @@ func strangers(summaries []container.Summary, dir string) []Stranger {
 
 // SourceAt returns what a compose service mounts at a place in its containers: a path on the host,
 // or the engine's name of a volume; empty: neither.
-func (m *Model) SourceAt(service, target string) string {
+func SourceAt(m *Model, service, target string) string {
 	for _, mounted := range list(m.services()[service]["volumes"]) {
 		at, _ := mounted["target"].(string)
 		if filepath.Clean(at) != target {

@@ -33,11 +33,11 @@ func TestSourceAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for target, want := range map[string]string{"/data": "/srv/data", "/store": "web_store", "/nameless": "", "/tmp": "", "/none": ""} {
-		if got := model.SourceAt("db", target); got != want {
+		if got := SourceAt(model, "db", target); got != want {
 			t.Errorf("%s: %q, want %q", target, got, want)
 		}
 	}
-	if got := model.SourceAt("none", "/data"); got != "" {
+	if got := SourceAt(model, "none", "/data"); got != "" {
 		t.Errorf("of an unknown service: %q", got)
 	}
 }

@@ -75,7 +75,7 @@ func moves(there []compose.Stranger, mounts []compose.Mount, model *compose.Mode
 		if !slices.ContainsFunc(there, func(s compose.Stranger) bool { return s.ID == m.Container }) {
 			continue
 		}
-		is, will := m.Volume, model.SourceAt(m.Service, filepath.Clean(m.Target))
+		is, will := m.Volume, compose.SourceAt(model, m.Service, filepath.Clean(m.Target))
 		if is == "" {
 			is = m.Source
 		}

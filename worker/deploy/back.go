@@ -37,7 +37,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 		r.fail(cause)
 		v = r.verdict()
 	case !isVerdict(cause) && c.back == 0:
-		outages = d.store.snapshot().Outages.add(c.record.Basis, cause, d.surroundings(ctx)(), time.Now())
+		outages = d.store.snapshot().Outages.add(c.record.Basis, cause, d.obstacles.surroundings(ctx)(), time.Now())
 		cause = fmt.Errorf("%w; %s", cause, outages.then())
 	}
 	err := d.store.update(func(st *State) {

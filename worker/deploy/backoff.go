@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -54,21 +53,6 @@ func (f *faults) note(commit gitrepo.Hash, settings string, err error, most time
 	}
 	*f = faults{commit: commit, settings: settings, err: err, delay: delay, until: time.Now().Add(delay), around: around()}
 }
-
-// surroundings returns what identifies the surroundings now, for faults.
-func (d *deployer) surroundings(ctx context.Context) func() compose.Surroundings {
-	return func() compose.Surroundings {
-		ctx, cancel := context.WithTimeout(ctx, surroundingsTime)
-		defer cancel()
-		around, err := d.engine.Surroundings(ctx, d.cfg.Name)
-		if err != nil {
-			d.log.Debug("cannot look at the surroundings", "error", err)
-		}
-		return around
-	}
-}
-
-const surroundingsTime = 10 * time.Second
 
 // A commit may take down what runs maxOutages times because of a fault of the surroundings
 // that only a start can find: at once, then after firstOutageWait, then after four times as

@@ -42,6 +42,7 @@ type deployer struct {
 	proxy      *proxy
 	advice     *advice
 	ports      *hostPorts
+	obstacles  *obstacles
 	prover     *prover
 	starter    *starter
 	gate       *gate
@@ -67,6 +68,7 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	d.proxy = &proxy{entry: cfg.Proxy, name: name, repo: repo, engine: engine, store: store, around: around, files: files, redact: redact, log: log}
 	d.advice = &advice{name: name, allow: cfg.Limits.Allow, routes: cfg.Routes, repo: repo, store: store, board: board, around: around, files: files,
 		proxy: d.proxy, redact: redact, log: log}
+	d.obstacles = &obstacles{name: name, engine: engine, vicinity: &compose.Vicinity{Engine: engine, Project: name}, files: files, log: log}
 	d.ports = newHostPorts(cfg, files, board, engine)
 	files.project.Granted, files.project.Tracked = around.readable, d.tree.tracked
 	d.prover = &prover{name: name, repo: repo, engine: engine, store: store, board: board, around: around, files: files, tree: d.tree, proxy: d.proxy, log: log}
@@ -263,7 +265,7 @@ func (d *deployer) conclude(err error) {
 // remember records the outcome of a failed deploy and returns its error. If condemn is set,
 // a verdict keeps the commit from being tried again.
 func (d *deployer) remember(r *Record, err error, condemn bool) error {
-	d.faults.note(r.Commit, r.Settings, err, lastWait, d.surroundings(context.Background()))
+	d.faults.note(r.Commit, r.Settings, err, lastWait, d.obstacles.surroundings(context.Background()))
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -59,7 +59,7 @@ func astray(model *compose.Model, containers []compose.Container, state State) [
 // another one as that was before it was replaced or started again.
 func behind(model *compose.Model, containers []compose.Container, stopped []string) (names []string) {
 	for _, c := range containers {
-		if c.State != "running" || slices.Contains(stopped, c.Service) || !model.SharesNamespace(c.Service) {
+		if c.State != "running" || slices.Contains(stopped, c.Service) || !compose.SharesNamespace(model, c.Service) {
 			continue
 		}
 		for _, id := range c.Shares {

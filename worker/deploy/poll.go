@@ -97,7 +97,7 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	if wait := t.tooEarly(ctx, basis.Commit, basis.Settings); wait != nil {
 		return Failed, wait
 	}
-	if wait := state.Outages.wait(basis, time.Now(), t.surroundings(ctx)); wait != nil && hold == "" {
+	if wait := state.Outages.wait(basis, time.Now(), t.obstacles.surroundings(ctx)); wait != nil && hold == "" {
 		return Failed, wait
 	}
 	_, outcome, err := t.attempt(ctx, head, order{trigger: "poll", pull: "missing", hold: hold != ""})
@@ -109,7 +109,7 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 
 // tooEarly returns the last error while a commit that failed is not to be tried again.
 func (t *Turn) tooEarly(ctx context.Context, commit gitrepo.Hash, settings string) error {
-	return t.faults.wait(commit, settings, t.surroundings(ctx))
+	return t.faults.wait(commit, settings, t.obstacles.surroundings(ctx))
 }
 
 // hold returns why nothing is deployed until somebody says so, or "" if nothing is in the
@@ -182,7 +182,7 @@ func (t *Turn) goOnBack(ctx context.Context, begun *Switching) (Outcome, error) 
 		_, unwell, err = t.goBack(ctx, to, begun.why(), o)
 		t.conclude(errors.Join(err, unwell))
 	}
-	t.faults.note(begun.Commit, t.cfg.settings(), err, backWait, t.surroundings(ctx)) // nothing runs meanwhile
+	t.faults.note(begun.Commit, t.cfg.settings(), err, backWait, t.obstacles.surroundings(ctx)) // nothing runs meanwhile
 	if errors.As(err, new(*lostError)) {
 		// Nothing is left to go back to.
 		return Failed, errors.Join(err, t.store.update(func(st *State) { st.Switching, st.Deployed = nil, nil }))

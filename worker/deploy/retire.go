@@ -134,38 +134,6 @@ func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
 	}))
 }
 
-// redefined returns the names of the service's networks that the candidate has otherwise.
-func (d *deployer) redefined(ctx context.Context, c *candidate) ([]string, error) {
-	deployed, err := d.files.loadDeployed()
-	if err != nil {
-		return nil, nil // there is nothing to compare with
-	}
-	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
-	return slices.DeleteFunc(names, func(name string) bool {
-		return !compose.MakesNetwork(c.resolved, name) || compose.SameNetwork(deployed, c.resolved, name)
-	}), err
-}
-
-// networksFree returns an error if containers of somebody else are on a network that the
-// candidate defines otherwise: it cannot be made anew then.
-func (d *deployer) networksFree(ctx context.Context, c *candidate) error {
-	names, err := d.redefined(ctx, c)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		others, err := d.engine.OthersOn(ctx, name, d.cfg.Name)
-		if err != nil {
-			return err
-		}
-		if len(others) > 0 {
-			return fmt.Errorf("the network %s is defined otherwise and has to be made anew, and containers of others are on it (%s): "+
-				"take them off it; it is tried again", brief(name), brief(joined(others)))
-		}
-	}
-	return nil
-}
-
 // lookAtVolumes finds out what is not as the deployed model says, for the status.
 func (d *deployer) lookAtVolumes(ctx context.Context) {
 	ctx, cancel := deadline(ctx, d.cfg.Timeout)

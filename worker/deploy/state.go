@@ -105,7 +105,7 @@ type Outages struct {
 	Count    int          `json:"count"`
 	Next     time.Time    `json:"next"`
 	Error    string       `json:"error"`
-	// Around identifies the surroundings then; see Engine.Surroundings.
+	// Around identifies the surroundings then; see compose.Vicinity.
 	Around compose.Surroundings `json:"around"`
 }
 

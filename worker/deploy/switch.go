@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"time"
@@ -67,7 +66,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
-	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.namesAreFree, d.networksFree, d.networksCanBeMade} {
+	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
 		}
@@ -89,38 +88,6 @@ func (e *missingError) Error() string {
 	return text + " is declared as external and does not exist yet: create it, or start the service that creates it; it is tried again"
 }
 
-// namesAreFree returns an error if somebody else has a container by the name of one of the
-// candidate's.
-func (d *deployer) namesAreFree(ctx context.Context, c *candidate) error {
-	held, err := d.engine.NamesHeld(ctx, d.cfg.Name)
-	if err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(compose.ContainerNames(c.resolved, d.cfg.Name))) {
-		if by, is := held[name]; is {
-			return fmt.Errorf("the container name %s is taken by %s: remove it, or give another name; it is tried again", name, by)
-		}
-	}
-	return nil
-}
-
-// networksCanBeMade returns an error if a network of the candidate exists and is not compose's
-// own, or could not be made.
-func (d *deployer) networksCanBeMade(ctx context.Context, c *candidate) error {
-	foreign, missing, err := d.engine.Networks(ctx, d.cfg.Name, c.resolved.Networks())
-	if err != nil {
-		return err
-	}
-	if len(foreign) > 0 {
-		return fmt.Errorf("the network %s exists, and compose has not made it for %s: remove it, or declare it as external; it is tried again",
-			foreign[0], d.cfg.Name)
-	}
-	if err := d.engine.TryNetworks(ctx, d.cfg.Name, missing); err != nil {
-		return fmt.Errorf("%w; it is tried again", err)
-	}
-	return nil
-}
-
 // switchTo replaces what runs. A crash while Switching is set leaves it set, and the next
 // worker finishes the switch.
 func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
@@ -131,7 +98,7 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		if !d.store.snapshot().Retired {
 			why, err = d.tree.notInPlace(ctx, c)
 		}
-		if networks, cannot := d.redefined(ctx, c); why == "" && err == nil {
+		if networks, cannot := d.obstacles.redefined(ctx, c); why == "" && err == nil {
 			if err = cannot; len(networks) > 0 {
 				why = "the network " + brief(networks[0]) + " is defined otherwise"
 			}

@@ -278,7 +278,7 @@ func blockers(model *compose.Model, containers []compose.Container, waiting []he
 			all = append(all, h)
 			continue
 		}
-		for _, job := range model.Awaits(h.Service) {
+		for _, job := range compose.JobsBefore(model, h.Service) {
 			for _, c := range containers {
 				if c.Service == job && c.State == "running" {
 					all = append(all, health{Container: c, problem: "has not ended, and " + h.Name + " waits for that"})
