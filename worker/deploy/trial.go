@@ -54,7 +54,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 	defer func() {
 		if !up { // there is a verdict already, and compose must not go on
 			stop()
-			<-started
+			_ = <-started
 		}
 	}()
 	for {
@@ -74,7 +74,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 				return context.Cause(gated)
 			}
 			if !up { // compose has been asked to end
-				<-started
+				_ = <-started
 				up = true
 				return t.startOverdue(ctx)
 			}
