@@ -44,8 +44,11 @@ type trial struct {
 func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 	starting, stop := context.WithCancel(gated)
 	defer stop()
-	started := make(chan error, 1)
-	go func() { started <- t.starter.startCreated(starting, out, t.c, t.services) }()
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		started <- t.starter.startCreated(starting, out, t.c, t.services)
+	}()
 	// The starter says what it does to the board; from then on it is the trial.
 	t.watch, t.told = newHealthWatch(t.expected(t.c)), time.Now()
 	look := time.NewTicker(gateLook)
@@ -54,7 +57,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 	defer func() {
 		if !up { // there is a verdict already, and compose must not go on
 			stop()
-			_ = <-started
+			<-ended
 		}
 	}()
 	for {
@@ -74,7 +77,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 				return context.Cause(gated)
 			}
 			if !up { // compose has been asked to end
-				_ = <-started
+				<-ended
 				up = true
 				return t.startOverdue(ctx)
 			}
