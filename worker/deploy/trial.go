@@ -37,6 +37,7 @@ type trial struct {
 	told    time.Time // when it was last said what the gate waits for
 	calm    time.Time // since when everything else is well; zero: it is not
 	brought int       // how often containers were brought back
+	partly  bool      // compose has not started all, since somebody took something away
 }
 
 // run starts what is created, and inspects the containers until there is a verdict. gated
@@ -64,7 +65,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 		select {
 		case err := <-started:
 			up = true
-			if err != nil && !t.tookAway(ctx) {
+			if t.partly = err != nil; t.partly && !t.tookAway(ctx) {
 				return t.startFailed(ctx, gated, err)
 			}
 			t.board.enter(StepGate, t.c.commit)
@@ -95,7 +96,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 		}
 		if up {
 			if service := t.taken(ctx, waiting, failed); service != "" {
-				if err := t.bringBack(ctx, service); err != nil {
+				if err := t.bringBack(ctx, service, containers); err != nil {
 					return err
 				}
 				continue
@@ -176,13 +177,18 @@ func (t *trial) tookAway(ctx context.Context) bool {
 	return t.taken(ctx, waiting, failed) != ""
 }
 
-// bringBack brings back the containers of a compose service that somebody removed or stopped.
-func (t *trial) bringBack(ctx context.Context, service string) error {
+// bringBack brings back the containers of a compose service that somebody removed or stopped,
+// and starts what compose could not start because of that.
+func (t *trial) bringBack(ctx context.Context, service string, containers []compose.Container) error {
 	if t.brought++; t.brought > maxBroughtBack {
 		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("somebody removes or stops the containers of %s again and again", service)}
 	}
 	say(t.out, "bringing back %s, which somebody removed or stopped", service)
 	services := []string{service}
+	if t.partly {
+		services = slices.DeleteFunc(unfinished(t.c.resolved, containers), func(name string) bool { return t.expected(t.c)[name] == 0 })
+		t.partly = false
+	}
 	err := t.starter.make(ctx, t.out, t.c, services, "--no-recreate")
 	if err == nil {
 		err = t.starter.startCreated(ctx, t.out, t.c, services)
