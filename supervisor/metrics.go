@@ -41,7 +41,7 @@ var (
 	serviceOutcome = gauge("pgo_service_last_outcome", "1 for the outcome of the last deploy or poll, and 0 for the others.", "service", "outcome")
 	serviceError   = gauge("pgo_service_error_timestamp_seconds", "Since when the service has its present error; absent without one.", "service")
 	serviceFrozen  = gauge("pgo_service_frozen", "Whether the branch is not followed.", "service")
-	serviceUnwell  = gauge("pgo_service_unwell_containers", "How many containers are not as they should be.", "service")
+	serviceUnwell  = gauge("pgo_service_unwell_containers", "How many things about the containers are not as they should be.", "service")
 	servicePorts   = gauge("pgo_service_used_ports", "How many host ports the running containers have published.", "service")
 	serviceDeploys = counter("pgo_service_deploys_total", "Deploys that ended while pgod was running, by outcome; repeated failures for the same reason count once.", "service", "outcome")
 	serviceLeaving = gauge("pgo_service_removing_since_timestamp_seconds", "Since when a service that is no longer configured is being removed; absent for all others.", "service")

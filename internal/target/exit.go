@@ -9,7 +9,7 @@ const (
 	StatusUnauthorized = 401 // the key has no permission
 	StatusRefused      = 403 // refused by the policy
 	StatusNotFound     = 404 // host operation or commit not found
-	StatusConflict     = 409 // frozen or draining
+	StatusConflict     = 409 // frozen, draining, nothing fetched or deployed yet, or to be confirmed
 	StatusFault        = 500 // a fault in pgo
 	StatusFailed       = 502 // git or Docker failed without a status of its own
 	StatusUnavailable  = 503 // the worker is down

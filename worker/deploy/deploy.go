@@ -172,6 +172,9 @@ func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
 	if c.made = resumes; !resumes {
 		return d.switchTo(ctx, c, o)
 	}
+	if c.back == 0 {
+		c.record.Number = d.store.snapshot().Deploys // it is the deploy that was begun
+	}
 	say(o.out, "going on with the containers that an earlier worker has made")
 	return nil
 }
