@@ -102,7 +102,8 @@ func TestGateEndsEarly(t *testing.T) {
 	deployed(t, pgod, loops, first)
 	deployed(t, pgod, newer, old)
 
-	crasher := "restart: always\n    command: [sh, -c, 'echo I give up; exit 7']\n"
+	// It says that it needs the site, which is healthy, so there is nothing to wait for.
+	crasher := "restart: always\n    command: [sh, -c, 'echo I give up; exit 7']\n    depends_on: {web: {condition: service_healthy}}\n"
 	second := loops.Push("second", and(r, pair(r, port, "two", well), "crasher", crasher))
 	// This one is neither in a loop nor unhealthy: it only has not become healthy.
 	failing := newer.Push("second", slowly(pair(r, other, "two", well)))

@@ -49,8 +49,7 @@ func (g *gateway) files() rig.Files {
 	return rig.Files{
 		".gitignore":      snippetFile + "\n",
 		"caddy/Caddyfile": "{\n\tlocal_certs\n\tskip_install_trust\n}\n\nimport Caddyfile-import\n" + g.sites,
-		"compose.yaml": fmt.Sprintf(`version: '3.6'
-services:
+		"compose.yaml": fmt.Sprintf(`services:
   caddy:
     image: %s
 %s    restart: unless-stopped

@@ -62,6 +62,9 @@ func (c Container) StartRefused() bool { return c.Error != "" && refusesStart.Ma
 // what the repository says about them.
 func Refused(err error) bool {
 	var exit *ExitError
+	if errors.As(err, &exit) && strings.Contains(exit.last(), "bind source path does not exist") {
+		return false // it may be mounted later
+	}
 	return errors.As(err, &exit) && (exit.Spent || refusesConfig.MatchString(exit.last()) || refusesStart.MatchString(exit.last()))
 }
 

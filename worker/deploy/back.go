@@ -115,6 +115,9 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	if begun := d.store.snapshot().Switching; begun != nil {
 		c.freeze = begun.Freeze // a rollback that was interrupted
 	}
+	if c.made, err = d.resumes(ctx, c); err != nil {
+		return "", nil, err
+	}
 	if err := d.enter(ctx, c, o); err != nil {
 		return "", nil, err
 	}

@@ -57,12 +57,13 @@ func (f *faults) note(commit gitrepo.Hash, settings string, err error, most time
 // A commit may take down what runs maxOutages times because of a fault of the surroundings
 // that only a start can find: at once, then after firstOutageWait, then after four times as
 // long. Then it waits for a sign that the surroundings have changed: the engine was
-// restarted, or, at most once per lastOutageWait, some container or network of somebody
-// else came or went.
+// restarted, or some container or network of somebody else came or went. For the latter it
+// waits for lastOutageWait at least, and each time for twice as long.
 const (
 	maxOutages      = 3
 	firstOutageWait = 2 * time.Minute
 	lastOutageWait  = 30 * time.Minute
+	mostOutageWait  = 24 * time.Hour
 )
 
 // add counts one more outage.
@@ -71,9 +72,9 @@ func (o *Outages) add(b Basis, cause error, around compose.Surroundings, now tim
 	if o.of(b) {
 		next.Count += o.Count
 	}
-	wait := lastOutageWait
-	if next.Count < maxOutages {
-		wait = firstOutageWait << (2 * (next.Count - 1))
+	wait := firstOutageWait << (2 * (min(next.Count, maxOutages) - 1))
+	if next.Count >= maxOutages {
+		wait = min(lastOutageWait<<min(next.Count-maxOutages, 10), mostOutageWait)
 	}
 	next.Next = now.Add(wait)
 	return &next
@@ -89,7 +90,8 @@ func (o *Outages) then() string {
 	if o.Count < maxOutages {
 		return "it is tried again at " + o.Next.UTC().Format("15:04:05 UTC")
 	}
-	return fmt.Sprintf("what ran was taken down %d times for this; it is tried again when there is a new commit, somebody runs up, or the engine is restarted", o.Count)
+	return fmt.Sprintf("what ran was taken down %d times for this; it is tried again when there is a new commit, somebody runs up, or the engine is restarted, "+
+		"or after %s when other containers or networks have come or gone", o.Count, o.Next.UTC().Format("15:04 UTC"))
 }
 
 // wait returns an error while it is too early to take down what runs once more.
@@ -100,7 +102,7 @@ func (o *Outages) wait(b Basis, now time.Time, around func() compose.Surrounding
 	at := around()
 	switch {
 	case !at.Known():
-	case at.Boot != o.Around.Boot:
+	case o.Around.Known() && at.Boot != o.Around.Boot:
 		return nil
 	case o.Count >= maxOutages && at != o.Around && !now.Before(o.Next):
 		return nil

@@ -122,6 +122,12 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	if c.differs() {
 		say(o.out, "deploying %s: %s", commit.Short(), c.reason())
 	}
+	if !o.told {
+		if c.made, err = d.resumes(ctx, c); err != nil || c.made {
+			r.Reason = c.reason()
+			return c, err
+		}
+	}
 	if err := d.images.pullAndBuild(ctx, c, o); err != nil {
 		return nil, err
 	}
@@ -165,15 +171,8 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 
 // enter replaces what runs, unless an earlier worker ended when it had done that already.
 func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
-	resumes, err := d.resumes(ctx, c)
-	if err != nil {
-		return err
-	}
-	if c.made = resumes; !resumes {
+	if !c.made {
 		return d.switchTo(ctx, c, o)
-	}
-	if c.back == 0 {
-		c.record.Number = d.store.snapshot().Deploys // it is the deploy that was begun
 	}
 	say(o.out, "going on with the containers that an earlier worker has made")
 	return nil
@@ -212,7 +211,7 @@ func (d *deployer) attempt(ctx context.Context, commit gitrepo.Hash, o order) (s
 		}
 		say(o.out, "%s", printable.Line(err.Error()))
 		head, known := d.repo.Head()
-		if !known || head == commit {
+		if !known || head == commit || d.store.snapshot().condemns(d.around.basis(head)) {
 			return switched, outcome, err
 		}
 		commit = head

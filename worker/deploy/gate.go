@@ -73,12 +73,12 @@ func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 		// A worker that ends from here on leaves containers to be started, not to be replaced.
 		err = g.store.update(func(st *State) {
 			if st.Switching != nil {
-				st.Switching.Made = true
+				st.Switching.Made = boot
 			}
 		})
 	}
 	if err != nil {
-		return t.startFailed(ctx, gated, err)
+		return t.makeFailed(ctx, err)
 	}
 	err = t.run(ctx, gated, told.second(o.out))
 	if err == nil || ctx.Err() != nil || errors.Is(err, errRestarted) || g.engine.Away(ctx) != nil {
@@ -87,7 +87,7 @@ func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	// Another try begins from the start: what was made may be why it failed.
 	return errors.Join(err, g.store.update(func(st *State) {
 		if st.Switching != nil {
-			st.Switching.Made = false
+			st.Switching.Made = ""
 		}
 	}))
 }

@@ -21,7 +21,7 @@ type health struct {
 // evidence.
 func (h health) ran() bool {
 	switch h.State {
-	case "running", "restarting", "exited", "dead":
+	case "running", "restarting", "exited": // "dead" is one that the engine could not remove
 		return h.Error == ""
 	}
 	return false

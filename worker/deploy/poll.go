@@ -107,9 +107,15 @@ func (t *Turn) poll(ctx context.Context) (Outcome, error) {
 	return outcome, err
 }
 
-// tooEarly returns the last error while a commit that failed is not to be tried again.
+// tooEarly returns the last error while a commit that failed is not to be tried again. In the
+// middle of a switch a change around does not count: each try replaces containers, which is a
+// change around for others.
 func (t *Turn) tooEarly(ctx context.Context, commit gitrepo.Hash, settings string) error {
-	return t.faults.wait(commit, settings, t.obstacles.surroundings(ctx))
+	around := t.obstacles.surroundings(ctx)
+	if t.store.snapshot().Switching != nil {
+		around = func() compose.Surroundings { return compose.Surroundings{} }
+	}
+	return t.faults.wait(commit, settings, around)
 }
 
 // hold returns why nothing is deployed until somebody says so, or "" if nothing is in the

@@ -89,9 +89,9 @@ type Switching struct {
 	Freeze *Frozen `json:"freeze,omitempty"`
 	// Reason is why it began; empty: what it switches to differs from what ran.
 	Reason string `json:"reason,omitempty"`
-	// Made says that the containers are created and checked: they are to be started and to
-	// pass the gate, not to be replaced again.
-	Made bool `json:"made,omitempty"`
+	// Made is the engine's boot in which the containers were created and checked: they are to be
+	// started and to pass the gate, not to be replaced again. Empty: they are not made yet.
+	Made string `json:"made,omitempty"`
 }
 
 // why returns why an interrupted switch is finished.

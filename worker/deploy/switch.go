@@ -146,24 +146,55 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 }
 
 // resumes reports whether the containers of the candidate are made already: an earlier worker
-// ended while it started them or watched them. Jobs that have ended since are not run again.
+// ended while it started them or watched them. If so, their images are the candidate's, and jobs
+// that have ended since are not run again.
 func (d *deployer) resumes(ctx context.Context, c *candidate) (bool, error) {
 	state := d.store.snapshot()
 	begun := state.Switching
-	if begun == nil || !begun.Made || begun.Commit != c.commit || begun.Back != c.back || !slices.Equal(state.Checkout, []gitrepo.Hash{c.commit}) {
+	if begun == nil || begun.Made == "" || begun.Commit != c.commit || begun.Back != c.back || !slices.Equal(state.Checkout, []gitrepo.Hash{c.commit}) {
 		return false, nil
 	}
 	saved, err := os.ReadFile(d.files.path(deployedModel))
 	if err != nil || !bytes.Equal(saved, c.model) {
 		return false, nil
 	}
+	boot, err := d.engine.Boot(ctx)
+	if err != nil {
+		return false, &stepError{"start", c.commit.Short(), err}
+	}
 	containers, err := d.gate.containers(ctx, c)
 	if err != nil {
 		return false, &stepError{"start", c.commit.Short(), err}
 	}
+	images, ended := map[string]string{}, map[string]int{}
 	for _, made := range containers {
-		if made.Done() {
-			c.done = add(c.done, made.Service)
+		images[made.Service] = made.Image
+		if made.Done() && boot == begun.Made {
+			killed, err := d.engine.WasKilled(ctx, made)
+			if err != nil {
+				return false, &stepError{"start", c.commit.Short(), err}
+			}
+			if !killed {
+				ended[made.Service]++
+			}
+		}
+	}
+	for service, n := range c.resolved.Wanted() {
+		switch {
+		case n > 0 && images[service] == "" && !slices.Contains(state.Containers.Stopped, service):
+			return false, nil // somebody has removed it, so it is not known what it was
+		case n > 0 && ended[service] == n:
+			c.done = add(c.done, service)
+		}
+	}
+	if c.back == 0 {
+		c.record.Images = images
+		c.record.Number = state.Deploys // it is the deploy that was begun
+		return true, nil
+	}
+	for service, id := range images {
+		if c.record.Images[service] != id {
+			return false, nil
 		}
 	}
 	return true, nil

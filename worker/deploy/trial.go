@@ -18,9 +18,10 @@ const (
 	tellEach = 5 * time.Second
 	// maxBroughtBack is how often the gate brings containers back that somebody takes away.
 	maxBroughtBack = 5
-	// unrelated is how long a container that keeps exiting is given when others, on which it
-	// may depend without saying so, have only just become well.
-	unrelated = 15 * time.Second
+	// unready is how long a container that keeps exiting is given where something else runs and
+	// may not be ready yet: a database without a health check, say, whether or not the container
+	// says that it depends on it.
+	unready = time.Minute
 )
 
 // trial is one pass of a candidate through the gate.
@@ -90,7 +91,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 		}
 		waiting, failed := t.watch.judge(containers, time.Now())
 		if failed == nil {
-			failed = t.hopeless(waiting)
+			failed = t.hopeless(containers, waiting)
 		} else if !up {
 			continue // it may be what ran before and is about to be replaced; compose ends by itself
 		}
@@ -202,34 +203,33 @@ func (t *trial) bringBack(ctx context.Context, service string, containers []comp
 
 // hopeless returns a container that exits again and again in the same way, while nothing
 // that it depends on is still starting.
-func (t *trial) hopeless(waiting []health) *health {
+func (t *trial) hopeless(containers []compose.Container, waiting []health) *health {
 	looping := slices.IndexFunc(waiting, func(h health) bool { return h.looping })
-	if looping < 0 {
+	if looping < 0 || slices.ContainsFunc(waiting, func(h health) bool { return !h.looping }) {
 		t.calm = time.Time{}
 		return nil
 	}
-	needs := t.c.resolved.Needs([]string{waiting[looping].Service})
-	for _, h := range waiting {
-		if !h.looping && slices.Contains(needs, h.Service) {
-			return nil
-		}
-	}
-	others := slices.ContainsFunc(waiting, func(h health) bool { return !h.looping })
-	switch {
-	case others:
-		t.calm = time.Time{}
-		if len(needs) == 0 {
-			return nil
-		}
-	case t.calm.IsZero():
+	if t.calm.IsZero() {
 		t.calm = time.Now()
 	}
-	if len(needs) == 0 && len(t.c.resolved.Services()) > 1 && time.Since(t.calm) < min(unrelated, t.time/2) {
-		return nil // it may depend on another one without saying so
+	if !t.alone(waiting[looping].Service, containers) && time.Since(t.calm) < unready {
+		return nil
 	}
 	failed := waiting[looping]
 	failed.problem = fmt.Sprintf("has exited again and again, %d times so far, each time with %d", failed.Restarts+1, t.watch.exits[failed.ID].code)
 	return &failed
+}
+
+// alone reports whether a compose service is known not to wait for anything else: there is
+// nothing else, or all that it depends on is healthy or has done its work.
+func (t *trial) alone(service string, containers []compose.Container) bool {
+	if len(t.c.resolved.Services()) == 1 {
+		return true
+	}
+	needs := t.c.resolved.Needs([]string{service})
+	return len(needs) > 0 && !slices.ContainsFunc(containers, func(c compose.Container) bool {
+		return slices.Contains(needs, c.Service) && c.Health != "healthy" && !c.Done()
+	})
 }
 
 // tell says what the gate waits for: now and then in the output, and in the status.
@@ -320,6 +320,15 @@ func (t *trial) startFailed(ctx, gated context.Context, err error) error {
 		}
 	}
 	if compose.Refused(err) {
+		return t.unhealthy(ctx, t.c, err.Error(), "", err)
+	}
+	return &stepError{"start", t.c.commit.Short(), err}
+}
+
+// makeFailed returns the error for containers that could not be created. What there is may be
+// of an earlier deploy, and says nothing about this one.
+func (t *trial) makeFailed(ctx context.Context, err error) error {
+	if compose.Refused(err) && t.engine.Away(ctx) == nil {
 		return t.unhealthy(ctx, t.c, err.Error(), "", err)
 	}
 	return &stepError{"start", t.c.commit.Short(), err}
