@@ -49,6 +49,7 @@ type source struct {
 	mounted  bool // while containers run, and not only to build
 	both     bool // it may be in the checkout as well
 	writable bool
+	labelled bool // the engine gives what is there another label, for SELinux
 }
 
 func (c *checker) mount(at place, path string, writable bool) {
@@ -282,10 +283,14 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 	case slices.ContainsFunc(r.granted, in):
 		return "", ""
 	case s.mounted && r.tellsTime(end.path):
-		if !s.writable {
+		switch {
+		case s.labelled: // programs of the host could no longer read it
+			why += "; read-only it is allowed, without z and Z"
+		case s.writable:
+			why += "; read-only it is allowed"
+		default:
 			return "", ""
 		}
-		why += "; read-only it is allowed"
 	}
 	return why, entry
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +54,29 @@ type host struct {
 func (h host) Kind(path string) (fs.FileMode, bool, error) {
 	kind, there := h.there[path]
 	return kind, there, nil
+}
+
+// With z or Z the engine gives the host's file a label with which programs of the host may no longer
+// read it, also for a mount that is read-only.
+func TestTimeZoneLabelled(t *testing.T) {
+	disk := tree{"/etc/localtime": "/usr/share/zoneinfo/UTC"}
+	for _, label := range []string{"z", "Z"} {
+		model := bind(home.Stage, "/etc/localtime", "/etc/timezone:rw", "data")
+		for _, v := range list(object(object(model["services"])["web"])["volumes"]) {
+			object(v)["bind"] = map[string]any{"selinux": label}
+		}
+		var got []string
+		for _, r := range Check(home, model, disk) {
+			got = append(got, r.String())
+		}
+		want := []string{
+			`services.web.volumes[0].source: /etc/localtime is refused: it leads to /usr/share/zoneinfo/UTC, which is not in the repository; read-only it is allowed, without z and Z (allow = ["bind:/etc/localtime"])`,
+			`services.web.volumes[1].source: /etc/timezone is refused: it is not in the repository; read-only it is allowed, without z and Z (allow = ["bind:/etc/timezone"])`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("with %s:\n%s", label, strings.Join(got, "\n"))
+		}
+	}
 }
 
 func TestExists(t *testing.T) {

@@ -7,13 +7,16 @@ import (
 
 // mountEntry is one entry of a service's volumes.
 var mountEntry = on("bind: nested-bind volumes.type:", "types bind (of what is in the repository), volume and tmpfs", func(c *checker, at place, m map[string]any) {
-	source := str(m["source"])
+	from := str(m["source"])
 	switch kind := str(m["type"]); kind {
 	case "bind":
-		c.mount(at.key("source"), source, m["read_only"] != true)
+		c.sources = append(c.sources, source{
+			at: at.key("source"), path: from, mounted: true,
+			writable: m["read_only"] != true, labelled: set(object(m["bind"])["selinux"]),
+		})
 	case "volume":
-		if _, known := object(c.model["volumes"])[source]; source != "" && !known {
-			c.refuse(at.key("source"), source, "not a volume of the same file", "")
+		if _, known := object(c.model["volumes"])[from]; from != "" && !known {
+			c.refuse(at.key("source"), from, "not a volume of the same file", "")
 		}
 	case "tmpfs":
 	default:

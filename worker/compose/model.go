@@ -70,6 +70,8 @@ func (p *Project) resolve(ctx context.Context, stage string, files, profiles []s
 		return nil, err
 	}
 	clean(m)
+	// ${PWD} is the checkout, which has the commit before until the switch.
+	m.Reroot(p.Checkout, stage)
 	if err := p.keepOwn(m); err != nil {
 		return nil, err
 	}

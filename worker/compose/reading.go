@@ -177,6 +177,9 @@ func (r *reading) inWords(failed *unresolved) string {
 		return fmt.Sprintf("env_file %s is neither in the repository nor in the checkout: commit it, or have an operator put it on the host as %s and run up",
 			path, filepath.Join(r.Checkout, path))
 	}
+	if name, ok := r.before(failed); ok {
+		return fmt.Sprintf("%s is given with the whole path of the checkout, such as ${PWD}, and is not this commit's there: write ./ in place of that path", name)
+	}
 	if found := missingEnv.FindStringSubmatch(failed.words); found != nil {
 		if name, ok := below(r.Home, found[1]); ok {
 			return fmt.Sprintf("env_file ~/%s: there is no home directory here; write a path in the repository", name)
@@ -213,6 +216,24 @@ func (r *reading) kept(failed *unresolved) (string, bool) {
 	return found[1], !inside
 }
 
+// before returns the path in the repository of a file that compose looked for in the checkout, as
+// it does for ${PWD}/web.env, if a commit brings it there. Until the switch it is missing there, or
+// that of the commit before.
+func (r *reading) before(failed *unresolved) (string, bool) {
+	found := missingEnv.FindStringSubmatch(failed.words)
+	if found == nil {
+		found = denied.FindStringSubmatch(failed.words)
+	}
+	if found == nil {
+		return "", false
+	}
+	if _, staged := below(r.stage, found[1]); staged {
+		return "", false
+	}
+	name, inside := below(r.Checkout, found[1])
+	return name, inside && (isFile(r.stage, name) || r.Tracked != nil && r.Tracked(name))
+}
+
 // provide adds what compose has missed, and reports whether another try makes sense. The error says
 // why that which is there cannot be added.
 func (r *reading) provide(err error) (provided bool, cannot error) {
@@ -222,6 +243,9 @@ func (r *reading) provide(err error) (provided bool, cannot error) {
 	}
 	if name, ok := r.missing(failed); ok {
 		return r.place(name)
+	}
+	if _, ok := r.before(failed); ok {
+		return false, nil
 	}
 	path, ok := r.kept(failed)
 	if !ok || r.Granted == nil || slices.ContainsFunc(r.given, func(f *os.File) bool { return f.Name() == path }) {

@@ -246,6 +246,62 @@ func TestGrantedEnvFile(t *testing.T) {
 	}
 }
 
+// Many projects' files have ${PWD}/ where ./ would do. Until the switch the checkout has the commit
+// before, or nothing: what is read must be this commit's.
+func TestCheckoutBeforeSwitch(t *testing.T) {
+	needLandlock(t)
+	p, stage := service(t, "")
+	tracked := map[string]bool{"gone.env": true}
+	p.Tracked = func(name string) bool { return tracked[name] }
+	p.Granted = func(path string) (*os.File, string) {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, ""
+		}
+		return file, ""
+	}
+	write(t, filepath.Join(stage, "new.env"), "A=this commit")
+	write(t, filepath.Join(stage, "both.env"), "A=this commit")
+	for _, name := range []string{"both.env", "gone.env", "by-hand.env"} {
+		write(t, filepath.Join(p.Checkout, name), "A=before")
+	}
+	for name, want := range map[string]string{
+		"new.env": "new.env is given with the whole path", "both.env": "both.env is given with the whole path",
+		"gone.env": "gone.env is given with the whole path", "by-hand.env": "",
+	} {
+		write(t, filepath.Join(stage, "compose.yaml"), "services: {web: {image: busybox, env_file: ['${PWD}/"+name+"']}}")
+		m, err := p.Resolve(t.Context(), stage)
+		switch {
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: error %v, want %s", name, err, want)
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case want == "":
+			if got := fmt.Sprint(m.services()["web"]["environment"]); got != "map[A:before]" {
+				t.Errorf("%s: environment %s", name, got)
+			}
+		}
+	}
+
+	write(t, filepath.Join(stage, "compose.yaml"), `
+services:
+  web:
+    build: {context: '${PWD}/app', dockerfile: '${PWD}/Dockerfile', additional_contexts: {more: '${PWD}/more'}}
+    volumes: ['${PWD}/data:/data']
+    environment: {DIR: '${PWD}/data'}
+`)
+	m := resolve(t, p, stage, "")
+	if got, want := m.Uses(stage, Context), []string{"Dockerfile", "app", "more"}; !slices.Equal(got, want) {
+		t.Errorf("contexts %q, want %q", got, want)
+	}
+	if got, want := m.Uses(stage, Mounted), []string{"data"}; !slices.Equal(got, want) {
+		t.Errorf("mounted %q, want %q", got, want)
+	}
+	if got, want := fmt.Sprint(m.services()["web"]["environment"]), "map[DIR:"+p.Checkout+"/data]"; got != want {
+		t.Errorf("environment %s, want %s", got, want)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	for name, test := range map[string]struct {
 		files map[string]string
