@@ -58,6 +58,19 @@ networks.a.name: "" is refused: not a valid network name
 services.web.volumes[0].source: gone is refused: not a volume of the same file
 services.web.volumes[2].type: "" is refused: only bind, volume and tmpfs
 volumes.a.name: 3 is refused: not a valid name`},
+		{"labels of compose and of pgo", `{"services": {"web": {"labels": {"com.docker.compose.project": "x", "pgo.inputs": "x", "pgo": "x", "pgo-x": "x", "org.pgo.x": "x"},
+			"deploy": {"labels": {"pgo.inputs": "x"}}, "build": {"labels": {"pgo.inputs": "x"}}, "volumes": [{"type": "volume", "target": "/x", "volume": {"labels": {"pgo.later": "x"}}}]}},
+			"networks": {"a": {"name": "pgo_a", "labels": {"pgo.probe": "x"}}}, "volumes": {"a": {"name": "pgo_a", "labels": {"pgo.probe": ""}}},
+			"configs": {"a": {"name": "pgo_a", "content": "x", "labels": {"pgo.x": "x"}}}, "secrets": {"a": {"name": "pgo_a", "environment": "A", "labels": {"pgo.x": "x"}}}}`, `
+configs.a.labels."pgo.x": x is refused: pgo's own labels are pgo's to set
+networks.a.labels."pgo.probe": x is refused: pgo's own labels are pgo's to set
+secrets.a.labels."pgo.x": x is refused: pgo's own labels are pgo's to set
+services.web.build.labels."pgo.inputs": x is refused: pgo's own labels are pgo's to set
+services.web.deploy.labels."pgo.inputs": x is refused: pgo's own labels are pgo's to set
+services.web.labels."com.docker.compose.project": x is refused: compose's own labels are compose's to set
+services.web.labels."pgo.inputs": x is refused: pgo's own labels are pgo's to set
+services.web.volumes[0].volume.labels."pgo.later": x is refused: pgo's own labels are pgo's to set
+volumes.a.labels."pgo.probe": "" is refused: pgo's own labels are pgo's to set`},
 		{"another project", `{"name": "shop"}`, `
 name: shop is refused: the project's name is the service's`},
 		{"what a terminal would obey", `{"services": {"\u001b[2J\n": {"pid": "\u001b[31mhost\nservices.web: fine"}}}`, `

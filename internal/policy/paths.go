@@ -87,6 +87,7 @@ type roots struct {
 	home      string // what compose takes for ~
 	forbidden []string
 	granted   []string // what `allow = ["bind:…"]` names
+	open      []string // where a commit or a container may put symlinks
 	steps     int      // taken so far
 }
 
@@ -102,15 +103,31 @@ func newRoots(l Limits, disk Links, repo string) *roots {
 			dirs = append(dirs, filepath.Clean(dir))
 		}
 	}
+	r.open = append([]string{r.repo, r.checkout}, dirs...)
+	ends := map[string]resolved{}
 	for _, dir := range dirs {
-		// A directory in another one that containers may write to could have become a symlink: it
-		// is taken as written, and not resolved.
 		if !slices.ContainsFunc(dirs, func(other string) bool { return below(other, dir) }) && !within(r.checkout, dir) {
-			dir = r.resolve(dir).path
+			ends[dir] = r.resolve(dir)
+			r.open = append(r.open, ends[dir].path)
+		}
+	}
+	for _, dir := range dirs {
+		// A directory in another one that containers may write to could have become a symlink, and
+		// so could what leads there: it is taken as written, and not resolved.
+		if end, outside := ends[dir]; outside && !r.loose(end) {
+			dir = end.path
 		}
 		r.granted = append(r.granted, dir)
 	}
 	return r
+}
+
+// loose reports whether a path leads through a symlink that a commit or a container may have put
+// there.
+func (r *roots) loose(to resolved) bool {
+	return slices.ContainsFunc(to.links, func(link string) bool {
+		return slices.ContainsFunc(r.open, func(dir string) bool { return below(dir, link) })
+	})
 }
 
 // end follows a source to where it leads. What is mounted is followed in the
@@ -268,6 +285,8 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 		// The operator may know better, unless containers can write there.
 		if r.isForbidden(end.path) || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, end.path) }) {
 			entry = ""
+		} else if slices.Contains(r.granted, end.path) {
+			return "", ""
 		}
 		return "this service's user may not see where " + r.showEnd(s, end.path) + " leads", entry
 	case s.mounted && in(r.checkout), !s.mounted && in(r.repo), s.both && in(r.checkout):
@@ -299,9 +318,10 @@ func (r *roots) complaint(s source, end resolved) (why, entry string) {
 // elsewhere, so the entry has the path as it is written, if that is not up to the repository.
 func (r *roots) entryFor(s source, end resolved) string {
 	written := filepath.Clean(s.path)
+	to := r.resolve(written)
 	own := slices.ContainsFunc([]string{r.tree, r.repo, r.checkout}, func(dir string) bool { return within(dir, written) })
-	// In what is granted already, an entry is taken as written.
-	if own || slices.ContainsFunc(r.granted, func(dir string) bool { return below(dir, written) }) || r.resolve(written).path != end.path {
+	// In what is granted already, or by a symlink in there, an entry as written would grant nothing.
+	if own || slices.ContainsFunc(r.open, func(dir string) bool { return below(dir, written) }) || to.path != end.path || r.loose(to) {
 		return liftBind + end.path
 	}
 	return liftBind + written

@@ -234,6 +234,124 @@ func TestSources(t *testing.T) {
 	}
 }
 
+// A container put a symlink into what it may write to, or a commit has one: no entry of allow for
+// it grants what that leads to, and no message names such an entry.
+func TestGrantsThroughSymlinks(t *testing.T) {
+	const app, sub = "bind:/var/run/app", "bind:/var/run/app/sub"
+	run := func(disk tree) tree {
+		disk["/var/run"] = "/run"
+		return disk
+	}
+	led, hidden := run(tree{"/run/app/sub": "/etc/cron.d"}), run(tree{"/run/app/sub": "/root/x", "/root": "?"})
+	for _, test := range []struct {
+		name   string
+		allow  []string
+		disk   tree
+		source string
+		want   string // the entry of the refusal; "-": there is no refusal
+	}{
+		{"both granted by the link", []string{app, sub}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"the other order", []string{sub, app}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"written as it is on this host", []string{app, sub}, led, "/run/app/sub", "bind:/etc/cron.d"},
+		{"the outer granted as it is on this host", []string{"bind:/run/app", sub}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"the inner granted as it is on this host", []string{app, "bind:/run/app/sub"}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"both granted as they are on this host", []string{"bind:/run/app", "bind:/run/app/sub"}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"only the outer granted", []string{app}, led, "/var/run/app/sub", "bind:/etc/cron.d"},
+		{"below the symlink", []string{app, sub + "/x"}, led, "/var/run/app/sub/x", "bind:/etc/cron.d/x"},
+		{"into what is out of sight", []string{app, sub}, hidden, "/var/run/app/sub", "bind:/root/x"},
+		{"into what is out of sight, only the outer granted", []string{app}, hidden, "/var/run/app/sub", "bind:/root/x"},
+		{"into what is out of sight, and granted", []string{app, "bind:/root/x"}, hidden, "/var/run/app/sub", "-"},
+		{"out of sight in what is granted", []string{app, sub}, run(tree{"/run/app/sub": "?"}), "/var/run/app/sub", ""},
+		{"what is granted leads through what is granted", []string{"bind:/srv/a", "bind:/opt/b"}, tree{"/opt/b": "/srv/a/b", "/srv/a/b": "/etc"}, "/opt/b", "bind:/etc"},
+		{"a message for what leads through it", []string{"bind:/srv/a"}, tree{"/opt/b": "/srv/a/b", "/srv/a/b": "/etc"}, "/opt/b", "bind:/etc"},
+		{"all of it is a symlink", []string{"bind:/srv/app", "bind:/srv/app/sub"}, tree{"/srv": "/mnt/disk", "/mnt/disk/app/sub": "../../../etc"}, "/srv/app/sub", "bind:/etc"},
+		{"what is granted leads through the checkout", []string{"bind:/opt/b"}, tree{"/opt/b": home.Checkout + "/data", home.Checkout + "/data": "/etc"}, "/opt/b", "bind:/etc"},
+		{"a message for what leads through the checkout", nil, tree{"/opt/b": home.Checkout + "/data", home.Checkout + "/data": "/etc"}, "/opt/b", "bind:/etc"},
+		{"by a symlink in the repository", []string{app, sub}, run(tree{home.Checkout + "/l": "/var/run/app/sub", home.Stage + "/l": "/var/run/app/sub", "/run/app/sub": "/etc"}), "l", "bind:/etc"},
+		{"nothing is led elsewhere", []string{app, sub}, run(tree{}), "/var/run/app/sub", "-"},
+		{"granted by a link of the host", []string{app}, run(tree{}), "/run/app/x", "-"},
+		{"granted by a link of the host, next to another", []string{app, "bind:/srv"}, run(tree{}), "/var/run/app", "-"},
+		{"out of sight, granted by a link of the host", []string{"bind:/opt/x"}, tree{"/opt": "/root", "/root": "?"}, "/opt/x", "-"},
+		{"next to what is granted, out of sight", []string{"bind:/opt/x"}, tree{"/opt": "/root", "/root": "?"}, "/opt/x/y", ""},
+	} {
+		limits := home
+		limits.Allow = test.allow
+		for dir, check := range map[string]func(Limits, map[string]any, Links) []Refusal{home.Stage: Check, home.Checkout: CheckSources} {
+			source := test.source
+			if !filepath.IsAbs(source) {
+				source = dir + "/" + source
+			}
+			for key, model := range sourceModels(source) {
+				got := map[string]bool{}
+				for _, r := range check(limits, model, test.disk) {
+					got[r.Allow] = true
+				}
+				want := map[string]bool{test.want: true}
+				if test.want == "-" {
+					want = map[string]bool{}
+				}
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, %s in %s: entries %v, not %v", test.name, key, dir, got, want)
+				}
+			}
+			if !filepath.IsAbs(test.source) {
+				continue
+			}
+			end, entry := Readable(limits, source, test.disk)
+			if (end != "") != (test.want == "-") || entry != strings.TrimPrefix(test.want, "-") {
+				t.Errorf("%s, read by compose: %q %q, not %q", test.name, end, entry, test.want)
+			}
+		}
+	}
+}
+
+// links returns the target of each symlink.
+type links func(path string) string
+
+func (l links) Readlink(path string) (string, error) { return l(path), nil }
+
+// What an entry grants is where it led when it was read. That a refusal names the same entry, since
+// the way has changed meanwhile, lifts nothing.
+func TestGrantsWhileSymlinksChange(t *testing.T) {
+	for name, model := range sourceModels("/var/run/app") {
+		read := 0
+		disk := links(func(path string) string {
+			if path != "/var/run" {
+				return ""
+			}
+			if read++; read == 1 {
+				return "/run"
+			}
+			return "/etc"
+		})
+		limits := home
+		limits.Allow = []string{"bind:/var/run/app"}
+		if refusals := Check(limits, model, disk); len(refusals) == 0 {
+			t.Errorf("%s: /etc/app is not refused", name)
+		}
+	}
+}
+
+// sourceModels has a model for each key that may name a path of the host.
+func sourceModels(path string) map[string]map[string]any {
+	web := func(key string, v any) map[string]any {
+		return map[string]any{"services": map[string]any{"web": map[string]any{key: v}}}
+	}
+	return map[string]map[string]any{
+		"volumes":               web("volumes", []any{map[string]any{"type": "bind", "source": path, "target": "/x"}}),
+		"volumes, read-only":    web("volumes", []any{map[string]any{"type": "bind", "source": path, "target": "/x", "read_only": true}}),
+		"env_file":              web("env_file", []any{path}),
+		"env_file.path":         web("env_file", []any{map[string]any{"path": path}}),
+		"label_file":            web("label_file", []any{path}),
+		"context":               web("build", map[string]any{"context": path}),
+		"additional_contexts":   web("build", map[string]any{"additional_contexts": map[string]any{"a": path}}),
+		"cache_from":            web("build", map[string]any{"cache_from": []any{"type=local,src=" + path}}),
+		"configs.*.file":        {"configs": map[string]any{"a": map[string]any{"name": "pgo_a", "file": path}}},
+		"secrets.*.file":        {"secrets": map[string]any{"a": map[string]any{"name": "pgo_a", "file": path}}},
+		"volumes.*.driver_opts": {"volumes": map[string]any{"a": map[string]any{"name": "pgo_a", "driver_opts": map[string]any{"type": "none", "o": "bind", "device": path}}}},
+	}
+}
+
 // TestSourcesChange is the gap between check and mount: the commit is as
 // harmless as before, but a container has put a symlink into the checkout.
 func TestSourcesChange(t *testing.T) {

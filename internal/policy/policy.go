@@ -107,8 +107,10 @@ func (c *checker) refuse(at place, found any, rule, entry string) (refused bool)
 	return true
 }
 
+// lifted reports whether the operator has lifted a refusal. What an entry for a path grants depends
+// on where that leads: roots.complaint alone decides it, and no refusal that it has is lifted.
 func (c *checker) lifted(entry string) bool {
-	return writable(entry) && slices.Contains(c.Allow, entry)
+	return writable(entry) && !strings.HasPrefix(entry, liftBind) && slices.Contains(c.Allow, entry)
 }
 
 // writable reports whether the configuration can hold an entry of allow.

@@ -177,10 +177,14 @@ var localLogOptions = []string{
 	"labels", "labels-regex", "max-buffer-size", "max-file", "max-size", "mode", "tag",
 }
 
-// labelled refuses labels by which compose recognizes its own containers, networks and volumes.
-var labelled = rule{text: true, allowed: "any but com.docker.compose.*", check: func(c *checker, at place, v any) {
-	if strings.HasPrefix(at.name, "com.docker.compose.") {
+// labelled refuses labels by which compose and pgo recognize their own containers, networks and
+// volumes.
+var labelled = rule{text: true, allowed: "any but com.docker.compose.* and pgo.*", check: func(c *checker, at place, v any) {
+	switch {
+	case strings.HasPrefix(at.name, "com.docker.compose."):
 		c.refuse(at, v, "compose's own labels are compose's to set", "")
+	case strings.HasPrefix(at.name, "pgo."):
+		c.refuse(at, v, "pgo's own labels are pgo's to set", "")
 	}
 }}
 
