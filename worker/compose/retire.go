@@ -162,8 +162,9 @@ func (e *Engine) OthersOn(ctx context.Context, name, project string) ([]string, 
 	return others, nil
 }
 
-// OwnNetworks returns the names of the networks that compose has made for a project.
-func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, error) {
+// OwnNetworks returns the networks that compose has made for a project, with the addresses that they
+// have.
+func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]Network, error) {
 	c, err := e.connect()
 	if err != nil {
 		return nil, err
@@ -173,9 +174,9 @@ func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, err
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the networks: %w", err)
 	}
-	var names []string
+	var all []Network
 	for _, n := range found {
-		names = append(names, n.Name)
+		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.IPAM.Config})
 	}
-	return names, nil
+	return all, nil
 }

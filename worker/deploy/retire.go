@@ -78,16 +78,11 @@ func (d *deployer) mayStay(ctx context.Context, c *candidate, r compose.Retired,
 // dropNetworks removes the service's networks that the candidate does not have, or not like
 // this. Nothing of the service runs. One that others are on stays.
 func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
-	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
-	if err != nil || len(names) == 0 {
+	going, err := d.obstacles.going(ctx, c)
+	if err != nil {
 		return err
 	}
-	deployed, unknown := d.files.loadDeployed()
-	outside := c.resolved.Outside("networks")
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(outside, name) || unknown == nil && compose.SameNetwork(deployed, c.resolved, name)
-	})
-	return d.engine.Unmake(ctx, nil, nil, names)
+	return d.engine.Unmake(ctx, nil, nil, namesOf(going))
 }
 
 // tidy removes the containers of compose services that the candidate does not have. Until it
@@ -124,14 +119,14 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 
 // dropUnused removes the service's networks that the candidate does not have.
 func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
-	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	networks, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
 	if err != nil {
 		return err
 	}
 	outside := c.resolved.Outside("networks")
-	return d.engine.Unmake(ctx, nil, nil, slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(outside, name) || compose.MakesNetwork(c.resolved, name)
-	}))
+	return d.engine.Unmake(ctx, nil, nil, namesOf(slices.DeleteFunc(networks, func(n compose.Network) bool {
+		return slices.Contains(outside, n.Name) || compose.MakesNetwork(c.resolved, n.Name)
+	})))
 }
 
 // lookAtVolumes finds out what is not as the deployed model says, for the status.
