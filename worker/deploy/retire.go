@@ -2,10 +2,8 @@ package deploy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 )
@@ -52,7 +50,7 @@ func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
 		}
 		c.retired = append(c.retired, r.ID)
 	}
-	c.unnamed = slices.DeleteFunc(mounts, func(m compose.Mount) bool { return !policy.Anonymous(m.Volume) })
+	c.unnamed = unnamed(mounts)
 	return d.dropNetworks(ctx, c)
 }
 
@@ -103,7 +101,7 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 		}
 	}
 	if err == nil {
-		err = d.tellOfVolumes(ctx, c, o)
+		err = d.starter.tellOfVolumes(ctx, c.unnamed, o.out)
 	}
 	// If not all could be created, some still wait to be replaced.
 	waiting := slices.ContainsFunc(there, func(container compose.Container) bool {
@@ -146,30 +144,4 @@ func (d *deployer) lookAtVolumes(ctx context.Context) {
 		d.advice.stays = stays
 		d.advice.judge()
 	}
-}
-
-// tellOfVolumes says which volumes without a name no container has any more. They are somebody's
-// data, so pgo leaves them alone, and nothing else knows whose they were.
-func (d *deployer) tellOfVolumes(ctx context.Context, c *candidate, o order) error {
-	if len(c.unnamed) == 0 {
-		return nil
-	}
-	now, err := d.engine.Mounts(ctx, d.cfg.Name)
-	if err != nil {
-		return err
-	}
-	told := map[string]bool{}
-	for _, m := range now {
-		told[m.Volume] = true
-	}
-	for _, m := range c.unnamed {
-		if told[m.Volume] {
-			continue
-		}
-		told[m.Volume] = true
-		where := fmt.Sprintf("%s at %s", m.Name, brief(m.Target))
-		say(o.out, "no container has the volume of %s any more; it is kept: docker volume rm %s", where, m.Volume)
-		d.log.Warn("no container has a volume without a name any more; it is kept", "volume", m.Volume, "was", printable.Line(where))
-	}
-	return nil
 }
