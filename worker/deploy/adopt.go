@@ -57,11 +57,11 @@ func (e *strangerError) Error() string {
 	if len(dirs) > 0 {
 		from = ", from " + strings.Join(dirs, " and ")
 	}
-	until := "an operator sets adopt = true in the service's entry"
+	until := "pgo leaves them alone until an operator sets adopt = true in the service's entry"
 	if e.agreed {
-		until = "its first deploy replaces them"
+		until = "pgo leaves them alone until its first deploy replaces them"
 	}
-	text := fmt.Sprintf("somebody else has started the containers of the compose project %s (%s%s): pgo leaves them alone until %s",
+	text := fmt.Sprintf("somebody else has started the containers of the compose project %s (%s%s): %s",
 		e.project, strings.Join(names, ", "), from, until)
 	if len(e.moves) > 0 {
 		text += "; then " + strings.Join(e.moves, ", ")

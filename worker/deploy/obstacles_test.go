@@ -10,8 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/docker/docker/api/types/network"
-
 	"pgo/worker/compose"
 )
 
@@ -25,29 +23,30 @@ func TestNetworksThatGo(t *testing.T) {
 		}
 		return m
 	}
-	made := func(key, name, subnet string) network.Summary {
-		return network.Summary{ID: name, Name: name, IPAM: network.IPAM{Config: []network.IPAMConfig{{Subnet: subnet}}},
-			Labels: map[string]string{"com.docker.compose.project": "unit", "com.docker.compose.network": key}}
+	type object map[string]any
+	made := func(key, name, subnet string) object {
+		return object{"Id": name, "Name": name, "IPAM": object{"Config": []object{{"Subnet": subnet}}},
+			"Labels": object{"com.docker.compose.project": "unit", "com.docker.compose.network": key}}
 	}
 	const a, b, fixed = `"a": {"name": "unit_a"}`, `"b": {"name": "unit_b"}`, `, "ipam": {"config": [{"subnet": "10.1.0.0/24"}]}}`
 	for name, test := range map[string]struct {
 		deployed, candidate string
-		there               []network.Summary
+		there               []object
 		others              string // on this network
 		going               []string
 		pools               int
 		inPlace             []string // what is in the way
 	}{
-		"nothing":                     {a, a, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
-		"one more":                    {a, a + ", " + b, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
-		"one fewer":                   {a + ", " + b, a, []network.Summary{made("a", "unit_a", "172.18.0.0/16"), made("b", "unit_b", "172.19.0.0/16")}, "", []string{"unit_b"}, 1, nil},
-		"renamed":                     {a, b, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 1, []string{"unit_a"}},
-		"renamed with its subnet":     {`"a": {"name": "unit_a"` + fixed, `"front": {"name": "unit_front"` + fixed, []network.Summary{made("a", "unit_a", "10.1.0.0/24")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
-		"renamed, others are on it":   {a, b, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "unit_a", nil, 0, []string{"unit_a"}},
-		"redefined":                   {a, `"a": {"name": "unit_a", "internal": true}`, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
-		"with another key":            {a, `"front": {"name": "unit_a"}`, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
-		"with a key that nobody knew": {"", `"front": {"name": "unit_a"}`, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
-		"external now":                {a, `"a": {"name": "unit_a", "external": true}`, []network.Summary{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
+		"nothing":                     {a, a, []object{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
+		"one more":                    {a, a + ", " + b, []object{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
+		"one fewer":                   {a + ", " + b, a, []object{made("a", "unit_a", "172.18.0.0/16"), made("b", "unit_b", "172.19.0.0/16")}, "", []string{"unit_b"}, 1, nil},
+		"renamed":                     {a, b, []object{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 1, []string{"unit_a"}},
+		"renamed with its subnet":     {`"a": {"name": "unit_a"` + fixed, `"front": {"name": "unit_front"` + fixed, []object{made("a", "unit_a", "10.1.0.0/24")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
+		"renamed, others are on it":   {a, b, []object{made("a", "unit_a", "172.18.0.0/16")}, "unit_a", nil, 0, []string{"unit_a"}},
+		"redefined":                   {a, `"a": {"name": "unit_a", "internal": true}`, []object{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
+		"with another key":            {a, `"front": {"name": "unit_a"}`, []object{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
+		"with a key that nobody knew": {"", `"front": {"name": "unit_a"}`, []object{made("a", "unit_a", "172.18.0.0/16")}, "", []string{"unit_a"}, 0, []string{"unit_a"}},
+		"external now":                {a, `"a": {"name": "unit_a", "external": true}`, []object{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mux := http.NewServeMux()
@@ -58,10 +57,10 @@ func TestNetworksThatGo(t *testing.T) {
 			answer("GET /{version}/networks", test.there)
 			answer("GET /{version}/containers/json", []any{})
 			for _, n := range test.there {
-				if n.Name == test.others {
-					n.Containers = map[string]network.EndpointResource{"x": {Name: "other"}}
+				if n["Name"] == test.others {
+					n["Containers"] = object{"x": object{"Name": "other"}}
 				}
-				answer(fmt.Sprintf("GET /{version}/networks/%s", n.Name), n)
+				answer(fmt.Sprintf("GET /{version}/networks/%s", n["Name"]), n)
 			}
 			socket := filepath.Join(t.TempDir(), "docker.sock")
 			listener, err := net.Listen("unix", socket)
