@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -152,6 +153,20 @@ secrets: {secret: {file: ./secret}}
 	}
 	wantHealthy("with a compose that reads what is there")
 
+	// What was removed had a volume without a name, which is somebody's data and has to be named.
+	named := regexp.MustCompile("it is kept: docker volume rm ([0-9a-f]{64})")
+	removeNamed := func(when string) {
+		t.Helper()
+		all := named.FindAllStringSubmatch(log.String(), -1)
+		if len(all) == 0 {
+			t.Errorf("%s: no volume is named", when)
+		}
+		for _, m := range all {
+			docker(t, "volume", "rm", m[1])
+		}
+		log.Reset()
+	}
+
 	docker(t, "volume", "create", web.Name+"_strange") // compose makes none in place of one that exists
 	idle := func(extra string) [2]string { return [2]string{`"idle": {`, `"idle": {` + extra + ","} }
 	for _, test := range []struct {
@@ -186,6 +201,7 @@ secrets: {secret: {file: ./secret}}
 		if !strings.Contains(log.String(), "attack:") {
 			t.Errorf("%s: it is not logged as an attack", test.read[1])
 		}
+		removeNamed(test.read[1])
 		for _, c := range rig.Containers(t, web.Name) {
 			t.Errorf("%s: %s is left, %s", test.read[1], c.Name, c.State.Status)
 		}
@@ -202,6 +218,7 @@ secrets: {secret: {file: ./secret}}
 	if left := docker(t, "volume", "ls", "--quiet", "--filter", "name="+web.Name+"_kept"); left != "" {
 		t.Errorf("the volume of /etc is left")
 	}
+	removeNamed("a volume of /etc")
 	m.read("", "")
 	if err := up(); err != nil {
 		t.Errorf("at last: %v", err)

@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
@@ -56,7 +58,7 @@ func (v *Vicinity) Surroundings(ctx context.Context) (Surroundings, error) {
 		}
 	}
 	for _, n := range networks {
-		if n.Labels[projectLabel] != v.Project && n.Labels[probeLabel] == "" {
+		if n.Labels[projectLabel] != v.Project && !isProbe(n, n.Labels[probeLabel]) {
 			others = append(others, n.ID)
 		}
 	}
@@ -114,7 +116,8 @@ func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []st
 		there, own := false, false
 		for _, n := range found {
 			if n.Name == w.Name {
-				there, own = true, own || n.Labels[projectLabel] == v.Project && n.Labels[networkLabel] == w.Key
+				// One with another key is made anew.
+				there, own = true, own || n.Labels[projectLabel] == v.Project && n.Labels[networkLabel] != ""
 			}
 		}
 		switch {
@@ -130,15 +133,37 @@ func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []st
 const (
 	// probeLabel is on the networks of TryNetworks. Its value is the project.
 	probeLabel = "pgo.probe"
+	// probeName is what their names begin with. The project follows.
+	probeName = "pgo-probe-"
 	// probeTime bounds the removal of these networks.
 	probeTime = 20 * time.Second
 )
 
+// isProbe reports whether TryNetworks has made a network for a project. A compose file can set the
+// label, too, but then compose adds its own.
+func isProbe(n network.Summary, project string) bool {
+	return n.Labels[probeLabel] == project && n.Labels[projectLabel] == "" && strings.HasPrefix(n.Name, probeName+project+"-")
+}
+
 // TryNetworks finds out whether the engine can make these networks: it makes others like them, all
 // at the same time, and removes them. Only the engine knows which addresses it has left, and
-// whether its firewall works. Only bridges are tried.
-func (v *Vicinity) TryNetworks(ctx context.Context, wanted []Network) (err error) {
-	wanted = slices.DeleteFunc(slices.Clone(wanted), func(n Network) bool { return n.Driver != "" && n.Driver != "bridge" })
+// whether its firewall works. Only bridges are tried, and none that waits for the addresses of a
+// network that goes before: either its own, or one of those that the engine chooses, pools of
+// which are given back.
+func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, pools int) (err error) {
+	if err := v.RemoveProbes(ctx); err != nil {
+		return err
+	}
+	wanted = slices.DeleteFunc(slices.Clone(wanted), func(n Network) bool {
+		if n.Driver != "" && n.Driver != "bridge" || slices.ContainsFunc(going, n.overlaps) {
+			return true
+		}
+		isFree := len(n.Subnets) == 0 && pools > 0
+		if isFree {
+			pools--
+		}
+		return isFree
+	})
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -146,13 +171,8 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted []Network) (err error
 	if err != nil {
 		return err
 	}
-	if err := v.removeProbes(ctx); err != nil { // of a worker that ended
-		return err
-	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTime)
-		defer cancel()
-		if left := v.removeProbes(ctx); err == nil {
+		if left := v.RemoveProbes(context.WithoutCancel(ctx)); err == nil {
 			err = left
 		}
 	}()
@@ -164,14 +184,28 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted []Network) (err error
 		if n.IPv6 {
 			options.EnableIPv6 = &n.IPv6
 		}
-		if _, err := c.NetworkCreate(ctx, fmt.Sprintf("pgo-probe-%s-%d", v.Project, i), options); err != nil {
+		if _, err := c.NetworkCreate(ctx, fmt.Sprintf("%s%s-%d", probeName, v.Project, i), options); err != nil {
 			return fmt.Errorf("the engine cannot make the network %s: %w", n.Name, err)
 		}
 	}
 	return nil
 }
 
-func (v *Vicinity) removeProbes(ctx context.Context) error {
+// overlaps reports whether two networks have addresses in common.
+func (n Network) overlaps(other Network) bool {
+	return slices.ContainsFunc(n.Subnets, func(one network.IPAMConfig) bool {
+		a, err := netip.ParsePrefix(one.Subnet)
+		return err == nil && slices.ContainsFunc(other.Subnets, func(two network.IPAMConfig) bool {
+			b, err := netip.ParsePrefix(two.Subnet)
+			return err == nil && a.Overlaps(b)
+		})
+	})
+}
+
+// RemoveProbes removes what TryNetworks has made. A worker that was killed has left it.
+func (v *Vicinity) RemoveProbes(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
 	c, err := v.Engine.connect()
 	if err != nil {
 		return err
@@ -181,7 +215,10 @@ func (v *Vicinity) removeProbes(ctx context.Context) error {
 		return fmt.Errorf("cannot list the networks: %w", err)
 	}
 	for _, n := range probes {
-		if err := c.NetworkRemove(ctx, n.ID); err != nil {
+		if !isProbe(n, v.Project) {
+			continue
+		}
+		if err := c.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("cannot remove the network %s: %w", n.Name, err)
 		}
 	}

@@ -29,7 +29,7 @@ type Retired struct {
 // Retire makes sure that none of the containers that compose has made for a project runs, or is
 // started again by its restart policy or with the host. It removes those of `compose run`, and of
 // several containers with one number all but the oldest: compose was killed while it replaced
-// that one.
+// that one. What the engine could not remove wholly is not returned.
 func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) {
 	c, err := e.connect()
 	if err != nil {
@@ -42,6 +42,12 @@ func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) 
 	}
 	made := map[string]time.Time{} // by ID
 	for _, s := range summaries {
+		if s.State == container.StateDead || s.State == container.StateRemoving {
+			// It never runs again, and the engine refuses to change it. If it cannot be removed now
+			// either, that is nothing to wait for.
+			_ = c.ContainerRemove(ctx, s.ID, container.RemoveOptions{Force: true})
+			continue
+		}
 		if s.Labels[oneoffLabel] == "True" {
 			if err := e.End(ctx, s.ID); err != nil {
 				return nil, err
@@ -156,8 +162,9 @@ func (e *Engine) OthersOn(ctx context.Context, name, project string) ([]string, 
 	return others, nil
 }
 
-// OwnNetworks returns the names of the networks that compose has made for a project.
-func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, error) {
+// OwnNetworks returns the networks that compose has made for a project, with the addresses that they
+// have.
+func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]Network, error) {
 	c, err := e.connect()
 	if err != nil {
 		return nil, err
@@ -167,9 +174,9 @@ func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]string, err
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the networks: %w", err)
 	}
-	var names []string
+	var all []Network
 	for _, n := range found {
-		names = append(names, n.Name)
+		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.IPAM.Config})
 	}
-	return names, nil
+	return all, nil
 }

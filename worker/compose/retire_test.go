@@ -27,6 +27,11 @@ func fakeEngine(t *testing.T, containers []map[string]any) (e *Engine, told *[]s
 		case action == "json":
 			i := slices.IndexFunc(containers, func(c map[string]any) bool { return c["Id"] == id })
 			answer(w, map[string]any{"Id": id, "Created": containers[i]["made"]})
+		case slices.ContainsFunc(containers, func(c map[string]any) bool {
+			return c["Id"] == id && (c["State"] == "dead" || c["State"] == "removing")
+		}):
+			*told = append(*told, fmt.Sprintf("%s %s force=%s volumes=%s", r.Method, id, r.URL.Query().Get("force"), r.URL.Query().Get("v")))
+			w.WriteHeader(http.StatusConflict)
 		case action == "update":
 			var update struct{ RestartPolicy struct{ Name string } }
 			_ = json.NewDecoder(r.Body).Decode(&update)
@@ -72,6 +77,22 @@ func TestRetire(t *testing.T) {
 			"update old no", "update other no", "update second no", "update young no"}; !slices.Equal(*told, want) {
 			t.Errorf("the engine was told %q", *told)
 		}
+	}
+}
+
+// What the engine could not remove wholly, and will not change either, is not in the way of the rest.
+func TestRetireWithRemains(t *testing.T) {
+	remains := func(id, state, oneoff string) map[string]any {
+		return map[string]any{"Id": id, "State": state, "made": "2026-01-02T03:04:01Z", "Labels": map[string]string{serviceLabel: "web", numberLabel: "1", oneoffLabel: oneoff}}
+	}
+	e, told := fakeEngine(t, []map[string]any{remains("dead", "dead", "False"), remains("going", "removing", "False"), remains("once", "dead", "True"), remains("web", "running", "False")})
+	got, err := e.Retire(t.Context(), "p")
+	if err != nil || len(got) != 1 || got[0].ID != "web" {
+		t.Errorf("%v, retired are %+v", err, got)
+	}
+	want := []string{"DELETE dead force=1 volumes=", "DELETE going force=1 volumes=", "DELETE once force=1 volumes=", "update web no", "stop web"}
+	if !slices.Equal(*told, want) {
+		t.Errorf("the engine was told %q", *told)
 	}
 }
 

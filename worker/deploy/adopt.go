@@ -13,19 +13,19 @@ import (
 
 // strangers returns a strangerError if nothing of the service was ever deployed on this engine, and
 // there are containers of its compose project all the same: somebody has run docker compose by
-// hand, and nobody has said yet that pgo may replace them. c is what would replace them; it may be
-// nil.
+// hand, and nobody has said yet that pgo may replace them. c is what would replace them. If it is
+// nil, they would only be taken down, and nobody can say that about them.
 func (d *deployer) strangers(ctx context.Context, c *candidate) error {
 	state := d.store.snapshot()
 	deployed := state.Deployed != nil && state.Deployed.Engine == d.engine.Host
-	if d.cfg.Adopt || deployed || state.Switching != nil {
+	if d.cfg.Adopt && c != nil || deployed || state.Switching != nil {
 		return nil
 	}
 	there, err := d.engine.Strangers(ctx, d.cfg.Name, d.files.checkout())
 	if err != nil || len(there) == 0 {
 		return err
 	}
-	held := &strangerError{project: d.cfg.Name, there: there}
+	held := &strangerError{project: d.cfg.Name, there: there, agreed: d.cfg.Adopt}
 	if c == nil {
 		return held
 	}
@@ -37,10 +37,11 @@ func (d *deployer) strangers(ctx context.Context, c *candidate) error {
 	return held
 }
 
-// strangerError holds back a first deploy until an operator agrees.
+// strangerError holds back a first deploy until an operator agrees, and down until that has come.
 type strangerError struct {
 	project string
 	there   []compose.Stranger
+	agreed  bool
 	moves   []string // what the new containers would find elsewhere
 }
 
@@ -56,8 +57,12 @@ func (e *strangerError) Error() string {
 	if len(dirs) > 0 {
 		from = ", from " + strings.Join(dirs, " and ")
 	}
-	text := fmt.Sprintf("somebody else has started the containers of the compose project %s (%s%s): pgo leaves them alone until an operator sets adopt = true in the service's entry",
-		e.project, strings.Join(names, ", "), from)
+	until := "pgo leaves them alone until an operator sets adopt = true in the service's entry"
+	if e.agreed {
+		until = "pgo leaves them alone until its first deploy replaces them"
+	}
+	text := fmt.Sprintf("somebody else has started the containers of the compose project %s (%s%s): %s",
+		e.project, strings.Join(names, ", "), from, until)
 	if len(e.moves) > 0 {
 		text += "; then " + strings.Join(e.moves, ", ")
 	}

@@ -1,7 +1,9 @@
 package deploy
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,5 +45,28 @@ func TestWhatMoves(t *testing.T) {
 	}
 	if all := moves(there, mounts, model); len(all) != maxMoves+1 || !strings.HasSuffix(all[maxMoves], " more") {
 		t.Errorf("%d are listed: %s", len(all), all)
+	}
+}
+
+// With adopt = true, a deploy may replace the containers of somebody else. Neither down nor the
+// removal of the entry takes them down before one has come.
+func TestAdoptIsForADeploy(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	fakeEngine(t, socket, "by-hand")
+	s := open(t, t.TempDir()).work
+	s.engine.Host, s.cfg.Adopt = "unix://"+socket, true
+	if err := s.strangers(t.Context(), &candidate{}); err != nil {
+		t.Errorf("a deploy: %v", err)
+	}
+	err := s.stayDown(t.Context())
+	if !errors.As(err, new(*strangerError)) || !strings.Contains(err.Error(), "pgo leaves them alone until its first deploy replaces them") {
+		t.Errorf("down: %v", err)
+	}
+	// What was deployed may be taken down, whatever it was adopted from.
+	if err := s.store.update(func(st *State) { st.Deployed = &Record{Number: 1, Outcome: Deployed, Engine: s.engine.Host} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.strangers(t.Context(), nil); err != nil {
+		t.Errorf("what was deployed: %v", err)
 	}
 }

@@ -39,6 +39,9 @@ func (d *deployer) remove(ctx context.Context, configured string) error {
 	}
 	ctx, cancel := deadline(ctx, d.cfg.Timeout)
 	defer cancel()
+	if err := d.obstacles.vicinity.RemoveProbes(ctx); err != nil {
+		d.log.Warn("cannot remove the networks that an earlier worker has tried", "error", err)
+	}
 	if err := d.strangers(ctx, nil); errors.As(err, new(*strangerError)) {
 		d.log.Warn("nothing was ever deployed: the containers of somebody else are left alone", "reason", err)
 		return nil

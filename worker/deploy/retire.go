@@ -2,10 +2,8 @@ package deploy
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
-	"pgo/internal/policy"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 )
@@ -52,7 +50,7 @@ func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
 		}
 		c.retired = append(c.retired, r.ID)
 	}
-	c.unnamed = slices.DeleteFunc(mounts, func(m compose.Mount) bool { return !policy.Anonymous(m.Volume) })
+	c.unnamed = unnamed(mounts)
 	return d.dropNetworks(ctx, c)
 }
 
@@ -78,16 +76,11 @@ func (d *deployer) mayStay(ctx context.Context, c *candidate, r compose.Retired,
 // dropNetworks removes the service's networks that the candidate does not have, or not like
 // this. Nothing of the service runs. One that others are on stays.
 func (d *deployer) dropNetworks(ctx context.Context, c *candidate) error {
-	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
-	if err != nil || len(names) == 0 {
+	going, err := d.obstacles.going(ctx, c)
+	if err != nil {
 		return err
 	}
-	deployed, unknown := d.files.loadDeployed()
-	outside := c.resolved.Outside("networks")
-	names = slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(outside, name) || unknown == nil && compose.SameNetwork(deployed, c.resolved, name)
-	})
-	return d.engine.Unmake(ctx, nil, nil, names)
+	return d.engine.Unmake(ctx, nil, nil, namesOf(going))
 }
 
 // tidy removes the containers of compose services that the candidate does not have. Until it
@@ -108,7 +101,7 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 		}
 	}
 	if err == nil {
-		err = d.tellOfVolumes(ctx, c, o)
+		err = d.starter.tellOfVolumes(ctx, c.unnamed, o.out)
 	}
 	// If not all could be created, some still wait to be replaced.
 	waiting := slices.ContainsFunc(there, func(container compose.Container) bool {
@@ -124,14 +117,14 @@ func (d *deployer) tidy(ctx context.Context, c *candidate, o order) {
 
 // dropUnused removes the service's networks that the candidate does not have.
 func (d *deployer) dropUnused(ctx context.Context, c *candidate) error {
-	names, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
+	networks, err := d.engine.OwnNetworks(ctx, d.cfg.Name)
 	if err != nil {
 		return err
 	}
 	outside := c.resolved.Outside("networks")
-	return d.engine.Unmake(ctx, nil, nil, slices.DeleteFunc(names, func(name string) bool {
-		return slices.Contains(outside, name) || compose.MakesNetwork(c.resolved, name)
-	}))
+	return d.engine.Unmake(ctx, nil, nil, namesOf(slices.DeleteFunc(networks, func(n compose.Network) bool {
+		return slices.Contains(outside, n.Name) || compose.MakesNetwork(c.resolved, n.Name)
+	})))
 }
 
 // lookAtVolumes finds out what is not as the deployed model says, for the status.
@@ -151,30 +144,4 @@ func (d *deployer) lookAtVolumes(ctx context.Context) {
 		d.advice.stays = stays
 		d.advice.judge()
 	}
-}
-
-// tellOfVolumes says which volumes without a name no container has any more. They are somebody's
-// data, so pgo leaves them alone, and nothing else knows whose they were.
-func (d *deployer) tellOfVolumes(ctx context.Context, c *candidate, o order) error {
-	if len(c.unnamed) == 0 {
-		return nil
-	}
-	now, err := d.engine.Mounts(ctx, d.cfg.Name)
-	if err != nil {
-		return err
-	}
-	told := map[string]bool{}
-	for _, m := range now {
-		told[m.Volume] = true
-	}
-	for _, m := range c.unnamed {
-		if told[m.Volume] {
-			continue
-		}
-		told[m.Volume] = true
-		where := fmt.Sprintf("%s at %s", m.Name, brief(m.Target))
-		say(o.out, "no container has the volume of %s any more; it is kept: docker volume rm %s", where, m.Volume)
-		d.log.Warn("no container has a volume without a name any more; it is kept", "volume", m.Volume, "was", printable.Line(where))
-	}
-	return nil
 }

@@ -2,12 +2,14 @@ package deploy
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"pgo/internal/policy"
+	"pgo/internal/printable"
 	"pgo/worker/compose"
 )
 
@@ -73,7 +75,7 @@ func (s *starter) make(ctx context.Context, out compose.Output, c *candidate, se
 		}
 	}
 	s.board.enter(StepMade, c.commit)
-	if err := s.checkMade(ctx, c, model, services, before); err != nil {
+	if err := s.checkMade(ctx, out, c, model, services, before); err != nil {
 		return err
 	}
 	return s.rememberMade(ctx, c, services)
@@ -145,7 +147,7 @@ func (s *starter) refusalsNow(model *compose.Model, volumes map[string]compose.V
 // before has the volumes that existed already. A commit that gets this far with something
 // other than what was checked is an attack, a setting of the engine that is not known here,
 // or a fault of this check.
-func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
+func (s *starter) checkMade(ctx context.Context, out compose.Output, c *candidate, model *compose.Model, services []string, before map[string]compose.Volume) error {
 	made, err := s.madeOf(ctx, model, services)
 	if err != nil {
 		return err
@@ -173,7 +175,7 @@ func (s *starter) checkMade(ctx context.Context, c *candidate, model *compose.Mo
 		s.log.Error("attack: what the engine created differs from what was checked; it is removed and not started",
 			"commit", c.commit.Short(), "refusal", s.redact(r.String()))
 	}
-	s.unmake(ctx, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
+	s.unmake(ctx, out, made, made.Strange(s.around.limits(), model.Document()), newVolumes(c.resolved, volumes, before, s.name))
 	return &madeError{c.commit.Short(), refuse(s.redact, c, refusals)}
 }
 
@@ -209,8 +211,9 @@ func newVolumes(model *compose.Model, now, before map[string]compose.Volume, pro
 // unmakeTime bounds the removal of what must not be started.
 const unmakeTime = time.Minute
 
-// unmake removes what must not be started, even if whoever asked has left.
-func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volumes []string) {
+// unmake removes what must not be started, even if whoever asked has left. Compose has handed the
+// volumes without a name on to what is removed, so it says where they are.
+func (s *starter) unmake(ctx context.Context, out compose.Output, made policy.Made, networks, volumes []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unmakeTime)
 	defer cancel()
 	var containers []string
@@ -218,9 +221,47 @@ func (s *starter) unmake(ctx context.Context, made policy.Made, networks, volume
 		id, _ := words["Id"].(string)
 		containers = append(containers, id)
 	}
+	mounts, cannot := s.engine.Mounts(ctx, s.name)
 	if err := s.engine.Unmake(ctx, containers, volumes, networks); err != nil {
 		s.log.Error("cannot remove what must not be started", "error", err)
 	}
+	if cannot == nil {
+		cannot = s.tellOfVolumes(ctx, unnamed(mounts), out)
+	}
+	if cannot != nil {
+		s.log.Warn("cannot find out which volumes without a name no container has any more", "error", cannot)
+	}
+}
+
+// unnamed returns the volumes without a name.
+func unnamed(mounts []compose.Mount) []compose.Mount {
+	return slices.DeleteFunc(mounts, func(m compose.Mount) bool { return !policy.Anonymous(m.Volume) })
+}
+
+// tellOfVolumes says which of these volumes without a name no container has any more. They are
+// somebody's data, so pgo leaves them alone, and nothing else knows whose they were.
+func (s *starter) tellOfVolumes(ctx context.Context, unnamed []compose.Mount, out compose.Output) error {
+	if len(unnamed) == 0 {
+		return nil
+	}
+	now, err := s.engine.Mounts(ctx, s.name)
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, m := range now {
+		told[m.Volume] = true
+	}
+	for _, m := range unnamed {
+		if told[m.Volume] {
+			continue
+		}
+		told[m.Volume] = true
+		where := fmt.Sprintf("%s at %s", m.Name, brief(m.Target))
+		say(out, "no container has the volume of %s any more; it is kept: docker volume rm %s", where, m.Volume)
+		s.log.Warn("no container has a volume without a name any more; it is kept", "volume", m.Volume, "was", printable.Line(where))
+	}
+	return nil
 }
 
 // madeError is the error of a deploy for which the engine created something other than what
@@ -258,5 +299,5 @@ func (s *starter) mayRestart(ctx context.Context, model *compose.Model, services
 	if err != nil {
 		return err
 	}
-	return s.checkMade(ctx, c, start, services, before)
+	return s.checkMade(ctx, compose.Output{}, c, start, services, before)
 }

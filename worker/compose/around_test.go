@@ -1,0 +1,129 @@
+package compose
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+)
+
+// networkEngine answers like an engine with these networks, which it makes and removes. made has the
+// names and the subnets of those that it was asked for.
+func networkEngine(t *testing.T, there ...network.Summary) (e *Engine, left func() []string, made *[]string) {
+	t.Helper()
+	made, there = &[]string{}, slices.Clone(there)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, id, _ := strings.Cut(r.URL.Path, "/networks/")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+			w.Header().Set("Api-Version", "1.41")
+		case r.Method == http.MethodDelete:
+			there = slices.DeleteFunc(there, func(n network.Summary) bool { return n.ID == id })
+			w.WriteHeader(http.StatusNoContent)
+		case id == "create":
+			var n network.CreateRequest
+			_ = json.NewDecoder(r.Body).Decode(&n)
+			text := n.Name
+			if n.IPAM != nil {
+				text += " " + n.IPAM.Config[0].Subnet
+			}
+			*made = append(*made, text)
+			there = append(there, network.Summary{ID: n.Name, Name: n.Name, Labels: n.Labels})
+			_, _ = fmt.Fprintf(w, `{"Id": %q}`, n.Name)
+		default:
+			labels, _ := filters.FromJSON(r.URL.Query().Get("filters"))
+			_ = json.NewEncoder(w).Encode(slices.DeleteFunc(slices.Clone(there), func(n network.Summary) bool { return !labels.MatchKVList("label", n.Labels) }))
+		}
+	}))
+	t.Cleanup(server.Close)
+	return &Engine{Host: "tcp://" + strings.TrimPrefix(server.URL, "http://")}, func() (names []string) {
+		for _, n := range there {
+			names = append(names, n.Name)
+		}
+		return names
+	}, made
+}
+
+func subnets(all ...string) (configs []network.IPAMConfig) {
+	for _, subnet := range all {
+		configs = append(configs, network.IPAMConfig{Subnet: subnet})
+	}
+	return configs
+}
+
+// What needs the addresses of a network that goes before is not tried: it would always be in the way.
+func TestTryNetworks(t *testing.T) {
+	front, back, chosen := Network{Name: "p_front", Subnets: subnets("10.1.0.0/24")}, Network{Name: "p_back", Subnets: subnets("10.2.0.0/24")}, Network{Name: "p_any"}
+	all := []Network{{Name: "p_wide", Driver: "overlay"}, front, chosen, back, chosen}
+	for name, test := range map[string]struct {
+		going []Network
+		pools int
+		want  []string
+	}{
+		"nothing goes":               {nil, 0, []string{"pgo-probe-p-0 10.1.0.0/24", "pgo-probe-p-1", "pgo-probe-p-2 10.2.0.0/24", "pgo-probe-p-3"}},
+		"one with the same":          {[]Network{{Subnets: subnets("10.1.0.0/24")}}, 0, []string{"pgo-probe-p-0", "pgo-probe-p-1 10.2.0.0/24", "pgo-probe-p-2"}},
+		"one with more":              {[]Network{{Subnets: subnets("fd00::/64", "10.0.0.0/8")}}, 0, []string{"pgo-probe-p-0", "pgo-probe-p-1"}},
+		"one with an engine's":       {[]Network{{Subnets: subnets("172.18.0.0/16")}}, 1, []string{"pgo-probe-p-0 10.1.0.0/24", "pgo-probe-p-1 10.2.0.0/24", "pgo-probe-p-2"}},
+		"more than there are to try": {[]Network{{Subnets: subnets("10.0.0.0/8")}}, 3, nil},
+	} {
+		e, left, made := networkEngine(t)
+		if err := (&Vicinity{e, "p"}).TryNetworks(t.Context(), all, test.going, test.pools); err != nil || !slices.Equal(*made, test.want) {
+			t.Errorf("%s: %v, tried are %q", name, err, *made)
+		}
+		if left := left(); len(left) > 0 {
+			t.Errorf("%s: %q are left", name, left)
+		}
+	}
+}
+
+// What a killed worker has left is removed even if there is nothing to try, and nothing that only
+// has the label.
+func TestOnlyProbesAreProbes(t *testing.T) {
+	probe := func(name, of, project string) network.Summary {
+		labels := map[string]string{probeLabel: of}
+		if project != "" {
+			labels[projectLabel] = project
+		}
+		return network.Summary{ID: name, Name: name, Labels: labels}
+	}
+	there := []network.Summary{probe("pgo-probe-p-0", "p", ""), probe("p_default", "p", ""), probe("pgo-probe-p-1", "p", "q"), probe("pgo-probe-q-0", "q", "")}
+	e, left, _ := networkEngine(t, there...)
+	v := &Vicinity{e, "p"}
+	if err := v.TryNetworks(t.Context(), nil, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := left(); !slices.Equal(got, []string{"p_default", "pgo-probe-p-1", "pgo-probe-q-0"}) {
+		t.Errorf("left are %q", got)
+	}
+	var hidden []string
+	for _, n := range there {
+		if isProbe(n, n.Labels[probeLabel]) {
+			hidden = append(hidden, n.Name)
+		}
+	}
+	if !slices.Equal(hidden, []string{"pgo-probe-p-0", "pgo-probe-q-0"}) {
+		t.Errorf("hidden are %q", hidden)
+	}
+}
+
+// A network whose key in the file has changed is the service's own.
+func TestOwnNetworkWithAnotherKey(t *testing.T) {
+	made := func(name, project, key string) network.Summary {
+		labels := map[string]string{projectLabel: project}
+		if key != "" {
+			labels[networkLabel] = key
+		}
+		return network.Summary{ID: name, Name: name, Labels: labels}
+	}
+	e, _, _ := networkEngine(t, made("one", "p", "default"), made("two", "q", "two"), made("three", "p", ""))
+	foreign, missing, err := (&Vicinity{e, "p"}).Networks(t.Context(), []Network{{Key: "front", Name: "one"}, {Key: "two", Name: "two"}, {Key: "three", Name: "three"}, {Key: "four", Name: "four"}})
+	if err != nil || !slices.Equal(foreign, []string{"two", "three"}) || len(missing) != 1 || missing[0].Name != "four" {
+		t.Errorf("%v, foreign are %q, missing %v", err, foreign, missing)
+	}
+}
