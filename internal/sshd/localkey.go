@@ -12,7 +12,7 @@ import (
 // is none, if it cannot be used, or if others might have read it: nobody else knows it, so nothing
 // is lost. made reports that.
 func LoadOrMakeKey(path string) (key ssh.PublicKey, made bool, err error) {
-	if signer, err := loadHostKey(path); err == nil {
+	if signer, err := loadLocalKey(path); err == nil {
 		return signer.PublicKey(), false, nil
 	}
 	text, err := newKey()
@@ -22,11 +22,15 @@ func LoadOrMakeKey(path string) (key ssh.PublicKey, made bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	signer, err := loadHostKey(path)
+	signer, err := loadLocalKey(path)
 	if err != nil {
 		return nil, false, err
 	}
 	return signer.PublicKey(), true, nil
+}
+
+func loadLocalKey(path string) (ssh.Signer, error) {
+	return loadKey("root's own key", "and the next reload makes a new one", path)
 }
 
 // LocalOnly sets the key with which only root of this host itself may log in, in place of the previous one;

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -46,6 +47,12 @@ func TestLocalKeyIsMadeAgain(t *testing.T) {
 			t.Errorf("%s: it is the same", when)
 		}
 		load(false, "after it was "+when)
+	}
+	if err := os.WriteFile(path, []byte("no key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadLocalKey(path); err == nil || !strings.HasPrefix(err.Error(), "root's own key "+path+" cannot be used: ") || strings.Contains(err.Error(), "host") {
+		t.Errorf("one that cannot be used: %v", err)
 	}
 	if _, _, err := LoadOrMakeKey(filepath.Join(t.TempDir(), "none", "key")); err == nil {
 		t.Error("made in a directory that does not exist")
