@@ -224,7 +224,7 @@ func TestRefundsCannotBeForged(t *testing.T) {
 	})
 }
 
-// A worker whose output nobody reads is no flood, for as long as somebody could; another one that
+// A worker whose output nobody reads is not a flood, for as long as somebody could; another one that
 // sends the same is.
 func TestStalledReadersAreNoFlood(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -39,7 +39,7 @@ func parseProxy(text string) (SecretURL, error) {
 
 func parseNoProxy(text string) (string, error) {
 	if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
-		return "", wrong("", "%s contains a control character, or bytes that are no text", quote(text))
+		return "", wrong("", "%s contains a control character, or bytes that are not text", quote(text))
 	}
 	return text, nil
 }
