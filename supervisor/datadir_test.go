@@ -75,4 +75,12 @@ func TestDirectoryIsMadeAnew(t *testing.T) {
 	if i.view.forgive(); warned() {
 		t.Error("the warning cannot be ended")
 	}
+	i.view.lose(time.Now())
+	i.state = backoff
+	i.launcher = &launcher{opts: Options{Worker: "/nonexistent", Logger: s.opts.Logger}, lookups: s.launcher.lookups, starts: s.launcher.starts, data: s.data, records: s.records}
+	go func() { <-i.events }() // the launch
+	if err := i.onEndAsked(endAsked{}); err != nil || i.view.get().lost != (time.Time{}) {
+		t.Errorf("a restart of a worker that is down does not end the warning: %v", err)
+	}
+	i.cancel()
 }

@@ -30,6 +30,7 @@ func (i *instance) forward(ctx context.Context, session sshd.Command, operator b
 	if err != nil {
 		return i.broken(ctx, err)
 	}
+	defer v.process.meter.outlet()()
 	requests := &requests{stream: stream}
 	if err := requests.send(&proto.RunRequest{Message: &proto.RunRequest_Start{Start: start(session, operator)}}); err != nil {
 		return i.broken(ctx, err)

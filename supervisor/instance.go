@@ -238,6 +238,7 @@ func (i *instance) onEndAsked(e endAsked) error {
 	case i.stopping != nil:
 		return errors.New("pgod is stopping")
 	case i.state == backoff: // do not wait any longer
+		i.view.forgive()
 		i.timer.Stop()
 		i.restarts.forget()
 		i.start()

@@ -1,8 +1,10 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -41,13 +43,34 @@ type reported struct {
 	Keys   [][]byte `json:"keys"`   // in wire form
 }
 
-// maxLastKeys bounds what is remembered of one service, in bytes.
-const maxLastKeys = 64 << 10
+// What is remembered of one service is bounded in bytes, each key with what Go adds to it, and in
+// number, by maxKeys; and the file is bounded too.
+const (
+	maxLastKeys = 64 << 10
+	keyOverhead = 24
+	maxKeysFile = 64 << 20
+)
+
+// boundedKeys returns the keys that are remembered. They share no memory with a worker's message,
+// which may be large.
+func boundedKeys(keys [][]byte) (few [][]byte) {
+	size := 0
+	for _, key := range keys {
+		if len(key) == 0 {
+			continue
+		}
+		if size += len(key) + keyOverhead; size > maxLastKeys || len(few) == maxKeys {
+			break
+		}
+		few = append(few, bytes.Clone(key))
+	}
+	return few
+}
 
 // openLastKeys reads what an earlier pgod has remembered, if it can be read.
 func openLastKeys(dir string, log hclog.Logger) *lastKeys {
 	k := &lastKeys{dir: dir, log: log, delay: lastKeysDelay, all: map[string]reported{}}
-	raw, err := os.ReadFile(filepath.Join(dir, keysFile))
+	raw, err := readBounded(filepath.Join(dir, keysFile), maxKeysFile)
 	if err == nil {
 		err = json.Unmarshal(raw, &k.all)
 	}
@@ -57,7 +80,22 @@ func openLastKeys(dir string, log hclog.Logger) *lastKeys {
 	if err != nil || k.all == nil {
 		k.all = map[string]reported{}
 	}
+	for name, known := range k.all {
+		k.all[name] = reported{known.Source, boundedKeys(known.Keys)}
+	}
 	return k
+}
+
+// readBounded reads a file of pgod's own that is not larger than most.
+func readBounded(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, most)
+	}
+	return os.ReadFile(path)
 }
 
 // lastKeysDelay is how long a change may wait to be written.
@@ -84,14 +122,7 @@ func (k *lastKeys) note(service config.Service, keys [][]byte) {
 	if k == nil {
 		return
 	}
-	size := 0
-	for n, key := range keys {
-		if size += len(key); size > maxLastKeys {
-			keys = keys[:n:n]
-			break
-		}
-	}
-	k.change(service.Name, reported{source(service), keys})
+	k.change(service.Name, reported{source(service), boundedKeys(keys)})
 }
 
 // forget forgets a removed service.

@@ -113,7 +113,7 @@ func TestLastKeys(t *testing.T) {
 	k.note(web, [][]byte{[]byte("a"), []byte("b")})
 	k.note(config.Service{Name: "gone"}, [][]byte{[]byte("c")})
 	k.forget("gone")
-	k.note(config.Service{Name: "many"}, [][]byte{make([]byte, maxLastKeys), []byte("one more")})
+	k.note(config.Service{Name: "many"}, [][]byte{make([]byte, maxLastKeys-keyOverhead), []byte("one more")})
 	path := filepath.Join(dir, keysFile)
 	if _, err := os.Stat(path); err == nil {
 		t.Error("each change is written at once")
@@ -149,4 +149,46 @@ func TestLastKeys(t *testing.T) {
 	k.delay = time.Millisecond
 	k.note(web, [][]byte{[]byte("later")})
 	await(t, "a change to be written", func() bool { return openLastKeys(dir, hclog.NewNullLogger()).of(web)["later"] })
+}
+
+// Keys cost pgod memory and disk also where they are empty or tiny, and a file that somebody has
+// blown up is not read.
+func TestLastKeysAreFewAndSmall(t *testing.T) {
+	dir := t.TempDir()
+	k := openLastKeys(dir, hclog.NewNullLogger())
+	k.delay = time.Hour
+	tiny := make([][]byte, 100_000)
+	for n := range tiny {
+		tiny[n] = []byte{byte(n), byte(n >> 8), byte(n >> 16)}
+	}
+	web := config.Service{Name: "web"}
+	for name, keys := range map[string][][]byte{"empty": make([][]byte, 2_000_000), "tiny": tiny} {
+		k.note(web, keys)
+		if n := len(k.all[web.Name].Keys); n > maxLastKeys/keyOverhead || cap(k.all[web.Name].Keys) > 2*maxKeys || n > 0 != (name == "tiny") {
+			t.Errorf("%s: %d are kept", name, n)
+		}
+	}
+	key := []byte("a key")
+	k.note(web, [][]byte{nil, key})
+	key[0] = 'X'
+	if keys := k.of(web); len(keys) != 1 || !keys["a key"] {
+		t.Errorf("kept: %v", keys)
+	}
+	k.write()
+	path := filepath.Join(dir, keysFile)
+	if _, err := readBounded(path, 10); err == nil {
+		t.Error("a large file is read")
+	}
+	if err := os.WriteFile(path, []byte(`{"web": {"source": "`+source(web)+`", "keys": [`+strings.Repeat(`"",`, maxKeys)+`"YQ=="]}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if keys := openLastKeys(dir, hclog.NewNullLogger()).of(web); len(keys) != 1 || !keys["a"] {
+		t.Errorf("read: %v", keys)
+	}
+	if err := os.Truncate(path, maxKeysFile+1); err != nil {
+		t.Fatal(err)
+	}
+	if keys := openLastKeys(dir, hclog.NewNullLogger()).of(web); len(keys) != 0 {
+		t.Errorf("of a large file: %v", keys)
+	}
 }

@@ -155,7 +155,7 @@ func (l *launcher) newProcess(who account, log hclog.Logger) *process {
 		log.Error("the worker sends far more than it has to say: killing it", "pid", p.pid())
 		p.runner.abort()
 	})
-	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(r io.Reader) { copyLog(r, log) }}
+	p.runner = &runner{path: l.opts.Worker, account: who, stderr: func(ctx context.Context, r io.Reader) { copyLog(ctx, r, log) }}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  proto.Handshake,
 		Plugins:          plugin.PluginSet{proto.PluginName: &proto.Plugin{}},

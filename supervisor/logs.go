@@ -3,6 +3,7 @@ package supervisor
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,35 @@ const (
 	logBurst    = 1 << 20
 	logOverhead = 200
 )
+
+// What pgod reads of a worker's standard error, logged or not, in tokens: for good, and at once. A
+// line costs one, and so do a read and each readShare bytes. Beyond that pgod does not read for a
+// while: the pipe gets full, and the worker waits.
+const (
+	readRate  = 5000 // per second
+	readBurst = 100_000
+	readShare = 64
+)
+
+// pacedReader reads no faster than its limit allows, until ctx ends: what a worker says at its end
+// is read at once.
+type pacedReader struct {
+	io.Reader
+	ctx   context.Context
+	limit *rate.Limiter
+}
+
+func (r pacedReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.pay(1 + n/readShare)
+	return n, err
+}
+
+func (r pacedReader) pay(tokens int) {
+	if r.ctx.Err() == nil {
+		_ = r.limit.WaitN(r.ctx, tokens)
+	}
+}
 
 // debugLine begins a worker's debug line. Workers always send those, and without --debug they are
 // not logged.
@@ -63,13 +93,16 @@ func (l *logLimit) count(log hclog.Logger) {
 }
 
 // copyLog copies a worker's standard error to log: its log lines, which are JSON, as such;
-// anything else, a panic for example, as text. All of it is made printable.
-func copyLog(r io.Reader, log hclog.Logger) {
-	lines := bufio.NewReaderSize(r, maxLogLine)
+// anything else, a panic for example, as text. All of it is made printable. ctx ends with the
+// worker.
+func copyLog(ctx context.Context, r io.Reader, log hclog.Logger) {
+	paced := pacedReader{r, ctx, rate.NewLimiter(readRate, readBurst)}
+	lines := bufio.NewReaderSize(paced, maxLogLine)
 	limit := &logLimit{Limiter: rate.NewLimiter(logRate, logBurst)}
 	defer limit.count(log)
 	for {
 		line, err := lines.ReadSlice('\n')
+		paced.pay(1)
 		switch {
 		case len(line) == 0, !log.IsDebug() && bytes.HasPrefix(line, []byte(debugLine)):
 		case limit.allows(len(line)+logOverhead, log):

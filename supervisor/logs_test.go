@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // copied returns what a worker's output becomes in pgod's log.
 func copied(written string) string {
 	var out bytes.Buffer
-	copyLog(strings.NewReader(written), hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Debug, DisableTime: true}))
+	copyLog(context.Background(), strings.NewReader(written), hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Debug, DisableTime: true}))
 	return out.String()
 }
 
@@ -55,7 +56,7 @@ func TestCopyLogCutsLongLines(t *testing.T) {
 func TestCopyLogKeepsTheService(t *testing.T) {
 	var out bytes.Buffer
 	log := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: true}).With("service", "web")
-	copyLog(strings.NewReader(`{"@level":"info","@message":"m","service":"victim","@timestamp":"x"}`+"\n"), log)
+	copyLog(context.Background(), strings.NewReader(`{"@level":"info","@message":"m","service":"victim","@timestamp":"x"}`+"\n"), log)
 	var line map[string]any
 	if err := json.Unmarshal(out.Bytes(), &line); err != nil || line["service"] != "web" || line["worker_service"] != "victim" || strings.Count(out.String(), `"service"`) != 1 {
 		t.Errorf("logged %s, %v", out.String(), err)
@@ -70,7 +71,7 @@ func TestCopyLogIsBounded(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			copyLog(in, hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
+			copyLog(t.Context(), in, hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
 		}()
 		write := func(text string) {
 			if _, err := io.WriteString(worker, text); err != nil {
@@ -101,10 +102,56 @@ func TestShortLogLinesAreBounded(t *testing.T) {
 	var out bytes.Buffer
 	log := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: true}).With("service", "web")
 	debug := `{"@level":"debug","@message":"` + strings.Repeat("x", 1000) + `"}` + "\n"
-	copyLog(strings.NewReader(strings.Repeat(debug, 10*logBurst/len(debug))+"important\n"+strings.Repeat("a\n", logBurst)), log)
+	copyLog(context.Background(), strings.NewReader(strings.Repeat(debug, 2*logBurst/len(debug))+"important\n"+strings.Repeat("a\n", 50_000)), log)
 	if out.Len() > 2*logBurst || strings.Contains(out.String(), "xxx") || !strings.Contains(out.String(), "important") {
 		t.Errorf("%d bytes are logged", out.Len())
 	}
+}
+
+// However much a worker writes, and whatever becomes of it, pgod reads it at a bounded rate: the
+// worker waits. An honest burst is read at once, and so is all that is left when it has ended.
+func TestReadingIsBounded(t *testing.T) {
+	const many = 300_000
+	debug := debugLine + `"@message":"x"}` + "\n"
+	for name, test := range map[string]struct {
+		piece string
+		count int
+		least time.Duration
+		ended bool
+	}{
+		"empty lines":   {strings.Repeat("\n", 10_000), many / 10_000, (many - readBurst) / readRate * time.Second, false},
+		"debug lines":   {debug, many, (many - readBurst) / readRate * time.Second, false},
+		"no lines":      {"x", many, (many - readBurst) / readRate * time.Second, false},
+		"much":          {strings.Repeat("x", 16<<10), 2000, (2000*256 - readBurst) / readRate * time.Second, false},
+		"a burst":       {strings.Repeat(strings.Repeat("x", 99)+"\n", 10_000), 1, 0, false},
+		"when it ended": {strings.Repeat("\n", 10_000), many / 10_000, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if test.ended {
+					cancel()
+				}
+				in, worker := io.Pipe()
+				go func() {
+					for range test.count {
+						_, _ = io.WriteString(worker, test.piece)
+					}
+					_ = worker.Close()
+				}()
+				began := time.Now()
+				copyLog(ctx, in, hclog.New(&hclog.LoggerOptions{Output: io.Discard}))
+				if took := time.Since(began); took < test.least || took > 3*test.least {
+					t.Errorf("it was read in %s, and at least %s are needed", took, test.least)
+				}
+			})
+		})
+	}
+	// The end ends the wait, too.
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	copyLog(ctx, strings.NewReader(strings.Repeat("\n", 2*many)), hclog.NewNullLogger())
 }
 
 func FuzzCopyLog(f *testing.F) {

@@ -76,17 +76,24 @@ func (s *Supervisor) Loss(services []config.Service) *Loss {
 // services of that configuration. Without records it knows of no loss.
 func LossAt(dir, configuration string, services []config.Service) *Loss {
 	records, _ := loadRecords(dir) // which pgod itself complains about
-	of, left := 0, map[string]bool{}
+	of, left, kept := 0, map[string]bool{}, map[string]bool{}
 	for name, record := range records {
 		if record.Configuration == configuration && !record.Leaving {
 			of++
 			left[name] = true
+			if record.Kept {
+				kept[name] = true
+			}
 		}
 	}
 	for _, service := range services {
 		delete(left, service.Name)
+		delete(kept, service.Name)
 	}
-	return loss(slices.Collect(maps.Keys(left)), of)
+	if lost := loss(slices.Collect(maps.Keys(left)), of); lost != nil || len(kept) == 0 {
+		return lost
+	}
+	return &Loss{Names: slices.Sorted(maps.Keys(kept)), Of: of}
 }
 
 // survey notes, once, which services an earlier pgod has left. The lock is held.
@@ -112,8 +119,9 @@ func (s *Supervisor) survey() {
 // taken out of the configuration while pgod was not running. The services in spared are left as
 // they are, and so are those of another configuration: whoever tries one out may use pgod's usual
 // directory for it. If what would be removed is too much to be removed unasked, nothing is, unless
-// it is confirmed. Sweep is called after Apply, and looks only at what was there when this pgod
-// started: later, somebody may put a directory there by hand.
+// it is confirmed; and what was kept once, also by an earlier pgod, is kept until it is confirmed or
+// configured again: that the rest is back does not confirm it. Sweep is called after Apply, and looks
+// only at what was there when this pgod started: later, somebody may put a directory there by hand.
 func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, lost *Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +130,7 @@ func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, l
 	if s.closing {
 		return nil, nil
 	}
-	var gone []string
+	var gone, kept []string
 	of := 0
 	for _, name := range slices.Sorted(maps.Keys(s.earlier)) {
 		log, record := s.opts.Logger.With("service", name), s.records.get(name)
@@ -143,13 +151,26 @@ func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, l
 		default:
 			of++
 			gone = append(gone, name)
+			if record.Kept {
+				kept = append(kept, name)
+			}
 		}
 	}
-	if lost = loss(gone, of); lost == nil || confirmed {
-		removed, lost = append(removed, gone...), nil
-	} else {
-		lost.Begun = true
-		s.kept = gone
+	switch {
+	case confirmed:
+		kept = nil
+	case loss(gone, of) != nil:
+		kept = gone
+	}
+	if len(kept) > 0 {
+		s.kept = kept
+		s.records.keep(kept)
+		lost = &Loss{Names: slices.Clone(kept), Of: of, Begun: true}
+	}
+	for _, name := range gone {
+		if !slices.Contains(kept, name) {
+			removed = append(removed, name)
+		}
 	}
 	for _, name := range removed {
 		s.opts.Logger.Warn("the service is not configured any more: its containers are taken down", "service", name)

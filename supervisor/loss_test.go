@@ -81,8 +81,8 @@ func TestLossSays(t *testing.T) {
 	}
 }
 
-// Neither does a restart remove most of what there is: that waits, and goes away with the entries
-// that come back, or when it is confirmed, which the next pgod remembers.
+// Neither does a restart remove most of what there is: that waits until it is configured again or
+// confirmed, which the next pgod remembers.
 func TestLossAtTheStart(t *testing.T) {
 	s := newSupervisor(t)
 	s.grace = time.Hour
@@ -119,10 +119,10 @@ func TestLossAtTheStart(t *testing.T) {
 		t.Errorf("with one more: %q", got)
 	}
 	s.Apply(entries("a b x y z"), nil, 0)
-	if got := sweep(s, false); got != nil {
-		t.Errorf("lost: %v", got)
+	if got := lostNames(sweep(s, false)); got != "c d of 4" {
+		t.Errorf("half of them are back, and lost: %q", got)
 	}
-	removing("c d")
+	removing("")
 	mark(t, s.data.service("late"), "somebody is about to put this there by hand")
 	_, _ = s.Sweep(nil, true)
 	removing("c d")
@@ -145,6 +145,52 @@ func TestLossAtTheStart(t *testing.T) {
 	}
 	removing("a b c d late")
 	next.Close(t.Context())
+}
+
+// What was kept once is kept, also by the next pgod and however much comes back, until it is
+// configured or confirmed. What was not goes as before.
+func TestKeptIsKept(t *testing.T) {
+	s := newSupervisor(t)
+	for _, name := range []string{"a", "b", "c", "d", "e", "f", "elsewhere"} {
+		mark(t, s.data.service(name), name)
+	}
+	step := func(configured string, spared []string, wantRemoved, wantLost string) {
+		t.Helper()
+		s.Apply(entries(configured), nil, 0)
+		removed, lost := s.Sweep(spared, false)
+		if got := strings.Join(removed, " "); got != wantRemoved || lostNames(lost) != wantLost {
+			t.Errorf("%s: removed: %q, want %q; lost: %q, want %q", configured, got, wantRemoved, lostNames(lost), wantLost)
+		}
+	}
+	restart := func() {
+		t.Helper()
+		s.Close(t.Context())
+		next, err := New(s.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = next
+		s.grace = time.Hour
+	}
+	s.grace = time.Hour
+	step("a b", []string{"elsewhere"}, "", "c d e f of 7")
+	step("a b e f", []string{"elsewhere", "c"}, "", "d of 7") // a kept one is for other hosts for a while
+	step("a b e f", []string{"elsewhere"}, "", "c d of 7")
+	step("a b e f", nil, "elsewhere", "c d of 7")
+	restart()
+	step("a b e f", nil, "elsewhere", "c d of 6")
+	if !s.isKept("c") {
+		t.Error("it is not known that one is kept")
+	}
+	step("a b c e f", nil, "", "d of 6")
+	if removed := s.Apply(entries("a b e f"), nil, 0).Removed; len(removed) != 1 || removed[0] != "c" {
+		t.Errorf("a configured one that is taken out: %v", removed)
+	}
+	step("a b e f", nil, "", "d of 5")
+	step("a b d e f", nil, "", "")
+	restart()
+	step("a b e f", nil, "c elsewhere d", "") // a new case, and less than half
+	s.Close(t.Context())
 }
 
 // What is for other hosts does not count as lost, and goes only when it is certain.
@@ -181,6 +227,16 @@ func TestLossAt(t *testing.T) {
 	for names, want := range map[string]string{"": "a b of 2", "a": "", "x": "a b of 2", "a b": ""} {
 		if got := lostNames(LossAt(s.opts.Dir, "/etc/pgo.toml", entries(names))); got != want {
 			t.Errorf("%q: %q, want %q", names, got, want)
+		}
+	}
+	s = newSupervisor(t)
+	for name, is := range map[string]record{"a": {Configuration: "/etc/pgo.toml"}, "b": {Configuration: "/etc/pgo.toml"}, "c": {Configuration: "/etc/pgo.toml", Kept: true}} {
+		s.records.change(func(all map[string]record) { all[name] = is })
+	}
+	s.Close(t.Context())
+	for names, want := range map[string]string{"a b": "c of 3", "a b c": "", "b c": "", "a": "b c of 3"} {
+		if got := lostNames(LossAt(s.opts.Dir, "/etc/pgo.toml", entries(names))); got != want {
+			t.Errorf("with one that is kept, %q: %q, want %q", names, got, want)
 		}
 	}
 	if got := LossAt(t.TempDir(), "/etc/pgo.toml", nil); got != nil {

@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"pgo/proto"
 )
 
 // What a worker may send without being asked, in tokens: for good, at once, and how long it may be
 // made to wait before it is killed. A frame of HTTP/2 costs one, and one more for each frameShare
-// bytes. The output of operations does not count: it is given back as it is passed on.
+// bytes. The output of operations does not count: what its frames have cost is given back as it is
+// passed on, and a worker that only waits for its readers is not killed.
 const (
 	sendRate   = 500 // per second
 	sendBurst  = 10_000
@@ -28,20 +31,33 @@ const wholeFrame = 16 << 10
 type meter struct {
 	flood func() // called once, when the worker has sent too much for too long
 
-	mu     sync.Mutex // guards what follows
-	tokens float64    // less than 0: the worker has to wait
-	at     time.Time  // of tokens
-	waited time.Duration
-	full   bool // flood was called
+	mu      sync.Mutex // guards what follows
+	tokens  float64    // less than 0: the worker has to wait
+	at      time.Time  // of tokens
+	tally   float64    // what data has cost that may be output which is not passed on yet; at most what is missing of tokens
+	size    int        // of that data
+	outlets int        // operations whose output is being passed on
+	waited  time.Duration
+	full    bool // flood was called
 }
 
 func newMeter(flood func()) *meter { return &meter{flood: flood, tokens: sendBurst, at: time.Now()} }
 
+// price is what frames cost.
+type price struct {
+	all  float64
+	data float64 // the part of it that was for frames with data, which may be output
+	size int     // of that data
+}
+
 // spend charges the worker, and returns how long it has to wait.
-func (m *meter) spend(cost float64, now time.Time) time.Duration {
+func (m *meter) spend(p price, now time.Time) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tokens = min(m.tokens+now.Sub(m.at).Seconds()*sendRate, sendBurst) - cost
+	m.add(now.Sub(m.at).Seconds() * sendRate)
+	m.tokens -= p.all
+	m.tally += p.data
+	m.size += p.size
 	m.at = now
 	if m.tokens >= sendBurst/2 {
 		m.waited = 0
@@ -49,21 +65,60 @@ func (m *meter) spend(cost float64, now time.Time) time.Duration {
 	return time.Duration(max(-m.tokens, 0) / sendRate * float64(time.Second))
 }
 
-// earn gives back what a message of an operation's output has cost, or what the worker has to
-// answer to so many bytes.
+// add adds tokens. What the worker has again need not be given back. The lock is held.
+func (m *meter) add(tokens float64) {
+	m.tokens = min(m.tokens+tokens, sendBurst)
+	if m.tally = min(m.tally, sendBurst-m.tokens); m.tally <= 0 {
+		m.size = 0
+	}
+}
+
+// earn gives the worker what it has to answer to so many bytes.
 func (m *meter) earn(tokens float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tokens = min(m.tokens+tokens, sendBurst)
+	m.add(tokens)
 }
 
-// passed counts a message of an operation's output, which has been passed on.
-func (m *meter) passed(size int) { m.earn(2 + float64(size)*(1.0/frameShare+1.0/wholeFrame)) }
+// outlet counts an operation whose output is being passed on, until done is called.
+func (m *meter) outlet() (done func()) {
+	count := func(n int) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.outlets += n
+	}
+	count(1)
+	return func() { count(-1) }
+}
+
+// passed counts a message of an operation's output, which has been passed on: it gives back what
+// the message has cost if it had frames of its own, and no more than data has cost. One frame may
+// have thousands of tiny messages.
+func (m *meter) passed(size int) {
+	if size == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	back := min(2+float64(size)*(1.0/frameShare+1.0/wholeFrame), m.tally)
+	m.tally -= back
+	m.size = max(m.size-size, 0)
+	m.add(back)
+}
+
+// stalled reports whether the worker has to wait only because nobody reads its output: output that
+// is still here, of which gRPC takes a window for each operation, has cost all that is missing. The
+// lock is held.
+func (m *meter) stalled() bool {
+	return m.tally >= -m.tokens && m.size <= m.outlets*2*proto.StreamWindow
+}
 
 // wait counts time that the worker had to wait, and reports whether it is too much.
 func (m *meter) wait(time time.Duration) (tooMuch bool) {
 	m.mu.Lock()
-	m.waited += time
+	if !m.stalled() {
+		m.waited += time
+	}
 	tooMuch = m.waited >= floodTime
 	first := tooMuch && !m.full
 	m.full = m.full || tooMuch
@@ -83,6 +138,9 @@ func (m *meter) flooded() bool {
 
 var errFlood = errors.New("the worker sends far more than it has to say")
 
+// dataFrame is the type of HTTP/2's DATA frames.
+const dataFrame = 0
+
 // frames finds the frames in what an HTTP/2 peer sends, in pieces of any size.
 type frames struct {
 	header [9]byte
@@ -91,7 +149,7 @@ type frames struct {
 }
 
 // cost returns what the frames cost that begin in b, or whose header ends there.
-func (f *frames) cost(b []byte) (cost float64) {
+func (f *frames) cost(b []byte) (cost price) {
 	for len(b) > 0 {
 		if f.skip > 0 {
 			n := min(f.skip, len(b))
@@ -104,7 +162,12 @@ func (f *frames) cost(b []byte) (cost float64) {
 		b = b[n:]
 		if f.have == len(f.header) {
 			f.have, f.skip = 0, int(f.header[0])<<16|int(f.header[1])<<8|int(f.header[2])
-			cost += 1 + float64(f.skip)/frameShare
+			one := 1 + float64(f.skip)/frameShare
+			cost.all += one
+			if f.header[3] == dataFrame && f.skip > 0 {
+				cost.data += one
+				cost.size += f.skip
+			}
 		}
 	}
 	return cost
@@ -124,7 +187,7 @@ const nap = 100 * time.Millisecond
 
 func (c *metered) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	for wait := c.meter.spend(c.frames.cost(b[:n]), time.Now()); wait > 0; wait = c.meter.spend(0, time.Now()) {
+	for wait := c.meter.spend(c.frames.cost(b[:n]), time.Now()); wait > 0; wait = c.meter.spend(price{}, time.Now()) {
 		wait = min(wait, nap)
 		select {
 		case <-time.After(wait):

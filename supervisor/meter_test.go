@@ -42,7 +42,7 @@ func TestFramesCost(t *testing.T) {
 		var f frames
 		cost := 0.0
 		for rest := all; len(rest) > 0; rest = rest[min(size, len(rest)):] {
-			cost += f.cost(rest[:min(size, len(rest))])
+			cost += f.cost(rest[:min(size, len(rest))]).all
 		}
 		if cost < want-0.001 || cost > want+0.001 {
 			t.Errorf("in pieces of %d bytes they cost %f, want %f", size, cost, want)
@@ -89,7 +89,7 @@ func TestFloodsEnd(t *testing.T) {
 				b := make([]byte, 32<<10)
 				for {
 					n, err := c.Read(b)
-					total += f.cost(b[:n])
+					total += f.cost(b[:n]).all
 					if err != nil {
 						if !errors.Is(err, errFlood) {
 							t.Error(err)
@@ -159,18 +159,18 @@ func TestBurstIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeter(func() { t.Error("it counts as a flood") })
 		for range 20 {
-			wait := m.spend(sendBurst+sendRate, time.Now())
+			wait := m.spend(price{all: sendBurst + sendRate}, time.Now())
 			if wait <= 0 || wait > 2*time.Second {
 				t.Fatalf("it has to wait %s", wait)
 			}
 			time.Sleep(wait)
 			m.wait(wait)
 			time.Sleep(sendBurst / sendRate * time.Second)
-			m.spend(1, time.Now())
+			m.spend(price{all: 1}, time.Now())
 		}
 
 		c, _ := over(func(conn net.Conn) { _, _ = conn.Write(sent(t, pings(1))) })
-		c.meter.spend(2*sendBurst, time.Now())
+		c.meter.spend(price{all: 2 * sendBurst}, time.Now())
 		go func() {
 			time.Sleep(nap / 2)
 			_ = c.Close()
@@ -180,4 +180,85 @@ func TestBurstIsForgotten(t *testing.T) {
 			t.Errorf("it waited %s for a connection that is closed", time.Since(began))
 		}
 	})
+}
+
+// No more is given back than data has cost, and nothing for nothing.
+func TestRefundsCannotBeForged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spent := func(write func(*http2.Framer) error) (m *meter, left func() float64) {
+			m = newMeter(func() {})
+			m.spend((&frames{}).cost(sent(t, write)), time.Now())
+			return m, func() float64 { return sendBurst - m.tokens }
+		}
+		m, missing := spent(func(f *http2.Framer) error {
+			return errors.Join(pings(1000)(f), f.WriteData(3, false, make([]byte, 16<<10)))
+		})
+		before := missing()
+		for range 3000 {
+			m.passed(0)
+		}
+		if missing() != before {
+			t.Errorf("empty messages gave back %f", before-missing())
+		}
+		for range 3000 {
+			m.passed(1)
+		}
+		if missing() < 1000 {
+			t.Errorf("one frame of data has paid for %f of 1000 pings", 1000-missing())
+		}
+		m, missing = spent(func(f *http2.Framer) error { return f.WriteData(3, false, make([]byte, 100)) })
+		if m.passed(90); missing() > 0.001 {
+			t.Errorf("a message has cost %f", missing())
+		}
+		m.spend(price{all: 1000}, time.Now())
+		if m.passed(90); missing() < 1000 {
+			t.Errorf("a message was paid back twice: %f are left", missing())
+		}
+		// What time has given back is not given back again.
+		m, missing = spent(func(f *http2.Framer) error { return f.WriteData(3, false, make([]byte, 16<<10)) })
+		time.Sleep(time.Minute)
+		m.spend(price{all: 1000}, time.Now())
+		if m.passed(16 << 10); missing() < 999 {
+			t.Errorf("%f of 1000 are left", missing())
+		}
+	})
+}
+
+// A worker whose output nobody reads is not a flood, for as long as somebody could; another one that
+// sends the same is.
+func TestStalledReadersAreNoFlood(t *testing.T) {
+	for name, test := range map[string]struct {
+		outlets, messages int
+		then              func(*http2.Framer) error
+		flood             bool
+	}{
+		"stalled":            {3, 3 * 12_000, pings(0), false},
+		"nobody should read": {0, 3 * 12_000, pings(0), true},
+		"too much for one":   {1, 40_000, pings(0), true},
+		"pings":              {1, 1, pings(40_000), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			message := sent(t, func(f *http2.Framer) error { return f.WriteData(3, false, make([]byte, 20)) })
+			then := sent(t, test.then)
+			synctest.Test(t, func(t *testing.T) {
+				c, floods := over(func(conn net.Conn) {
+					for range test.messages {
+						_, _ = conn.Write(message)
+					}
+					_, _ = conn.Write(then)
+				})
+				for range test.outlets {
+					defer c.meter.outlet()()
+				}
+				b := make([]byte, 1<<10)
+				for err := error(nil); err == nil; {
+					_, err = c.Read(b)
+				}
+				_ = c.Close()
+				if *floods > 0 != test.flood {
+					t.Errorf("floods: %d", *floods)
+				}
+			})
+		})
+	}
 }

@@ -23,6 +23,7 @@ type record struct {
 	Source        string `json:"source,omitempty"`        // see source; empty: an older pgod recorded this, without a uid
 	Configuration string `json:"configuration,omitempty"` // where its entry was; empty: not known
 	Leaving       bool   `json:"leaving,omitempty"`       // a configuration that is in force has no entry for it
+	Kept          bool   `json:"kept,omitempty"`          // nor has one at the start; left alone until an operator confirms its removal
 }
 
 // known reports whether the record is enough to say who may do what.

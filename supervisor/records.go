@@ -137,7 +137,7 @@ func (r *records) claim(services []config.Service, configuration string) {
 	r.change(func(all map[string]record) {
 		for _, service := range services {
 			if n, ok := all[service.Name]; ok {
-				n.Configuration, n.Leaving = configuration, false
+				n.Configuration, n.Leaving, n.Kept = configuration, false, false
 				all[service.Name] = n
 			}
 		}
@@ -148,8 +148,19 @@ func (r *records) claim(services []config.Service, configuration string) {
 func (r *records) leave(name string) {
 	r.change(func(all map[string]record) {
 		n := all[name]
-		n.Leaving = true
+		n.Leaving, n.Kept = true, false
 		all[name] = n
+	})
+}
+
+// keep records that these services must not be removed before an operator confirms it.
+func (r *records) keep(names []string) {
+	r.change(func(all map[string]record) {
+		for _, name := range names {
+			n := all[name]
+			n.Kept = true
+			all[name] = n
+		}
 	})
 }
 

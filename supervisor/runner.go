@@ -27,7 +27,7 @@ type runner struct {
 	account account
 	socket  string // the directory that go-plugin made for the worker's socket
 	env     []string
-	stderr  func(io.Reader) // reads the worker's standard error to its end
+	stderr  func(context.Context, io.Reader) // reads the worker's standard error to its end; the context ends with the worker
 
 	stdout *os.File // the read end
 
@@ -69,12 +69,14 @@ func (r *runner) Start(context.Context) error {
 		return fmt.Errorf("cannot start the worker: %w", err)
 	}
 	r.stdout = stdout
+	lives, ended := context.WithCancel(context.Background())
 	go func() {
-		r.stderr(stderr)
+		r.stderr(lives, stderr)
 		_ = stderr.Close()
 	}()
 	go func() {
 		<-r.group.Done()
+		ended()
 		// What is in the pipes may still be read. A descendant that left the group may keep them
 		// open for as long as it likes.
 		end := time.Now().Add(pipeGrace)

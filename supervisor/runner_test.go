@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -41,7 +42,7 @@ func TestEscapedDescendantIsNotListenedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := make(chan error, 1)
-	r := &runner{path: script, socket: t.TempDir(), stderr: func(stderr io.Reader) {
+	r := &runner{path: script, socket: t.TempDir(), stderr: func(_ context.Context, stderr io.Reader) {
 		_, err := io.Copy(io.Discard, stderr)
 		read <- err
 	}}

@@ -34,7 +34,8 @@ type reloader struct {
 	hup     <-chan os.Signal
 	watcher *watcher
 
-	dir string // pgod's own directory
+	dir    string // pgod's own directory
+	runDir string // empty: the usual one
 
 	one      sync.Mutex    // held while the configuration is read and applied
 	follower *follower     // nil: all of the configuration is on this host
@@ -82,6 +83,7 @@ func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reloa
 
 // reloadNow is reload for callers that hold r.one.
 func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
+	r.showDir()
 	cfg, from, err := r.read()
 	switch {
 	case errors.Is(err, errNotFetched):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func run(ctx context.Context, f flags) error {
 		watcher: newWatcher(f.config, log), dir: dir,
 	}
 	defer r.close()
-	defer showDir(r.sshPort, dir, log)()
+	defer r.hideDir()
 	r.begin(cfg)
 	workers.Configuration.OnReload(r.told)
 	workers.CountConnections(server.Connections)
@@ -170,17 +171,25 @@ func serve(ctx context.Context, server *sshd.Server, listener net.Listener, work
 	return err
 }
 
-// showDir writes the path of pgod's directory to a file that is named after its port: pgoctl finds
-// root's key and the host's there, wherever it is. The function that it returns removes the file.
-func showDir(port int, dir string, log hclog.Logger) (hide func()) {
-	file, text := filepath.Join(runDir, fmt.Sprintf("port-%d", port)), dir+"\n"
+// shownDir is a file below runDir, named after pgod's port, that has the path of pgod's directory:
+// pgoctl finds root's key and the host's there, wherever it is.
+func (r *reloader) shownDir() (file, text string) {
+	return filepath.Join(cmp.Or(r.runDir, runDir), fmt.Sprintf("port-%d", r.sshPort)), r.dir + "\n"
+}
+
+// showDir writes shownDir. Each reload does, as somebody may have removed it.
+func (r *reloader) showDir() {
+	file, text := r.shownDir()
 	if err := atomicfile.Replace(file, []byte(text), 0o644); err != nil {
-		log.Warn("pgoctl may not find root's key", "error", err)
+		r.log.Warn("pgoctl may not find root's key", "error", err)
 	}
-	return func() {
-		if now, err := os.ReadFile(file); err == nil && string(now) == text {
-			_ = os.Remove(file)
-		}
+}
+
+// hideDir removes shownDir, unless it is another pgod's by now.
+func (r *reloader) hideDir() {
+	file, text := r.shownDir()
+	if now, err := os.ReadFile(file); err == nil && string(now) == text {
+		_ = os.Remove(file)
 	}
 }
 

@@ -63,6 +63,7 @@ func (r *reloader) read() (cfg loaded, from *supervisor.Fetched, err error) {
 func (r *reloader) begin(local loaded) {
 	r.one.Lock() // a fetch that ends meanwhile must be applied after this
 	defer r.one.Unlock()
+	r.showDir()
 	if local.Upstream == nil {
 		_, _ = r.apply(local, true, false)
 		return

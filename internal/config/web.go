@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Proxies is how servers are reached over http and https: from pgod's environment, unless [pgod]
@@ -37,8 +38,8 @@ func parseProxy(text string) (SecretURL, error) {
 }
 
 func parseNoProxy(text string) (string, error) {
-	if strings.ContainsFunc(text, unicode.IsControl) {
-		return "", wrong("", "%s contains a control character", quote(text))
+	if strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
+		return "", wrong("", "%s contains a control character, or bytes that are not text", quote(text))
 	}
 	return text, nil
 }
@@ -76,7 +77,12 @@ func (p *Proxies) addEnvironment(env func(string) (string, error)) (warnings Pro
 		*each.proxy = parsed
 	}
 	if p.No == "" {
-		_, p.No = get("NO_PROXY")
+		used, content := get("NO_PROXY")
+		parsed, err := parseNoProxy(content)
+		if err != nil {
+			warnings = append(warnings, problemOf("pgod's environment", 0, fmt.Errorf("%s is ignored: %w", used, err)))
+		}
+		p.No = parsed
 	}
 	return warnings
 }

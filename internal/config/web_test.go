@@ -56,6 +56,8 @@ func TestProxies(t *testing.T) {
 		{"empty", "", map[string]string{"HTTP_PROXY": "", "http_proxy": "a:1"}, "http://a:1||", 0},
 		{"keys", "http_proxy = \"k:1\"\nno_proxy = \"n\"\n", map[string]string{"HTTP_PROXY": "a:1", "HTTPS_PROXY": "b:2", "NO_PROXY": "c"}, "http://k:1|http://b:2|n", 0},
 		{"reference", "https_proxy = \"env:THEIRS\"\n", map[string]string{"THEIRS": "http://ada:S3CRET@k:1"}, "|http://ada:S3CRET@k:1|", 0},
+		{"no text", "", map[string]string{"NO_PROXY": "a,\xff"}, "||", 1},
+		{"control characters", "", map[string]string{"no_proxy": "a\x1b"}, "||", 1},
 		{"wrong", "", map[string]string{"HTTP_PROXY": "ftp://ada:S3CRET@a", "HTTPS_PROXY": "b:2"}, "|http://b:2|", 1},
 	} {
 		text := "[pgod]\n" + test.pgod + upstream + minimal("web", "") + minimal("other", "")

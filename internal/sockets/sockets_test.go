@@ -73,3 +73,56 @@ func TestInnermost(t *testing.T) {
 		}
 	}
 }
+
+// An end of a connection is root's as long as the kernel says so, and no longer than it is open.
+func TestIsRoots(t *testing.T) {
+	for _, network := range []struct{ listen, dial string }{
+		{"127.0.0.1:0", "127.0.0.1"}, {":0", "127.0.0.1"}, {"[::1]:0", "::1"}, {":0", "::1"},
+	} {
+		listener, err := net.Listen("tcp", network.listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = listener.Close() }()
+		_, port, _ := net.SplitHostPort(listener.Addr().String())
+		client, err := net.Dial("tcp", net.JoinHostPort(network.dial, port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = client.Close() }()
+		server, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = server.Close() }()
+		at, from := server.LocalAddr().(*net.TCPAddr), server.RemoteAddr().(*net.TCPAddr)
+		root := os.Getuid() == 0
+		if got := IsRoots(at, from); got != root {
+			t.Errorf("%+v: user %d: %v", network, os.Getuid(), got)
+		}
+		other, elsewhere := *from, *at
+		other.Port--
+		elsewhere.Port--
+		if IsRoots(at, &other) || IsRoots(&elsewhere, from) || IsRoots(listener.Addr().(*net.TCPAddr), &net.TCPAddr{IP: at.IP}) {
+			t.Errorf("%+v: a connection that does not exist is root's", network)
+		}
+		if !root {
+			continue
+		}
+		file, err := client.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = file.Close() }()
+		if err := file.Chown(65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if IsRoots(at, from) {
+			t.Errorf("%+v: a socket of nobody is root's", network)
+		}
+		_, _ = file.Close(), client.Close()
+		if IsRoots(at, from) {
+			t.Errorf("%+v: a closed socket is root's", network)
+		}
+	}
+}

@@ -30,31 +30,35 @@ func LoadOrCreateHostKey(path string) (ssh.Signer, error) {
 }
 
 func loadHostKey(path string) (ssh.Signer, error) {
+	return loadKey("the host key", "and pgod makes a new one that clients have to accept", path)
+}
+
+// loadKey reads the private key that the errors call what. They tell what follows if it is removed.
+func loadKey(what, then, path string) (ssh.Signer, error) {
 	// Without O_NONBLOCK, pgod would wait for a named pipe in its place.
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the host key: %w", err)
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the host key: %w", err)
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("the host key %s is not a regular file", path)
+		return nil, fmt.Errorf("%s %s is not a regular file", what, path)
 	}
 	if open := info.Mode().Perm() & 0o077; open != 0 {
-		return nil, fmt.Errorf("the host key %s may be used by others (mode %04o): "+
-			"if nobody has, chmod 600 it; otherwise remove it, and pgod makes a new one that clients have to accept", path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s %s may be used by others (mode %04o): "+
+			"if nobody has, chmod 600 it; otherwise remove it, %s", what, path, info.Mode().Perm(), then)
 	}
 	text, err := io.ReadAll(io.LimitReader(file, 64<<10))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the host key: %w", err)
+		return nil, fmt.Errorf("cannot read %s: %w", what, err)
 	}
 	signer, err := ssh.ParsePrivateKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("the host key %s cannot be used: restore it from a backup, "+
-			"or remove it, and pgod makes a new one that clients have to accept: %w", path, err)
+		return nil, fmt.Errorf("%s %s cannot be used: restore it from a backup, or remove it, %s: %w", what, path, then, err)
 	}
 	return signer, nil
 }

@@ -12,7 +12,7 @@ import (
 // is none, if it cannot be used, or if others might have read it: nobody else knows it, so nothing
 // is lost. made reports that.
 func LoadOrMakeKey(path string) (key ssh.PublicKey, made bool, err error) {
-	if signer, err := loadHostKey(path); err == nil {
+	if signer, err := loadLocalKey(path); err == nil {
 		return signer.PublicKey(), false, nil
 	}
 	text, err := newKey()
@@ -22,14 +22,18 @@ func LoadOrMakeKey(path string) (key ssh.PublicKey, made bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	signer, err := loadHostKey(path)
+	signer, err := loadLocalKey(path)
 	if err != nil {
 		return nil, false, err
 	}
 	return signer.PublicKey(), true, nil
 }
 
-// LocalOnly sets the key that may log in only from this host itself, in place of the previous one;
+func loadLocalKey(path string) (ssh.Signer, error) {
+	return loadKey("root's own key", "and the next reload makes a new one", path)
+}
+
+// LocalOnly sets the key with which only root of this host itself may log in, in place of the previous one;
 // nil: there is none. It may be called at any time.
 func (s *Server) LocalOnly(key ssh.PublicKey) {
 	text := ""
@@ -39,16 +43,17 @@ func (s *Server) LocalOnly(key ssh.PublicKey) {
 	s.localOnly.Store(&text)
 }
 
-// isElsewhere reports whether a key may log in only from this host, and this is another one.
+// isElsewhere reports whether only root of this host may log in with a key, and this is another host
+// or somebody else: a copy of the key is of no use to another user, nor through another's tunnel.
 func (s *Server) isElsewhere(key ssh.PublicKey, meta ssh.ConnMetadata) bool {
 	only := s.localOnly.Load()
-	return only != nil && *only == string(key.Marshal()) && !fromThisHost(meta.LocalAddr(), meta.RemoteAddr())
+	return only != nil && *only == string(key.Marshal()) && !s.fromRoot(meta.LocalAddr(), meta.RemoteAddr())
 }
 
-// fromThisHost reports whether a connection to one of this host's addresses is from this host. The
-// kernel drops packets that come from outside and say that they are.
-func fromThisHost(local, remote net.Addr) bool {
+// fromRoot reports whether a connection to one of this host's addresses is from this host, and its
+// other end is root's. The kernel drops packets that come from outside and say that they do not.
+func (s *Server) fromRoot(local, remote net.Addr) bool {
 	at, ok := local.(*net.TCPAddr)
 	from, isTCP := remote.(*net.TCPAddr)
-	return ok && isTCP && (from.IP.IsLoopback() || from.IP.Equal(at.IP))
+	return ok && isTCP && (from.IP.IsLoopback() || from.IP.Equal(at.IP)) && s.isRoots(at, from)
 }

@@ -5,9 +5,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"pgo/internal/sockets"
 )
 
 // A key of the host's own is kept as long as it can be used and nobody else can read it.
@@ -44,6 +47,12 @@ func TestLocalKeyIsMadeAgain(t *testing.T) {
 			t.Errorf("%s: it is the same", when)
 		}
 		load(false, "after it was "+when)
+	}
+	if err := os.WriteFile(path, []byte("no key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loadLocalKey(path); err == nil || !strings.HasPrefix(err.Error(), "root's own key "+path+" cannot be used: ") || strings.Contains(err.Error(), "host") {
+		t.Errorf("one that cannot be used: %v", err)
 	}
 	if _, _, err := LoadOrMakeKey(filepath.Join(t.TempDir(), "none", "key")); err == nil {
 		t.Error("made in a directory that does not exist")
@@ -86,6 +95,9 @@ func TestLocalKeyIsForThisHost(t *testing.T) {
 		{"172.17.0.1:2222", "172.17.0.2:5000", true},
 	} {
 		h.LocalOnly(own.PublicKey())
+		h.isRoots = func(local, remote *net.TCPAddr) bool {
+			return local.String() == test.local && remote.String() == test.remote
+		}
 		meta := connMetadata{local: test.local, remote: test.remote}
 		if got := h.isElsewhere(own.PublicKey(), meta); got != test.elsewhere {
 			t.Errorf("%+v: %v", test, got)
@@ -93,14 +105,19 @@ func TestLocalKeyIsForThisHost(t *testing.T) {
 		if h.isElsewhere(other.PublicKey(), meta) {
 			t.Errorf("%+v: another key is refused", test)
 		}
+		h.isRoots = func(_, _ *net.TCPAddr) bool { return false }
+		if !h.isElsewhere(own.PublicKey(), meta) {
+			t.Errorf("%+v: it counts for somebody who is not root", test)
+		}
 		h.LocalOnly(nil)
 		if h.isElsewhere(own.PublicKey(), meta) {
 			t.Errorf("%+v: it counts nowhere else any more, and is refused", test)
 		}
 	}
 	h.LocalOnly(own.PublicKey())
-	if _, err := h.dial(t, own); err != nil {
-		t.Error(err)
+	h.isRoots = sockets.IsRoots
+	if _, err := h.dial(t, own); (err == nil) != (os.Getuid() == 0) {
+		t.Errorf("user %d: %v", os.Getuid(), err)
 	}
 	l := &login{server: h.Server, ctx: t.Context()}
 	if _, err := l.offer(userAt{connMetadata{local: "192.0.2.1:2222", remote: "192.0.2.2:5000"}}, own.PublicKey()); err != errUnknownKey {

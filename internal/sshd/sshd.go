@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/crypto/ssh"
 
+	"pgo/internal/sockets"
 	"pgo/internal/target"
 	"pgo/internal/wait"
 )
@@ -80,6 +81,7 @@ type Server struct {
 	backend Backend
 	log     hclog.Logger
 	limits  Limits
+	isRoots func(local, remote *net.TCPAddr) bool // sockets.IsRoots, except in tests
 
 	lobby       *lobby   // connections that have not authenticated yet
 	records     *records // how logins went
@@ -110,6 +112,7 @@ func New(o Options) *Server {
 		backend:     o.Backend,
 		log:         o.Logger,
 		limits:      o.Limits,
+		isRoots:     sockets.IsRoots,
 		lobby:       newLobby(o.Limits),
 		records:     newRecords(o.Limits),
 		connections: newShares(o.Limits),

@@ -37,6 +37,11 @@ type httpRemote struct {
 	version2 bool       // the server speaks version 2 of the protocol
 }
 
+// ofModule has the remote be a submodule's: see elsewhere and web.modulePauses.
+func (h *httpRemote) ofModule(w *web, elsewhere func(to *url.URL) error) {
+	h.elsewhere, h.pauses = elsewhere, &w.modulePauses
+}
+
 func newHTTPRemote(a *address, w *web) *httpRemote {
 	h := &httpRemote{user: a.user, password: a.password, origin: a.url, base: a.url, pauses: &w.pauses}
 	h.client.CheckRedirect = h.checkRedirect
@@ -157,7 +162,7 @@ func (h *httpRemote) do(request *http.Request, version, answer string) (*http.Re
 	if err != nil {
 		return nil, err
 	}
-	if err := h.pauses.begin(request.URL.Host, response); err != nil {
+	if err := h.pauses.begin(response.Request.URL.Host, response); err != nil {
 		drain(response.Body)
 		return nil, err
 	}
@@ -199,6 +204,9 @@ func (h *httpRemote) checkRedirect(request *http.Request, via []*http.Request) e
 		return problem(nil, "its server sends a redirect that git does not follow")
 	case from.Scheme == "https" && request.URL.Scheme != "https":
 		return problem(nil, "its server redirects from https to %s", request.URL.Scheme)
+	}
+	if err := h.pauses.left(request.URL.Host); err != nil {
+		return err
 	}
 	if !h.trusted(request.URL) {
 		if h.elsewhere != nil {

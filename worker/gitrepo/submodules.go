@@ -177,7 +177,7 @@ func (f *moduleFetch) module(access *address, place string, want Hash) error {
 		return err
 	}
 	if h, ok := from.(*httpRemote); ok {
-		h.elsewhere = f.elsewhere
+		h.ofModule(f.web, f.elsewhere)
 		defer h.client.CloseIdleConnections()
 	}
 	have := f.completeOf(f.heldModules().from(place)...)

@@ -21,6 +21,9 @@ type web struct {
 	proxy  func(*url.URL) (*url.URL, error)
 	roots  *x509.CertPool // nil: those of the system
 	pauses pauses
+	// What a submodule's server has asked for. Whoever may commit chooses which one that is and what
+	// it is asked, and must not be able to pause the repository itself.
+	modulePauses pauses
 }
 
 func newWeb(proxy httpproxy.Config, ca []byte) (*web, error) {

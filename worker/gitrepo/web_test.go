@@ -177,3 +177,51 @@ func TestServerOfSubmodulesWantsAPause(t *testing.T) {
 		t.Errorf("the repository's own server is not asked any more: %v", err)
 	}
 }
+
+// A submodule on the repository's own server cannot pause the repository, and a pause is that of the
+// server which asked for it, not of the one that has sent a request there.
+func TestPausesAreTheRightServers(t *testing.T) {
+	t.Parallel()
+	var requests atomic.Int64
+	wait := func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}
+	busy := httptest.NewServer(http.HandlerFunc(wait))
+	defer busy.Close()
+	s := newSetup(t)
+	git := gittest.Handler(s.root, "", t.Output())
+	own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/busy"):
+			wait(w, r)
+		case strings.HasPrefix(r.URL.Path, "/moved"):
+			http.Redirect(w, r, busy.URL+"/app/info/refs?"+r.URL.RawQuery, http.StatusFound)
+		default:
+			git.ServeHTTP(w, r)
+		}
+	}))
+	defer own.Close()
+	addModule(s.remote, "a", own.URL+"/busy", someHash)
+	s.commit()
+	s.open(Remote{URL: own.URL + "/app"})
+	head := s.sync()
+	wantKind(t, s.FetchSubmodules(soon(t), head), ErrBusy)
+	if _, err := s.Look(soon(t)); err != nil {
+		t.Errorf("a submodule has paused the repository: %v", err)
+	}
+
+	s.open(Remote{URL: own.URL + "/moved"})
+	requests.Store(0)
+	for range 2 {
+		_, err := s.Look(soon(t))
+		wantKind(t, err, ErrBusy)
+	}
+	if n := requests.Load(); n != 1 {
+		t.Errorf("a server that wants a pause was asked %d times", n)
+	}
+	if err := s.origin.web.pauses.left(strings.TrimPrefix(own.URL, "http://")); err != nil {
+		t.Errorf("the server that sends requests there is paused: %v", err)
+	}
+}
