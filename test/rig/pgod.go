@@ -291,6 +291,22 @@ func (p *Pgod) awaitExit(limit time.Duration) {
 	}
 }
 
+// removePorts removes the files by which root's pgoctl finds a pgod's directory, where one that
+// was killed has left them.
+func (p *Pgod) removePorts() {
+	files, err := filepath.Glob("/run/pgo/port-*")
+	if err != nil {
+		p.rig.t.Error(err)
+	}
+	for _, file := range files {
+		if dir, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(dir)) == p.Dir {
+			if err := os.Remove(file); err != nil {
+				p.rig.t.Error(err)
+			}
+		}
+	}
+}
+
 // end stops a pgod that still runs and shows the log of a test that failed.
 func (p *Pgod) end() {
 	if p.exited != nil && !p.stopped() {
@@ -303,6 +319,7 @@ func (p *Pgod) end() {
 			<-p.exited
 		}
 	}
+	p.removePorts()
 	if p.rig.t.Failed() {
 		p.rig.t.Logf("pgod logged:\n%s", p.Log())
 	}

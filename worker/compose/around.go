@@ -84,11 +84,11 @@ func (v *Vicinity) NamesHeld(ctx context.Context) (map[string]string, error) {
 	held := map[string]string{}
 	for _, s := range summaries {
 		owner := s.Labels[projectLabel]
-		if owner == v.Project {
+		if owner == v.Project && composed(s.Labels) {
 			continue
 		}
-		by := "a container that belongs to no project"
-		if owner != "" {
+		by := "a container that compose has not made"
+		if owner != "" && owner != v.Project {
 			by = "a container of the project " + owner
 		}
 		for _, name := range s.Names {

@@ -30,6 +30,9 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 	}
 	made := policy.Made{Services: map[string]string{}}
 	for _, summary := range summaries {
+		if !composed(summary.Labels) {
+			continue
+		}
 		made.Services[summary.ID] = summary.Labels[serviceLabel]
 		if summary.State != container.StateCreated || summary.Labels[oneoffLabel] == "True" {
 			continue

@@ -16,6 +16,10 @@ import (
 // configLabel is the label that every container has that compose manages: what it was made from.
 const configLabel = "com.docker.compose.config-hash"
 
+// composed reports whether compose has made a container with these labels. The images that it
+// builds have the project's label, too, and so has whatever somebody makes of them by hand.
+func composed(labels map[string]string) bool { return labels[configLabel] != "" }
+
 // networkLabel is the label of the networks that compose makes.
 const networkLabel = "com.docker.compose.network"
 
