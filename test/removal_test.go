@@ -269,7 +269,9 @@ func TestRemovalOfMost(t *testing.T) {
 	for s, was := range before {
 		stays(t, s, was, "a start with an emptied file")
 	}
-	pgod.Configure(web) // and so one of two is gone, which needs no confirmation
+	pgod.Configure(web) // one is back; the other one still waits
+	rig.Until(t, "only one to wait", func() error { return has(status(), "waits for an operator", calm.Name+"; put") })
+	pgod.SSH(operator, "//reload", "--remove").Exits(t, 0)
 	isRemoved(t, pgod, calm)
 	showsTo(t, pgod, operator, web, "worker:    ready")
 	if text := status(); strings.Contains(text, "waits for") {

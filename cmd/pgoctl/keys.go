@@ -99,8 +99,8 @@ type keyLoader struct {
 }
 
 // loadKeys returns the keys to try, in this order: only those given by -i, or only that of
-// PGOCTL_ID, or root's own for the pgod with that directory on this host, the SSH agent's and those
-// with the usual names.
+// PGOCTL_ID, or the SSH agent's, those with the usual names; without any, root's own for the pgod with
+// that directory on this host.
 func (c *client) loadKeys(identities []string, dir string) ([]*key, error) {
 	l := &keyLoader{ctx: c.ctx, env: c.env, pause: c.progress.stop, batch: c.batch}
 	l.agents = sync.OnceValues(l.askAgent)
@@ -122,8 +122,8 @@ func (c *client) loadKeys(identities []string, dir string) ([]*key, error) {
 	return keys, nil
 }
 
-// usual returns the keys that are used without being named. Root's own is the first: the host lets
-// a client try only a few, and an agent may have many.
+// usual returns the keys that are used without being named. Root's own is used only if there is no
+// other: whoever has a key of a service is that service's developer, also on the host.
 func (l *keyLoader) usual(dir string) ([]*key, error) {
 	looked := []string{"-i is not given", "PGOCTL_ID is not set"}
 	keys, err := l.agents()
@@ -133,14 +133,6 @@ func (l *keyLoader) usual(dir string) ([]*key, error) {
 	case len(keys) == 0:
 		looked = append(looked, "the SSH agent has no key")
 	}
-	if dir != "" {
-		own, err := l.file(filepath.Join(dir, "root_key"))
-		if err == nil {
-			keys = append([]*key{own}, keys...)
-		} else {
-			looked = append(looked, err.Error())
-		}
-	}
 	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
 		k, err := l.file(filepath.Join(l.env("HOME"), ".ssh", name))
 		switch {
@@ -148,6 +140,14 @@ func (l *keyLoader) usual(dir string) ([]*key, error) {
 			looked = append(looked, err.Error())
 		case !slices.ContainsFunc(keys, k.same): // an agent may have loaded the file
 			keys = append(keys, k)
+		}
+	}
+	if dir != "" && len(keys) == 0 {
+		own, err := l.file(filepath.Join(dir, "root_key"))
+		if err == nil {
+			keys = append(keys, own)
+		} else {
+			looked = append(looked, err.Error())
 		}
 	}
 	if len(keys) == 0 {
