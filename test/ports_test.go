@@ -113,12 +113,12 @@ func TestPortsAndNetworks(t *testing.T) {
 	// Whatever is made by hand of an image that compose has built has the project's label, and is
 	// not what compose has made all the same.
 	docker(t, "create", "--label", "com.docker.compose.project="+web.Name, r.Busybox())
-	commit = web.Push("beside it", page(r, first, "beside"))
+	commit = web.Push("next to it", page(r, first, "next"))
 	deployed(t, pgod, web, commit)
-	r.Answers(first, "beside")
+	r.Answers(first, "next")
 
 	over := web.Push("one too far", page(r, first+6, "never"))
 	shows(t, pgod, web, "deployed:  "+commit[:7], "last:      refused",
 		fmt.Sprintf("the policy refuses %s: services.site.ports[0].published: %d is refused: only %d-%d", over[:7], first+6, first, first+5))
-	r.Answers(first, "beside")
+	r.Answers(first, "next")
 }
