@@ -127,7 +127,7 @@ func TestRogue(t *testing.T) {
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+rogueKey+"=1 exec "+self+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log := &lockedBuffer{}
+	log := &journal{}
 	s := newSupervisorWith(t, hclog.New(&hclog.LoggerOptions{Output: log}), "")
 	defer s.Close(t.Context())
 	s.launcher.opts.Worker = program
@@ -153,22 +153,4 @@ func TestRogue(t *testing.T) {
 	if !strings.Contains(log.String(), "the worker sends far more than it has to say: killing it: service=web pid=") {
 		t.Errorf("the log says\n%s", log)
 	}
-}
-
-// lockedBuffer is a buffer that several goroutines write to.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

@@ -54,7 +54,7 @@ type gate struct {
 // running and not restarted for a while, healthy where there is a health check, or exited
 // with 0 where they are meant to end. Only that proves that a commit works. A commit is
 // condemned only by what its own containers, or the engine about them, have shown; see
-// evidence.
+// isEvidence.
 func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	boot, err := g.engine.Boot(ctx)
 	if err != nil {
