@@ -65,7 +65,7 @@ func (r *reloader) watch(ctx context.Context) {
 			_, _ = r.reloadUnasked() // its error is logged
 			r.ask()
 		case <-changes:
-			_, _ = r.reloadUnasked()
+			r.reloadNoticed()
 		}
 	}
 }
@@ -75,16 +75,29 @@ func (r *reloader) watch(ctx context.Context) {
 func (r *reloader) reload(remove bool) (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
-	return r.reloadNow(remove)
+	return r.reloadNow(remove, false)
 }
 
 // reloadUnasked is a reload that no operator has asked for.
 func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(false) }
 
-// reloadNow is reload for callers that hold r.one.
-func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
+// reloadNoticed is a reload because a file has changed. What was being written while it was read
+// may be half of it, such as a list of operators without any: it is left for the watcher, which
+// reports that change, too.
+func (r *reloader) reloadNoticed() {
+	r.one.Lock()
+	defer r.one.Unlock()
+	_, _ = r.reloadNow(false, true) // its error is logged
+}
+
+// reloadNow is reload for callers that hold r.one. If patient, it does nothing when a file was
+// being written.
+func (r *reloader) reloadNow(remove, patient bool) (supervisor.Reloaded, error) {
 	r.showDir()
 	cfg, from, err := r.read()
+	if patient && writtenSince(cfg.since, r.flags.config, cfg.Files) {
+		return supervisor.Reloaded{}, err
+	}
 	switch {
 	case errors.Is(err, errNotFetched):
 		r.log.Info("waiting for the configuration to be fetched from git")

@@ -68,7 +68,7 @@ func (r *reloader) begin(local loaded) {
 		_, _ = r.apply(local, true, false)
 		return
 	}
-	reloaded, err := r.reloadNow(false)
+	reloaded, err := r.reloadNow(false, false)
 	if reloaded.Applied {
 		return
 	}

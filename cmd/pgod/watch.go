@@ -252,6 +252,18 @@ func (s *sight) newer(now sight, since time.Time) bool {
 	return false // what is no longer looked at has gone with a reload, or is in the list
 }
 
+// writtenSince reports whether one of the files was changed at that time or later, or so shortly
+// before that whoever changes it may not be done: opening a file often empties it. A time in the
+// future is of another clock, a file server's, and says nothing.
+func writtenSince(since time.Time, mainFile string, files []string) bool {
+	for _, changed := range see(mainFile, files).times {
+		if !changed.Before(since.Add(-2*tick)) && !changed.After(time.Now()) {
+			return true
+		}
+	}
+	return false
+}
+
 // tick is the longest time between two of the kernel's clock ticks: a change has the time of the
 // last one.
 const tick = 10 * time.Millisecond

@@ -231,6 +231,33 @@ func TestWhatIsNewHasChanged(t *testing.T) {
 	}
 }
 
+// A file that was written while it was read, or just before, was perhaps read half-written: the main
+// file, one of its drop-ins, and a file that the configuration refers to by a symlink.
+func TestWhatIsBeingWritten(t *testing.T) {
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	must(t, os.Symlink("keys", path("link")))
+	for _, c := range []struct {
+		written, main string
+		files         []string
+		counts        bool
+	}{
+		{"pgo.toml", path("pgo.toml"), nil, true},
+		{"other.d/more.toml", path("other.toml"), nil, true},
+		{"another.d/more.txt", path("another.toml"), nil, false},
+		{"keys", "", []string{path("link")}, true},
+	} {
+		write(t, path(c.written), "")
+		info, err := os.Stat(path(c.written))
+		must(t, err)
+		for since, is := range map[time.Duration]bool{-time.Minute: true, 0: true, tick: true, time.Minute: false} {
+			if got := writtenSince(info.ModTime().Add(since), c.main, c.files); got != (is && c.counts) {
+				t.Errorf("%s, read %s after it was written: %v", c.written, since, got)
+			}
+		}
+	}
+}
+
 // A file that is never quiet is reported all the same.
 func TestRestlessFileIsTold(t *testing.T) {
 	t.Parallel()
