@@ -71,18 +71,19 @@ func (r *reloader) watch(ctx context.Context) {
 }
 
 // reload applies the configuration as it is now. A bad one changes nothing, and neither does one
-// that removes most services, unless remove confirms that. Several goroutines may call it at once.
-func (r *reloader) reload(remove bool) (supervisor.Reloaded, error) {
+// that removes most services, unless all of them are in confirmed. Several goroutines may call it
+// at once.
+func (r *reloader) reload(confirmed []string) (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
-	return r.reloadNow(remove)
+	return r.reloadNow(confirmed)
 }
 
 // reloadUnasked is a reload that no operator has asked for.
-func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(false) }
+func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(nil) }
 
 // reloadNow is reload for callers that hold r.one.
-func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
+func (r *reloader) reloadNow(confirmed []string) (supervisor.Reloaded, error) {
 	r.showDir()
 	cfg, from, err := r.read()
 	switch {
@@ -104,7 +105,7 @@ func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
 		}
 		return supervisor.Reloaded{}, err
 	}
-	if lost := r.workers.Loss(cfg.Services); lost != nil && !remove {
+	if lost := r.workers.Loss(cfg.Services); lost != nil && !lost.IsConfirmed(confirmed) {
 		err := error(lost)
 		if from != nil {
 			err = fmt.Errorf("commit %s %q by %s of the configuration: %w", from.Commit[:min(7, len(from.Commit))], from.Subject, from.Author, lost)
@@ -118,7 +119,7 @@ func (r *reloader) reloadNow(remove bool) (supervisor.Reloaded, error) {
 		r.unfollow()
 	}
 	newest := from == nil || r.follower.keep(from)
-	reloaded, lost := r.apply(cfg, newest, remove)
+	reloaded, lost := r.apply(cfg, newest, confirmed)
 	if from != nil {
 		r.follower.applied()
 	}
@@ -160,8 +161,8 @@ func (r *reloader) ask() {
 }
 
 // apply puts the configuration in force. If it is sure that nothing newer is known, it removes
-// what an earlier pgod had in addition, or returns why not. The caller holds r.one.
-func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
+// what an earlier pgod had in addition, or returns what would have to be confirmed. The caller holds r.one.
+func (r *reloader) apply(cfg loaded, sure bool, confirmed []string) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
 	r.watcher.tell(cfg.Files, cfg.since)
 	reloaded.Applied = true
 	for _, warning := range cfg.Warnings {
@@ -173,7 +174,7 @@ func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Rel
 	if !sure {
 		return reloaded, nil
 	}
-	swept, lost := r.workers.Sweep(cfg.spared(), remove)
+	swept, lost := r.workers.Sweep(cfg.spared(), confirmed)
 	reloaded.Removed = append(reloaded.Removed, swept...)
 	slices.Sort(reloaded.Removed)
 	if lost != nil {
