@@ -3,7 +3,6 @@ package deploy
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -51,10 +50,8 @@ func TestWhatMoves(t *testing.T) {
 // With adopt = true, a deploy may replace the containers of somebody else. Neither down nor the
 // removal of the entry takes them down before one has come.
 func TestAdoptIsForADeploy(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
-	fakeEngine(t, socket, "by-hand")
 	s := open(t, t.TempDir()).work
-	s.engine.Host, s.cfg.Adopt = "unix://"+socket, true
+	s.engine.Host, s.cfg.Adopt = newFakeEngine(t, "by-hand").host, true
 	if err := s.strangers(t.Context(), &candidate{}); err != nil {
 		t.Errorf("a deploy: %v", err)
 	}
