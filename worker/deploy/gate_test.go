@@ -207,8 +207,8 @@ func TestGateBeginsWhenContainersAreCreated(t *testing.T) {
 	})
 }
 
-// What fails because the engine was restarted, or is away, says nothing about the commit, and is no
-// outage that the commit has caused, whatever compose says about it and whatever it was doing.
+// What fails because the engine was restarted, or is away, says nothing about the commit, and is not
+// an outage of it, whatever compose says and was doing.
 func TestEngineRestartsDuringASwitch(t *testing.T) {
 	refusal := &compose.ExitError{Command: "up", Status: 1, Output: "Error response from daemon: invalid mount config for type \"bind\": field Target must not be empty"}
 	if !compose.Refused(refusal) {
