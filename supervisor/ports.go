@@ -37,7 +37,7 @@ type portJSON struct {
 	Container string   `json:"container,omitempty"`  // of that service
 	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does so for a service
 	PID       int      `json:"pid,omitempty"`        // of the program
-	Conflict  string   `json:"conflict,omitempty"`   // what is wrong with who uses it, in words
+	Conflict  string   `json:"conflict,omitempty"`   // a conflict, in words
 	Deaf      []string `json:"deaf,omitempty"`       // the addresses at which nothing listens for the container any more
 
 	passing bool // the kernel may have given out the port for a moment
