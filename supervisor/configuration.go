@@ -43,19 +43,22 @@ type Reloaded struct {
 
 // Configuration is what is known about the configuration on disk, and how to read it again.
 type Configuration struct {
-	mu      sync.Mutex                          // guards what follows
-	reload  func(remove bool) (Reloaded, error) // nil: it cannot be read again
-	applied time.Time                           // when the one in force was read
-	bad     error                               // what is wrong with the one on disk; nil: it is in force
-	since   time.Time                           // since when it has been bad
+	mu      sync.Mutex       // guards what follows
+	reload  ReloadFunc       // nil: it cannot be read again
+	applied time.Time        // when the one in force was read
+	bad     error            // what is wrong with the one on disk; nil: it is in force
+	since   time.Time        // since when it has been bad
+	shown   map[string]*Loss // that waits to be confirmed, as an operator has seen it last: by the key's fingerprint
 
 	upstream *Upstream // where the configuration is from; nil: it is not from git
 }
 
-// OnReload sets the function with which the host's operation reads the configuration again and
-// applies it. remove confirms that it may remove most services. Several goroutines may call it at
-// once.
-func (c *Configuration) OnReload(reload func(remove bool) (Reloaded, error)) {
+// ReloadFunc reads the configuration again and applies it. If that removes most services, the
+// services in confirmed are all that it may remove. Several goroutines may call it at once.
+type ReloadFunc func(confirmed []string) (Reloaded, error)
+
+// OnReload sets the function that the host's operation calls.
+func (c *Configuration) OnReload(reload ReloadFunc) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.reload = reload
@@ -79,12 +82,44 @@ func (c *Configuration) accepted() {
 	c.applied, c.bad, c.since = time.Now(), nil, time.Time{}
 }
 
+// shows notes what an operator is being shown: nil if nothing waits to be confirmed.
+func (c *Configuration) shows(operator string, lost *Loss) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if lost == nil {
+		delete(c.shown, operator)
+		return
+	}
+	if c.shown == nil {
+		c.shown = map[string]*Loss{}
+	}
+	c.shown[operator] = lost
+}
+
+// seenBy returns the names of the services whose removal the operator can confirm: those that the
+// operator has seen to be waiting for that. A newer file or commit may remove more by now.
+func (c *Configuration) seenBy(operator string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if lost := c.shown[operator]; lost != nil {
+		return lost.Names
+	}
+	return nil
+}
+
+// nothingWaits notes that there is nothing to confirm: what was shown before is over.
+func (c *Configuration) nothingWaits() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.shown)
+}
+
 // configError is what is wrong with the configuration on disk.
 type configError struct {
 	lines []string // safe to print
 	since time.Time
 	stays string // what is in force instead
-	waits bool   // nothing is wrong with it, and an operator has to confirm it
+	lost  *Loss  // nothing is wrong with it, and an operator has to confirm this; nil: it is bad
 }
 
 // maxProblems bounds how many mistakes are shown.
@@ -96,12 +131,9 @@ func (c *Configuration) get() (applied time.Time, bad *configError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.bad != nil {
-		bad = &configError{lines: problems(c.bad), since: c.since, stays: c.stays()}
-		if lost := new(Loss); errors.As(c.bad, &lost) {
-			bad.waits = true
-			if lost.Begun {
-				bad.stays = "nothing is removed until then"
-			}
+		bad = &configError{lines: problems(c.bad), since: c.since, stays: c.stays(), lost: lossIn(c.bad)}
+		if bad.lost != nil && bad.lost.Begun {
+			bad.stays = "nothing is removed until then"
 		}
 	}
 	return c.applied, bad
@@ -124,7 +156,7 @@ func (c *Configuration) inForce() string {
 }
 
 // reloader returns the function that OnReload has set, or nil.
-func (c *Configuration) reloader() func(remove bool) (Reloaded, error) {
+func (c *Configuration) reloader() ReloadFunc {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reload
@@ -160,14 +192,24 @@ func (h *host) reload(_ context.Context, session sshd.Command, args target.Args)
 	if reload == nil {
 		return sshd.Exit{Status: target.StatusFault, Message: "this pgod cannot read its configuration again: restart it"}
 	}
-	reloaded, err := reload(args.Has("--remove"))
+	var confirmed []string
+	operator, again := session.Identity.Fingerprint, ""
+	if args.Has("--remove") {
+		confirmed = h.configuration.seenBy(operator)
+		again = "; --remove confirms only what this key was shown before: if all that is listed above may go, run it once more"
+	}
+	reloaded, err := reload(confirmed)
+	lost := lossIn(err)
+	if h.configuration.shows(operator, lost); lost == nil {
+		again = ""
+	}
 	if err != nil {
 		for _, line := range problems(err) {
 			_, _ = fmt.Fprintln(session.Stderr, line)
 		}
 	}
 	if err != nil && !reloaded.Applied {
-		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: " + h.configuration.inForce()}
+		return sshd.Exit{Status: reloadStatus(err), Message: "cannot reload the configuration: " + h.configuration.inForce() + again}
 	}
 	if h.supervisor.isEnding() {
 		return stopping
@@ -181,8 +223,8 @@ func (h *host) reload(_ context.Context, session sshd.Command, args target.Args)
 	r.Add("removed", "%s", cmp.Or(strings.Join(reloaded.Removed, ", "), "-"))
 	r.Add("unchanged", "%s", cmp.Or(strings.Join(reloaded.Unchanged, ", "), "-"))
 	say(session, r.Text(false))
-	if errors.As(err, new(*Loss)) {
-		return sshd.Exit{Status: reloadStatus(err), Message: "the configuration is in force, and nothing is removed: see the errors above"}
+	if lost != nil {
+		return sshd.Exit{Status: reloadStatus(err), Message: "the configuration is in force, and nothing is removed: see the errors above" + again}
 	}
 	if err != nil {
 		return sshd.Exit{Status: reloadStatus(err), Message: "the newest configuration is not in force: see the errors above"}
@@ -193,7 +235,7 @@ func (h *host) reload(_ context.Context, session sshd.Command, args target.Args)
 // reloadStatus returns the exit status for a configuration that is bad, cannot be fetched, or waits
 // to be confirmed.
 func reloadStatus(err error) uint32 {
-	if errors.As(err, new(*Loss)) {
+	if lossIn(err) != nil {
 		return target.StatusConflict
 	}
 	if errors.As(err, new(config.Problems)) {

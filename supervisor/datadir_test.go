@@ -77,7 +77,7 @@ func TestDirectoryIsMadeAnew(t *testing.T) {
 	}
 	i.view.lose(time.Now())
 	i.state = backoff
-	i.launcher = &launcher{opts: Options{Worker: "/nonexistent", Logger: s.opts.Logger}, lookups: s.launcher.lookups, starts: s.launcher.starts, data: s.data, records: s.records}
+	i.launcher = &launcher{opts: Options{Worker: "/nonexistent", Logger: s.opts.Logger}, lookups: s.launcher.lookups, starts: s.launcher.starts, data: s.data, sockets: s.launcher.sockets, records: s.records}
 	go func() { <-i.events }() // the launch
 	if err := i.onEndAsked(endAsked{}); err != nil || i.view.get().lost != (time.Time{}) {
 		t.Errorf("a restart of a worker that is down does not end the warning: %v", err)

@@ -32,6 +32,28 @@ func (p hostPort) String() string {
 		net.JoinHostPort(p.ip, strconv.Itoa(p.port)), p.protocol, p.container)
 }
 
+// texts has them for people.
+func texts(all []hostPort) (lines []string) {
+	for _, p := range all {
+		lines = append(lines, p.String())
+	}
+	return lines
+}
+
+// deafAt returns those of the addresses at which a container is known not to be reached through its
+// port any more, if that is still so.
+func deafAt(use portJSON, services []seen, listeners []sockets.Socket) (addresses []string) {
+	for _, s := range services {
+		for _, p := range s.deaf {
+			same := p.service == use.Service && p.container == use.Container && p.port == use.First && p.protocol == use.Protocol
+			if same && slices.Contains(use.Addresses, p.ip) && !slices.ContainsFunc(listeners, p.isAt) {
+				addresses = append(addresses, p.ip)
+			}
+		}
+	}
+	return addresses
+}
+
 // portWatch finds host ports at which nothing listens although a running container has them. From
 // outside, the kernel may still lead to the container; from this host nothing does.
 type portWatch struct {
@@ -100,14 +122,14 @@ func (s *Supervisor) watchPorts() {
 		}
 		deaf, soon := watch.look(services, listeners)
 		for _, i := range s.all() {
-			var own []string
+			var own []hostPort
 			for _, p := range deaf {
 				if p.service == i.service.Name {
-					own = append(own, p.String())
+					own = append(own, p)
 				}
 			}
 			if i.view.setDeaf(own) && len(own) > 0 {
-				i.log.Error("nothing listens at a host port of a container", "ports", own)
+				i.log.Error("nothing listens at a host port of a container", "ports", texts(own))
 			}
 		}
 		timer.Reset(portLook)

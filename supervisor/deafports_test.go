@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,8 +92,8 @@ func TestDeafPortsAreShown(t *testing.T) {
 	defer s.Close(t.Context())
 	web := granted("web").service
 	v := newInstance(s.launcher, web, nil).view
-	text := hostPort{"web", "web-1", "::", 80, "tcp"}.String()
-	if !v.setDeaf([]string{text}) || v.setDeaf([]string{text}) {
+	deaf := []hostPort{{"web", "web-1", "::", 80, "tcp"}}
+	if !v.setDeaf(deaf) || v.setDeaf(slices.Clone(deaf)) {
 		t.Error("what is new is not told apart from what was known")
 	}
 	if got := (seen{web, v.get()}).status(time.Now()).Unwell; len(got) != 1 || !strings.Contains(got[0], "nothing listens at the host port [::]:80/tcp of web-1") {

@@ -20,8 +20,7 @@ const maxTrouble = 100
 const maxShown = 10
 
 // snapshot returns the state of the host and its services at that moment.
-func (h *host) snapshot(services []seen, now time.Time) hoststat.Snapshot {
-	_, bad := h.configuration.get()
+func (h *host) snapshot(services []seen, bad *configError, now time.Time) hoststat.Snapshot {
 	all := hoststat.Snapshot{
 		Time: now.UTC().Truncate(time.Millisecond), Host: thisHost(), Services: []hoststat.Service{},
 		Removing: h.supervisor.removing(), ConfigError: bad.status(), Upstream: h.configuration.from().status(),
@@ -34,11 +33,12 @@ func (h *host) snapshot(services []seen, now time.Time) hoststat.Snapshot {
 
 func (h *host) showStatus(_ context.Context, session sshd.Command, args target.Args) sshd.Exit {
 	now := time.Now()
-	shown := h.snapshot(h.supervisor.overview(), now)
+	_, bad := h.configuration.get()
+	h.configuration.shows(session.Identity.Fingerprint, bad.waits())
+	shown := h.snapshot(h.supervisor.overview(), bad, now)
 	if args.Has("--json") {
 		return say(session, hoststat.Encode(shown))
 	}
-	_, bad := h.configuration.get()
 	return say(session, statusTable(shown).Text(session.Color)+h.configuration.from().text(now)+bad.text(now))
 }
 
@@ -95,11 +95,19 @@ func (c *configError) text(now time.Time) string {
 		lines = append(lines[:maxShown:maxShown], fmt.Sprintf("and %d more: see //reload", more))
 	}
 	is := "is bad"
-	if c.waits {
+	if c.lost != nil {
 		is = "waits for an operator"
 	}
 	return fmt.Sprintf("\nThe newest configuration %s (for %s); %s:\n  %s\n",
 		is, hoststat.Age(now.Sub(c.since)), c.stays, strings.Join(lines, "\n  "))
+}
+
+// waits returns what an operator has to confirm; nil: nothing.
+func (c *configError) waits() *Loss {
+	if c == nil {
+		return nil
+	}
+	return c.lost
 }
 
 // status returns the error as --json prints it.

@@ -76,7 +76,8 @@ func topText(s hoststat.Snapshot, asJSON, color, once bool) string {
 
 // look returns what all services do and use.
 func (h *host) look(services []seen, before, now readings) hoststat.Snapshot {
-	all := h.snapshot(services, time.Now())
+	_, bad := h.configuration.get()
+	all := h.snapshot(services, bad, time.Now())
 	for n := range all.Services {
 		one := &all.Services[n]
 		one.Usage = now.usage(before, one.Name)

@@ -31,6 +31,7 @@ import (
 type launcher struct {
 	opts     Options
 	data     *dataDir
+	sockets  *socketDir
 	records  *records
 	lastKeys *lastKeys
 	uids     uids                // of the running workers
@@ -147,9 +148,7 @@ func ownStreams(ctx context.Context, d *grpc.StreamDesc, c *grpc.ClientConn, met
 
 // newProcess returns a worker that is yet to be started.
 func (l *launcher) newProcess(who account, log hclog.Logger) *process {
-	// Somebody, or a cleaner of temporary files, may have removed it. If it cannot be made again,
-	// the start fails and says so.
-	_ = os.MkdirAll(l.opts.SocketDir, socketDirMode)
+	_ = l.sockets.hold() // if it cannot be made again, the start fails and says so
 	p := &process{log: log, since: time.Now()}
 	p.meter = newMeter(func() {
 		log.Error("the worker sends far more than it has to say: killing it", "pid", p.pid())

@@ -43,6 +43,20 @@ func loss(gone []string, of int) *Loss {
 	return &Loss{Names: gone, Of: of}
 }
 
+// lossIn returns the Loss that an error is about; nil: it is about something else.
+func lossIn(err error) *Loss {
+	var lost *Loss
+	errors.As(err, &lost)
+	return lost
+}
+
+// IsConfirmed reports whether these names have all that would be removed.
+func (l *Loss) IsConfirmed(names []string) bool { return isWithin(l.Names, names) }
+
+func isWithin(some, names []string) bool {
+	return !slices.ContainsFunc(some, func(name string) bool { return !slices.Contains(names, name) })
+}
+
 // Loss reports whether Apply would take away more than half of what this host has, counting what
 // is being removed already: a file that shrinks in several steps is no better than one that
 // shrinks at once. It returns nil if it would not, or removes nothing.
@@ -119,10 +133,11 @@ func (s *Supervisor) survey() {
 // taken out of the configuration while pgod was not running. The services in spared are left as
 // they are, and so are those of another configuration: whoever tries one out may use pgod's usual
 // directory for it. If what would be removed is too much to be removed unasked, nothing is, unless
-// it is confirmed; and what was kept once, also by an earlier pgod, is kept until it is confirmed or
-// configured again: that the rest is back does not confirm it. Sweep is called after Apply, and looks
-// only at what was there when this pgod started: later, somebody may put a directory there by hand.
-func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, lost *Loss) {
+// all of it is confirmed; and what was kept once, also by an earlier pgod, is kept until all of that is
+// confirmed, or it is configured again: that the rest is back does not confirm it. Sweep is called
+// after Apply, and looks only at what was there when this pgod started: later, somebody may put a
+// directory there by hand.
+func (s *Supervisor) Sweep(spared, confirmed []string) (removed []string, lost *Loss) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.survey()
@@ -156,13 +171,13 @@ func (s *Supervisor) Sweep(spared []string, confirmed bool) (removed []string, l
 			}
 		}
 	}
-	switch {
-	case confirmed:
-		kept = nil
-	case loss(gone, of) != nil:
+	if loss(gone, of) != nil {
 		kept = gone
 	}
-	if len(kept) > 0 {
+	if isWithin(kept, confirmed) {
+		kept = nil
+		s.Configuration.nothingWaits()
+	} else {
 		s.kept = kept
 		s.records.keep(kept)
 		lost = &Loss{Names: slices.Clone(kept), Of: of, Begun: true}

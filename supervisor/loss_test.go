@@ -26,8 +26,8 @@ func lostNames(l *Loss) string {
 	return fmt.Sprint(strings.Join(l.Names, " "), " of ", l.Of)
 }
 
-// sweep returns what Sweep does not remove unasked.
-func sweep(s *Supervisor, confirmed bool) *Loss {
+// sweep returns what Sweep does not remove: what is not all confirmed.
+func sweep(s *Supervisor, confirmed ...string) *Loss {
 	_, lost := s.Sweep(nil, confirmed)
 	return lost
 }
@@ -101,7 +101,7 @@ func TestLossAtTheStart(t *testing.T) {
 	}
 	s.Apply(nil, nil, 0)
 	for range 2 {
-		if got := lostNames(sweep(s, false)); got != "a b c d of 4" {
+		if got := lostNames(sweep(s)); got != "a b c d of 4" {
 			t.Errorf("lost: %q", got)
 		}
 	}
@@ -112,19 +112,23 @@ func TestLossAtTheStart(t *testing.T) {
 
 	// What is new does not count, and what waits does.
 	s.Apply(entries("a x y z"), nil, 0)
-	if got := lostNames(sweep(s, false)); got != "b c d of 4" {
+	if got := lostNames(sweep(s)); got != "b c d of 4" {
 		t.Errorf("lost: %q", got)
 	}
 	if got := lostNames(s.Loss(entries("x y z"))); got != "a b c d of 7" {
 		t.Errorf("with one more: %q", got)
 	}
 	s.Apply(entries("a b x y z"), nil, 0)
-	if got := lostNames(sweep(s, false)); got != "c d of 4" {
+	if got := lostNames(sweep(s)); got != "c d of 4" {
 		t.Errorf("half of them are back, and lost: %q", got)
 	}
 	removing("")
 	mark(t, s.data.service("late"), "somebody is about to put this there by hand")
-	_, _ = s.Sweep(nil, true)
+	if got := lostNames(sweep(s, "a", "d")); got != "c d of 4" { // one of them was not shown
+		t.Errorf("lost: %q", got)
+	}
+	removing("")
+	_, _ = s.Sweep(nil, []string{"a", "c", "d"})
 	removing("c d")
 	s.Close(t.Context())
 
@@ -136,11 +140,15 @@ func TestLossAtTheStart(t *testing.T) {
 	s = next
 	next.grace = time.Hour
 	next.Apply(nil, nil, 0)
-	if got := lostNames(sweep(next, false)); got != "a b late of 3" {
+	if got := lostNames(sweep(next)); got != "a b late of 3" {
 		t.Errorf("the next one has lost: %q", got)
 	}
 	removing("c d")
-	if got := sweep(next, true); got != nil {
+	if got := lostNames(sweep(next, "a", "b")); got != "a b late of 3" {
+		t.Errorf("it is not all confirmed, and lost: %q", got)
+	}
+	removing("c d")
+	if got := sweep(next, "a", "b", "late"); got != nil {
 		t.Errorf("it is confirmed: %v", got)
 	}
 	removing("a b c d late")
@@ -157,7 +165,7 @@ func TestKeptIsKept(t *testing.T) {
 	step := func(configured string, spared []string, wantRemoved, wantLost string) {
 		t.Helper()
 		s.Apply(entries(configured), nil, 0)
-		removed, lost := s.Sweep(spared, false)
+		removed, lost := s.Sweep(spared, nil)
 		if got := strings.Join(removed, " "); got != wantRemoved || lostNames(lost) != wantLost {
 			t.Errorf("%s: removed: %q, want %q; lost: %q, want %q", configured, got, wantRemoved, lostNames(lost), wantLost)
 		}
@@ -201,13 +209,13 @@ func TestLossSparesOtherMachines(t *testing.T) {
 		mark(t, s.data.service(name), name)
 	}
 	s.Apply(entries("a"), nil, 0)
-	if removed, lost := s.Sweep([]string{"elsewhere"}, false); lost != nil || len(removed) != 1 || removed[0] != "b" {
+	if removed, lost := s.Sweep([]string{"elsewhere"}, nil); lost != nil || len(removed) != 1 || removed[0] != "b" {
 		t.Errorf("removed: %v, lost: %v", removed, lost)
 	}
 	if all := s.removing(); len(all) != 1 || all[0].Service != "b" {
 		t.Errorf("removed: %v", all)
 	}
-	_, _ = s.Sweep([]string{"elsewhere"}, true)
+	_, _ = s.Sweep([]string{"elsewhere"}, []string{"b", "elsewhere"})
 	if all := s.removing(); len(all) != 1 {
 		t.Errorf("removed: %v", all)
 	}

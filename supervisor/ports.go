@@ -37,7 +37,8 @@ type portJSON struct {
 	Container string   `json:"container,omitempty"`  // of that service
 	Program   string   `json:"program,omitempty"`    // that uses it, unless the engine does so for a service
 	PID       int      `json:"pid,omitempty"`        // of the program
-	Conflict  string   `json:"conflict,omitempty"`   // what is wrong, in words
+	Conflict  string   `json:"conflict,omitempty"`   // a conflict, in words
+	Deaf      []string `json:"deaf,omitempty"`       // the addresses at which nothing listens for the container any more
 
 	passing bool // the kernel may have given out the port for a moment
 }
@@ -123,6 +124,7 @@ func portRows(services []seen, sshPort int, listeners []sockets.Socket, programs
 	for n := range uses {
 		uses[n].Granted, _ = grants.of(uses[n].First)
 		uses[n].Conflict = conflict(uses[n], services)
+		uses[n].Deaf = deafAt(uses[n], services, listeners)
 	}
 	all := append(uses, grants.unused(uses)...)
 	if all == nil {
@@ -287,12 +289,24 @@ func conflict(use portJSON, services []seen) string {
 
 // portsTable shows the rows, with what is wrong in the last column.
 func portsTable(all []portJSON) hoststat.Table {
-	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "CONFLICT")}
+	t := hoststat.Table{hoststat.Texts("PORT", "GRANTED", "USED BY", "PROTOCOL", "ADDRESS", "CONTAINER OR PROGRAM", "PROBLEM")}
 	for _, p := range all {
 		row := hoststat.Texts(ports.Range(p.rangeJSON).String(), p.Granted, p.Service, p.Protocol, strings.Join(p.Addresses, ","), p.by())
-		t = append(t, append(row, hoststat.Cell{Text: p.Conflict, Level: hoststat.Bad}))
+		t = append(t, append(row, hoststat.Cell{Text: p.problem(), Level: hoststat.Bad}))
 	}
 	return t
+}
+
+// problem says what is wrong with the row, empty if nothing is.
+func (p portJSON) problem() string {
+	if len(p.Deaf) == 0 {
+		return p.Conflict
+	}
+	deaf := "nothing listens at " + strings.Join(p.Deaf, ",") + " any more: restart brings it back"
+	if p.Conflict == "" {
+		return deaf
+	}
+	return p.Conflict + "; " + deaf
 }
 
 // by describes what has the port: a container or a program.

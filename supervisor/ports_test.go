@@ -80,7 +80,7 @@ func TestPorts(t *testing.T) {
 	}
 	all := portRows(services, 2222, listeners, programs)
 	want := `
-PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         CONFLICT
+PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         PROBLEM
 22         -        -        tcp       0.0.0.0     cupsd (pid 9)                -
 23         host     host     tcp       0.0.0.0,::  host-bare: telnetd (pid 10)  -
 24         -        host     tcp       0.0.0.0     host-bare: telnetd (pid 11)  not granted to host
@@ -107,6 +107,35 @@ PORT       GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM         
 	row, err := json.Marshal(all[10])
 	if want := `{"first":8080,"last":8080,"granted_to":"web","protocol":"tcp","addresses":["::","0.0.0.0"],"program":"nginx\\n","pid":8,` +
 		`"conflict":"granted to web, used by another program"}`; err != nil || string(row) != want {
+		t.Errorf("got  %s\nwant %s", row, want)
+	}
+}
+
+// A port at which nothing listens any more is shown with the use that it is about, as long as that is
+// so: the list of them may be older than the container.
+func TestDeafPortsAreListed(t *testing.T) {
+	web := granted("web", ports.One(80), ports.One(81)).uses(
+		used("0.0.0.0", 80, "tcp", "web-1"), used("::", 80, "tcp", "web-1"), used("0.0.0.0", 81, "tcp", "web-1"), used("0.0.0.0", 81, "udp", "web-1"))
+	web.deaf = []hostPort{
+		{"web", "web-1", "::", 80, "tcp"}, {"web", "web-1", "0.0.0.0", 81, "tcp"}, {"web", "web-0", "0.0.0.0", 81, "udp"}, {"web", "web-1", "127.0.0.1", 81, "udp"},
+	}
+	other := granted("other").uses(used("0.0.0.0", 81, "tcp", "other-1"), used("127.0.0.1", 82, "tcp", "other-1"))
+	other.deaf = []hostPort{{"other", "other-1", "0.0.0.0", 81, "tcp"}, {"other", "other-1", "127.0.0.1", 82, "tcp"}}
+	nobody := func([]sockets.Socket) map[sockets.Socket]sockets.Program { return nil }
+	all := portRows([]seen{web, other}, 0, []sockets.Socket{at("0.0.0.0", 80), at("127.0.0.1", 82)}, nobody)
+	want := `
+PORT  GRANTED  USED BY  PROTOCOL  ADDRESS     CONTAINER OR PROGRAM  PROBLEM
+80    web      web      tcp       0.0.0.0,::  web-1                 nothing listens at :: any more: restart brings it back
+81    web      web      tcp       0.0.0.0     web-1                 nothing listens at 0.0.0.0 any more: restart brings it back
+81    web      web      udp       0.0.0.0     web-1                 -
+81    web      other    tcp       0.0.0.0     other-1               granted to web, used by other; nothing listens at 0.0.0.0 any more: restart brings it back
+82    -        other    tcp       127.0.0.1   other-1               -
+`
+	if got := "\n" + portsTable(all).Text(false); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+	row, err := json.Marshal(all[0])
+	if want := `{"first":80,"last":80,"granted_to":"web","protocol":"tcp","addresses":["0.0.0.0","::"],"used_by":"web","container":"web-1","deaf":["::"]}`; err != nil || string(row) != want {
 		t.Errorf("got  %s\nwant %s", row, want)
 	}
 }

@@ -207,7 +207,7 @@ func TestSweepSparesAnotherConfiguration(t *testing.T) {
 	}
 	mark(t, s.data.service("unknown"), "unknown")
 	s.Apply([]config.Service{{Name: "claimed", User: "nobody-has-this-name"}}, nil, 0)
-	_, _ = s.Sweep(nil, true)
+	_, _ = s.Sweep(nil, []string{"real", "tried", "older", "unknown"})
 	var names []string
 	for _, r := range s.removing() {
 		names = append(names, r.Service)
@@ -238,8 +238,8 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Apply([]config.Service{{Name: "here", User: "nobody-has-this-name"}}, nil, 0)
-	_, _ = s.Sweep([]string{"elsewhere"}, false)
-	_, _ = s.Sweep([]string{"elsewhere"}, false) // it is being removed already
+	_, _ = s.Sweep([]string{"elsewhere"}, nil)
+	_, _ = s.Sweep([]string{"elsewhere"}, nil) // it is being removed already
 	if all := s.removing(); len(all) != 1 || all[0].Service != "gone" {
 		t.Errorf("removed: %v", all)
 	}
@@ -256,7 +256,7 @@ func TestSweep(t *testing.T) {
 func TestBeingRemovedIsShown(t *testing.T) {
 	s := newSupervisor(t)
 	mark(t, s.data.service("web"), "web")
-	_, _ = s.Sweep(nil, true)
+	_, _ = s.Sweep(nil, []string{"web"})
 	await(t, "a failed attempt", func() bool { return len(s.removing()) == 1 && s.removing()[0].Error != "" })
 	session := sshd.Command{Command: target.Command{Service: "web", Operation: "ps"}}
 	operation, _ := target.Lookup(target.Service, "ps")

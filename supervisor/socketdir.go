@@ -5,20 +5,107 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 )
 
 // socketDirMode lets users enter the directory and not list it.
 const socketDirMode = 0o711
 
-// makeSocketDir creates the directory for the workers' sockets, and removes what a killed pgod left
-// in it.
-func makeSocketDir(dir string, log hclog.Logger) error {
-	if err := os.MkdirAll(dir, socketDirMode); err != nil {
-		return err
+// socketDir is the directory for the workers' sockets. It is locked as long as this pgod lives, so
+// that no other one takes it for one that a killed pgod has left.
+type socketDir struct {
+	path string
+	mu   sync.Mutex // guards held
+	held *os.File
+}
+
+// hold creates the directory, unless it is there and held already: somebody, or a cleaner of
+// temporary files, may have removed it.
+func (d *socketDir) hold() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		if err := os.MkdirAll(d.path, socketDirMode); err != nil {
+			return err
+		}
+		if isAt(d.held, d.path) {
+			return nil
+		}
+		d.letGo()
+		dir, err := lockedDir(d.path, unix.LOCK_SH)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		d.held = dir // unless another pgod has removed it in between
 	}
-	return emptySocketDir(dir, log)
+}
+
+// letGo unlocks the directory. The lock is held.
+func (d *socketDir) letGo() {
+	if d.held != nil {
+		_ = d.held.Close()
+		d.held = nil
+	}
+}
+
+// remove removes the directory with the sockets of all workers.
+func (d *socketDir) remove(log hclog.Logger) {
+	_ = emptySocketDir(d.path, log)
+	_ = os.Remove(d.path)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.letGo()
+}
+
+// isAt reports whether the open file is what there is at the path.
+func isAt(file *os.File, path string) bool {
+	if file == nil {
+		return false
+	}
+	opened, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(opened, there)
+}
+
+// lockedDir opens and locks a directory.
+func lockedDir(path string, how int) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	dir := os.NewFile(uintptr(fd), path)
+	if err := unix.Flock(fd, how); err != nil {
+		_ = dir.Close()
+		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return dir, nil
+}
+
+// RemoveStaleSocketDirs removes the directories for sockets that killed pgods have left below a
+// directory: those with such names that are empty, and that no pgod holds.
+func RemoveStaleSocketDirs(below string, names *regexp.Regexp) {
+	entries, _ := os.ReadDir(below)
+	for _, entry := range entries {
+		if !names.MatchString(entry.Name()) || !entry.IsDir() {
+			continue
+		}
+		path := filepath.Join(below, entry.Name())
+		dir, err := lockedDir(path, unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil {
+			continue
+		}
+		if isAt(dir, path) {
+			_ = unix.Rmdir(path) // fails if it is not empty
+		}
+		_ = dir.Close()
+	}
 }
 
 // emptySocketDir removes the sockets of all workers.

@@ -68,7 +68,7 @@ func (s seen) status(now time.Time) hoststat.Service {
 		Activity:   activity(r),
 		NextPoll:   hoststat.Moment(r.GetNextPoll()),
 		Worker:     s.worker(now),
-		Unwell:     slices.Concat(r.GetUnwell(), s.deaf),
+		Unwell:     slices.Concat(r.GetUnwell(), texts(s.deaf)),
 		Warnings:   slices.Clone(r.GetWarnings()),
 	}
 	if !s.lost.IsZero() {

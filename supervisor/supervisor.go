@@ -4,7 +4,6 @@ package supervisor
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -69,7 +68,11 @@ func New(opts Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeSocketDir(opts.SocketDir, opts.Logger); err != nil {
+	sockets := &socketDir{path: opts.SocketDir}
+	if err = sockets.hold(); err == nil {
+		err = emptySocketDir(sockets.path, opts.Logger)
+	}
+	if err != nil {
 		data.close()
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func New(opts Options) (*Supervisor, error) {
 		opts:          opts, data: data, records: openRecords(opts.Dir, opts.Logger), lastKeys: openLastKeys(opts.Dir, opts.Logger), grace: removalGrace,
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
-	s.launcher = &launcher{opts: opts, data: data, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
+	s.launcher = &launcher{opts: opts, data: data, sockets: sockets, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
 	s.lives.Go(s.watchPorts)
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
@@ -173,8 +176,7 @@ func (s *Supervisor) Close(ctx context.Context) {
 	s.lives.Wait()
 	s.records.close()
 	s.lastKeys.write()
-	_ = emptySocketDir(s.opts.SocketDir, s.opts.Logger)
-	_ = os.Remove(s.opts.SocketDir)
+	s.launcher.sockets.remove(s.opts.Logger)
 	s.data.close()
 }
 

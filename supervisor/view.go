@@ -37,9 +37,9 @@ type snapshot struct {
 	err      error     // why there is no worker
 	retry    time.Time // when one is started again
 
-	lost      time.Time // when the service's directory was made anew; zero: it was not, as far as known
-	deaf      []string  // host ports of its containers at which nothing listens, for people
-	keysKnown bool      // also after the worker that reported them is gone
+	lost      time.Time  // when the service's directory was made anew; zero: it was not, as far as known
+	deaf      []hostPort // of its containers: nothing listens there
+	keysKnown bool       // also after the worker that reported them is gone
 	report    *proto.State
 	deploys   tally
 }
@@ -96,7 +96,7 @@ func (v *view) lose(at time.Time) {
 func (v *view) forgive() { v.lose(time.Time{}) }
 
 // setDeaf sets at which host ports of the service nothing listens, and reports whether that is new.
-func (v *view) setDeaf(ports []string) (news bool) {
+func (v *view) setDeaf(ports []hostPort) (news bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	ports = ports[:min(len(ports), maxShownLines)]

@@ -52,6 +52,9 @@ volumes:
 	shows(t, pgod, web, held...)
 	says(t, pgod.SSH(web.Key, web.Op("up")).Exits(t, 502%256).Stderr, held...)
 	says(t, pgod.SSH(web.Key, web.Op("down")).Exits(t, 502%256).Stderr, held[:2]...)
+	for _, operation := range []string{"check", "diff"} {
+		says(t, pgod.SSH(web.Key, web.Op(operation)).Exits(t, 0).Stdout, append(held, "# warning: somebody else has started")...)
+	}
 	if _, err := os.Lstat(checkout(pgod, web, "data")); err == nil {
 		t.Error("its checkout was touched")
 	}

@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,14 +19,22 @@ import (
 	"pgo/test/rig"
 )
 
-// A worker that is killed while idle answers again, and nothing that runs is affected.
+// A worker that is killed while idle answers again, and nothing that runs is affected. The directory
+// that a killed pgod has left is removed.
 func TestIdleWorkerIsKilled(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
 	web, other := r.Service("web"), r.Service("other")
 	commit := web.Push("first", r.Idle())
 	other.Push("first", r.Idle())
+	left := fmt.Sprintf("/run/pgo/%08x", rand.Uint32())
+	if err := os.MkdirAll(left, 0o711); err != nil {
+		t.Fatal(err)
+	}
 	pgod := r.Start(web, other)
+	if err := os.Remove(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what a killed pgod has left is still there: %v", err)
+	}
 	deployed(t, pgod, web, commit)
 	before := startedAt(t, web)
 	stop := pings(t, pgod, other)

@@ -19,6 +19,7 @@ type portRow struct {
 	Addresses                    []string
 	PID                          int
 	Conflict                     string
+	Deaf                         []string
 }
 
 // The owners of host ports: who is granted them, who really uses them, and where those
@@ -136,9 +137,16 @@ func TestHostPorts(t *testing.T) {
 	deaf := fmt.Sprintf("unwell:    nothing listens at the host port 127.0.0.1:%d/tcp of %s-site-1 any more", first+1, web.Name)
 	shows(t, pgod, web, "state:     unwell", deaf)
 	says(t, pgod.Log(), "nothing listens at a host port of a container")
+	if row := ports()[first+1]; !slices.Equal(row.Deaf, loopback) || row.Conflict != "" {
+		t.Errorf("//ports --json has %+v", row)
+	}
+	says(t, pgod.SSH(operator, "//ports").Exits(t, 0).Stdout, "nothing listens at 127.0.0.1 any more: restart brings it back")
 	pgod.SSH(web.Key, web.Op("restart")).Exits(t, 0)
 	r.Answers(first+1, "hello")
 	shows(t, pgod, web, "state:     running")
+	if row := ports()[first+1]; row.Deaf != nil {
+		t.Errorf("//ports --json still has %+v", row)
+	}
 
 	// What is given up is no longer in use.
 	listener.Close()

@@ -227,7 +227,9 @@ func TestRemovalAtTheStart(t *testing.T) {
 	pgod.Stop()
 	pgod.Configure(calm, moved)
 	pgod.Start()
-	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "removed:   "+moved.Name+", "+web.Name) // two of three
+	lost := moved.Name + ", " + web.Name // two of three, which nobody has seen yet
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 409%256).Stderr, lost+"; put", "nothing is removed", "run it once more")
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 0).Stdout, "removed:   "+lost)
 	isRemoved(t, pgod, moved)
 	isRemoved(t, pgod, web)
 	stay("being named", calm)
@@ -261,7 +263,8 @@ func TestRemovalOfMost(t *testing.T) {
 
 	// The next pgod knows the services by their directories only.
 	before := map[*rig.Service]string{web: startedAt(t, web), calm: startedAt(t, calm)}
-	put(t, pgod.ConfigFile, fmt.Sprintf("services = []\n\n[pgod]\noperator_keys = %q\n", filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys")), 0o600)
+	empty := fmt.Sprintf("services = []\n\n[pgod]\noperator_keys = %q\n", filepath.Join(filepath.Dir(pgod.ConfigFile), "operator_keys"))
+	put(t, pgod.ConfigFile, empty, 0o600)
 	pgod.Restart()
 	says(t, status(), append(all, "waits for an operator", "nothing is removed until then", "it has no entry for every service")...)
 	says(t, pgod.SSH(operator, web.Op("ps")).Exits(t, 409%256).Stderr, web.Name+" is not configured any more, and is left as it is")
@@ -270,7 +273,14 @@ func TestRemovalOfMost(t *testing.T) {
 		stays(t, s, was, "a start with an emptied file")
 	}
 	pgod.Configure(web) // one is back; the other one still waits
-	rig.Until(t, "only one to wait", func() error { return has(status(), "waits for an operator", calm.Name+"; put") })
+	onlyCalm := func() error { return has(status(), "waits for an operator", calm.Name+"; put") }
+	rig.Until(t, "only one to wait", onlyCalm)
+	// Before that is confirmed, the file loses the other one, too.
+	put(t, pgod.ConfigFile, empty, 0o600)
+	says(t, pgod.SSH(operator, "//reload", "--remove").Exits(t, 409%256).Stderr, append(all, "the old one stays in force", "run it once more")...)
+	stays(t, web, before[web], "the confirmation of what was shown")
+	pgod.Configure(web)
+	rig.Until(t, "only one to wait again", onlyCalm)
 	pgod.SSH(operator, "//reload", "--remove").Exits(t, 0)
 	isRemoved(t, pgod, calm)
 	showsTo(t, pgod, operator, web, "worker:    ready")

@@ -71,15 +71,16 @@ func (r *reloader) watch(ctx context.Context) {
 }
 
 // reload applies the configuration as it is now. A bad one changes nothing, and neither does one
-// that removes most services, unless remove confirms that. Several goroutines may call it at once.
-func (r *reloader) reload(remove bool) (supervisor.Reloaded, error) {
+// that removes most services, unless all of them are in confirmed. Several goroutines may call it
+// at once.
+func (r *reloader) reload(confirmed []string) (supervisor.Reloaded, error) {
 	r.one.Lock()
 	defer r.one.Unlock()
-	return r.reloadNow(remove, false)
+	return r.reloadNow(confirmed, false)
 }
 
 // reloadUnasked is a reload that no operator has asked for.
-func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(false) }
+func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reload(nil) }
 
 // reloadNoticed is a reload because a file has changed. What was being written while it was read
 // may be half of it, such as a list of operators without any: it is left for the watcher, which
@@ -87,12 +88,12 @@ func (r *reloader) reloadUnasked() (supervisor.Reloaded, error) { return r.reloa
 func (r *reloader) reloadNoticed() {
 	r.one.Lock()
 	defer r.one.Unlock()
-	_, _ = r.reloadNow(false, true) // its error is logged
+	_, _ = r.reloadNow(nil, true) // its error is logged
 }
 
 // reloadNow is reload for callers that hold r.one. If patient, it does nothing when a file was
 // being written.
-func (r *reloader) reloadNow(remove, patient bool) (supervisor.Reloaded, error) {
+func (r *reloader) reloadNow(confirmed []string, patient bool) (supervisor.Reloaded, error) {
 	r.showDir()
 	cfg, from, err := r.read()
 	if patient && writtenSince(cfg.since, r.flags.config, cfg.Files) {
@@ -117,7 +118,7 @@ func (r *reloader) reloadNow(remove, patient bool) (supervisor.Reloaded, error) 
 		}
 		return supervisor.Reloaded{}, err
 	}
-	if lost := r.workers.Loss(cfg.Services); lost != nil && !remove {
+	if lost := r.workers.Loss(cfg.Services); lost != nil && !lost.IsConfirmed(confirmed) {
 		err := error(lost)
 		if from != nil {
 			err = fmt.Errorf("commit %s %q by %s of the configuration: %w", from.Commit[:min(7, len(from.Commit))], from.Subject, from.Author, lost)
@@ -131,7 +132,7 @@ func (r *reloader) reloadNow(remove, patient bool) (supervisor.Reloaded, error) 
 		r.unfollow()
 	}
 	newest := from == nil || r.follower.keep(from)
-	reloaded, lost := r.apply(cfg, newest, remove)
+	reloaded, lost := r.apply(cfg, newest, confirmed)
 	if from != nil {
 		r.follower.applied()
 	}
@@ -173,8 +174,8 @@ func (r *reloader) ask() {
 }
 
 // apply puts the configuration in force. If it is sure that nothing newer is known, it removes
-// what an earlier pgod had in addition, or returns why not. The caller holds r.one.
-func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
+// what an earlier pgod had in addition, or returns what would have to be confirmed. The caller holds r.one.
+func (r *reloader) apply(cfg loaded, sure bool, confirmed []string) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
 	r.watcher.tell(cfg.Files, cfg.since)
 	reloaded.Applied = true
 	for _, warning := range cfg.Warnings {
@@ -186,7 +187,7 @@ func (r *reloader) apply(cfg loaded, sure, remove bool) (reloaded supervisor.Rel
 	if !sure {
 		return reloaded, nil
 	}
-	swept, lost := r.workers.Sweep(cfg.spared(), remove)
+	swept, lost := r.workers.Sweep(cfg.spared(), confirmed)
 	reloaded.Removed = append(reloaded.Removed, swept...)
 	slices.Sort(reloaded.Removed)
 	if lost != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"sync"
 	"syscall"
@@ -96,6 +97,7 @@ func run(ctx context.Context, f flags) error {
 	if err != nil {
 		return err
 	}
+	supervisor.RemoveStaleSocketDirs(runDir, socketDirName)
 	server, listener, err := listen(f.ssh, dir, workers, log)
 	if err != nil {
 		workers.Close(ctx)
@@ -192,6 +194,9 @@ func (r *reloader) hideDir() {
 		_ = os.Remove(file)
 	}
 }
+
+// socketDirName matches the names that socketDir gives.
+var socketDirName = regexp.MustCompile(`^[0-9a-f]{1,8}$`)
 
 // socketDir is this pgod's own directory below runDir: there may be several pgods, each with its
 // own directory.

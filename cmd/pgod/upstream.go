@@ -65,10 +65,10 @@ func (r *reloader) begin(local loaded) {
 	defer r.one.Unlock()
 	r.showDir()
 	if local.Upstream == nil {
-		_, _ = r.apply(local, true, false)
+		_, _ = r.apply(local, true, nil)
 		return
 	}
-	reloaded, err := r.reloadNow(false, false)
+	reloaded, err := r.reloadNow(nil, false)
 	if reloaded.Applied {
 		return
 	}
@@ -79,12 +79,12 @@ func (r *reloader) begin(local loaded) {
 	}
 }
 
-// told is a reload that an operator waits for: it does not wait for the next look at git. remove
-// confirms that most services may be removed.
-func (r *reloader) told(remove bool) (supervisor.Reloaded, error) {
+// told is a reload that an operator waits for: it does not wait for the next look at git. If
+// it removes most services, those in confirmed are all that it may remove.
+func (r *reloader) told(confirmed []string) (supervisor.Reloaded, error) {
 	local, err := load(r.flags, r.options)
 	if err != nil || local.Upstream == nil {
-		return r.reload(remove) // git cannot mend that, or has no part in it
+		return r.reload(confirmed) // git cannot mend that, or has no part in it
 	}
 	reply := make(chan answer, 1)
 	r.one.Lock()
@@ -97,15 +97,15 @@ func (r *reloader) told(remove bool) (supervisor.Reloaded, error) {
 	follower := r.follower
 	r.one.Unlock()
 	if follower == nil {
-		return r.reload(remove)
+		return r.reload(confirmed)
 	}
 	if a, inTime := follower.await(reply, begun, impatience); inTime {
-		if remove && errors.As(a.err, new(*supervisor.Loss)) {
-			return r.reload(remove)
+		if confirmed != nil && errors.As(a.err, new(*supervisor.Loss)) {
+			return r.reload(confirmed)
 		}
 		return a.Reloaded, a.err
 	}
-	reloaded, err := r.reload(remove)
+	reloaded, err := r.reload(confirmed)
 	if follower.ctx.Err() == nil && (err == nil || errors.Is(err, errNotFetched)) {
 		err = fmt.Errorf("git has not answered within %s: its configuration will be in force when it does", impatience)
 	}

@@ -3,7 +3,6 @@ package deploy
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,13 +47,53 @@ func TestWhatMoves(t *testing.T) {
 	}
 }
 
+// What check and diff warn of is what would hold the deploy back, in the words of the status, as long
+// as it would.
+func TestAdoptIsForetold(t *testing.T) {
+	engine := newFakeEngine(t, "by-hand")
+	d := open(t, t.TempDir()).work
+	d.engine.Host = engine.host
+	model, err := compose.Load([]byte(modelText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	warns := func() string {
+		t.Helper()
+		c, out := &candidate{resolved: model, stays: []string{"a volume is as it was"}}, &strings.Builder{}
+		if err := d.foretell(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+		c.warn(compose.Output{Stdout: out})
+		return out.String()
+	}
+	const alone = "# warning: a volume is as it was\n"
+	held := d.strangers(t.Context(), &candidate{resolved: model})
+	if held == nil || warns() != alone+"# warning: "+held.Error()+"\n" {
+		t.Errorf("it warns %q, and the deploy says %v", warns(), held)
+	}
+	d.cfg.Adopt = true
+	if got := warns(); got != alone {
+		t.Errorf("an operator has agreed: %q", got)
+	}
+	d.cfg.Adopt = false
+	if err := d.store.update(func(st *State) { st.Deployed = &Record{Number: 1, Outcome: Deployed, Engine: d.engine.Host} }); err != nil {
+		t.Fatal(err)
+	}
+	if got := warns(); got != alone {
+		t.Errorf("it is not the first deploy: %q", got)
+	}
+	d.store.state.Deployed = nil
+	d.engine = &compose.Engine{Host: "unix:///nonexistent/docker.sock"}
+	if err := d.foretell(t.Context(), &candidate{resolved: model}); err == nil {
+		t.Error("nobody could ask the engine, and nothing is said")
+	}
+}
+
 // With adopt = true, a deploy may replace the containers of somebody else. Neither down nor the
 // removal of the entry takes them down before one has come.
 func TestAdoptIsForADeploy(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
-	fakeEngine(t, socket, "by-hand")
 	s := open(t, t.TempDir()).work
-	s.engine.Host, s.cfg.Adopt = "unix://"+socket, true
+	s.engine.Host, s.cfg.Adopt = newFakeEngine(t, "by-hand").host, true
 	if err := s.strangers(t.Context(), &candidate{}); err != nil {
 		t.Errorf("a deploy: %v", err)
 	}

@@ -154,7 +154,13 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
 	ctx, cancel := d.unhurried(outer, ctx)
 	defer cancel()
-	err := d.enter(ctx, c, o)
+	boot, err := d.engine.Boot(ctx)
+	if err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
+	if err = d.enter(ctx, c, o); err != nil && !isVerdict(err) && d.engine.Away(ctx) == nil && isRestarted(ctx, d.engine, boot) {
+		err = fmt.Errorf("%w: %w", errRestarted, err) // what was stopped then says nothing about the commit
+	}
 	if err == nil {
 		err = d.gate.pass(ctx, c, o)
 	}

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,29 +19,51 @@ import (
 	"pgo/worker/gitrepo"
 )
 
-// fakeEngine answers as an engine with these containers, each the compose service that it is of.
-func fakeEngine(t *testing.T, socket string, services ...string) {
+// fakeEngine is an engine that answers pings, lists containers, and answers what else it is told to.
+type fakeEngine struct {
+	*http.ServeMux
+	host       string           // where it is, as in DOCKER_HOST
+	containers []map[string]any // as it lists them
+}
+
+// newFakeEngine returns an engine with these running containers, each the compose service that it
+// is of.
+func newFakeEngine(t *testing.T, services ...string) *fakeEngine {
 	t.Helper()
-	mux := http.NewServeMux()
-	answer := func(pattern, format string, args ...any) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprintf(w, format, args...)
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	e := &fakeEngine{ServeMux: http.NewServeMux(), host: "unix://" + socket, containers: []map[string]any{}}
+	e.answers("/_ping", "OK")
+	for n, service := range services {
+		id := fmt.Sprintf("c%d", n)
+		e.containers = append(e.containers, map[string]any{"Id": id})
+		e.answers("GET /{version}/containers/"+id+"/json", map[string]any{
+			"Id": id, "Name": "/" + service + "-1", "HostConfig": map[string]any{}, "State": map[string]any{"Status": "running"},
+			"Config": map[string]any{"Labels": map[string]any{"com.docker.compose.service": service}},
 		})
 	}
-	answer("/_ping", "OK")
-	var all []string
-	for n, service := range services {
-		all = append(all, fmt.Sprintf(`{"Id": "c%d"}`, n))
-		answer(fmt.Sprintf("GET /{version}/containers/c%d/json", n),
-			`{"Id": "c%d", "Name": "/%s-1", "HostConfig": {}, "State": {"Status": "running"}, "Config": {"Labels": {"com.docker.compose.service": %q}}}`, n, service, service)
-	}
-	answer("GET /{version}/containers/json", "[%s]", strings.Join(all, ","))
+	e.HandleFunc("GET /{version}/containers/json", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, e.containers) })
+	serveEngine(t, socket, e)
+	return e
+}
+
+// answers has the engine answer such requests with the JSON of v.
+func (e *fakeEngine) answers(pattern string, v any) {
+	e.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, v) })
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// serveEngine answers at the socket until the test ends.
+func serveEngine(t *testing.T, socket string, handler http.Handler) {
+	t.Helper()
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
+	engine := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler}}
 	engine.Start()
 	t.Cleanup(engine.Close)
 }
@@ -64,10 +87,8 @@ func TestUnknownNames(t *testing.T) {
 		"without a model that is whole": {State{Deployed: good}, "{", "", []string{"web", "web"}, []string{"web"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			socket := filepath.Join(t.TempDir(), "docker.sock")
-			fakeEngine(t, socket, test.containers...)
 			s := open(t, t.TempDir())
-			s.engine.Host = "unix://" + socket
+			s.engine.Host = newFakeEngine(t, test.containers...).host
 			err := s.store.update(func(st *State) { st.Deployed, st.Switching = test.state.Deployed, test.state.Switching })
 			for file, text := range map[string]string{deployedModel: test.deployed, stagedModel: test.stage} {
 				if text != "" {
@@ -119,15 +140,10 @@ func TestEngineIsAway(t *testing.T) {
 	}
 
 	hangs := make(chan struct{})
-	engine := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	serveEngine(t, socket, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		<-hangs
 		w.Header().Set("API-Version", "1.41")
 	}))
-	if engine.Listener, err = net.Listen("unix", socket); err != nil {
-		t.Fatal(err)
-	}
-	engine.Start()
-	defer engine.Close()
 	if away := look(50 * time.Millisecond); !strings.Contains(away, "the Docker engine does not answer: it is silent") {
 		t.Errorf("with one that hangs: %q", away)
 	}

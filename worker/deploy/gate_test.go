@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,6 +205,88 @@ func TestGateBeginsWhenContainersAreCreated(t *testing.T) {
 			t.Errorf("the gate took %s: %v", took, context.Cause(gated))
 		}
 	})
+}
+
+// What fails because the engine was restarted, or is away, says nothing about the commit, and is not
+// an outage of it, whatever compose says and was doing.
+func TestEngineRestartsDuringASwitch(t *testing.T) {
+	refusal := &compose.ExitError{Command: "up", Status: 1, Output: "Error response from daemon: invalid mount config for type \"bind\": field Target must not be empty"}
+	if !compose.Refused(refusal) {
+		t.Fatal("the engine has refused nothing")
+	}
+	attack := verdict{errors.New("what the engine created differs")}
+	for name, test := range map[string]struct {
+		err                error
+		restarts, away     bool
+		restarted, verdict bool // what it counts as
+	}{
+		"a fault":                            {err: &compose.ExitError{Command: "up", Status: 1, Output: "EOF"}},
+		"a fault of the engine's API":        {err: errors.New("connection reset by peer")},
+		"a restart":                          {err: &compose.ExitError{Command: "up", Status: 1, Output: "EOF"}, restarts: true, restarted: true},
+		"a restart that breaks a connection": {err: errors.New("connection reset by peer"), restarts: true, restarted: true},
+		"a refusal":                          {err: refusal, verdict: true},
+		"a refusal and a restart":            {err: refusal, restarts: true, restarted: true},
+		"a refusal, and it is away":          {err: refusal, away: true},
+		"an attack, and a restart":           {err: attack, restarts: true, verdict: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			engine, boot := newFakeEngine(t), "2026-01-01T00:00:00Z"
+			engine.HandleFunc("GET /{version}/networks/bridge", func(w http.ResponseWriter, _ *http.Request) {
+				writeJSON(w, map[string]any{"Name": "bridge", "Created": boot})
+			})
+			d := open(t, t.TempDir()).work
+			d.engine.Host = engine.host
+			before, err := d.engine.Boot(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := &candidate{commit: named("a"), record: &Record{Number: 2}}
+			trial := &trial{gate: d.gate, c: c, boot: before, overdue: errors.New("the gate is over")}
+			if test.restarts {
+				boot = "2026-01-01T00:00:07Z"
+			}
+			if test.away {
+				d.gate.engine = &compose.Engine{Host: "unix:///nonexistent/docker.sock"}
+			}
+			for doing, err := range map[string]error{"creating": trial.makeFailed(t.Context(), test.err), "starting": trial.startFailed(t.Context(), t.Context(), test.err)} {
+				if errors.Is(err, errRestarted) != test.restarted || isVerdict(err) != test.verdict {
+					t.Errorf("%s: %v", doing, err)
+				}
+			}
+		})
+	}
+}
+
+// An engine that is restarted while what runs is being stopped or moved has made no outage, either.
+func TestEngineRestartsBeforeTheGate(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		engine, boot := newFakeEngine(t), "2026-01-01T00:00:00Z"
+		engine.HandleFunc("GET /{version}/networks/bridge", func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, map[string]any{"Name": "bridge", "Created": boot})
+		})
+		engine.answers("GET /{version}/networks", []any{})
+		s := runs(t)
+		d := s.work
+		d.engine.Host, d.cfg.Rollback = engine.host, true
+		d.board.onStep = func(step Step) {
+			if step == StepDown && restarts {
+				boot = "2026-01-01T00:00:07Z"
+			}
+		}
+		model, err := compose.Load([]byte(modelText))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &candidate{commit: named("a"), record: &Record{Number: 2, Basis: Basis{Commit: named("a")}}, resolved: model}
+		// The checkout cannot be moved: there is no such commit.
+		err = d.replace(t.Context(), t.Context(), c, order{})
+		if err == nil || errors.Is(err, errRestarted) != restarts || !strings.Contains(err.Error(), "cannot bring the checkout to ") {
+			t.Errorf("restarts: %v: %v", restarts, err)
+		}
+		if outages := d.store.snapshot().Outages; (outages == nil) != restarts {
+			t.Errorf("restarts: %v: outages: %+v", restarts, outages)
+		}
+	}
 }
 
 // What cannot be created has no gate that could be over.

@@ -1,12 +1,7 @@
 package deploy
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -49,29 +44,16 @@ func TestNetworksThatGo(t *testing.T) {
 		"external now":                {a, `"a": {"name": "unit_a", "external": true}`, []object{made("a", "unit_a", "172.18.0.0/16")}, "", nil, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			mux := http.NewServeMux()
-			answer := func(pattern string, v any) {
-				mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) })
-			}
-			answer("/_ping", "OK")
-			answer("GET /{version}/networks", test.there)
-			answer("GET /{version}/containers/json", []any{})
+			engine := newFakeEngine(t)
+			engine.answers("GET /{version}/networks", test.there)
 			for _, n := range test.there {
 				if n["Name"] == test.others {
 					n["Containers"] = object{"x": object{"Name": "other"}}
 				}
-				answer(fmt.Sprintf("GET /{version}/networks/%s", n["Name"]), n)
+				engine.answers(fmt.Sprintf("GET /{version}/networks/%s", n["Name"]), n)
 			}
-			socket := filepath.Join(t.TempDir(), "docker.sock")
-			listener, err := net.Listen("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
-			engine := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
-			engine.Start()
-			t.Cleanup(engine.Close)
 			d := open(t, t.TempDir()).work
-			d.engine.Host = "unix://" + socket
+			d.engine.Host = engine.host
 			if test.deployed != "" {
 				if err := d.files.save(deployedModel, model(test.deployed).Encode()); err != nil {
 					t.Fatal(err)

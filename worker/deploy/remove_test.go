@@ -1,11 +1,8 @@
 package deploy
 
 import (
-	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,25 +42,12 @@ func TestRemovalFromAnotherEngine(t *testing.T) {
 
 // The removal of an entry takes with it what a worker that was killed has tried.
 func TestRemovalTakesProbes(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "docker.sock")
 	removed := ""
-	mux := http.NewServeMux()
-	answer := func(pattern string, v any) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(v) })
-	}
-	answer("/_ping", "OK")
-	answer("GET /{version}/networks", []map[string]any{{"Id": "abc", "Name": "pgo-probe-web-0", "Labels": map[string]string{"pgo.probe": "web"}}})
-	answer("GET /{version}/containers/json", []map[string]any{{"Id": "c0", "Names": []string{"/by-hand"}}})
-	mux.HandleFunc("DELETE /{version}/networks/{id}", func(_ http.ResponseWriter, r *http.Request) { removed += r.PathValue("id") })
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	engine := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux}}
-	engine.Start()
-	cfg := Config{Name: "web", Dir: t.TempDir(), Timeout: time.Minute, Project: compose.Project{Host: "unix://" + socket}}
-	err = Remove(t.Context(), cfg, NewQueue(), hclog.NewNullLogger())
-	engine.Close()
+	engine := newFakeEngine(t, "by-hand")
+	engine.answers("GET /{version}/networks", []map[string]any{{"Id": "abc", "Name": "pgo-probe-web-0", "Labels": map[string]string{"pgo.probe": "web"}}})
+	engine.HandleFunc("DELETE /{version}/networks/{id}", func(_ http.ResponseWriter, r *http.Request) { removed += r.PathValue("id") })
+	cfg := Config{Name: "web", Dir: t.TempDir(), Timeout: time.Minute, Project: compose.Project{Host: engine.host}}
+	err := Remove(t.Context(), cfg, NewQueue(), hclog.NewNullLogger())
 	if err != nil || removed != "abc" {
 		t.Errorf("%v, removed is %q", err, removed)
 	}

@@ -63,7 +63,21 @@ func (t *Turn) proposed(ctx context.Context, trigger string, out compose.Output)
 	r := t.prover.newRecord(commit, trigger)
 	c, err := t.prover.propose(ctx, commit, r)
 	sayWarnings(out, r)
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return c, t.foretell(ctx, c)
+}
+
+// foretell adds to what the commit does not get that its deploy would be held back, as the status
+// says it once the deploy is tried.
+func (d *deployer) foretell(ctx context.Context, c *candidate) error {
+	err := d.strangers(ctx, c)
+	if held := new(strangerError); errors.As(err, &held) {
+		c.stays = append(c.stays, d.files.project.Redact(held.Error()))
+		return nil
+	}
+	return err
 }
 
 // Diff fetches the branch, and shows what Up would change: the keys, the files, and the differences between both

@@ -306,12 +306,11 @@ func (t *trial) startFailed(ctx, gated context.Context, err error) error {
 	if errors.Is(err, t.overdue) || errors.Is(err, context.DeadlineExceeded) && gated.Err() != nil && errors.Is(context.Cause(gated), t.overdue) {
 		return t.startOverdue(ctx)
 	}
-	var exit *compose.ExitError
-	switch {
-	case !errors.As(err, &exit), t.engine.Away(ctx) != nil:
+	if broken := t.brokenOff(ctx, err); broken != nil {
+		return broken
+	}
+	if !errors.As(err, new(*compose.ExitError)) {
 		return &stepError{"start", t.c.commit.Short(), err}
-	case t.restarted(ctx):
-		return t.engineRestarted()
 	}
 	// The containers show which one failed, and its output shows why.
 	if containers, cannot := t.containers(ctx, t.c); cannot == nil {
@@ -328,10 +327,27 @@ func (t *trial) startFailed(ctx, gated context.Context, err error) error {
 // makeFailed returns the error for containers that could not be created. What there is may be
 // of an earlier deploy, and says nothing about this one.
 func (t *trial) makeFailed(ctx context.Context, err error) error {
-	if compose.Refused(err) && t.engine.Away(ctx) == nil {
+	if broken := t.brokenOff(ctx, err); broken != nil {
+		return broken
+	}
+	if compose.Refused(err) {
 		return t.unhealthy(ctx, t.c, err.Error(), "", err)
 	}
 	return &stepError{"start", t.c.commit.Short(), err}
+}
+
+// brokenOff returns the error for what failed while the engine was away, or because it was
+// restarted; nil: neither.
+func (t *trial) brokenOff(ctx context.Context, err error) error {
+	switch {
+	case isVerdict(err):
+		return nil
+	case t.engine.Away(ctx) != nil:
+		return &stepError{"start", t.c.commit.Short(), err}
+	case t.restarted(ctx):
+		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("%w: %w", errRestarted, err)}
+	}
+	return nil
 }
 
 // failed returns the error for a container that will never be as it should be.
@@ -347,13 +363,15 @@ func (t *trial) failed(ctx context.Context, failed *health) error {
 
 // restarted reports whether the engine, or the host, has started anew since the trial
 // began: what ended with it says nothing about the commit.
-func (t *trial) restarted(ctx context.Context) bool {
-	boot, err := t.engine.Boot(ctx)
-	return err != nil || boot != t.boot
+func (t *trial) restarted(ctx context.Context) bool { return isRestarted(ctx, t.engine, t.boot) }
+
+func isRestarted(ctx context.Context, engine *compose.Engine, since string) bool {
+	boot, err := engine.Boot(ctx)
+	return err != nil || boot != since
 }
 
-// errRestarted means that the engine started anew during a gate. What it left is started
-// again, not replaced.
+// errRestarted means that the engine started anew during a switch, or during its gate. What was
+// made is started again, not replaced.
 var errRestarted = errors.New("the Docker engine was restarted meanwhile")
 
 func (t *trial) engineRestarted() error {
