@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// shared answers questions whose answers cost something, such as starting a program. Who asks what
-// others ask at the same time gets one answer with them. No answer is older than its question:
-// what is being found out already could have been looked at before the question, and before a
-// change that the question is about, so that who asks meanwhile gets the next answer.
+// shared answers questions whose answers cost something, such as starting a program. Whoever asks
+// what others ask at the same time gets one answer with them. No answer is older than its question:
+// one that is being found out already may be from before a change that the question is about, so
+// that all who ask meanwhile get the next one.
 type shared[T any] struct {
 	mu      sync.Mutex
 	running map[string]*answer[T] // by question
@@ -23,7 +23,7 @@ type answer[T any] struct {
 }
 
 // ask returns what find returns, which is one and the same for everybody with this question. find
-// gets a context that does not end with that of one who asks.
+// gets a context that does not end with the caller's.
 func (s *shared[T]) ask(ctx context.Context, question string, find func(context.Context) (T, error)) (T, error) {
 	a := s.join(question, func() (T, error) { return find(context.WithoutCancel(ctx)) })
 	select {

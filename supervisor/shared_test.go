@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Who asks while something is being found out may have a reason that is newer, such as a change of
-// the groups of a user. It gets an answer that is, and shares it with all who ask until then.
+// A question that comes while its answer is being found out may be about something newer, such as a
+// change of the groups of a user. It gets the next answer, with all questions until then.
 func TestNoAnswerIsOlderThanItsQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shared[string]
@@ -80,11 +80,11 @@ func TestOneLeaves(t *testing.T) {
 		}
 		cancel(left)
 		if err := <-results; err != left {
-			t.Errorf("who left got %v, want %v", err, left)
+			t.Errorf("the one that left got %v, want %v", err, left)
 		}
 		for range 2 {
 			if err := <-results; err != nil {
-				t.Errorf("who stays got %v", err)
+				t.Errorf("one that stays got %v", err)
 			}
 		}
 	})
