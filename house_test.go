@@ -113,6 +113,56 @@ func TestLibrariesHaveOneKeeper(t *testing.T) {
 	}
 }
 
+// Each service has a worker, and what a worker sets up at its start it has to set up again in each
+// of them.
+func TestWorkersCompileRegexpsLate(t *testing.T) {
+	packages := listPackages(t)
+	worker := slices.IndexFunc(packages, func(p goPackage) bool { return p.ImportPath == "pgo/cmd/pgo-worker" })
+	if worker < 0 {
+		t.Fatal("there is no pgo/cmd/pgo-worker: this rule protects nothing")
+	}
+	used := false
+	for _, p := range packages {
+		if !slices.Contains(packages[worker].Deps, p.ImportPath) {
+			continue
+		}
+		used = used || slices.Contains(p.Imports, "pgo/internal/lazyregexp")
+		for _, at := range compiledAtStart(t, p) {
+			t.Errorf("%s: each worker compiles this regular expression at its start: use lazyregexp.New", at)
+		}
+	}
+	if !used {
+		t.Error("no package of the worker imports pgo/internal/lazyregexp: this rule protects nothing")
+	}
+}
+
+// compiledAtStart returns where a package's variables are set by regexp.MustCompile, outside of
+// functions.
+func compiledAtStart(t *testing.T, p goPackage) []token.Position {
+	t.Helper()
+	var found []token.Position
+	for _, name := range p.GoFiles {
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			if _, ok := d.(*ast.GenDecl); !ok {
+				continue
+			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				if called, ok := n.(*ast.SelectorExpr); ok && called.Sel.Name == "MustCompile" {
+					found = append(found, files.Position(n.Pos()))
+				}
+				_, function := n.(*ast.FuncLit)
+				return !function
+			})
+		}
+	}
+	return found
+}
+
 func TestNoTypeIsEverything(t *testing.T) {
 	for _, p := range listPackages(t) {
 		for name, n := range methods(t, p) {

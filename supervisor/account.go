@@ -27,10 +27,40 @@ func lookingUp(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, lookupTimeout, fmt.Errorf("the name service has not answered within %s", lookupTimeout))
 }
 
-// lookupAccount asks the system's name service through its own programs: a static Go binary would
-// read /etc/passwd only and miss LDAP users. The group docker is added for the host's own engine;
-// another engine does not need it.
+// accounts looks up accounts. Many services start at once, often of the same user and all of one
+// engine, and each look-up starts programs: they share what they ask at the same time.
+type accounts struct {
+	users  shared[account]
+	groups shared[uint32]
+}
+
+// lookup returns the user's account. The group docker is added for the host's own engine; another
+// engine does not need it.
+func (a *accounts) lookup(ctx context.Context, user string, ownEngine bool) (account, error) {
+	who, err := a.users.ask(ctx, user, func(ctx context.Context) (account, error) { return lookupUser(ctx, user) })
+	if err != nil {
+		return account{}, err
+	}
+	groups := slices.Clone(who.groups) // others have got the same
+	if ownEngine {
+		gid, err := a.groups.ask(ctx, dockerGroup, dockerGID)
+		if err != nil {
+			return account{}, err
+		}
+		groups = append(groups, gid)
+	}
+	slices.Sort(groups)
+	return account{uid: who.uid, gid: who.gid, groups: slices.Compact(groups)}, nil
+}
+
+// lookupAccount looks up the account of a user as accounts does, without others.
 func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, error) {
+	return new(accounts).lookup(ctx, user, ownEngine)
+}
+
+// lookupUser asks the system's name service through its own programs: a static Go binary would
+// read /etc/passwd only and miss LDAP users.
+func lookupUser(ctx context.Context, user string) (account, error) {
 	ctx, cancel := lookingUp(ctx)
 	defer cancel()
 	passwd, err := getent(ctx, "passwd", user)
@@ -49,20 +79,13 @@ func lookupAccount(ctx context.Context, user string, ownEngine bool) (account, e
 	if err != nil {
 		return account{}, fmt.Errorf("user %q: %w", user, err)
 	}
-	groups := ids[2:]
-	if ownEngine {
-		gid, err := dockerGID(ctx)
-		if err != nil {
-			return account{}, err
-		}
-		groups = append(groups, gid)
-	}
-	slices.Sort(groups)
-	return account{uid: ids[0], gid: ids[1], groups: slices.Compact(groups)}, nil
+	return account{uid: ids[0], gid: ids[1], groups: ids[2:]}, nil
 }
 
 // dockerGID returns the ID of the group whose members may use the host's engine.
 func dockerGID(ctx context.Context) (uint32, error) {
+	ctx, cancel := lookingUp(ctx)
+	defer cancel()
 	group, err := getent(ctx, "group", dockerGroup)
 	if err != nil {
 		if errors.Is(err, errNotThere) {

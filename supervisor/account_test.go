@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -79,5 +80,58 @@ func TestSlowNameService(t *testing.T) {
 		if !errors.Is(err, slow) || strings.Contains(err.Error(), "create it") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Services that start at once share what they ask the name service, and no memory.
+func TestLookupsAreShared(t *testing.T) {
+	nameService(t, "1002 50", alice, docker)
+	dir := os.Getenv("PATH")
+	script, err := os.ReadFile(filepath.Join(dir, "getent"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script = slices.Concat([]byte("#!/bin/sh\necho $3 >>"+dir+"/asked\n"), script)
+	if err := os.WriteFile(filepath.Join(dir, "getent"), script, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var all accounts
+		othersHaveAsked := make(chan struct{})
+		go func() {
+			_, _ = all.users.ask(t.Context(), "alice", func(context.Context) (account, error) {
+				<-othersHaveAsked
+				return account{uid: 1}, nil
+			})
+		}()
+		synctest.Wait()
+		results := make(chan account)
+		for own := range 10 {
+			go func() {
+				who, err := all.lookup(t.Context(), "alice", own > 0)
+				if err != nil {
+					t.Error(err)
+				}
+				results <- who
+			}()
+		}
+		synctest.Wait()
+		close(othersHaveAsked)
+		lengths := map[int]int{}
+		for range 10 {
+			who := <-results
+			if who.uid != 1001 {
+				t.Errorf("got %v, which was looked up before", who)
+			}
+			lengths[len(who.groups)]++
+			clear(who.groups)
+		}
+		if lengths[2] != 1 || lengths[3] != 9 {
+			t.Errorf("numbers of groups %v, want one of 2 and nine of 3", lengths)
+		}
+	})
+	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+	if n := strings.Count(string(asked), "alice"); err != nil || n != 1 {
+		t.Errorf("asked %d times for alice, want once: %v", n, err)
 	}
 }

@@ -35,6 +35,7 @@ type launcher struct {
 	records  *records
 	lastKeys *lastKeys
 	uids     uids                // of the running workers
+	accounts accounts            // of those that start
 	lookups  *semaphore.Weighted // how many users may be looked up at a time
 	starts   *semaphore.Weighted // how many workers may be starting
 }
@@ -62,7 +63,7 @@ type errand struct {
 func (l *launcher) errand(service config.Service, neighbours *proto.Neighbours, log hclog.Logger, lost func()) errand {
 	return errand{
 		account: func(ctx context.Context) (account, error) {
-			return lookupAccount(ctx, service.User, service.DockerHost == "")
+			return l.accounts.lookup(ctx, service.User, service.DockerHost == "")
 		},
 		take: func(who account) (func(), error) { return l.uids.serve(who.uid, service.Name) },
 		dir: func(who account) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"pgo/internal/gitserver"
 	"pgo/internal/nearest"
@@ -66,7 +67,7 @@ func reachesEngine(path string) bool {
 
 // lifts has the forms that an entry of allow may have, by what is before its colon. A form that
 // ends with the colon takes any value.
-var lifts = func(sections []section) map[string][]string {
+var lifts = sync.OnceValue(func() map[string][]string {
 	all := map[string][]string{
 		"key":       {"key:"},          // see checker.visitKey
 		"submodule": {gitserver.Entry}, // lifts no refusal of the policy: see gitrepo.Remote
@@ -81,19 +82,19 @@ var lifts = func(sections []section) map[string][]string {
 		}
 	}
 	return all
-}(sections)
+})
 
 // mistake returns why no refusal can name an entry.
 func mistake(entry string) string {
 	name, value, _ := strings.Cut(entry, ":")
-	forms := lifts[name]
+	forms := lifts()[name]
 	takesAny := slices.Contains(forms, name+":")
 	switch {
 	case len(entry) > maxEntry:
 		return fmt.Sprintf("lifts nothing: it is longer than %d bytes", maxEntry)
 	case forms == nil:
 		hint := "a refusal names the entry that lifts it"
-		if near, found := nearest.Word(name, slices.Sorted(maps.Keys(lifts))); found {
+		if near, found := nearest.Word(name, slices.Sorted(maps.Keys(lifts()))); found {
 			hint = "did you mean " + near + "?"
 		}
 		return "is not a rule of the policy; " + hint
@@ -101,8 +102,8 @@ func mistake(entry string) string {
 		return fmt.Sprintf("lifts nothing: write %s:… as a refusal names it", name)
 	case !takesAny && !slices.Contains(forms, entry):
 		return "lifts nothing: write " + strings.Join(forms, " or ")
-	case boundsOf[name] != nil:
-		return boundMistake(boundsOf[name], entry)
+	case boundsOf()[name] != nil:
+		return boundMistake(boundsOf()[name], entry)
 	case !writable(entry):
 		return "lifts nothing: write it without control characters, and without the colon at the end"
 	}
@@ -153,7 +154,7 @@ func bindMistake(dir string) string {
 }
 
 // rulesOf has the rules that entries with a value lift, by what is before the entry's colon.
-var rulesOf = func(sections []section) map[string][]rule {
+var rulesOf = sync.OnceValue(func() map[string][]rule {
 	all := map[string][]rule{}
 	for _, s := range sections {
 		for _, row := range s.rows {
@@ -165,19 +166,19 @@ var rulesOf = func(sections []section) map[string][]rule {
 		}
 	}
 	return all
-}(sections)
+})
 
 // all reports whether is holds for all rules that entries of a name lift; false if there are
 // none.
 func all(name string, is func(rule) bool) bool {
-	rules := rulesOf[name]
+	rules := rulesOf()[name]
 	return len(rules) > 0 && !slices.ContainsFunc(rules, func(r rule) bool { return !is(r) })
 }
 
 // needlessly returns why an entry is not needed.
 func needlessly(entry string) string {
 	name, value, _ := strings.Cut(entry, ":")
-	if bounds := boundsOf[name]; bounds != nil {
+	if bounds := boundsOf()[name]; bounds != nil {
 		return boundNeedless(bounds, entry)
 	}
 	if !strings.Contains(value, hidden) && all(name, func(r rule) bool { return r.fine != nil && r.fine(value) }) {
@@ -193,7 +194,7 @@ func isPort(value string) bool {
 }
 
 // boundsOf has the bounds that entries of allow move, by the entry's name.
-var boundsOf = func(sections []section) map[string][]bound {
+var boundsOf = sync.OnceValue(func() map[string][]bound {
 	all := map[string][]bound{}
 	for _, s := range sections {
 		for _, row := range s.rows {
@@ -203,7 +204,7 @@ var boundsOf = func(sections []section) map[string][]bound {
 		}
 	}
 	return all
-}(sections)
+})
 
 // boundNeedless returns why an entry moves none of the bounds.
 func boundNeedless(bounds []bound, entry string) string {

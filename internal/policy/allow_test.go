@@ -135,7 +135,7 @@ func TestNoComplaints(t *testing.T) {
 					entry = lift + value
 				} else if row.rule.paired {
 					entry = lift + "name=value"
-				} else if bounds := boundsOf[strings.TrimSuffix(lift, ":")]; bounds != nil {
+				} else if bounds := boundsOf()[strings.TrimSuffix(lift, ":")]; bounds != nil {
 					entry = lift + bounds[0].format(bounds[0].most+1)
 				}
 				if got := Complaints([]string{entry}); got != nil {

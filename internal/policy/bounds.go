@@ -3,11 +3,11 @@ package policy
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/ports"
 )
 
@@ -200,7 +200,7 @@ var replicas = rule{allowed: "a whole number", check: func(c *checker, at place,
 	}
 }}
 
-var plainInt = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})$`)
+var plainInt = lazyregexp.New(`^(0|[1-9][0-9]{0,8})$`)
 
 // replicasOf returns how many containers a service may have: the larger number if it is set
 // twice.

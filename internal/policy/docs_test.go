@@ -112,7 +112,7 @@ func TestSpecification(t *testing.T) {
 		if pattern == "" || strings.HasPrefix(pattern, "#") {
 			continue
 		}
-		n := schema
+		n := schema()
 		for step := range strings.SplitSeq(strings.ReplaceAll(pattern, "[]", ".[]"), ".") {
 			switch {
 			case n.rule != nil && n.rule.whole: // it covers what is below

@@ -3,11 +3,12 @@ package policy
 import (
 	"encoding/csv"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/distribution/reference"
+
+	"pgo/internal/lazyregexp"
 )
 
 // images checks the names of what a service builds: a build takes over any local name, even that
@@ -35,7 +36,7 @@ func (c *checker) images(at place, service map[string]any) {
 }
 
 // imageID is what the engine takes for an image's ID.
-var imageID = regexp.MustCompile(`^[a-f0-9]{64}$`)
+var imageID = lazyregexp.New(`^[a-f0-9]{64}$`)
 
 func (c *checker) built(at place, image string) {
 	parts, ok := components(image)

@@ -2,13 +2,14 @@ package policy
 
 import (
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // anonymous matches the name that an engine gives to a volume without one.
-var anonymous = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var anonymous = lazyregexp.New(`^[0-9a-f]{64}$`)
 
 // Anonymous reports whether an engine has chosen a volume's name, for one container.
 func Anonymous(volume string) bool { return anonymous.MatchString(volume) }

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // networkMode checks the network mode: if the service names none, it is one of its networks.
@@ -68,11 +69,11 @@ func (w *witness) networks(name string, got map[string]any) {
 }
 
 // numbered is what compose appends to the names of a project and a service.
-var numbered = regexp.MustCompile(`^-[0-9]+$`)
+var numbered = lazyregexp.New(`^-[0-9]+$`)
 
 // renamed is the prefix of a container's name until the container that it replaces is gone. It
 // stays if compose is killed before.
-var renamed = regexp.MustCompile(`^[0-9a-f]{12}_`)
+var renamed = lazyregexp.New(`^[0-9a-f]{12}_`)
 
 func (w *witness) isName(name string) bool {
 	name = renamed.ReplaceAllString(name, "")

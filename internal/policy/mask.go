@@ -1,11 +1,11 @@
 package policy
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/printable"
 	"pgo/internal/secretword"
 )
@@ -23,18 +23,18 @@ type secret struct {
 
 var (
 	// namedValue is name=value, where the value may be a secret.
-	namedValue = regexp.MustCompile(`[A-Za-z0-9_.-]+[ \t]*=`)
+	namedValue = lazyregexp.New(`[A-Za-z0-9_.-]+[ \t]*=`)
 	// authority is what may hold user:password@host.
-	authority = regexp.MustCompile(`//[^/?#\\\s,]*`)
+	authority = lazyregexp.New(`//[^/?#\\\s,]*`)
 	// login is user:password@host without a scheme.
-	login = regexp.MustCompile(`^[^\s/@:,=]+:[^\s/@,]+@`)
+	login = lazyregexp.New(`^[^\s/@:,=]+:[^\s/@,]+@`)
 	// plainUser is a user info that no reader of URLs takes for more.
-	plainUser = regexp.MustCompile(`^[A-Za-z0-9._~%!$&*+=:-]+$`)
+	plainUser = lazyregexp.New(`^[A-Za-z0-9._~%!$&*+=:-]+$`)
 	// notPort matches a host that is followed by something other than a port.
-	notPort   = regexp.MustCompile(`^[^:]+:.*[^0-9]`)
-	plainHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
+	notPort   = lazyregexp.New(`^[^:]+:.*[^0-9]`)
+	plainHost = lazyregexp.New(`^[A-Za-z0-9.:\[\]-]+$`)
 	// plainInURL is a value of a URL's query.
-	plainInURL = regexp.MustCompile(`^[A-Za-z0-9_.~+:-]+$`)
+	plainInURL = lazyregexp.New(`^[A-Za-z0-9_.~+:-]+$`)
 )
 
 // secrets finds the secrets in a text, in order: the user info of URLs, and values whose names
@@ -179,7 +179,7 @@ func loginEnd(text string) int {
 	return place[1] - 1
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z0-9_.-]+=`)
+var variable = lazyregexp.New(`^[A-Za-z0-9_.-]+=`)
 
 // maskValue returns a value of a model with its secrets hidden, for people.
 func maskValue(v any) any {

@@ -2,10 +2,11 @@ package policy
 
 import (
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"pgo/internal/lazyregexp"
 )
 
 // unlimited is more than any bound.
@@ -30,7 +31,7 @@ var (
 	durations = &measure{"a duration such as 90s or 2h", parseDuration, formatDuration}
 )
 
-var plainCount = regexp.MustCompile(`^[0-9]{1,18}$`)
+var plainCount = lazyregexp.New(`^[0-9]{1,18}$`)
 
 func parseCount(text string) (int64, bool) {
 	if !plainCount.MatchString(text) {
@@ -64,7 +65,7 @@ func orNone(text string, format func(int64) string) func(int64) string {
 
 var units = map[string]int64{"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
-var plainSize = regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(?:i?b)?$`)
+var plainSize = lazyregexp.New(`^([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(?:i?b)?$`)
 
 // parseSize reads a size as the engine and compose do, in units of 1024. Where the engine uses
 // units of 1000, the real size is smaller.
@@ -92,7 +93,7 @@ func formatSize(n int64) string {
 	return formatCount(n)
 }
 
-var plainFileSize = regexp.MustCompile(`^([1-9][0-9]{0,17})([kmgtp]?)$`)
+var plainFileSize = lazyregexp.New(`^([1-9][0-9]{0,17})([kmgtp]?)$`)
 
 // parseFileSize reads a size as the kernel does for a file system: a leading zero would make it
 // octal, and zero alone means no limit.

@@ -131,12 +131,12 @@ func FuzzCheck(f *testing.F) {
 				t.Errorf("Complaints rejects the entry that a refusal names: %q", complaints)
 			}
 		}
-		objects := fixedObjects(schema, model)
+		objects := fixedObjects(schema(), model)
 		if len(objects) == 0 || strings.HasPrefix(key, "x-") {
 			return
 		}
 		chosen := objects[pick%uint(len(objects))]
-		if _, taken := chosen[key]; taken || known(schema, key) {
+		if _, taken := chosen[key]; taken || known(schema(), key) {
 			return
 		}
 		chosen[key] = true

@@ -2,9 +2,10 @@ package policy
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // engineNetworks are the names that the engine does not take for a network that somebody made.
@@ -12,10 +13,10 @@ var engineNetworks = []string{"bridge", "default", "host", "none"}
 
 // plainName is a name that the engine takes for nothing but a name: it reads
 // "container:web" as the network of that container, and "/etc" as a directory.
-var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+var plainName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // perhapsID matches what the engine could take for the beginning of an ID.
-var perhapsID = regexp.MustCompile(`^[0-9a-f]+$`)
+var perhapsID = lazyregexp.New(`^[0-9a-f]+$`)
 
 // network is a top-level network. One without the service's prefix belongs to somebody else, even
 // if it is not called external: compose attaches to whatever has that name.
@@ -113,7 +114,7 @@ var service = on("name: container_name: image: ipv4_address: ipv6_address: link_
 	})
 
 // hostName matches names that all name services read alike.
-var hostName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+var hostName = lazyregexp.New(`^[A-Za-z0-9_.-]+$`)
 
 // hostNames checks all names that a service gives to a container, also on its own networks:
 // others may join them.
@@ -178,7 +179,7 @@ func (c *checker) containerName(at place, service map[string]any) {
 }
 
 // generated is what compose appends to the name of a project.
-var generated = regexp.MustCompile(`^-.+-[0-9]+$`)
+var generated = lazyregexp.New(`^-.+-[0-9]+$`)
 
 // generatedName checks the names that compose generates, such as pgo-web-1, which are names on a
 // network too.
@@ -195,7 +196,7 @@ func (c *checker) generatedName(at place, service map[string]any, endpoints []en
 	}
 }
 
-var isNumber = regexp.MustCompile(`^[0-9]+$`).MatchString
+var isNumber = lazyregexp.New(`^[0-9]+$`).MatchString
 
 // owner returns the service that a name with the given ending after the
 // service's name belongs to: the one with the longest name that fits.

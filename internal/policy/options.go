@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // plainTag matches text with names of fields in it. The engine executes the tag of its log
 // messages as a template, in which functions could use up all of its memory.
-var plainTag = regexp.MustCompile(`^(?:[^{}]|\{\{ *\.(?:ID|FullID|Name|ImageID|ImageFullID|ImageName|DaemonName) *\}\})*$`)
+var plainTag = lazyregexp.New(`^(?:[^{}]|\{\{ *\.(?:ID|FullID|Name|ImageID|ImageFullID|ImageName|DaemonName) *\}\})*$`)
 
 // maxTag and maxRegexp bound what the engine is given to evaluate.
 const (
@@ -40,7 +42,7 @@ var variableName = rule{allowed: "a variable's name: letters, digits and _", che
 	}
 }}
 
-var plainVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var plainVariable = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // maxCPU is the highest processor number that a kernel supports.
 const maxCPU = 8191
@@ -59,7 +61,7 @@ func cpus(text string) bool {
 }
 
 func matches(pattern string) func(string) bool {
-	re := regexp.MustCompile("^(?:" + pattern + ")$")
+	re := lazyregexp.New("^(?:" + pattern + ")$")
 	return func(v string) bool { return len(v) <= 128 && re.MatchString(v) }
 }
 

@@ -59,8 +59,8 @@ func (r Refusal) String() string {
 // there.
 func Check(l Limits, model map[string]any, links Links) []Refusal {
 	c := &checker{Limits: l, model: model}
-	c.readable(schema, place{}, model, false)
-	c.visit(schema, place{}, model)
+	c.readable(schema(), place{}, model, false)
+	c.visit(schema(), place{}, model)
 	c.judge(newRoots(l, links, l.Stage), c.sources)
 	return c.sorted()
 }

@@ -45,7 +45,7 @@ func TestUnknownKeys(t *testing.T) {
 		look(n.names)
 		look(n.items)
 	}
-	look(schema)
+	look(schema())
 }
 
 // fixedObjects returns the objects in v whose keys are all in the table.

@@ -30,7 +30,7 @@ func TestFreeText(t *testing.T) {
 		look(n.names)
 		look(n.items)
 	}
-	look(schema)
+	look(schema())
 }
 
 // At each key of the table and below, a character is refused unless it is in free text.
@@ -129,7 +129,7 @@ func modelOf(pattern string, value any) map[string]any {
 }
 
 func nodeOf(pattern string) *node {
-	n := schema
+	n := schema()
 	for step := range strings.SplitSeq(strings.ReplaceAll(pattern, "[]", ".[]"), ".") {
 		switch step {
 		case "[]":
@@ -155,7 +155,7 @@ func FuzzReadable(f *testing.F) {
 		if d.Decode(&model) != nil {
 			return
 		}
-		want := unreadableIn(schema, "", model)
+		want := unreadableIn(schema(), "", model)
 		got := false
 		for _, r := range Check(home, model, tree{}) {
 			got = got || strings.HasPrefix(r.Rule, "it holds ") || strings.HasPrefix(r.Rule, "the key holds ")

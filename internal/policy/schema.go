@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // section is a part of the table, as docs/policy.md shows it.
@@ -32,7 +33,8 @@ func (s section) patterns(r row) []string {
 	return keys
 }
 
-var schema = compile(sections)
+// schema is the table by key. Only a worker with something to check needs it.
+var schema = sync.OnceValue(func() *node { return compile(sections) })
 
 // sections is the table: every key that a model resolved by Compose 2.40 may have. Its order is
 // that of docs/policy.md, which a test writes.

@@ -5,13 +5,13 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/printable"
 )
 
@@ -237,7 +237,7 @@ type place struct {
 	chosen bool   // it is a name that the repository chose: of a compose service, a volume
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var plainKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func (p place) key(key string) place {
 	shown := key

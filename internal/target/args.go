@@ -1,12 +1,12 @@
 package target
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/nearest"
 	"pgo/internal/printable"
 )
@@ -119,9 +119,9 @@ type argParser struct {
 }
 
 // ComposeService matches the name of a compose service that no program takes for a flag.
-var ComposeService = regexp.MustCompile(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
+var ComposeService = lazyregexp.New(`^[a-zA-Z0-9._][a-zA-Z0-9._-]*$`)
 
-var commit = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
+var commit = lazyregexp.New(`^[0-9a-f]{4,64}$`)
 
 func (p *argParser) positional(arg string) error {
 	switch p.operation.Positional {

@@ -1,10 +1,11 @@
 package target
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // Scope is what an operation acts on.
@@ -179,7 +180,7 @@ func isPullPolicy(value string) bool {
 
 // field is what a template may contain in braces: a field, as it is or as JSON. An unrestricted Go
 // template can compute without end and use all of a host's memory.
-var field = regexp.MustCompile(`\{\{ *(json +)?\.[A-Za-z]* *\}\}`)
+var field = lazyregexp.New(`\{\{ *(json +)?\.[A-Za-z]* *\}\}`)
 
 // isFormat accepts the values of docker compose's --format; templates may contain only fields.
 func isFormat(value string) bool {
@@ -196,7 +197,7 @@ func isIndex(value string) bool {
 	return err == nil && n > 0
 }
 
-var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+var variable = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
 
 func isVariable(value string) bool { return variable.MatchString(value) }
 

@@ -7,11 +7,11 @@ package target
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/nearest"
 	"pgo/internal/printable"
 )
@@ -156,7 +156,7 @@ func ParseCommand(line string) (Command, error) {
 	return newCommand(service, operation, words[1:])
 }
 
-var serviceName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+var serviceName = lazyregexp.New(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
 
 // maxServiceName is the length limit of a label in a host name.
 const maxServiceName = 63
@@ -224,7 +224,7 @@ func cutHost(place string) (host, service string, ok bool) {
 	return place[:from+i], place[from+i+1:], true
 }
 
-var hostName = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
+var hostName = lazyregexp.New(`^[a-zA-Z0-9_][a-zA-Z0-9._-]*$`)
 
 // CheckHost returns an error if host is neither a name nor an address; IPv6 needs brackets.
 func CheckHost(host string) error {

@@ -2,8 +2,9 @@ package compose
 
 import (
 	"errors"
-	"regexp"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // What the engine says about a container, or compose about a build, when the repository is known
@@ -50,8 +51,8 @@ var (
 	)
 )
 
-func phrases(each ...string) *regexp.Regexp {
-	return regexp.MustCompile(`(?i)` + strings.Join(each, "|"))
+func phrases(each ...string) *lazyregexp.Regexp {
+	return lazyregexp.New(`(?i)` + strings.Join(each, "|"))
 }
 
 // StartRefused reports whether the container could not be started because of what the repository

@@ -7,9 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 
+	"pgo/internal/lazyregexp"
 	"pgo/worker/sandbox"
 )
 
@@ -60,13 +60,13 @@ func (p *Project) confined(ctx context.Context, cmd *exec.Cmd, out Output, stage
 
 var (
 	// outOfMemory matches the output of a Go program that runs out of memory.
-	outOfMemory = regexp.MustCompile(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
+	outOfMemory = lazyregexp.New(`(?m)^fatal error: .*(out of memory|cannot allocate memory)`)
 	// outOfTasks matches the output of one that may not start more threads, which is not the
 	// fault of whoever wrote the compose file.
-	outOfTasks = regexp.MustCompile(`(?m)failed to create new OS thread|newosproc|pthread_create failed`)
+	outOfTasks = lazyregexp.New(`(?m)failed to create new OS thread|newosproc|pthread_create failed`)
 	// denied matches compose's complaint about a file that the sandbox keeps from it.
-	denied = regexp.MustCompile(`(?m)\bopen (.+): permission denied$`)
-	line   = regexp.MustCompile(`: line \d+`)
+	denied = lazyregexp.New(`(?m)\bopen (.+): permission denied$`)
+	line   = lazyregexp.New(`: line \d+`)
 )
 
 // explain says why compose could not resolve. It shows compose's own words only where they cannot

@@ -9,10 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
+
+	"pgo/internal/lazyregexp"
 )
 
 // reading is one resolving of a repository's compose files.
@@ -163,7 +164,7 @@ func (r *reading) config(ctx context.Context, more []byte, flags ...string) ([]b
 }
 
 // missingEnv matches compose's complaint about an env_file that does not exist.
-var missingEnv = regexp.MustCompile(`(?m)\benv file (.+) not found: `)
+var missingEnv = lazyregexp.New(`(?m)\benv file (.+) not found: `)
 
 // inWords says why compose could not resolve, and what to do where that is known.
 func (r *reading) inWords(failed *unresolved) string {
@@ -292,7 +293,7 @@ func (r *reading) place(name string) (bool, error) {
 
 // optional has the words of which a compose file has one if it has an env_file that may be
 // missing, by itself or through another file. Compose does not say that it misses such a file.
-var optional = regexp.MustCompile(`\b(required|include|extends)\b`)
+var optional = lazyregexp.New(`\b(required|include|extends)\b`)
 
 // placeOptional places each env_file that may be missing.
 func (r *reading) placeOptional(ctx context.Context) error {

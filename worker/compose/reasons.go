@@ -3,9 +3,10 @@ package compose
 import (
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
+
+	"pgo/internal/lazyregexp"
 )
 
 // Diff returns the keys in which two models differ, sorted: services.web.image. If one of them
@@ -56,7 +57,7 @@ func diff(keys map[string]bool, at string, a, b any) {
 	}
 }
 
-var plainKey = regexp.MustCompile(`^[A-Za-z0-9_/-]+$`)
+var plainKey = lazyregexp.New(`^[A-Za-z0-9_/-]+$`)
 
 func join(at, key string) string {
 	if key == valueKey {

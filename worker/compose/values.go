@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 // valueKey is where a model keeps the value of a secret or a config that comes from a variable.
@@ -25,7 +26,7 @@ const maxValue = 100 << 10
 const maxValues = 512 << 10
 
 // plainVariable matches what can be the name of a variable in a compose file.
-var plainVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var plainVariable = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // fileSections are the sections whose entries become files in containers.
 var fileSections = []string{"secrets", "configs"}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/printable"
 )
 
@@ -17,7 +18,7 @@ const (
 )
 
 // warning matches a warning in compose's output.
-var warning = regexp.MustCompile(`(?m)^time="[^"]*" level=warning msg=("(?:[^"\\]|\\.)*"|\S+)`)
+var warning = lazyregexp.New(`(?m)^time="[^"]*" level=warning msg=("(?:[^"\\]|\\.)*"|\S+)`)
 
 // Warnings returns what compose warned of when it resolved the model, and what it would have read
 // without pgo, each once and on one line.
@@ -40,7 +41,7 @@ func (r *reading) warn(words string) {
 }
 
 // notSet matches compose's warning about a variable without a value.
-var notSet = regexp.MustCompile(`^The \\?"([A-Za-z0-9_]+)\\?" variable is not set`)
+var notSet = lazyregexp.New(`^The \\?"([A-Za-z0-9_]+)\\?" variable is not set`)
 
 // refersTo returns which of the files with settings refers to a variable. There, its name may be
 // a part of a password that has a dollar in it.
@@ -80,7 +81,7 @@ func (r *reading) addWarning(text string) {
 var overrideNames = []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
 
 // setsVariable matches the line of a .env that sets one of compose's own variables.
-var setsVariable = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?(COMPOSE_FILE|COMPOSE_PROFILES)[ \t]*=[ \t]*["']?([^"'#\r\n]*)`)
+var setsVariable = lazyregexp.New(`(?m)^[ \t]*(?:export[ \t]+)?(COMPOSE_FILE|COMPOSE_PROFILES)[ \t]*=[ \t]*["']?([^"'#\r\n]*)`)
 
 // warnOfUnread warns of what docker compose would use in the same directory, and pgo does not:
 // what runs on a host does not depend on which files happen to be there.

@@ -3,12 +3,12 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"pgo/internal/lazyregexp"
 	"pgo/internal/printable"
 	"pgo/worker/compose"
 )
@@ -23,7 +23,7 @@ const (
 )
 
 // networkGone matches the engine's error about a container whose network was created anew.
-var networkGone = regexp.MustCompile(`network \S+ not found`)
+var networkGone = lazyregexp.New(`network \S+ not found`)
 
 // healing is what is known about containers that somebody took away.
 type healing struct {

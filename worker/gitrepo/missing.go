@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"pgo/internal/lazyregexp"
 )
 
 // maxMissing bounds what Missing finds.
@@ -178,9 +179,9 @@ func (s *search) isPointer(hash Hash) (bool, error) {
 // The lines of a pointer, see git-lfs's docs/spec.md: the version comes first, the others are
 // sorted, and extensions may be among them.
 var (
-	pointerVersion = regexp.MustCompile(`^version (https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1|http://git-media\.io/v/2)$`)
-	pointerOid     = regexp.MustCompile(`^oid sha256:([0-9a-f]+)$`)
-	pointerSize    = regexp.MustCompile(`^size [0-9]+$`)
+	pointerVersion = lazyregexp.New(`^version (https://git-lfs\.github\.com/spec/v1|https://hawser\.github\.com/spec/v1|http://git-media\.io/v/2)$`)
+	pointerOid     = lazyregexp.New(`^oid sha256:([0-9a-f]+)$`)
+	pointerSize    = lazyregexp.New(`^size [0-9]+$`)
 )
 
 // isPointer reports whether a file's content is a Git LFS pointer.

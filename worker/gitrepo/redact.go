@@ -4,13 +4,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/url"
-	"regexp"
 	"strings"
+
+	"pgo/internal/lazyregexp"
 )
 
 const redacted = "***"
 
-var userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`)
+var userinfo = lazyregexp.New(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`)
 
 // A redactor removes the secrets of one remote, and of the proxies on the way to it, from texts
 // that others wrote: a server may repeat what it was sent, in any of the spellings that it was

@@ -7,12 +7,13 @@ import (
 	"net/url"
 	"os/user"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"golang.org/x/net/http/httpproxy"
+
+	"pgo/internal/lazyregexp"
 )
 
 // Remote says where a repository is and how to get in.
@@ -96,7 +97,7 @@ func (a *address) redactor() redactor {
 const homePath = "/~/"
 
 // scpLike matches git's short form for SSH: user@host:path.
-var scpLike = regexp.MustCompile(`^([^@/:\s]+)@([^/:\s]+):([^/].*)$`)
+var scpLike = lazyregexp.New(`^([^@/:\s]+)@([^/:\s]+):([^/].*)$`)
 
 func parseAddress(raw string) (*address, error) {
 	if m := scpLike.FindStringSubmatch(raw); m != nil {
