@@ -113,7 +113,7 @@ func (p *project) read(t *testing.T, r *rig.Rig) {
 		allow = append(allow, grant[1])
 	}
 	slices.Sort(allow)
-	p.s.Set("allow", slices.Compact(allow))
+	p.s.Set("allow", slices.Compact(allow)).Set("gate", "9m")
 }
 
 // replace replaces a part of the project's files, which must be there.
@@ -148,6 +148,15 @@ func (p *project) push(message, broken string, images map[string]string) string 
 		})
 	}
 	return p.s.Push(message, files)
+}
+
+// shows waits until the service's status has all of the words. That takes longer than with other
+// tests: all projects begin at once.
+func (p *project) shows(t *testing.T, pgod *rig.Pgod, words ...string) {
+	t.Helper()
+	rig.Within(t, 10*time.Minute, fmt.Sprintf("the status of %s to have %q", p.name, words), func() error {
+		return has(pgod.SSH(p.s.Key, p.s.Op("status")).Stdout, words...)
+	})
 }
 
 // data returns the directories of this host in which the containers keep data, by what a
@@ -205,7 +214,11 @@ func (p *project) looks(t *testing.T) map[string]string {
 func TestPopularProjects(t *testing.T) {
 	t.Parallel()
 	var unnamed []string
-	t.Cleanup(func() { docker(t, append([]string{"volume", "rm", "--force"}, unnamed...)...) }) // when the containers are gone
+	t.Cleanup(func() { // when the containers are gone
+		if len(unnamed) > 0 {
+			docker(t, append([]string{"volume", "rm", "--force"}, unnamed...)...)
+		}
+	})
 	r := rig.New(t)
 	images := standInImages(t, r)
 	var services []*rig.Service
@@ -217,29 +230,26 @@ func TestPopularProjects(t *testing.T) {
 	}
 	pgod := r.Start(services...)
 
-	tick := func(what string) { t.Log(time.Now().Format("15:04:05"), what) }
 	for _, p := range projects {
-		deployed(t, pgod, p.s, first[p])
-		tick("first " + p.name)
+		p.shows(t, pgod, "deployed:  "+first[p][:7])
+		isFine(t, pgod, p.s)
 		for _, port := range p.free {
 			rig.Until(t, fmt.Sprintf("%s to answer on port %d", p.name, port), func() error {
 				_, err := rig.Get(port)
 				return err
 			})
 		}
-		p.kept, _ = p.data(t, pgod)
+		kept, names := p.data(t, pgod)
+		p.kept, unnamed = kept, append(unnamed, names...)
 		for place, dir := range p.kept {
 			put(t, note(dir, place), "", 0o644)
 		}
-		_, names := p.data(t, pgod)
-		unnamed = append(unnamed, names...)
 		p.replace(t, p.files, p.old, p.new)
 		second[p] = p.push("another environment", "", images)
 	}
 	before := map[*project]map[string]string{}
 	for _, p := range projects {
-		deployed(t, pgod, p.s, second[p])
-		tick("second " + p.name)
+		p.shows(t, pgod, "deployed:  "+second[p][:7])
 		isFine(t, pgod, p.s)
 		if c := byService(t, p.s)[p.service]; !slices.Contains(c.Config.Env, p.variable) {
 			t.Errorf("%s has the environment %v, not %s", c.Name, c.Config.Env, p.variable)
@@ -254,9 +264,8 @@ func TestPopularProjects(t *testing.T) {
 		third[p] = p.push("does not work", p.broken, images)
 	}
 	for _, p := range projects {
-		shows(t, pgod, p.s, "deployed:  "+second[p][:7], "went back to "+second[p][:7])
-		tick("third " + p.name)
-		t.Log(pgod.SSH(p.s.Key, p.s.Op("status")).Stdout)
+		p.shows(t, pgod, "deployed:  "+second[p][:7], "went back to "+second[p][:7])
+		says(t, pgod.SSH(p.s.Key, p.s.Op("history")).Exits(t, 0).Stdout, third[p][:7])
 		if now := p.looks(t); !maps.Equal(now, before[p]) {
 			t.Errorf("%s was %v\nand after %s is %v", p.s.Name, before[p], third[p][:7], now)
 		}
