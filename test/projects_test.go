@@ -136,13 +136,14 @@ func (p *project) push(message, broken string, images map[string]string) string 
 	for name, content := range p.files {
 		files[name] = upstreamImage.ReplaceAllStringFunc(content, func(found string) string {
 			parts := upstreamImage.FindStringSubmatch(found)
-			if broken != "" && strings.Contains(parts[2], broken) {
-				return parts[1] + images["broken"]
-			}
 			for _, standIn := range standIns {
-				if standIn.upstream.MatchString(parts[2]) {
-					return parts[1] + images[standIn.name]
+				if !standIn.upstream.MatchString(parts[2]) {
+					continue
 				}
+				if broken != "" && strings.Contains(parts[2], broken) {
+					return parts[1] + images["broken-"+standIn.name]
+				}
+				return parts[1] + images[standIn.name]
 			}
 			return found
 		})
@@ -204,6 +205,7 @@ func (p *project) looks(t *testing.T) map[string]string {
 	found := map[string]string{}
 	for _, c := range rig.Containers(t, p.s.Name) {
 		// A job may have ended since.
+		slices.Sort(c.Config.Env)
 		found[c.Name] = fmt.Sprint(c.Config.Image, c.Config.Env, c.Running() || c.State.Status == "exited" && c.State.ExitCode == 0)
 	}
 	return found
@@ -264,7 +266,7 @@ func TestPopularProjects(t *testing.T) {
 		third[p] = p.push("does not work", p.broken, images)
 	}
 	for _, p := range projects {
-		p.shows(t, pgod, "deployed:  "+second[p][:7], "went back to "+second[p][:7])
+		p.shows(t, pgod, "deployed:  "+second[p][:7], third[p][:7]+" did not become healthy: ", "went back to "+second[p][:7])
 		says(t, pgod.SSH(p.s.Key, p.s.Op("history")).Exits(t, 0).Stdout, third[p][:7])
 		if now := p.looks(t); !maps.Equal(now, before[p]) {
 			t.Errorf("%s was %v\nand after %s is %v", p.s.Name, before[p], third[p][:7], now)
@@ -287,7 +289,7 @@ func TestPopularProjects(t *testing.T) {
 	}
 }
 
-// standInImages makes the stand-ins, and a broken one.
+// standInImages makes the stand-ins, and a broken one of each.
 func standInImages(t *testing.T, r *rig.Rig) map[string]string {
 	t.Helper()
 	files := rig.Files{
@@ -306,14 +308,16 @@ func standInImages(t *testing.T, r *rig.Rig) map[string]string {
 		}
 		files[file] = string(content)
 	}
-	images := map[string]string{}
-	for _, standIn := range standIns {
-		images[standIn.name] = r.StandIn(standIn.name, files, append([]string{"ENTRYPOINT [\"server\"]"}, standIn.lines...)...)
-	}
-	broken, err := os.ReadFile(filepath.Join("images", "standin", "broken"))
+	content, err := os.ReadFile(filepath.Join("images", "standin", "broken"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	images["broken"] = r.StandIn("broken", files.With("bin/server", string(broken)).With("entrypoint", string(broken)), "ENTRYPOINT [\"server\"]")
+	broken := files.With("bin/server", string(content)).With("entrypoint", string(content))
+	images := map[string]string{}
+	for _, standIn := range standIns {
+		lines := append([]string{"ENTRYPOINT [\"server\"]"}, standIn.lines...)
+		images[standIn.name] = r.StandIn(standIn.name, files, lines...)
+		images["broken-"+standIn.name] = r.StandIn("broken-"+standIn.name, broken, lines...)
+	}
 	return images
 }
