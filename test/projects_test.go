@@ -188,15 +188,17 @@ func note(dir, place string) string {
 	return filepath.Join(dir, "note-"+strings.ReplaceAll(place, "/", "-"))
 }
 
-// keeps reports data that the containers had and have not any more.
-func (p *project) keeps(t *testing.T, pgod *rig.Pgod, after string) {
+// keeps reports data that the containers had and have not any more. It returns the volumes without
+// a name that they have.
+func (p *project) keeps(t *testing.T, pgod *rig.Pgod, after string) (unnamed []string) {
 	t.Helper()
-	now, _ := p.data(t, pgod)
+	now, unnamed := p.data(t, pgod)
 	for place := range p.kept {
 		if _, err := os.Stat(note(now[place], place)); err != nil {
 			t.Errorf("%s after %s: the data of %s is gone: %v", p.s.Name, after, place, err)
 		}
 	}
+	return unnamed
 }
 
 // looks describes what there is of the service's containers.
@@ -256,7 +258,7 @@ func TestPopularProjects(t *testing.T) {
 		if c := byService(t, p.s)[p.service]; !slices.Contains(c.Config.Env, p.variable) {
 			t.Errorf("%s has the environment %v, not %s", c.Name, c.Config.Env, p.variable)
 		}
-		p.keeps(t, pgod, "a deploy")
+		unnamed = append(unnamed, p.keeps(t, pgod, "a deploy")...)
 		var names []string
 		for name := range byService(t, p.s) {
 			names = append(names, name)
@@ -271,7 +273,7 @@ func TestPopularProjects(t *testing.T) {
 		if now := p.looks(t); !maps.Equal(now, before[p]) {
 			t.Errorf("%s was %v\nand after %s is %v", p.s.Name, before[p], third[p][:7], now)
 		}
-		p.keeps(t, pgod, "going back")
+		unnamed = append(unnamed, p.keeps(t, pgod, "going back")...)
 		pgod.Pgoctl(p.s.Key, p.s.Op("logs"), "--tail", "5").Exits(t, 0)
 	}
 	for _, p := range projects {
