@@ -68,7 +68,7 @@ func Refused(err error) bool {
 	return errors.As(err, &exit) && (exit.Spent || refusesConfig.MatchString(exit.last()) || refusesStart.MatchString(exit.last()))
 }
 
-// failedDependency matches what compose says of a container that others wait for.
+// failedDependency matches what compose says about a container that others wait for.
 var failedDependency = regexp.MustCompile(`dependency failed to start: container (\S+) (is unhealthy|exited \(\d+\))`)
 
 // FailedDependency returns the container for which compose has started no more, and what was wrong

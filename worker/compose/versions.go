@@ -82,7 +82,7 @@ var newKeys = []struct {
 }
 
 // tooNew returns an error if a compose service has a key that an engine with the API lacks.
-func (m *Model) tooNew(api string) error {
+func tooNew(m *Model, api string) error {
 	services := m.services()
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		for _, k := range newKeys {
@@ -105,5 +105,5 @@ func (e *Engine) TooNew(ctx context.Context, m *Model) error {
 	if err != nil {
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)
 	}
-	return m.tooNew(ping.APIVersion)
+	return tooNew(m, ping.APIVersion)
 }

@@ -44,7 +44,7 @@ func TestTooNew(t *testing.T) {
 		service := strings.Replace(text, "{", "{image: busybox, ", 1)
 		m := resolve(t, project(t), tree(t, map[string]string{"compose.yaml": "services: {other: {image: busybox}, web: " + service + "}"}), "")
 		for api, want := range wants {
-			if err := m.tooNew(api); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			if err := tooNew(m, api); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 				t.Errorf("%s with API %s: %v, want %q", text, api, err, want)
 			}
 		}
