@@ -46,6 +46,10 @@ type Container struct {
 		Env    []string
 		Labels map[string]string
 	}
+	Mounts []struct {
+		Type, Name, Source, Destination string
+		RW                              bool
+	}
 }
 
 // Service returns the container's name within its compose file.

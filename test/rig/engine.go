@@ -186,7 +186,7 @@ func (e *Engine) output(args ...string) (string, error) {
 func (e *Engine) Busybox() string {
 	t := e.rig.t
 	t.Helper()
-	root, err := busyboxRoot("/bin/busybox")
+	root, err := busyboxRoot("/bin/busybox", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -34,7 +35,7 @@ var busybox = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	root, err := busyboxRoot("/bin/busybox")
+	root, err := busyboxRoot("/bin/busybox", nil)
 	if err != nil {
 		return "", err
 	}
@@ -47,6 +48,11 @@ func (r *run) load(name string, root []byte, changes ...string) (string, error) 
 	if err := r.note(kindImage, name); err != nil {
 		return "", err
 	}
+	return name, importImage(name, root, changes...)
+}
+
+// importImage makes an image from a tar of its root and lines of a Dockerfile.
+func importImage(name string, root []byte, changes ...string) error {
 	args := []string{"import"}
 	for _, change := range changes {
 		args = append(args, "--change", change)
@@ -54,20 +60,46 @@ func (r *run) load(name string, root []byte, changes ...string) (string, error) 
 	load := exec.Command("docker", append(args, "-", name)...)
 	load.Stdin = bytes.NewReader(root)
 	if out, err := load.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("docker import: %w: %s", err, out)
+		return fmt.Errorf("docker import: %w: %s", err, out)
 	}
-	return name, nil
+	return nil
+}
+
+// StandIn makes an image that stands in for one that a test cannot have: a busybox, the files,
+// all of them executable, and what the lines of a Dockerfile say. It returns the image's name. It
+// is there until the test ends.
+func (r *Rig) StandIn(name string, files Files, lines ...string) string {
+	r.t.Helper()
+	full := r.Prefix + "/" + name + ":1"
+	r.remember(kindImage, full)
+	root, err := busyboxRoot("/bin/busybox", files)
+	if err == nil {
+		err = importImage(full, root, lines...)
+	}
+	if err != nil {
+		r.t.Fatalf("cannot make the image %s: %v", full, err)
+	}
+	return full
 }
 
 // applets are the busybox commands that the image has links for.
 var applets = []string{"cat", "date", "echo", "env", "false", "grep", "httpd", "id", "ln", "ls", "mkdir", "nc", "printf", "ps", "pwd", "rm", "sh", "sleep", "test", "touch", "true", "wget"}
 
-// busyboxRoot returns a tar of the image's root.
-func busyboxRoot(file string) ([]byte, error) {
+// busyboxRoot returns a tar of the image's root: the busybox, and the files.
+func busyboxRoot(file string, files Files) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
 	if err := addBusybox(archive, file); err != nil {
 		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		err := archive.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(files[name]))})
+		if err == nil {
+			_, err = archive.Write([]byte(files[name]))
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return buffer.Bytes(), archive.Close()
 }

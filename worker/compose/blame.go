@@ -69,6 +69,23 @@ func Refused(err error) bool {
 	return errors.As(err, &exit) && (exit.Spent || refusesConfig.MatchString(exit.last()) || refusesStart.MatchString(exit.last()))
 }
 
+// failedDependency matches what compose says about a container that others wait for.
+var failedDependency = regexp.MustCompile(`dependency failed to start: container (\S+) (is unhealthy|exited \(\d+\))`)
+
+// FailedDependency returns the container for which compose has started no more, and what was wrong
+// with it: by now its restart policy may have started it again. Both are empty for another error.
+func FailedDependency(err error) (name, problem string) {
+	var exit *ExitError
+	if !errors.As(err, &exit) {
+		return "", ""
+	}
+	found := failedDependency.FindStringSubmatch(exit.last())
+	if found == nil {
+		return "", ""
+	}
+	return found[1], found[2]
+}
+
 // BuildFailed reports whether a build failed because of what the repository has it do.
 func BuildFailed(err error) bool {
 	var exit *ExitError

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -47,6 +48,25 @@ func TestRefused(t *testing.T) {
 	// A container's own output, or a name, is not what the engine says.
 	if Refused(&ExitError{Command: "up", Status: 1, Output: "invalid hostname\n" + daemonSays + ": no chain"}) {
 		t.Error("something before the engine's answer is taken for it")
+	}
+}
+
+// compose names the container that the others wait for.
+func TestFailedDependency(t *testing.T) {
+	for output, want := range map[string][2]string{
+		"dependency failed to start: container pgo-db-1 is unhealthy":                 {"pgo-db-1", "is unhealthy"},
+		"dependency failed to start: container pgo-db-1 exited (3)":                   {"pgo-db-1", "exited (3)"},
+		"dependency failed to start: container pgo-db-1 has no healthcheck":           {},
+		"dependency failed to start: container a is unhealthy\n" + daemonSays + ": x": {},
+		daemonSays + ": no chain": {},
+	} {
+		name, problem := FailedDependency(&ExitError{Command: "up", Status: 1, Output: " Container pgo-db-1  Error\n" + output})
+		if got := [2]string{name, problem}; got != want {
+			t.Errorf("%q: %q", output, got)
+		}
+	}
+	if name, _ := FailedDependency(errors.New("dependency failed to start: container a is unhealthy")); name != "" {
+		t.Errorf("of another error: %q", name)
 	}
 }
 

@@ -26,3 +26,27 @@ func TestCheckVersion(t *testing.T) {
 		t.Errorf("the installed one: %v", err)
 	}
 }
+
+// What an engine is too old for is known before compose says it, which would be when what ran has
+// ended.
+func TestTooNew(t *testing.T) {
+	for text, wants := range map[string]map[string]string{
+		"{healthcheck: {test: x, start_interval: 5s}}": {
+			"1.41": "services.web.healthcheck.start_interval needs Docker engine 25 or newer (API 1.44), and the one here has API 1.41: leave it out, or upgrade the engine",
+			"1.43": "services.web.healthcheck.start_interval", "1.44": "", "1.51": "", "1.100": "",
+		},
+		"{healthcheck: {test: x, interval: 5s}}":                             {"1.41": ""},
+		"{networks: {default: {interface_name: eth9}}}":                      {"1.48": "services.web.networks.interface_name needs Docker engine 28.1", "1.49": ""},
+		"{networks: {default: {aliases: [x]}}}":                              {"1.41": ""},
+		"{volumes: [\"/data\", {type: image, source: busybox, target: /b}]}": {"1.47": "services.web.volumes.type: image needs Docker engine 28 or newer", "1.48": ""},
+		"{volumes: [\"./image:/image\"]}":                                    {"1.41": ""},
+	} {
+		service := strings.Replace(text, "{", "{image: busybox, ", 1)
+		m := resolve(t, project(t), tree(t, map[string]string{"compose.yaml": "services: {other: {image: busybox}, web: " + service + "}"}), "")
+		for api, want := range wants {
+			if err := tooNew(m, api); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s with API %s: %v, want %q", text, api, err, want)
+			}
+		}
+	}
+}

@@ -22,6 +22,14 @@ type obstacles struct {
 	log      hclog.Logger
 }
 
+// engineIsNewEnough returns an error if the candidate has a key that this engine does not know.
+func (o *obstacles) engineIsNewEnough(ctx context.Context, c *candidate) error {
+	if err := o.engine.TooNew(ctx, c.resolved); err != nil {
+		return fmt.Errorf("%w; it is tried again", err)
+	}
+	return nil
+}
+
 // namesAreFree returns an error if somebody else has a container by the name of one of the
 // candidate's.
 func (o *obstacles) namesAreFree(ctx context.Context, c *candidate) error {

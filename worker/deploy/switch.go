@@ -66,7 +66,9 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
-	for _, inTheWay := range []func(context.Context, *candidate) error{d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade} {
+	for _, inTheWay := range []func(context.Context, *candidate) error{
+		d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
+	} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
 		}

@@ -317,6 +317,13 @@ func (t *trial) startFailed(ctx, gated context.Context, err error) error {
 		if _, failed := newHealthWatch(nil).judge(containers, time.Now()); failed != nil && failed.isEvidence() && (failed.State != "exited" || !t.wasKilled(ctx, failed.Container)) {
 			return t.unhealthy(ctx, t.c, failed.Name+" "+failed.problem, failed.ID, err)
 		}
+		// In a loop, it may have been started again since compose looked.
+		name, problem := compose.FailedDependency(err)
+		for _, c := range containers {
+			if c.Name == name && (health{Container: c}).ran() && (c.State != "exited" || !t.wasKilled(ctx, c)) {
+				return t.unhealthy(ctx, t.c, name+" "+problem, c.ID, err)
+			}
+		}
 	}
 	if compose.Refused(err) {
 		return t.unhealthy(ctx, t.c, err.Error(), "", err)
