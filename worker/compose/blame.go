@@ -70,7 +70,7 @@ func Refused(err error) bool {
 }
 
 // failedDependency matches what compose says about a container that others wait for.
-var failedDependency = regexp.MustCompile(`dependency failed to start: container (\S+) (is unhealthy|exited \(\d+\))`)
+var failedDependency = lazyregexp.New(`dependency failed to start: container (\S+) (is unhealthy|exited \(\d+\))`)
 
 // FailedDependency returns the container for which compose has started no more, and what was wrong
 // with it: by now its restart policy may have started it again. Both are empty for another error.
