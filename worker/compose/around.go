@@ -6,15 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 )
 
 // Surroundings identifies what else is on an engine. When it changes, what was in the way may be
@@ -43,21 +41,21 @@ func (v *Vicinity) Surroundings(ctx context.Context) (Surroundings, error) {
 	if err != nil {
 		return Surroundings{}, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true})
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
 		return Surroundings{}, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	networks, err := c.NetworkList(ctx, network.ListOptions{})
+	networks, err := c.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return Surroundings{}, fmt.Errorf("cannot list the networks: %w", err)
 	}
 	var others []string
-	for _, s := range summaries {
+	for _, s := range summaries.Items {
 		if s.Labels[projectLabel] != v.Project {
 			others = append(others, s.ID+strings.Join(s.Names, " "))
 		}
 	}
-	for _, n := range networks {
+	for _, n := range networks.Items {
 		if n.Labels[projectLabel] != v.Project && !isProbe(n, n.Labels[probeLabel]) {
 			others = append(others, n.ID)
 		}
@@ -77,12 +75,12 @@ func (v *Vicinity) NamesHeld(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true})
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
 	held := map[string]string{}
-	for _, s := range summaries {
+	for _, s := range summaries.Items {
 		owner := s.Labels[projectLabel]
 		if owner == v.Project && composed(s.Labels) {
 			continue
@@ -108,13 +106,13 @@ func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []st
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := c.NetworkList(ctx, network.ListOptions{})
+	found, err := c.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot list the networks: %w", err)
 	}
 	for _, w := range wanted {
 		there, own := false, false
-		for _, n := range found {
+		for _, n := range found.Items {
 			if n.Name == w.Name {
 				// One with another key is made anew.
 				there, own = true, own || n.Labels[projectLabel] == v.Project && n.Labels[networkLabel] != ""
@@ -177,7 +175,10 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 		}
 	}()
 	for i, n := range wanted {
-		options := network.CreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: v.Project}}
+		if n.Wrong != nil {
+			return fmt.Errorf("the engine cannot make the network %s: %w", n.Name, n.Wrong)
+		}
+		options := client.NetworkCreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: v.Project}}
 		if len(n.Subnets) > 0 {
 			options.IPAM = &network.IPAM{Config: n.Subnets}
 		}
@@ -194,10 +195,8 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 // overlaps reports whether two networks have addresses in common.
 func (n Network) overlaps(other Network) bool {
 	return slices.ContainsFunc(n.Subnets, func(one network.IPAMConfig) bool {
-		a, err := netip.ParsePrefix(one.Subnet)
-		return err == nil && slices.ContainsFunc(other.Subnets, func(two network.IPAMConfig) bool {
-			b, err := netip.ParsePrefix(two.Subnet)
-			return err == nil && a.Overlaps(b)
+		return slices.ContainsFunc(other.Subnets, func(two network.IPAMConfig) bool {
+			return one.Subnet.Overlaps(two.Subnet)
 		})
 	})
 }
@@ -210,15 +209,15 @@ func (v *Vicinity) RemoveProbes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probes, err := c.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("label", probeLabel+"="+v.Project))})
+	probes, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", probeLabel+"="+v.Project)})
 	if err != nil {
 		return fmt.Errorf("cannot list the networks: %w", err)
 	}
-	for _, n := range probes {
+	for _, n := range probes.Items {
 		if !isProbe(n, v.Project) {
 			continue
 		}
-		if err := c.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+		if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("cannot remove the network %s: %w", n.Name, err)
 		}
 	}

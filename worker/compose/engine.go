@@ -14,13 +14,11 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/volume"
-	"github.com/docker/docker/client"
-	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
+	"github.com/moby/moby/client"
 )
 
 // The labels that compose puts on what it makes.
@@ -50,7 +48,7 @@ func (e *Engine) connect() (*client.Client, error) {
 		if e.Host != "" {
 			opts = append(opts, client.WithHost(e.Host))
 		}
-		c, err := client.NewClientWithOpts(opts...)
+		c, err := client.New(opts...)
 		if err != nil {
 			return nil, fmt.Errorf("cannot reach the Docker engine: %w", err)
 		}
@@ -61,10 +59,7 @@ func (e *Engine) connect() (*client.Client, error) {
 
 // Away returns why the engine does not answer, or nil. One that hangs still takes connections.
 func (e *Engine) Away(ctx context.Context) error {
-	c, err := e.connect()
-	if err == nil {
-		_, err = c.Ping(ctx)
-	}
+	_, err := e.ping(ctx)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("the Docker engine does not answer: %w", context.Cause(ctx))
 	}
@@ -86,11 +81,11 @@ func (e *Engine) Boot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bridge, err := c.NetworkInspect(ctx, "bridge", network.InspectOptions{})
+	bridge, err := c.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("cannot inspect the engine's bridge: %w", err)
 	}
-	return strings.TrimSpace(string(host)) + " " + bridge.Created.UTC().Format(time.RFC3339Nano), nil
+	return strings.TrimSpace(string(host)) + " " + bridge.Network.Created.UTC().Format(time.RFC3339Nano), nil
 }
 
 // ImageIDs returns the ID of each image under the key that it is given under, and "" for one that
@@ -163,7 +158,8 @@ func (e *Engine) Tag(ctx context.Context, id, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.ImageTag(ctx, id, name)
+	_, err = c.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: name})
+	return err
 }
 
 // TagsOf returns the local names of a repository of images: name:tag.
@@ -172,12 +168,12 @@ func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", repository)})
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, i := range images {
+	for _, i := range images.Items {
 		for _, name := range i.RepoTags {
 			if strings.HasPrefix(name, repository+":") {
 				names = append(names, name)
@@ -195,7 +191,7 @@ func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true})
+	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
@@ -209,13 +205,11 @@ func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
 	if err != nil {
 		return err
 	}
-	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("dangling", "true"), filters.Arg("label", projectLabel+"="+project),
-	)})
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("dangling", "true").Add("label", projectLabel+"="+project)})
 	if err != nil {
 		return err
 	}
-	for _, i := range images {
+	for _, i := range images.Items {
 		if err := e.RemoveImage(ctx, i.ID); err != nil {
 			return err
 		}
@@ -268,20 +262,20 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
 	var all []Container
-	for _, summary := range summaries {
-		inspect, err := c.ContainerInspect(ctx, summary.ID)
+	for _, summary := range summaries.Items {
+		inspect, err := c.ContainerInspect(ctx, summary.ID, client.ContainerInspectOptions{})
 		if errdefs.IsNotFound(err) {
 			continue // removed since
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
-		all = append(all, containerOf(inspect))
+		all = append(all, containerOf(inspect.Container))
 	}
 	slices.SortFunc(all, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
@@ -303,11 +297,11 @@ func containerOf(i container.InspectResponse) Container {
 		}
 	}
 	if s := i.State; s != nil {
-		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error
+		c.State, c.ExitCode, c.Error = string(s.Status), s.ExitCode, s.Error
 		c.Started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
 		c.Finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
 		if h := s.Health; h != nil && h.Status != container.NoHealthcheck {
-			c.Health, c.Failed = h.Status, h.FailingStreak
+			c.Health, c.Failed = string(h.Status), h.FailingStreak
 			if len(h.Log) > 0 {
 				c.Checked = h.Log[len(h.Log)-1].Output
 			}
@@ -325,17 +319,17 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	inspect, err := c.ContainerInspect(ctx, id)
+	inspect, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(lines)})
+	stream, err := c.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(lines)})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = stream.Close() }()
 	text := &Tail{max: maxLastLines}
-	if inspect.Config.Tty {
+	if inspect.Container.Config.Tty {
 		_, err = io.Copy(text, stream)
 	} else {
 		_, err = stdcopy.StdCopy(text, text, stream)
@@ -361,24 +355,24 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 		return nil, err
 	}
 	var missing []string
-	found, err := c.NetworkList(ctx, network.ListOptions{})
+	found, err := c.NetworkList(ctx, client.NetworkListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the networks: %w", err)
 	}
 	for _, name := range networks {
-		if !slices.ContainsFunc(found, func(n network.Inspect) bool { return n.Name == name || n.ID == name }) {
+		if !slices.ContainsFunc(found.Items, func(n network.Summary) bool { return n.Name == name || n.ID == name }) {
 			missing = append(missing, "network "+name)
 		}
 	}
 	if len(volumes) == 0 {
 		return missing, nil
 	}
-	there, err := c.VolumeList(ctx, volume.ListOptions{})
+	there, err := c.VolumeList(ctx, client.VolumeListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the volumes: %w", err)
 	}
 	for _, name := range volumes {
-		if !slices.ContainsFunc(there.Volumes, func(v *volume.Volume) bool { return v.Name == name }) {
+		if !slices.ContainsFunc(there.Items, func(v volume.Volume) bool { return v.Name == name }) {
 			missing = append(missing, "volume "+name)
 		}
 	}
@@ -399,11 +393,11 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{})
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	return published(summaries), nil
+	return published(summaries.Items), nil
 }
 
 // NameOf returns the name of a container by its ID; "" if it cannot be read.
@@ -412,11 +406,11 @@ func (e *Engine) NameOf(ctx context.Context, id string) string {
 	if err != nil {
 		return ""
 	}
-	inspect, err := c.ContainerInspect(ctx, id)
-	if err != nil || inspect.ContainerJSONBase == nil {
+	inspect, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if err != nil {
 		return ""
 	}
-	return strings.TrimPrefix(inspect.Name, "/")
+	return strings.TrimPrefix(inspect.Container.Name, "/")
 }
 
 var errStreamEnded = errors.New("the engine's events ended")

@@ -9,9 +9,8 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"pgo/internal/policy"
 )
@@ -23,13 +22,13 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 	if err != nil {
 		return policy.Made{}, err
 	}
-	label := filters.NewArgs(filters.Arg("label", projectLabel+"="+project))
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: label})
+	label := client.Filters{}.Add("label", projectLabel+"="+project)
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: label})
 	if err != nil {
 		return policy.Made{}, fmt.Errorf("cannot list the containers: %w", err)
 	}
 	made := policy.Made{Services: map[string]string{}}
-	for _, summary := range summaries {
+	for _, summary := range summaries.Items {
 		if !composed(summary.Labels) {
 			continue
 		}
@@ -37,21 +36,21 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 		if summary.State != container.StateCreated || summary.Labels[oneoffLabel] == "True" {
 			continue
 		}
-		_, raw, err := c.ContainerInspectWithRaw(ctx, summary.ID, false)
+		inspect, err := c.ContainerInspect(ctx, summary.ID, client.ContainerInspectOptions{})
 		if err != nil {
 			return policy.Made{}, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
-		words, err := parse(raw)
+		words, err := parse(inspect.Raw)
 		if err != nil {
 			return policy.Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
 		}
 		made.Containers = append(made.Containers, words)
 	}
-	networks, err := c.NetworkList(ctx, network.ListOptions{Filters: label})
+	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: label})
 	if err != nil {
 		return policy.Made{}, fmt.Errorf("cannot list the networks: %w", err)
 	}
-	if made.Networks, err = words(networks); err != nil {
+	if made.Networks, err = words(networks.Items); err != nil {
 		return policy.Made{}, err
 	}
 	made.Runtime, made.Cgroupns, made.LogDriver, err = e.Defaults(ctx, false)
@@ -86,10 +85,11 @@ func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, l
 	if err != nil {
 		return "", "", "", err
 	}
-	info, err := c.Info(ctx)
+	said, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return "", "", "", fmt.Errorf("cannot ask the engine for its settings: %w", err)
 	}
+	info := said.Info
 	d := &defaults{info.DefaultRuntime, "host", info.LoggingDriver}
 	if slices.Contains(info.SecurityOptions, "name=cgroupns") {
 		d.cgroupns = "private"
@@ -115,13 +115,15 @@ func (e *Engine) Unmake(ctx context.Context, containers, volumes, networks []str
 	}
 	for _, id := range containers {
 		// Its volumes stay: it may have those of the container before it.
-		note("container "+id, c.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}))
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+		note("container "+id, err)
 	}
 	for _, name := range volumes {
-		note("volume "+name, c.VolumeRemove(ctx, name, false))
+		_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+		note("volume "+name, err)
 	}
 	for _, name := range networks {
-		if err := c.NetworkRemove(ctx, name); !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) {
+		if _, err := c.NetworkRemove(ctx, name, client.NetworkRemoveOptions{}); !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) {
 			note("network "+name, err)
 		}
 	}

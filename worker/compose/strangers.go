@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker/docker/api/types/container"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"pgo/internal/printable"
 )
@@ -28,11 +29,11 @@ func (e *Engine) Strangers(ctx context.Context, project, dir string) ([]Stranger
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the containers: %w", err)
 	}
-	return strangers(summaries, dir), nil
+	return strangers(summaries.Items, dir), nil
 }
 
 func strangers(summaries []container.Summary, dir string) []Stranger {
