@@ -41,21 +41,21 @@ func (v *Vicinity) Surroundings(ctx context.Context) (Surroundings, error) {
 	if err != nil {
 		return Surroundings{}, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+	summaries, err := c.containers(ctx, true, nil)
 	if err != nil {
-		return Surroundings{}, fmt.Errorf("cannot list the containers: %w", err)
+		return Surroundings{}, err
 	}
-	networks, err := c.NetworkList(ctx, client.NetworkListOptions{})
+	networks, err := c.networks(ctx, nil)
 	if err != nil {
-		return Surroundings{}, fmt.Errorf("cannot list the networks: %w", err)
+		return Surroundings{}, err
 	}
 	var others []string
-	for _, s := range summaries.Items {
+	for _, s := range summaries {
 		if s.Labels[projectLabel] != v.Project {
 			others = append(others, s.ID+strings.Join(s.Names, " "))
 		}
 	}
-	for _, n := range networks.Items {
+	for _, n := range networks {
 		if n.Labels[projectLabel] != v.Project && !isProbe(n, n.Labels[probeLabel]) {
 			others = append(others, n.ID)
 		}
@@ -75,12 +75,12 @@ func (v *Vicinity) NamesHeld(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+	summaries, err := c.containers(ctx, true, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	held := map[string]string{}
-	for _, s := range summaries.Items {
+	for _, s := range summaries {
 		owner := s.Labels[projectLabel]
 		if owner == v.Project && composed(s.Labels) {
 			continue
@@ -106,13 +106,13 @@ func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []st
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := c.NetworkList(ctx, client.NetworkListOptions{})
+	found, err := c.networks(ctx, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, nil, err
 	}
 	for _, w := range wanted {
 		there, own := false, false
-		for _, n := range found.Items {
+		for _, n := range found {
 			if n.Name == w.Name {
 				// One with another key is made anew.
 				there, own = true, own || n.Labels[projectLabel] == v.Project && n.Labels[networkLabel] != ""
@@ -139,7 +139,7 @@ const (
 
 // isProbe reports whether TryNetworks has made a network for a project. A compose file can set the
 // label, too, but then compose adds its own.
-func isProbe(n network.Summary, project string) bool {
+func isProbe(n networkSaid, project string) bool {
 	return n.Labels[probeLabel] == project && n.Labels[projectLabel] == "" && strings.HasPrefix(n.Name, probeName+project+"-")
 }
 
@@ -209,11 +209,11 @@ func (v *Vicinity) RemoveProbes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probes, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", probeLabel+"="+v.Project)})
+	probes, err := c.networks(ctx, client.Filters{}.Add("label", probeLabel+"="+v.Project))
 	if err != nil {
-		return fmt.Errorf("cannot list the networks: %w", err)
+		return err
 	}
-	for _, n := range probes.Items {
+	for _, n := range probes {
 		if !isProbe(n, v.Project) {
 			continue
 		}

@@ -116,7 +116,7 @@ func TestOnlyProbesAreProbes(t *testing.T) {
 	}
 	var hidden []string
 	for _, n := range there {
-		if isProbe(n, n.Labels[probeLabel]) {
+		if isProbe(networkSaid{Name: n.Name, Labels: n.Labels}, n.Labels[probeLabel]) {
 			hidden = append(hidden, n.Name)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/distribution/reference"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/api/types/volume"
 	"github.com/moby/moby/client"
 )
@@ -34,13 +33,13 @@ type Engine struct {
 	Host string // its address; empty: the usual one. Set once, then immutable
 
 	mu       sync.Mutex
-	client   *client.Client
+	client   *connection
 	defaults *defaults // nil: never asked
 }
 
 // connect returns the one client. It is made when it is first needed: a worker lives mostly
 // without one.
-func (e *Engine) connect() (*client.Client, error) {
+func (e *Engine) connect() (*connection, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil {
@@ -52,7 +51,7 @@ func (e *Engine) connect() (*client.Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot reach the Docker engine: %w", err)
 		}
-		e.client = c
+		e.client = connectionOf(c)
 	}
 	return e.client, nil
 }
@@ -81,11 +80,11 @@ func (e *Engine) Boot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bridge, err := c.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
+	bridge, err := c.network(ctx, "bridge")
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("cannot inspect the engine's bridge: %w", err)
 	}
-	return strings.TrimSpace(string(host)) + " " + bridge.Network.Created.UTC().Format(time.RFC3339Nano), nil
+	return strings.TrimSpace(string(host)) + " " + bridge.Created.UTC().Format(time.RFC3339Nano), nil
 }
 
 // ImageIDs returns the ID of each image under the key that it is given under, and "" for one that
@@ -262,20 +261,20 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var all []Container
-	for _, summary := range summaries.Items {
-		inspect, err := c.ContainerInspect(ctx, summary.ID, client.ContainerInspectOptions{})
+	for _, summary := range summaries {
+		inspect, err := c.container(ctx, summary.ID)
 		if errdefs.IsNotFound(err) {
 			continue // removed since
 		}
 		if err != nil {
 			return nil, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
-		all = append(all, containerOf(inspect.Container))
+		all = append(all, containerOf(inspect))
 	}
 	slices.SortFunc(all, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
@@ -319,7 +318,7 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	inspect, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +328,7 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 	}
 	defer func() { _ = stream.Close() }()
 	text := &Tail{max: maxLastLines}
-	if inspect.Container.Config.Tty {
+	if inspect.Config.Tty {
 		_, err = io.Copy(text, stream)
 	} else {
 		_, err = stdcopy.StdCopy(text, text, stream)
@@ -355,12 +354,12 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 		return nil, err
 	}
 	var missing []string
-	found, err := c.NetworkList(ctx, client.NetworkListOptions{})
+	found, err := c.networks(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, err
 	}
 	for _, name := range networks {
-		if !slices.ContainsFunc(found.Items, func(n network.Summary) bool { return n.Name == name || n.ID == name }) {
+		if !slices.ContainsFunc(found, func(n networkSaid) bool { return n.Name == name || n.ID == name }) {
 			missing = append(missing, "network "+name)
 		}
 	}
@@ -393,11 +392,11 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{})
+	summaries, err := c.containers(ctx, false, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
-	return published(summaries.Items), nil
+	return published(summaries), nil
 }
 
 // NameOf returns the name of a container by its ID; "" if it cannot be read.
@@ -406,11 +405,11 @@ func (e *Engine) NameOf(ctx context.Context, id string) string {
 	if err != nil {
 		return ""
 	}
-	inspect, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimPrefix(inspect.Container.Name, "/")
+	return strings.TrimPrefix(inspect.Name, "/")
 }
 
 var errStreamEnded = errors.New("the engine's events ended")

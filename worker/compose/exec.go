@@ -168,7 +168,7 @@ func (e *Engine) prepare(ctx context.Context, project string, command Command, a
 	if err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", command.Words[0], err)
 	}
-	return &execution{client: c, container: id, user: command.User, id: created.ID, terminal: options.TTY}, nil
+	return &execution{client: c.Client, container: id, user: command.User, id: created.ID, terminal: options.TTY}, nil
 }
 
 // NoContainerError says that a program has no container to run in.
@@ -177,18 +177,18 @@ type NoContainerError struct{ Text string }
 func (e *NoContainerError) Error() string { return e.Text }
 
 // find returns the ID of the container to run a program in.
-func find(ctx context.Context, c *client.Client, project, service string, index int) (string, error) {
+func find(ctx context.Context, c *connection, project, service string, index int) (string, error) {
 	filter := ofProject(project)
 	if index > 0 {
 		filter.Add("label", numberLabel+"="+strconv.Itoa(index))
 	}
-	all, err := c.ContainerList(ctx, client.ContainerListOptions{Filters: filter})
+	all, err := c.containers(ctx, false, filter)
 	if err != nil {
-		return "", fmt.Errorf("cannot list the containers: %w", err)
+		return "", err
 	}
-	slices.SortFunc(all.Items, func(a, b container.Summary) int { return number(a) - number(b) })
+	slices.SortFunc(all, func(a, b container.Summary) int { return number(a) - number(b) })
 	var others []string
-	for _, summary := range all.Items {
+	for _, summary := range all {
 		name := summary.Labels[serviceLabel]
 		if name == service {
 			return summary.ID, nil
@@ -214,12 +214,12 @@ func (e *Engine) Running(ctx context.Context, project, service string) ([]int, e
 	}
 	filter := ofProject(project)
 	filter.Add("label", serviceLabel+"="+service).Add("status", "running", "paused")
-	all, err := c.ContainerList(ctx, client.ContainerListOptions{Filters: filter})
+	all, err := c.containers(ctx, false, filter)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var numbers []int
-	for _, summary := range all.Items {
+	for _, summary := range all {
 		numbers = append(numbers, number(summary))
 	}
 	slices.Sort(numbers)

@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,12 +22,12 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 		return policy.Made{}, err
 	}
 	label := client.Filters{}.Add("label", projectLabel+"="+project)
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: label})
+	summaries, err := c.containers(ctx, true, label)
 	if err != nil {
-		return policy.Made{}, fmt.Errorf("cannot list the containers: %w", err)
+		return policy.Made{}, err
 	}
 	made := policy.Made{Services: map[string]string{}}
-	for _, summary := range summaries.Items {
+	for _, summary := range summaries {
 		if !composed(summary.Labels) {
 			continue
 		}
@@ -36,37 +35,29 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 		if summary.State != container.StateCreated || summary.Labels[oneoffLabel] == "True" {
 			continue
 		}
-		inspect, err := c.ContainerInspect(ctx, summary.ID, client.ContainerInspectOptions{})
-		if err != nil {
+		var inspect json.RawMessage
+		if err := c.get(ctx, "/containers/"+summary.ID+"/json", nil, &inspect); err != nil {
 			return policy.Made{}, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
-		words, err := parse(inspect.Raw)
+		words, err := parse(inspect)
 		if err != nil {
 			return policy.Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
 		}
 		made.Containers = append(made.Containers, words)
 	}
-	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: label})
-	if err != nil {
+	var networks []json.RawMessage
+	if err := c.get(ctx, "/networks", filtered(label), &networks); err != nil {
 		return policy.Made{}, fmt.Errorf("cannot list the networks: %w", err)
 	}
-	if made.Networks, err = words(networks.Items); err != nil {
-		return policy.Made{}, err
+	for _, network := range networks {
+		words, err := parse(network)
+		if err != nil {
+			return policy.Made{}, fmt.Errorf("cannot read what the engine says about a network: %w", err)
+		}
+		made.Networks = append(made.Networks, words)
 	}
 	made.Runtime, made.Cgroupns, made.LogDriver, err = e.Defaults(ctx, false)
 	return made, err
-}
-
-// words turns what the client has read back into JSON. It lacks keys that the client does not
-// know.
-func words(said any) (all []map[string]any, err error) {
-	raw, err := json.Marshal(said)
-	if err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	return all, d.Decode(&all)
 }
 
 // defaults are what an engine gives a container that asks for nothing else.

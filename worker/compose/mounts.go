@@ -29,13 +29,13 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", projectLabel+"="+project)})
+	summaries, err := c.containers(ctx, true, client.Filters{}.Add("label", projectLabel+"="+project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var all []Mount
 	var volumes []string
-	for _, summary := range summaries.Items {
+	for _, summary := range summaries {
 		for _, m := range summary.Mounts {
 			found := Mount{Container: summary.ID, Service: summary.Labels[serviceLabel], Target: m.Destination, Writable: m.RW}
 			if len(summary.Names) > 0 {

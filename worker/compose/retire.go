@@ -38,11 +38,11 @@ func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) 
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", projectLabel+"="+project, configLabel)})
+	found, err := c.containers(ctx, true, client.Filters{}.Add("label", projectLabel+"="+project, configLabel))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
-	summaries := found.Items
+	summaries := found
 	made := map[string]time.Time{} // by ID
 	for _, s := range summaries {
 		if s.State == container.StateDead || s.State == container.StateRemoving {
@@ -57,9 +57,9 @@ func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) 
 			}
 			continue
 		}
-		inspect, err := c.ContainerInspect(ctx, s.ID, client.ContainerInspectOptions{})
+		inspect, err := c.container(ctx, s.ID)
 		if err == nil {
-			made[s.ID], _ = time.Parse(time.RFC3339Nano, inspect.Container.Created)
+			made[s.ID], _ = time.Parse(time.RFC3339Nano, inspect.Created)
 			err = e.retire(ctx, s.ID)
 		}
 		if errdefs.IsNotFound(err) {
@@ -124,11 +124,11 @@ func (e *Engine) Unpause(ctx context.Context, project string, services []string)
 		return err
 	}
 	paused := ofProject(project).Add("status", string(container.StatePaused))
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: paused})
+	summaries, err := c.containers(ctx, true, paused)
 	if err != nil {
-		return fmt.Errorf("cannot list the containers: %w", err)
+		return err
 	}
-	for _, s := range summaries.Items {
+	for _, s := range summaries {
 		if services != nil && !slices.Contains(services, s.Labels[serviceLabel]) {
 			continue
 		}
@@ -145,20 +145,20 @@ func (e *Engine) OthersOn(ctx context.Context, name, project string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.NetworkInspect(ctx, name, client.NetworkInspectOptions{})
+	found, err := c.network(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot inspect network %s: %w", name, err)
 	}
-	own, err := c.ContainerList(ctx, client.ContainerListOptions{Filters: client.Filters{}.Add("label", projectLabel+"="+project)})
+	own, err := c.containers(ctx, false, client.Filters{}.Add("label", projectLabel+"="+project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var others []string
-	for id, endpoint := range found.Network.Containers {
-		if !slices.ContainsFunc(own.Items, func(s container.Summary) bool { return s.ID == id }) {
+	for id, endpoint := range found.Containers {
+		if !slices.ContainsFunc(own, func(s container.Summary) bool { return s.ID == id }) {
 			others = append(others, endpoint.Name)
 		}
 	}
@@ -173,13 +173,13 @@ func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]Network, er
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: client.Filters{}.Add("label", projectLabel+"="+project, networkLabel)})
+	found, err := c.networks(ctx, client.Filters{}.Add("label", projectLabel+"="+project, networkLabel))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, err
 	}
 	var all []Network
-	for _, n := range found.Items {
-		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.IPAM.Config})
+	for _, n := range found {
+		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.subnets()})
 	}
 	return all, nil
 }

@@ -2,13 +2,11 @@ package compose
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
-	"github.com/moby/moby/client"
 
 	"pgo/internal/printable"
 )
@@ -29,11 +27,11 @@ func (e *Engine) Strangers(ctx context.Context, project, dir string) ([]Stranger
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
-	return strangers(summaries.Items, dir), nil
+	return strangers(summaries, dir), nil
 }
 
 func strangers(summaries []container.Summary, dir string) []Stranger {

@@ -35,11 +35,11 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
+	found, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
-	summaries := found.Items[:min(len(found.Items), maxUsages)]
+	summaries := found[:min(len(found), maxUsages)]
 	usages, errs := make([]Usage, len(summaries)), make([]error, len(summaries))
 	turns := make(chan struct{}, usagesAtOnce)
 	var measuring sync.WaitGroup
@@ -67,13 +67,13 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 }
 
 // measure measures one container.
-func measure(ctx context.Context, c *client.Client, id string) (Usage, error) {
-	inspect, err := c.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+func measure(ctx context.Context, c *connection, id string) (Usage, error) {
+	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return Usage{}, err
 	}
-	u := Usage{Container: containerOf(inspect.Container)}
-	if state := inspect.Container.State; state == nil || !state.Running {
+	u := Usage{Container: containerOf(inspect)}
+	if state := inspect.State; state == nil || !state.Running {
 		return u, nil
 	}
 	// Without a previous sample, which `docker stats` takes: that takes the engine a second.
@@ -114,12 +114,12 @@ func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, []Ho
 	if err != nil {
 		return nil, nil, err
 	}
-	summaries, err := c.ContainerList(ctx, client.ContainerListOptions{Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, false, ofProject(project))
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, nil, err
 	}
-	ports, onHost := published(summaries.Items), []HostContainer(nil)
-	for _, s := range summaries.Items {
+	ports, onHost := published(summaries), []HostContainer(nil)
+	for _, s := range summaries {
 		if mode := container.NetworkMode(s.HostConfig.NetworkMode); mode.IsHost() || mode.IsContainer() {
 			onHost = append(onHost, HostContainer{s.ID, shortName(s)})
 		}
