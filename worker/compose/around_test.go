@@ -140,3 +140,28 @@ func TestOwnNetworkWithAnotherKey(t *testing.T) {
 		t.Errorf("%v, foreign are %q, missing %v", err, foreign, missing)
 	}
 }
+
+// Compose does not check the addresses of a network, and the engine cannot be asked for one that is none.
+func TestNetworkWithoutAddress(t *testing.T) {
+	for pool, want := range map[string]string{
+		`{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1", "ip_range": "10.1.0.128/25"}`: "",
+		`{"subnet": "fd00::/64"}`: "",
+		`{}`:                      "",
+		`{"subnet": "10.1.0.0", "gateway": "here"}`:      `the engine cannot make the network p_front: subnet: "10.1.0.0" is not an address`,
+		`{"subnet": "10.1.0.0/24", "gateway": "here"}`:   `the engine cannot make the network p_front: gateway: "here" is not an address`,
+		`{"subnet": "10.1.0.0/24", "ip_range": "10.1."}`: `the engine cannot make the network p_front: ip_range: "10.1." is not an address`,
+	} {
+		model, err := Load([]byte(`{"services": {"web": {"networks": {"front": null}}}, "networks": {"front": {"name": "p_front", "ipam": {"config": [` + pool + `]}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, left, made := networkEngine(t)
+		said := ""
+		if err := (&Vicinity{e, "p"}).TryNetworks(t.Context(), NetworksOf(model), nil, 0); err != nil {
+			said = err.Error()
+		}
+		if said != want || len(*made) > 1 || len(left()) > 0 {
+			t.Errorf("%s: %q, want %q; made are %q", pool, said, want, *made)
+		}
+	}
+}
