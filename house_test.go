@@ -30,13 +30,14 @@ var layers = map[string][]string{
 
 // rootsReach is what must not be linked into the process that runs as root and listens,
 // directly or not: it never opens a repository and never talks to Docker.
-var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/compose-spec"}
+var rootsReach = []string{"pgo/worker", "github.com/go-git", "github.com/docker", "github.com/moby", "github.com/compose-spec"}
 
 // keepers are the only packages that may import a library: what they know about git or the
 // engine, the others learn in types of this module.
 var keepers = map[string]string{
-	"github.com/go-git": "pgo/worker/gitrepo",
-	"github.com/docker": "pgo/worker/compose",
+	"github.com/go-git":    "pgo/worker/gitrepo",
+	"github.com/docker":    "pgo/worker/compose",
+	"github.com/moby/moby": "pgo/worker/compose",
 }
 
 var rootsPackages = []string{"pgo/supervisor", "pgo/internal/sshd", "pgo/cmd/pgod"}

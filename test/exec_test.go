@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/docker/docker/client"
+	"github.com/moby/moby/client"
 	"golang.org/x/crypto/ssh"
 
 	"pgo/test/rig"
@@ -224,20 +224,20 @@ func TestExecEndsWithItsClient(t *testing.T) {
 // idle waits until nothing but the talker itself runs in its container.
 func idle(t *testing.T, web *rig.Service) {
 	t.Helper()
-	engine, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	engine, err := client.New(client.FromEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = engine.Close() }()
 	id := rig.Containers(t, web.Name)[0].ID
 	rig.Until(t, "all programs that were run in the container to end", func() error {
-		inspect, err := engine.ContainerInspect(t.Context(), id)
+		inspect, err := engine.ContainerInspect(t.Context(), id, client.ContainerInspectOptions{})
 		if err != nil {
 			return err
 		}
-		for _, id := range inspect.ExecIDs {
-			if run, err := engine.ContainerExecInspect(t.Context(), id); err == nil && run.Running {
-				return fmt.Errorf("%v runs", run.ExecID)
+		for _, id := range inspect.Container.ExecIDs {
+			if run, err := engine.ExecInspect(t.Context(), id, client.ExecInspectOptions{}); err == nil && run.Running {
+				return fmt.Errorf("%v runs", run.ID)
 			}
 		}
 		return nil

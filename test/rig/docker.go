@@ -13,13 +13,12 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/volume"
-	"github.com/docker/docker/client"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
+	"github.com/moby/moby/client"
 
 	"pgo/internal/policy"
 )
@@ -79,7 +78,7 @@ func containers(project string) ([]Container, error) {
 // dockerAPI is the machine's engine. The tests ask it so often that starting the
 // docker command each time would cost them a tenth of their time.
 var dockerAPI = sync.OnceValues(func() (*client.Client, error) {
-	return client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	return client.New(client.FromEnv)
 })
 
 // inspected returns all containers of the project on an engine, sorted by name. One that is
@@ -87,13 +86,13 @@ var dockerAPI = sync.OnceValues(func() (*client.Client, error) {
 func inspected(api *client.Client, project string) ([]Container, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	listed, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	listed, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
 	if err != nil {
 		return nil, err
 	}
 	var found []Container
-	for _, one := range listed {
-		_, text, err := api.ContainerInspectWithRaw(ctx, one.ID, false)
+	for _, one := range listed.Items {
+		inspect, err := api.ContainerInspect(ctx, one.ID, client.ContainerInspectOptions{})
 		if errdefs.IsNotFound(err) {
 			continue
 		}
@@ -101,7 +100,7 @@ func inspected(api *client.Client, project string) ([]Container, error) {
 			return nil, err
 		}
 		var c Container
-		if err := json.Unmarshal(text, &c); err != nil {
+		if err := json.Unmarshal(inspect.Raw, &c); err != nil {
 			return nil, fmt.Errorf("cannot read what the engine says about a container: %w", err)
 		}
 		found = append(found, c)
@@ -110,8 +109,8 @@ func inspected(api *client.Client, project string) ([]Container, error) {
 	return found, nil
 }
 
-func ofProject(project string) filters.Args {
-	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project))
+func ofProject(project string) client.Filters {
+	return client.Filters{}.Add("label", projectLabel+"="+project)
 }
 
 // Running is a condition to wait for: the project has exactly n containers,
@@ -140,18 +139,18 @@ func Running(project string, n int) func() error {
 // removeContainer removes a container with its volumes that have no name of their own. The
 // engine itself leaves those alone that the container has from the one that it replaced.
 func removeContainer(ctx context.Context, api *client.Client, name string) error {
-	inspect, err := api.ContainerInspect(ctx, name)
+	inspect, err := api.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
 	if err != nil {
 		return err
 	}
-	if err := api.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+	if _, err := api.ContainerRemove(ctx, name, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 		return err
 	}
-	for _, m := range inspect.Mounts {
+	for _, m := range inspect.Container.Mounts {
 		if m.Type != mount.TypeVolume || !policy.Anonymous(m.Name) {
 			continue
 		}
-		if err := api.VolumeRemove(ctx, m.Name, true); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+		if _, err := api.VolumeRemove(ctx, m.Name, client.VolumeRemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
 			return err
 		}
 	}
@@ -169,23 +168,25 @@ type object struct {
 // The order is the engine's: it keeps what a container still uses.
 var objects = []object{
 	{"container", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
-		found, err := api.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
-		return names(found, func(c container.Summary) string { return c.ID }), err
+		found, err := api.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ofProject(project)})
+		return names(found.Items, func(c container.Summary) string { return c.ID }), err
 	}, removeContainer},
 	{"network", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
-		found, err := api.NetworkList(ctx, network.ListOptions{Filters: ofProject(project)})
-		return names(found, func(n network.Summary) string { return n.ID }), err
+		found, err := api.NetworkList(ctx, client.NetworkListOptions{Filters: ofProject(project)})
+		return names(found.Items, func(n network.Summary) string { return n.ID }), err
 	}, func(ctx context.Context, api *client.Client, name string) error {
-		return api.NetworkRemove(ctx, name)
+		_, err := api.NetworkRemove(ctx, name, client.NetworkRemoveOptions{})
+		return err
 	}},
 	{"volume", func(ctx context.Context, api *client.Client, project string) ([]string, error) {
-		found, err := api.VolumeList(ctx, volume.ListOptions{Filters: ofProject(project)})
-		return names(found.Volumes, func(v *volume.Volume) string { return v.Name }), err
+		found, err := api.VolumeList(ctx, client.VolumeListOptions{Filters: ofProject(project)})
+		return names(found.Items, func(v volume.Volume) string { return v.Name }), err
 	}, func(ctx context.Context, api *client.Client, name string) error {
-		return api.VolumeRemove(ctx, name, true)
+		_, err := api.VolumeRemove(ctx, name, client.VolumeRemoveOptions{Force: true})
+		return err
 	}},
 	{"image", imagesOf, func(ctx context.Context, api *client.Client, name string) error {
-		_, err := api.ImageRemove(ctx, name, image.RemoveOptions{Force: true, PruneChildren: true})
+		_, err := api.ImageRemove(ctx, name, client.ImageRemoveOptions{Force: true, PruneChildren: true})
 		return err
 	}},
 }
@@ -200,13 +201,13 @@ func names[T any](found []T, name func(T) string) []string {
 
 // imagesOf returns the project's images, and those that pgo pinned for it.
 func imagesOf(ctx context.Context, api *client.Client, project string) ([]string, error) {
-	own, err := api.ImageList(ctx, image.ListOptions{All: true, Filters: ofProject(project)})
+	own, err := api.ImageList(ctx, client.ImageListOptions{All: true, Filters: ofProject(project)})
 	if err != nil {
 		return nil, err
 	}
-	all := names(own, func(i image.Summary) string { return i.ID })
-	pinned, err := api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", "pgo/"+project))})
-	for _, one := range pinned {
+	all := names(own.Items, func(i image.Summary) string { return i.ID })
+	pinned, err := api.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", "pgo/"+project)})
+	for _, one := range pinned.Items {
 		all = append(all, one.RepoTags...)
 	}
 	return all, err

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/docker/docker/client"
+	"github.com/moby/moby/client"
 )
 
 // Engine is a Docker engine of one test's own, to be stopped, killed and run out of disk space.
@@ -199,7 +199,7 @@ func (e *Engine) Busybox() string {
 
 // Containers returns all of the compose project's containers on the engine, sorted by name.
 func (e *Engine) Containers(project string) ([]Container, error) {
-	api, err := client.NewClientWithOpts(client.WithHost(e.Host), client.WithAPIVersionNegotiation())
+	api, err := client.New(client.WithHost(e.Host))
 	if err != nil {
 		return nil, err
 	}

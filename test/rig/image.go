@@ -15,8 +15,7 @@ import (
 	"sync"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
+	"github.com/moby/moby/client"
 )
 
 // Busybox returns the name of an image with a busybox and a shell, made of the machine's own
@@ -157,14 +156,14 @@ func removeImage(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	repository := name[:strings.LastIndexByte(name, ':')]
-	listed, err := api.ImageList(ctx, image.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	listed, err := api.ImageList(ctx, client.ImageListOptions{All: true, Filters: client.Filters{}.Add("reference", repository)})
 	if err != nil {
 		return err
 	}
-	for _, one := range listed {
+	for _, one := range listed.Items {
 		for _, name := range slices.Concat(one.RepoTags, one.RepoDigests) {
 			if strings.HasPrefix(name, repository+":") || strings.HasPrefix(name, repository+"@") {
-				if _, err := api.ImageRemove(ctx, name, image.RemoveOptions{Force: true, PruneChildren: true}); err != nil && !errdefs.IsNotFound(err) {
+				if _, err := api.ImageRemove(ctx, name, client.ImageRemoveOptions{Force: true, PruneChildren: true}); err != nil && !errdefs.IsNotFound(err) {
 					return err
 				}
 			}

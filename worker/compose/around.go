@@ -6,15 +6,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 )
 
 // Surroundings identifies what else is on an engine. When it changes, what was in the way may be
@@ -43,13 +41,13 @@ func (v *Vicinity) Surroundings(ctx context.Context) (Surroundings, error) {
 	if err != nil {
 		return Surroundings{}, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true})
+	summaries, err := c.containers(ctx, true, nil)
 	if err != nil {
-		return Surroundings{}, fmt.Errorf("cannot list the containers: %w", err)
+		return Surroundings{}, err
 	}
-	networks, err := c.NetworkList(ctx, network.ListOptions{})
+	networks, err := c.networks(ctx, nil)
 	if err != nil {
-		return Surroundings{}, fmt.Errorf("cannot list the networks: %w", err)
+		return Surroundings{}, err
 	}
 	var others []string
 	for _, s := range summaries {
@@ -77,9 +75,9 @@ func (v *Vicinity) NamesHeld(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true})
+	summaries, err := c.containers(ctx, true, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	held := map[string]string{}
 	for _, s := range summaries {
@@ -108,9 +106,9 @@ func (v *Vicinity) Networks(ctx context.Context, wanted []Network) (foreign []st
 	if err != nil {
 		return nil, nil, err
 	}
-	found, err := c.NetworkList(ctx, network.ListOptions{})
+	found, err := c.networks(ctx, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, nil, err
 	}
 	for _, w := range wanted {
 		there, own := false, false
@@ -141,7 +139,7 @@ const (
 
 // isProbe reports whether TryNetworks has made a network for a project. A compose file can set the
 // label, too, but then compose adds its own.
-func isProbe(n network.Summary, project string) bool {
+func isProbe(n networkSaid, project string) bool {
 	return n.Labels[probeLabel] == project && n.Labels[projectLabel] == "" && strings.HasPrefix(n.Name, probeName+project+"-")
 }
 
@@ -177,7 +175,10 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 		}
 	}()
 	for i, n := range wanted {
-		options := network.CreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: v.Project}}
+		if n.Wrong != nil {
+			return fmt.Errorf("the engine cannot make the network %s: %w", n.Name, n.Wrong)
+		}
+		options := client.NetworkCreateOptions{Driver: "bridge", Labels: map[string]string{probeLabel: v.Project}}
 		if len(n.Subnets) > 0 {
 			options.IPAM = &network.IPAM{Config: n.Subnets}
 		}
@@ -194,10 +195,8 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 // overlaps reports whether two networks have addresses in common.
 func (n Network) overlaps(other Network) bool {
 	return slices.ContainsFunc(n.Subnets, func(one network.IPAMConfig) bool {
-		a, err := netip.ParsePrefix(one.Subnet)
-		return err == nil && slices.ContainsFunc(other.Subnets, func(two network.IPAMConfig) bool {
-			b, err := netip.ParsePrefix(two.Subnet)
-			return err == nil && a.Overlaps(b)
+		return slices.ContainsFunc(other.Subnets, func(two network.IPAMConfig) bool {
+			return one.Subnet.Overlaps(two.Subnet)
 		})
 	})
 }
@@ -210,15 +209,15 @@ func (v *Vicinity) RemoveProbes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	probes, err := c.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("label", probeLabel+"="+v.Project))})
+	probes, err := c.networks(ctx, client.Filters{}.Add("label", probeLabel+"="+v.Project))
 	if err != nil {
-		return fmt.Errorf("cannot list the networks: %w", err)
+		return err
 	}
 	for _, n := range probes {
 		if !isProbe(n, v.Project) {
 			continue
 		}
-		if err := c.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+		if _, err := c.NetworkRemove(ctx, n.ID, client.NetworkRemoveOptions{}); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("cannot remove the network %s: %w", n.Name, err)
 		}
 	}

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
 )
 
 // networkEngine answers like an engine with these networks, which it makes and removes. made has the
@@ -31,14 +32,22 @@ func networkEngine(t *testing.T, there ...network.Summary) (e *Engine, left func
 			_ = json.NewDecoder(r.Body).Decode(&n)
 			text := n.Name
 			if n.IPAM != nil {
-				text += " " + n.IPAM.Config[0].Subnet
+				text += " " + n.IPAM.Config[0].Subnet.String()
 			}
 			*made = append(*made, text)
-			there = append(there, network.Summary{ID: n.Name, Name: n.Name, Labels: n.Labels})
+			there = append(there, summary(n.Name, n.Labels))
 			_, _ = fmt.Fprintf(w, `{"Id": %q}`, n.Name)
 		default:
-			labels, _ := filters.FromJSON(r.URL.Query().Get("filters"))
-			_ = json.NewEncoder(w).Encode(slices.DeleteFunc(slices.Clone(there), func(n network.Summary) bool { return !labels.MatchKVList("label", n.Labels) }))
+			var asked client.Filters
+			_ = json.Unmarshal([]byte(r.URL.Query().Get("filters")), &asked)
+			_ = json.NewEncoder(w).Encode(slices.DeleteFunc(slices.Clone(there), func(n network.Summary) bool {
+				for label := range asked["label"] {
+					if name, value, _ := strings.Cut(label, "="); n.Labels[name] != value {
+						return true
+					}
+				}
+				return false
+			}))
 		}
 	}))
 	t.Cleanup(server.Close)
@@ -50,9 +59,13 @@ func networkEngine(t *testing.T, there ...network.Summary) (e *Engine, left func
 	}, made
 }
 
+func summary(name string, labels map[string]string) network.Summary {
+	return network.Summary{Network: network.Network{ID: name, Name: name, Labels: labels}}
+}
+
 func subnets(all ...string) (configs []network.IPAMConfig) {
 	for _, subnet := range all {
-		configs = append(configs, network.IPAMConfig{Subnet: subnet})
+		configs = append(configs, network.IPAMConfig{Subnet: netip.MustParsePrefix(subnet)})
 	}
 	return configs
 }
@@ -90,7 +103,7 @@ func TestOnlyProbesAreProbes(t *testing.T) {
 		if project != "" {
 			labels[projectLabel] = project
 		}
-		return network.Summary{ID: name, Name: name, Labels: labels}
+		return summary(name, labels)
 	}
 	there := []network.Summary{probe("pgo-probe-p-0", "p", ""), probe("p_default", "p", ""), probe("pgo-probe-p-1", "p", "q"), probe("pgo-probe-q-0", "q", "")}
 	e, left, _ := networkEngine(t, there...)
@@ -103,7 +116,7 @@ func TestOnlyProbesAreProbes(t *testing.T) {
 	}
 	var hidden []string
 	for _, n := range there {
-		if isProbe(n, n.Labels[probeLabel]) {
+		if isProbe(networkSaid{Name: n.Name, Labels: n.Labels}, n.Labels[probeLabel]) {
 			hidden = append(hidden, n.Name)
 		}
 	}
@@ -119,11 +132,36 @@ func TestOwnNetworkWithAnotherKey(t *testing.T) {
 		if key != "" {
 			labels[networkLabel] = key
 		}
-		return network.Summary{ID: name, Name: name, Labels: labels}
+		return summary(name, labels)
 	}
 	e, _, _ := networkEngine(t, made("one", "p", "default"), made("two", "q", "two"), made("three", "p", ""))
 	foreign, missing, err := (&Vicinity{e, "p"}).Networks(t.Context(), []Network{{Key: "front", Name: "one"}, {Key: "two", Name: "two"}, {Key: "three", Name: "three"}, {Key: "four", Name: "four"}})
 	if err != nil || !slices.Equal(foreign, []string{"two", "three"}) || len(missing) != 1 || missing[0].Name != "four" {
 		t.Errorf("%v, foreign are %q, missing %v", err, foreign, missing)
+	}
+}
+
+// Compose does not check the addresses of a network, and the engine cannot be asked for one that is none.
+func TestNetworkWithoutAddress(t *testing.T) {
+	for pool, want := range map[string]string{
+		`{"subnet": "10.1.0.0/24", "gateway": "10.1.0.1", "ip_range": "10.1.0.128/25"}`: "",
+		`{"subnet": "fd00::/64"}`: "",
+		`{}`:                      "",
+		`{"subnet": "10.1.0.0", "gateway": "here"}`:      `the engine cannot make the network p_front: subnet: "10.1.0.0" is not an address`,
+		`{"subnet": "10.1.0.0/24", "gateway": "here"}`:   `the engine cannot make the network p_front: gateway: "here" is not an address`,
+		`{"subnet": "10.1.0.0/24", "ip_range": "10.1."}`: `the engine cannot make the network p_front: ip_range: "10.1." is not an address`,
+	} {
+		model, err := Load([]byte(`{"services": {"web": {"networks": {"front": null}}}, "networks": {"front": {"name": "p_front", "ipam": {"config": [` + pool + `]}}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, left, made := networkEngine(t)
+		said := ""
+		if err := (&Vicinity{e, "p"}).TryNetworks(t.Context(), NetworksOf(model), nil, 0); err != nil {
+			said = err.Error()
+		}
+		if said != want || len(*made) > 1 || len(left()) > 0 {
+			t.Errorf("%s: %q, want %q; made are %q", pool, said, want, *made)
+		}
 	}
 }

@@ -14,13 +14,10 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
-	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/volume"
-	"github.com/docker/docker/client"
-	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/volume"
+	"github.com/moby/moby/client"
 )
 
 // The labels that compose puts on what it makes.
@@ -36,13 +33,13 @@ type Engine struct {
 	Host string // its address; empty: the usual one. Set once, then immutable
 
 	mu       sync.Mutex
-	client   *client.Client
+	client   *connection
 	defaults *defaults // nil: never asked
 }
 
 // connect returns the one client. It is made when it is first needed: a worker lives mostly
 // without one.
-func (e *Engine) connect() (*client.Client, error) {
+func (e *Engine) connect() (*connection, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil {
@@ -50,21 +47,18 @@ func (e *Engine) connect() (*client.Client, error) {
 		if e.Host != "" {
 			opts = append(opts, client.WithHost(e.Host))
 		}
-		c, err := client.NewClientWithOpts(opts...)
+		c, err := client.New(opts...)
 		if err != nil {
 			return nil, fmt.Errorf("cannot reach the Docker engine: %w", err)
 		}
-		e.client = c
+		e.client = connectionOf(c)
 	}
 	return e.client, nil
 }
 
 // Away returns why the engine does not answer, or nil. One that hangs still takes connections.
 func (e *Engine) Away(ctx context.Context) error {
-	c, err := e.connect()
-	if err == nil {
-		_, err = c.Ping(ctx)
-	}
+	_, err := e.ping(ctx)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("the Docker engine does not answer: %w", context.Cause(ctx))
 	}
@@ -86,7 +80,7 @@ func (e *Engine) Boot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	bridge, err := c.NetworkInspect(ctx, "bridge", network.InspectOptions{})
+	bridge, err := c.network(ctx, "bridge")
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("cannot inspect the engine's bridge: %w", err)
 	}
@@ -163,7 +157,8 @@ func (e *Engine) Tag(ctx context.Context, id, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.ImageTag(ctx, id, name)
+	_, err = c.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: name})
+	return err
 }
 
 // TagsOf returns the local names of a repository of images: name:tag.
@@ -172,12 +167,12 @@ func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error
 	if err != nil {
 		return nil, err
 	}
-	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("reference", repository))})
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", repository)})
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, i := range images {
+	for _, i := range images.Items {
 		for _, name := range i.RepoTags {
 			if strings.HasPrefix(name, repository+":") {
 				names = append(names, name)
@@ -195,7 +190,7 @@ func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true})
+	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}
@@ -209,13 +204,11 @@ func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
 	if err != nil {
 		return err
 	}
-	images, err := c.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("dangling", "true"), filters.Arg("label", projectLabel+"="+project),
-	)})
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("dangling", "true").Add("label", projectLabel+"="+project)})
 	if err != nil {
 		return err
 	}
-	for _, i := range images {
+	for _, i := range images.Items {
 		if err := e.RemoveImage(ctx, i.ID); err != nil {
 			return err
 		}
@@ -268,13 +261,13 @@ func (e *Engine) Containers(ctx context.Context, project string) ([]Container, e
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var all []Container
 	for _, summary := range summaries {
-		inspect, err := c.ContainerInspect(ctx, summary.ID)
+		inspect, err := c.container(ctx, summary.ID)
 		if errdefs.IsNotFound(err) {
 			continue // removed since
 		}
@@ -303,11 +296,11 @@ func containerOf(i container.InspectResponse) Container {
 		}
 	}
 	if s := i.State; s != nil {
-		c.State, c.ExitCode, c.Error = s.Status, s.ExitCode, s.Error
+		c.State, c.ExitCode, c.Error = string(s.Status), s.ExitCode, s.Error
 		c.Started, _ = time.Parse(time.RFC3339Nano, s.StartedAt)
 		c.Finished, _ = time.Parse(time.RFC3339Nano, s.FinishedAt)
 		if h := s.Health; h != nil && h.Status != container.NoHealthcheck {
-			c.Health, c.Failed = h.Status, h.FailingStreak
+			c.Health, c.Failed = string(h.Status), h.FailingStreak
 			if len(h.Log) > 0 {
 				c.Checked = h.Log[len(h.Log)-1].Output
 			}
@@ -325,11 +318,11 @@ func (e *Engine) LastLines(ctx context.Context, id string, lines int) ([]string,
 	if err != nil {
 		return nil, err
 	}
-	inspect, err := c.ContainerInspect(ctx, id)
+	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := c.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(lines)})
+	stream, err := c.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(lines)})
 	if err != nil {
 		return nil, err
 	}
@@ -361,24 +354,24 @@ func (e *Engine) Missing(ctx context.Context, networks, volumes []string) ([]str
 		return nil, err
 	}
 	var missing []string
-	found, err := c.NetworkList(ctx, network.ListOptions{})
+	found, err := c.networks(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, err
 	}
 	for _, name := range networks {
-		if !slices.ContainsFunc(found, func(n network.Inspect) bool { return n.Name == name || n.ID == name }) {
+		if !slices.ContainsFunc(found, func(n networkSaid) bool { return n.Name == name || n.ID == name }) {
 			missing = append(missing, "network "+name)
 		}
 	}
 	if len(volumes) == 0 {
 		return missing, nil
 	}
-	there, err := c.VolumeList(ctx, volume.ListOptions{})
+	there, err := c.VolumeList(ctx, client.VolumeListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the volumes: %w", err)
 	}
 	for _, name := range volumes {
-		if !slices.ContainsFunc(there.Volumes, func(v *volume.Volume) bool { return v.Name == name }) {
+		if !slices.ContainsFunc(there.Items, func(v volume.Volume) bool { return v.Name == name }) {
 			missing = append(missing, "volume "+name)
 		}
 	}
@@ -399,9 +392,9 @@ func (e *Engine) PublishedPorts(ctx context.Context) ([]Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{})
+	summaries, err := c.containers(ctx, false, nil)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	return published(summaries), nil
 }
@@ -412,8 +405,8 @@ func (e *Engine) NameOf(ctx context.Context, id string) string {
 	if err != nil {
 		return ""
 	}
-	inspect, err := c.ContainerInspect(ctx, id)
-	if err != nil || inspect.ContainerJSONBase == nil {
+	inspect, err := c.container(ctx, id)
+	if err != nil {
 		return ""
 	}
 	return strings.TrimPrefix(inspect.Name, "/")

@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/docker/docker/api/types/events"
-	"github.com/docker/docker/api/types/filters"
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
 )
 
 // Event is something that happened to one of a project's containers.
@@ -36,20 +36,18 @@ func (e *Engine) Events(ctx context.Context, project string, began func(), happe
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	messages, errs := c.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", string(events.ContainerEventType)),
-		filters.Arg("label", projectLabel+"="+project),
-	)})
+	own := c.Events(ctx, client.EventsListOptions{Filters: client.Filters{}.
+		Add("type", string(events.ContainerEventType)).
+		Add("label", projectLabel+"="+project)})
 	// The engine does not know of which project a container is that leaves a network.
-	left, lost := c.Events(ctx, events.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("type", string(events.NetworkEventType)),
-		filters.Arg("event", string(events.ActionDisconnect)),
-	)})
+	left := c.Events(ctx, client.EventsListOptions{Filters: client.Filters{}.
+		Add("type", string(events.NetworkEventType)).
+		Add("event", string(events.ActionDisconnect))})
 	// The request is answered as soon as the engine listens.
 	began()
 	for {
 		select {
-		case m := <-messages:
+		case m := <-own.Messages:
 			if m.Actor.Attributes[oneoffLabel] == "True" {
 				continue
 			}
@@ -62,11 +60,11 @@ func (e *Engine) Events(ctx context.Context, project string, began func(), happe
 				ExitCode:  code,
 				Signal:    m.Actor.Attributes["signal"],
 			})
-		case m := <-left:
+		case m := <-left.Messages:
 			happened(Event{Action: string(m.Action), Container: m.Actor.Attributes["container"]})
-		case err := <-errs:
+		case err := <-own.Err:
 			return followed(err)
-		case err := <-lost:
+		case err := <-left.Err:
 			return followed(err)
 		}
 	}
@@ -82,17 +80,17 @@ func (e *Engine) WasKilled(ctx context.Context, ended Container) (bool, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	at := func(t time.Time) string { return fmt.Sprintf("%d.%09d", t.Unix(), t.Nanosecond()) }
-	messages, errs := c.Events(ctx, events.ListOptions{
+	happened := c.Events(ctx, client.EventsListOptions{
 		Since: at(ended.Started), Until: at(ended.Finished.Add(time.Second)), // "stop" comes a little later
-		Filters: filters.NewArgs(filters.Arg("container", ended.ID), filters.Arg("event", "kill"), filters.Arg("event", "stop")),
+		Filters: client.Filters{}.Add("container", ended.ID).Add("event", "kill", "stop"),
 	})
 	for {
 		select {
-		case m := <-messages:
+		case m := <-happened.Messages:
 			if m.Action == events.ActionStop || ends(m.Actor.Attributes["signal"]) {
 				return true, nil
 			}
-		case err := <-errs:
+		case err := <-happened.Err:
 			if err == nil || errors.Is(err, io.EOF) {
 				return false, nil
 			}

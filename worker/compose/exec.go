@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/client"
-	"github.com/docker/docker/pkg/stdcopy"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"pgo/internal/nearest"
 	"pgo/internal/wait"
@@ -113,15 +111,16 @@ func (e *Engine) Exec(ctx context.Context, project string, command Command, in I
 
 // attach starts the program. A client that leaves meanwhile does not interrupt that: the engine
 // may have begun, and what it has begun has to be hung up on.
-func (x *execution) attach(ctx context.Context) (types.HijackedResponse, error) {
+func (x *execution) attach(ctx context.Context) (client.HijackedResponse, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hangUpTimeout)
 	defer cancel()
-	return x.client.ContainerExecAttach(ctx, x.id, container.ExecAttachOptions{Tty: x.terminal})
+	attached, err := x.client.ExecAttach(ctx, x.id, client.ExecAttachOptions{TTY: x.terminal})
+	return attached.HijackedResponse, err
 }
 
 // copyInput passes on a program's input and its end; a lost client is not an end. It drops what
 // comes when the program no longer reads: a signal may follow.
-func (x *execution) copyInput(stream types.HijackedResponse, stdin io.Reader) {
+func (x *execution) copyInput(stream client.HijackedResponse, stdin io.Reader) {
 	// Without the wrapper the connection would bring a smaller buffer of its own.
 	_, err := io.CopyBuffer(struct{ io.Writer }{stream.Conn}, stdin, make([]byte, inputBuffer))
 	switch {
@@ -142,7 +141,7 @@ func (e *Engine) ExecDetached(ctx context.Context, project string, command Comma
 	if err != nil {
 		return err
 	}
-	if err := x.client.ContainerExecStart(ctx, x.id, container.ExecStartOptions{Detach: true}); err != nil {
+	if _, err := x.client.ExecStart(ctx, x.id, client.ExecStartOptions{Detach: true}); err != nil {
 		return fmt.Errorf("cannot run %s: %w", command.Words[0], err)
 	}
 	return nil
@@ -158,18 +157,18 @@ func (e *Engine) prepare(ctx context.Context, project string, command Command, a
 	if err != nil {
 		return nil, err
 	}
-	options := container.ExecOptions{
+	options := client.ExecCreateOptions{
 		User: command.User, WorkingDir: command.Dir, Env: command.Env, Cmd: command.Words,
-		Tty: command.Terminal != nil, AttachStdin: attached, AttachStdout: attached, AttachStderr: attached,
+		TTY: command.Terminal != nil, AttachStdin: attached, AttachStdout: attached, AttachStderr: attached,
 	}
 	if t := command.Terminal; t != nil {
 		options.Env = slices.Insert(slices.Clone(options.Env), 0, "TERM="+t.Type) // a given TERM comes after it
 	}
-	created, err := c.ContainerExecCreate(ctx, id, options)
+	created, err := c.ExecCreate(ctx, id, options)
 	if err != nil {
 		return nil, fmt.Errorf("cannot run %s: %w", command.Words[0], err)
 	}
-	return &execution{client: c, container: id, user: command.User, id: created.ID, terminal: options.Tty}, nil
+	return &execution{client: c.Client, container: id, user: command.User, id: created.ID, terminal: options.TTY}, nil
 }
 
 // NoContainerError says that a program has no container to run in.
@@ -178,14 +177,14 @@ type NoContainerError struct{ Text string }
 func (e *NoContainerError) Error() string { return e.Text }
 
 // find returns the ID of the container to run a program in.
-func find(ctx context.Context, c *client.Client, project, service string, index int) (string, error) {
+func find(ctx context.Context, c *connection, project, service string, index int) (string, error) {
 	filter := ofProject(project)
 	if index > 0 {
 		filter.Add("label", numberLabel+"="+strconv.Itoa(index))
 	}
-	all, err := c.ContainerList(ctx, container.ListOptions{Filters: filter})
+	all, err := c.containers(ctx, false, filter)
 	if err != nil {
-		return "", fmt.Errorf("cannot list the containers: %w", err)
+		return "", err
 	}
 	slices.SortFunc(all, func(a, b container.Summary) int { return number(a) - number(b) })
 	var others []string
@@ -214,12 +213,10 @@ func (e *Engine) Running(ctx context.Context, project, service string) ([]int, e
 		return nil, err
 	}
 	filter := ofProject(project)
-	filter.Add("label", serviceLabel+"="+service)
-	filter.Add("status", "running")
-	filter.Add("status", "paused")
-	all, err := c.ContainerList(ctx, container.ListOptions{Filters: filter})
+	filter.Add("label", serviceLabel+"="+service).Add("status", "running", "paused")
+	all, err := c.containers(ctx, false, filter)
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var numbers []int
 	for _, summary := range all {
@@ -234,7 +231,7 @@ func number(s container.Summary) int {
 	return n
 }
 
-func (x *execution) copyOutput(stream types.HijackedResponse, out Output) error {
+func (x *execution) copyOutput(stream client.HijackedResponse, out Output) error {
 	if x.terminal {
 		_, err := io.Copy(out.Stdout, stream.Reader)
 		return err
@@ -247,9 +244,9 @@ func (x *execution) copyOutput(stream types.HijackedResponse, out Output) error 
 // the program has started, and does not report when that is.
 func (x *execution) follow(ctx context.Context, w Window, resized <-chan Window) {
 	for {
-		size := container.ResizeOptions{Width: w.Columns, Height: w.Rows}
+		size := client.ExecResizeOptions{Width: w.Columns, Height: w.Rows}
 		if size.Width > 0 && size.Height > 0 {
-			retry(ctx, func() bool { return x.client.ContainerExecResize(ctx, x.id, size) == nil })
+			retry(ctx, func() bool { _, err := x.client.ExecResize(ctx, x.id, size); return err == nil })
 		}
 		select {
 		case w = <-resized:
@@ -277,10 +274,10 @@ func retry(ctx context.Context, f func() bool) {
 // ended waits for the program's end, which may come after the end of its output, and returns its
 // status.
 func (x *execution) ended(ctx context.Context) (int, error) {
-	var inspect container.ExecInspect
+	var inspect client.ExecInspectResult
 	var err error
 	retry(ctx, func() bool {
-		inspect, err = x.client.ContainerExecInspect(ctx, x.id)
+		inspect, err = x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{})
 		return err != nil || !inspect.Running
 	})
 	switch {
@@ -295,6 +292,6 @@ func (x *execution) ended(ctx context.Context) (int, error) {
 }
 
 // ofProject selects a project's containers, without those of `compose run`.
-func ofProject(project string) filters.Args {
-	return filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", oneoffLabel+"=False"))
+func ofProject(project string) client.Filters {
+	return client.Filters{}.Add("label", projectLabel+"="+project, oneoffLabel+"=False")
 }

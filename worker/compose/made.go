@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,9 +8,8 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"pgo/internal/policy"
 )
@@ -23,10 +21,10 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 	if err != nil {
 		return policy.Made{}, err
 	}
-	label := filters.NewArgs(filters.Arg("label", projectLabel+"="+project))
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: label})
+	label := client.Filters{}.Add("label", projectLabel+"="+project)
+	summaries, err := c.containers(ctx, true, label)
 	if err != nil {
-		return policy.Made{}, fmt.Errorf("cannot list the containers: %w", err)
+		return policy.Made{}, err
 	}
 	made := policy.Made{Services: map[string]string{}}
 	for _, summary := range summaries {
@@ -37,37 +35,29 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 		if summary.State != container.StateCreated || summary.Labels[oneoffLabel] == "True" {
 			continue
 		}
-		_, raw, err := c.ContainerInspectWithRaw(ctx, summary.ID, false)
-		if err != nil {
+		var inspect json.RawMessage
+		if err := c.get(ctx, "/containers/"+summary.ID+"/json", nil, &inspect); err != nil {
 			return policy.Made{}, fmt.Errorf("cannot inspect container %s: %w", summary.ID, err)
 		}
-		words, err := parse(raw)
+		words, err := parse(inspect)
 		if err != nil {
 			return policy.Made{}, fmt.Errorf("cannot read what the engine says about container %s: %w", summary.ID, err)
 		}
 		made.Containers = append(made.Containers, words)
 	}
-	networks, err := c.NetworkList(ctx, network.ListOptions{Filters: label})
-	if err != nil {
+	var networks []json.RawMessage
+	if err := c.get(ctx, "/networks", filtered(label), &networks); err != nil {
 		return policy.Made{}, fmt.Errorf("cannot list the networks: %w", err)
 	}
-	if made.Networks, err = words(networks); err != nil {
-		return policy.Made{}, err
+	for _, network := range networks {
+		words, err := parse(network)
+		if err != nil {
+			return policy.Made{}, fmt.Errorf("cannot read what the engine says about a network: %w", err)
+		}
+		made.Networks = append(made.Networks, words)
 	}
 	made.Runtime, made.Cgroupns, made.LogDriver, err = e.Defaults(ctx, false)
 	return made, err
-}
-
-// words turns what the client has read back into JSON. It lacks keys that the client does not
-// know.
-func words(said any) (all []map[string]any, err error) {
-	raw, err := json.Marshal(said)
-	if err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.UseNumber()
-	return all, d.Decode(&all)
 }
 
 // defaults are what an engine gives a container that asks for nothing else.
@@ -86,10 +76,11 @@ func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, l
 	if err != nil {
 		return "", "", "", err
 	}
-	info, err := c.Info(ctx)
+	said, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return "", "", "", fmt.Errorf("cannot ask the engine for its settings: %w", err)
 	}
+	info := said.Info
 	d := &defaults{info.DefaultRuntime, "host", info.LoggingDriver}
 	if slices.Contains(info.SecurityOptions, "name=cgroupns") {
 		d.cgroupns = "private"
@@ -115,13 +106,15 @@ func (e *Engine) Unmake(ctx context.Context, containers, volumes, networks []str
 	}
 	for _, id := range containers {
 		// Its volumes stay: it may have those of the container before it.
-		note("container "+id, c.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}))
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+		note("container "+id, err)
 	}
 	for _, name := range volumes {
-		note("volume "+name, c.VolumeRemove(ctx, name, false))
+		_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+		note("volume "+name, err)
 	}
 	for _, name := range networks {
-		if err := c.NetworkRemove(ctx, name); !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) {
+		if _, err := c.NetworkRemove(ctx, name, client.NetworkRemoveOptions{}); !errdefs.IsPermissionDenied(err) && !errdefs.IsConflict(err) {
 			note("network "+name, err)
 		}
 	}

@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/mount"
-	"github.com/docker/docker/api/types/volume"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
 )
 
 // Mount is a mount of one of a project's containers.
@@ -31,9 +29,9 @@ func (e *Engine) Mounts(ctx context.Context, project string) ([]Mount, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
+	summaries, err := c.containers(ctx, true, client.Filters{}.Add("label", projectLabel+"="+project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var all []Mount
 	var volumes []string
@@ -85,11 +83,11 @@ func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.VolumeList(ctx, volume.ListOptions{})
+	list, err := c.VolumeList(ctx, client.VolumeListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the volumes: %w", err)
 	}
-	for _, v := range list.Volumes {
+	for _, v := range list.Items {
 		if slices.Contains(names, v.Name) {
 			labels := maps.Clone(v.Labels)
 			maps.DeleteFunc(labels, func(name, _ string) bool { return strings.HasPrefix(name, composeLabels) })
@@ -130,10 +128,10 @@ func (e *Engine) End(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.ContainerStop(ctx, id, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
+	if _, err := c.ContainerStop(ctx, id, client.ContainerStopOptions{}); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("cannot stop container %s: %w", id, err)
 	}
-	if err := c.ContainerRemove(ctx, id, container.RemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
+	if _, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true}); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("cannot remove container %s: %w", id, err)
 	}
 	return nil

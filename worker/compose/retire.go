@@ -8,9 +8,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 )
 
 // configLabel is the label that every container has that compose manages: what it was made from.
@@ -39,17 +38,17 @@ func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) 
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(
-		filters.Arg("label", projectLabel+"="+project), filters.Arg("label", configLabel))})
+	found, err := c.containers(ctx, true, client.Filters{}.Add("label", projectLabel+"="+project, configLabel))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
+	summaries := found
 	made := map[string]time.Time{} // by ID
 	for _, s := range summaries {
 		if s.State == container.StateDead || s.State == container.StateRemoving {
 			// It never runs again, and the engine refuses to change it. If it cannot be removed now
 			// either, that is nothing to wait for.
-			_ = c.ContainerRemove(ctx, s.ID, container.RemoveOptions{Force: true})
+			_, _ = c.ContainerRemove(ctx, s.ID, client.ContainerRemoveOptions{Force: true})
 			continue
 		}
 		if s.Labels[oneoffLabel] == "True" {
@@ -58,7 +57,7 @@ func (e *Engine) Retire(ctx context.Context, project string) ([]Retired, error) 
 			}
 			continue
 		}
-		inspect, err := c.ContainerInspect(ctx, s.ID)
+		inspect, err := c.container(ctx, s.ID)
 		if err == nil {
 			made[s.ID], _ = time.Parse(time.RFC3339Nano, inspect.Created)
 			err = e.retire(ctx, s.ID)
@@ -96,11 +95,12 @@ func (e *Engine) retire(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	never := container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled}}
+	never := client.ContainerUpdateOptions{RestartPolicy: &container.RestartPolicy{Name: container.RestartPolicyDisabled}}
 	if _, err := c.ContainerUpdate(ctx, id, never); err != nil {
 		return err
 	}
-	return c.ContainerStop(ctx, id, container.StopOptions{}) // most do not run any more
+	_, err = c.ContainerStop(ctx, id, client.ContainerStopOptions{}) // most do not run any more
+	return err
 }
 
 // SetAside gives a container a name that nobody asks for.
@@ -110,7 +110,8 @@ func (e *Engine) SetAside(ctx context.Context, r Retired) error {
 		return err
 	}
 	// Not in the way of compose's own name for what replaces it, which begins with the ID.
-	if err := c.ContainerRename(ctx, r.ID, r.Name+"-before-"+r.ID[:min(12, len(r.ID))]); err != nil && !errdefs.IsNotFound(err) {
+	aside := client.ContainerRenameOptions{NewName: r.Name + "-before-" + r.ID[:min(12, len(r.ID))]}
+	if _, err := c.ContainerRename(ctx, r.ID, aside); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("cannot rename container %s: %w", r.Name, err)
 	}
 	return nil
@@ -122,17 +123,16 @@ func (e *Engine) Unpause(ctx context.Context, project string, services []string)
 	if err != nil {
 		return err
 	}
-	paused := ofProject(project)
-	paused.Add("status", container.StatePaused)
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: paused})
+	paused := ofProject(project).Add("status", string(container.StatePaused))
+	summaries, err := c.containers(ctx, true, paused)
 	if err != nil {
-		return fmt.Errorf("cannot list the containers: %w", err)
+		return err
 	}
 	for _, s := range summaries {
 		if services != nil && !slices.Contains(services, s.Labels[serviceLabel]) {
 			continue
 		}
-		if err := c.ContainerUnpause(ctx, s.ID); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
+		if _, err := c.ContainerUnpause(ctx, s.ID, client.ContainerUnpauseOptions{}); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsConflict(err) {
 			return fmt.Errorf("cannot continue container %s: %w", s.ID, err)
 		}
 	}
@@ -145,16 +145,16 @@ func (e *Engine) OthersOn(ctx context.Context, name, project string) ([]string, 
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.NetworkInspect(ctx, name, network.InspectOptions{})
+	found, err := c.network(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot inspect network %s: %w", name, err)
 	}
-	own, err := c.ContainerList(ctx, container.ListOptions{Filters: filters.NewArgs(filters.Arg("label", projectLabel+"="+project))})
+	own, err := c.containers(ctx, false, client.Filters{}.Add("label", projectLabel+"="+project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	var others []string
 	for id, endpoint := range found.Containers {
@@ -173,14 +173,13 @@ func (e *Engine) OwnNetworks(ctx context.Context, project string) ([]Network, er
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(
-		filters.Arg("label", projectLabel+"="+project), filters.Arg("label", networkLabel))})
+	found, err := c.networks(ctx, client.Filters{}.Add("label", projectLabel+"="+project, networkLabel))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the networks: %w", err)
+		return nil, err
 	}
 	var all []Network
 	for _, n := range found {
-		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.IPAM.Config})
+		all = append(all, Network{Key: n.Labels[networkLabel], Name: n.Name, Driver: n.Driver, IPv6: n.EnableIPv6, Subnets: n.subnets()})
 	}
 	return all, nil
 }

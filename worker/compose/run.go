@@ -2,13 +2,15 @@ package compose
 
 import (
 	"bytes"
+	"cmp"
+	"encoding"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/docker/docker/api/types/network"
+	"github.com/moby/moby/api/types/network"
 	"time"
 
 	"pgo/internal/ports"
@@ -173,6 +175,7 @@ type Network struct {
 	Key, Name, Driver string
 	IPv6              bool
 	Subnets           []network.IPAMConfig
+	Wrong             error // an address in the file that is none
 }
 
 // NetworksOf returns the networks that compose makes if they do not exist: those that are not
@@ -196,15 +199,27 @@ func NetworksOf(m *Model) []Network {
 		n.IPv6, _ = entry["enable_ipv6"].(bool)
 		ipam, _ := entry["ipam"].(map[string]any)
 		for _, pool := range list(ipam["config"]) {
-			subnet, _ := pool["subnet"].(string)
-			gateway, _ := pool["gateway"].(string)
-			part, _ := pool["ip_range"].(string)
-			n.Subnets = append(n.Subnets, network.IPAMConfig{Subnet: subnet, Gateway: gateway, IPRange: part})
+			subnet, err := subnetOf(pool)
+			n.Subnets, n.Wrong = append(n.Subnets, subnet), cmp.Or(n.Wrong, err)
 		}
 		all = append(all, n)
 	}
 	slices.SortFunc(all, func(a, b Network) int { return strings.Compare(a.Key, b.Key) })
 	return all
+}
+
+// subnetOf reads an entry of ipam.config. Compose itself does not check what is in it.
+func subnetOf(pool map[string]any) (subnet network.IPAMConfig, err error) {
+	for _, address := range []struct {
+		key  string
+		into encoding.TextUnmarshaler
+	}{{"subnet", &subnet.Subnet}, {"gateway", &subnet.Gateway}, {"ip_range", &subnet.IPRange}} {
+		text, _ := pool[address.key].(string)
+		if wrong := address.into.UnmarshalText([]byte(text)); wrong != nil {
+			err = cmp.Or(err, fmt.Errorf("%s: %q is not an address", address.key, text))
+		}
+	}
+	return subnet, err
 }
 
 // VolumeNames returns the names that the model's volumes have in the engine.

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
+	"github.com/moby/moby/client"
 )
 
 // hangUpTimeout bounds how long it may take to end a program that was left alone. A busy engine
@@ -35,8 +35,8 @@ func (x *execution) hangUp(ctx context.Context, copied <-chan struct{}) error {
 	defer cancel()
 	var err error
 	retry(ctx, func() bool {
-		var inspect container.ExecInspect
-		if inspect, err = x.client.ContainerExecInspect(ctx, x.id); err != nil || inspect.Pid != 0 {
+		var inspect client.ExecInspectResult
+		if inspect, err = x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{}); err != nil || inspect.PID != 0 {
 			return true
 		}
 		select {
@@ -82,8 +82,8 @@ func (x *execution) pass(ctx context.Context, signals <-chan string) {
 		case name := <-signals:
 			// The program's output can be here before the engine knows that it runs.
 			retry(ctx, func() bool {
-				inspect, err := x.client.ContainerExecInspect(ctx, x.id)
-				return err != nil || inspect.Pid != 0
+				inspect, err := x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{})
+				return err != nil || inspect.PID != 0
 			})
 			_ = x.signal(ctx, name) // nobody waits for the result
 		case <-ctx.Done():
@@ -98,13 +98,13 @@ func (x *execution) signal(ctx context.Context, name string) error {
 	if !isSignal(name) {
 		return fmt.Errorf("%q is not a signal", name)
 	}
-	inspect, err := x.client.ContainerExecInspect(ctx, x.id)
+	inspect, err := x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{})
 	if err != nil || !inspect.Running {
 		return err
 	}
-	target, err := insidePid(inspect.Pid, x.container)
+	target, err := insidePid(inspect.PID, x.container)
 	if err != nil {
-		if again, failed := x.client.ContainerExecInspect(ctx, x.id); failed == nil && !again.Running {
+		if again, failed := x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{}); failed == nil && !again.Running {
 			return nil // it has ended meanwhile
 		}
 		return err
@@ -121,13 +121,13 @@ func (x *execution) signal(ctx context.Context, name string) error {
 }
 
 func (x *execution) beside(ctx context.Context, words []string) error {
-	created, err := x.client.ContainerExecCreate(ctx, x.container, container.ExecOptions{
+	created, err := x.client.ExecCreate(ctx, x.container, client.ExecCreateOptions{
 		User: x.user, Cmd: words, AttachStdout: true, AttachStderr: true,
 	})
 	if err != nil {
 		return err
 	}
-	stream, err := x.client.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
+	stream, err := x.client.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,11 @@ package compose
 
 import (
 	"context"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/docker/docker/api/types/container"
+	"github.com/moby/moby/api/types/container"
 
 	"pgo/internal/printable"
 )
@@ -28,9 +27,9 @@ func (e *Engine) Strangers(ctx context.Context, project, dir string) ([]Stranger
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
 	return strangers(summaries, dir), nil
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"github.com/containerd/errdefs"
-	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/client"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 )
 
 // Usage is what a container uses.
@@ -35,11 +35,11 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{All: true, Filters: ofProject(project)})
+	found, err := c.containers(ctx, true, ofProject(project))
 	if err != nil {
-		return nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, err
 	}
-	summaries = summaries[:min(len(summaries), maxUsages)]
+	summaries := found[:min(len(found), maxUsages)]
 	usages, errs := make([]Usage, len(summaries)), make([]error, len(summaries))
 	turns := make(chan struct{}, usagesAtOnce)
 	var measuring sync.WaitGroup
@@ -67,17 +67,17 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 }
 
 // measure measures one container.
-func measure(ctx context.Context, c *client.Client, id string) (Usage, error) {
-	inspect, err := c.ContainerInspect(ctx, id)
+func measure(ctx context.Context, c *connection, id string) (Usage, error) {
+	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return Usage{}, err
 	}
 	u := Usage{Container: containerOf(inspect)}
-	if inspect.State == nil || !inspect.State.Running {
+	if state := inspect.State; state == nil || !state.Running {
 		return u, nil
 	}
-	// ContainerStatsOneShot, not what `docker stats` does: that takes the engine a second.
-	reader, err := c.ContainerStatsOneShot(ctx, id)
+	// Without a previous sample, which `docker stats` takes: that takes the engine a second.
+	reader, err := c.ContainerStats(ctx, id, client.ContainerStatsOptions{})
 	if err != nil {
 		return Usage{}, err
 	}
@@ -114,9 +114,9 @@ func (e *Engine) PortsOf(ctx context.Context, project string) ([]Published, []Ho
 	if err != nil {
 		return nil, nil, err
 	}
-	summaries, err := c.ContainerList(ctx, container.ListOptions{Filters: ofProject(project)})
+	summaries, err := c.containers(ctx, false, ofProject(project))
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot list the containers: %w", err)
+		return nil, nil, err
 	}
 	ports, onHost := published(summaries), []HostContainer(nil)
 	for _, s := range summaries {
@@ -144,9 +144,14 @@ func published(summaries []container.Summary) []Published {
 	var all []Published
 	for _, s := range summaries {
 		for _, p := range s.Ports {
-			if p.PublicPort != 0 {
-				all = append(all, Published{Container: shortName(s), Project: s.Labels[projectLabel], IP: p.IP, Port: int(p.PublicPort), Protocol: p.Type})
+			if p.PublicPort == 0 {
+				continue
 			}
+			one := Published{Container: shortName(s), Project: s.Labels[projectLabel], Port: int(p.PublicPort), Protocol: p.Type}
+			if p.IP.IsValid() {
+				one.IP = p.IP.String()
+			}
+			all = append(all, one)
 		}
 	}
 	return all

@@ -1,10 +1,11 @@
 package compose
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
-	"github.com/docker/docker/api/types/container"
+	"github.com/moby/moby/api/types/container"
 )
 
 // The measure is what `docker stats` shows, with both versions of cgroups.
@@ -27,8 +28,8 @@ func TestMemory(t *testing.T) {
 
 func TestPublished(t *testing.T) {
 	got := published([]container.Summary{
-		{ID: "0123456789abcdef", Ports: []container.Port{{IP: "0.0.0.0", PrivatePort: 80, PublicPort: 8080, Type: "tcp"}, {PrivatePort: 81, Type: "tcp"}}},
-		{Names: []string{"/web-1"}, Labels: map[string]string{projectLabel: "web"}, Ports: []container.Port{{PublicPort: 53, Type: "udp"}}},
+		{ID: "0123456789abcdef", Ports: []container.PortSummary{{IP: netip.MustParseAddr("0.0.0.0"), PrivatePort: 80, PublicPort: 8080, Type: "tcp"}, {PrivatePort: 81, Type: "tcp"}}},
+		{Names: []string{"/web-1"}, Labels: map[string]string{projectLabel: "web"}, Ports: []container.PortSummary{{PublicPort: 53, Type: "udp"}}},
 	})
 	want := []Published{
 		{Container: "0123456789ab", IP: "0.0.0.0", Port: 8080, Protocol: "tcp"},

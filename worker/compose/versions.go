@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker/docker/api/types/versions"
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 )
 
 // The oldest versions that do what pgo relies on.
@@ -38,20 +40,54 @@ func (p *Project) CheckVersion(ctx context.Context) error {
 	return nil
 }
 
-// CheckVersion returns an error if the engine is too old, or does not answer.
+// CheckVersion returns an error if pgo and the engine have no version of its API in common, or it
+// does not answer.
 func (e *Engine) CheckVersion(ctx context.Context) error {
+	newest, err := e.ping(ctx)
+	isKnown := newest != "" || err == nil
+	switch {
+	case isKnown && versions.LessThan(newest, minAPI):
+		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", newest, minAPI)
+	case err != nil:
+		return fmt.Errorf("cannot reach the Docker engine: %w", err)
+	case versions.LessThanOrEqualTo(newest, client.MaxAPIVersion):
+		return nil
+	}
+	// It says the newest that it knows. How old a client may be, it says to one that asks something.
+	c, err := e.connect()
+	if err == nil {
+		_, err = c.ServerVersion(ctx, client.ServerVersionOptions{})
+	}
+	if errdefs.IsInvalidArgument(err) {
+		return fmt.Errorf("the Docker engine has API %s and refuses API %s, the newest that this pgo knows: "+
+			"use a newer pgo, or a lower min-api-version in the engine's daemon.json: %w", newest, client.MaxAPIVersion, err)
+	}
+	return err
+}
+
+// ping returns the newest version of its API that the engine has. A client keeps the version that it
+// has agreed on with the engine. One that replaced that engine since may refuse it: the next call gets
+// a new client then.
+func (e *Engine) ping(ctx context.Context) (newest string, err error) {
 	c, err := e.connect()
 	if err != nil {
-		return err
+		return "", err
 	}
-	ping, err := c.Ping(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot reach the Docker engine: %w", err)
+	said, err := c.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true})
+	if err != nil || said.APIVersion == "" {
+		return said.APIVersion, err
 	}
-	if versions.LessThan(ping.APIVersion, minAPI) {
-		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", ping.APIVersion, minAPI)
+	agreed := client.MaxAPIVersion
+	if versions.LessThan(said.APIVersion, agreed) {
+		agreed = said.APIVersion
 	}
-	return nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.client == c && c.ClientVersion() != agreed {
+		_ = c.Close() // what is under way continues
+		e.client, e.defaults = nil, nil
+	}
+	return said.APIVersion, nil
 }
 
 // newKeys are what compose does not hand to an engine with an older API. It says so only when it
