@@ -114,26 +114,6 @@ func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[st
 	return ids, nil
 }
 
-// BuiltFor returns the project for which compose has built an image, and whether that image
-// exists.
-func (e *Engine) BuiltFor(ctx context.Context, name string) (project string, exists bool, err error) {
-	c, err := e.connect()
-	if err != nil {
-		return "", false, err
-	}
-	inspect, err := c.ImageInspect(ctx, name)
-	if errdefs.IsNotFound(err) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, fmt.Errorf("cannot inspect image %s: %w", name, err)
-	}
-	if inspect.Config != nil {
-		project = inspect.Config.Labels[projectLabel]
-	}
-	return project, true, nil
-}
-
 // Tags returns the names of an image, or none if the image does not exist.
 func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
 	c, err := e.connect()

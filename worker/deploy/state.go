@@ -66,6 +66,9 @@ type State struct {
 	// removed when nothing that is kept uses them.
 	Brought []string `json:"brought,omitempty"`
 
+	// Steps has the IDs of images without a name that the last builds have left, oldest first.
+	Steps []string `json:"steps,omitempty"`
+
 	// Snippet is what is remembered about a reverse proxy's snippet; nil if the service is
 	// not a reverse proxy.
 	Snippet *Snippet `json:"snippet,omitempty"`
