@@ -30,6 +30,7 @@ type hush struct {
 
 	mu   sync.Mutex
 	held []byte // the beginning of a line that may become a warning
+	mid  bool   // the last line that was passed on has no end yet
 }
 
 // warningStart begins each warning.
@@ -43,14 +44,17 @@ func (h *hush) Write(b []byte) (int, error) {
 	defer h.mu.Unlock()
 	var out []byte
 	for line := range bytes.Lines(append(h.held, b...)) {
-		start := line[:min(len(line), len(warningStart))]
+		start, whole := line[:min(len(line), len(warningStart))], line[len(line)-1] == '\n'
 		switch {
-		case line[len(line)-1] != '\n' && bytes.HasPrefix(warningStart, start) && len(line) < maxHeld:
+		case h.mid:
+		case !whole && bytes.HasPrefix(warningStart, start) && len(line) < maxHeld:
 			h.held = bytes.Clone(line)
 			return len(b), h.pass(out)
-		case !isUnasked(line):
-			out = append(out, line...)
+		case isUnasked(line):
+			continue
 		}
+		out = append(out, line...)
+		h.mid = !whole
 	}
 	h.held = nil
 	return len(b), h.pass(out)
