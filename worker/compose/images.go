@@ -20,9 +20,9 @@ const ServiceLabel = "pgo.service"
 // composeVersionLabel is the label for the version of compose that made something.
 const composeVersionLabel = composeLabels + "version"
 
-// BuildFor labels everything that the model builds as the service's. The project's label is
+// BuildFor labels everything that a model builds as the service's. The project's label is
 // compose's own, but compose sets it only where it builds with BuildKit.
-func (m *Model) BuildFor(service string) {
+func BuildFor(m *Model, service string) {
 	for _, s := range m.services() {
 		build, ok := s["build"].(map[string]any)
 		if !ok {
@@ -40,7 +40,7 @@ func (m *Model) BuildFor(service string) {
 
 // OnePlatform reports whether there is only one platform for which a compose service's image is
 // built.
-func (m *Model) OnePlatform(service string) bool {
+func OnePlatform(m *Model, service string) bool {
 	s := m.services()[service]
 	build, _ := s["build"].(map[string]any)
 	platforms, _ := build["platforms"].([]any)
@@ -137,7 +137,8 @@ func (e *Engine) RemoveSteps(ctx context.Context, ids []string) (stay []string, 
 }
 
 // Steps collects the images of the steps of a build from what compose prints. A builder other than
-// BuildKit keeps them, as its cache, and they have neither a name nor a label.
+// BuildKit keeps them, as its cache, and they have neither a name nor a label. A step may print what
+// looks like one, which RemoveSteps would not take if anything needs it.
 type Steps struct {
 	IDs  []string
 	line []byte // its beginning, so far

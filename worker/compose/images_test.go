@@ -62,7 +62,7 @@ func TestBuildFor(t *testing.T) {
 	}
 	original := string(m.Encode())
 	staged := m.Clone()
-	staged.BuildFor("web")
+	BuildFor(staged, "web")
 	if string(m.Encode()) != original {
 		t.Error("the model itself has changed")
 	}
@@ -83,7 +83,7 @@ func TestOnePlatform(t *testing.T) {
 		t.Fatal(err)
 	}
 	for service, want := range map[string]bool{"a": true, "b": true, "c": false} {
-		if m.OnePlatform(service) != want {
+		if OnePlatform(m, service) != want {
 			t.Errorf("%s: %t", service, !want)
 		}
 	}

@@ -181,14 +181,14 @@ func (i *images) build(ctx context.Context, c *candidate, before map[string]stri
 
 // keepSame gives the names of what was built back to the image that runs, or that had them before,
 // if the new one is the same: builds from the same files may make images with different IDs. So
-// what did not change is not started again, and is no other deploy.
+// what did not change is not started again, and does not count as a deploy.
 func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]string) error {
 	var runs map[string]string
 	if d := i.store.snapshot().Deployed; d != nil {
 		runs = d.Images
 	}
 	for _, service := range c.built {
-		if !c.resolved.OnePlatform(service) {
+		if !compose.OnePlatform(c.resolved, service) {
 			continue // the one that it runs on may be the one that differs
 		}
 		names := map[string]string{}

@@ -205,7 +205,7 @@ func (e *incompleteError) Details() []string {
 func (p *prover) settle(c *candidate) error {
 	c.resolved.NameValues()
 	staged := c.resolved.Clone()
-	staged.BuildFor(p.name)
+	compose.BuildFor(staged, p.name)
 	if err := p.files.save(stagedModel, staged.Encode()); err != nil {
 		return err
 	}
