@@ -35,6 +35,23 @@ func nameless(t *testing.T, s *rig.Service) []string {
 	return strings.Fields(docker(t, "image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter", "label=of="+s.Name))
 }
 
+// rigWithSteps is a rig whose service's images of steps go with it: they have neither a name nor a
+// project.
+func rigWithSteps(t *testing.T, service **rig.Service) *rig.Rig {
+	t.Cleanup(func() { // after the rig's own, as it comes first
+		if *service == nil {
+			return
+		}
+		for _, id := range nameless(t, *service) {
+			_ = exec.Command("docker", "image", "rm", "--force", id).Run() // it may have gone with the one before
+		}
+		if left := nameless(t, *service); len(left) > 0 {
+			t.Errorf("there are still images of steps: %v", left)
+		}
+	})
+	return rig.New(t)
+}
+
 // attests reports whether an image can have attestations here, which make its ID another one with
 // each build.
 func attests(t *testing.T) bool {
@@ -47,8 +64,10 @@ func attests(t *testing.T) bool {
 // behind.
 func TestBuilds(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	web, port := r.Service("web"), r.Port()
+	var web *rig.Service
+	r := rigWithSteps(t, &web)
+	web = r.Service("web")
+	port := r.Port()
 	first := web.Push("first", staged(r, web, port, "one"))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, first)
@@ -110,9 +129,11 @@ func TestBuilds(t *testing.T) {
 // has the last word on what it builds, and anybody's compose labels what it builds.
 func TestBuildsOverItsOwnAlone(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
-	web, evil := r.Service("web"), r.Service("evil")
-	labels := fmt.Sprintf("LABEL com.docker.compose.project=%s pgo.service=%[1]s\n", web.Name)
+	var web *rig.Service
+	r := rigWithSteps(t, &web)
+	web = r.Service("web")
+	evil := r.Service("evil")
+	labels := fmt.Sprintf("LABEL com.docker.compose.project=%s pgo.service=%[1]s of=%[1]s\n", web.Name)
 	build := func(s *rig.Service) rig.Files {
 		return rig.Files{
 			"Dockerfile":   "FROM " + r.Busybox() + "\n" + labels,
@@ -143,5 +164,5 @@ func TestBuildsOverItsOwnAlone(t *testing.T) {
 	}
 	pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0)
 	deployed(t, pgod, web, refused)
-	deployed(t, pgod, web, web.Push("its own", build(web).With("Dockerfile", "FROM "+r.Busybox()+"\nLABEL n=2\n")))
+	deployed(t, pgod, web, web.Push("its own", build(web).With("Dockerfile", "FROM "+r.Busybox()+"\nLABEL n=2 of="+web.Name+"\n")))
 }

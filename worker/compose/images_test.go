@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +115,43 @@ func TestSteps(t *testing.T) {
 	}
 	if len(s.IDs) != maxSteps || cap(s.line) > 2*maxStep {
 		t.Errorf("%d images, and %d bytes of a line", len(s.IDs), cap(s.line))
+	}
+}
+
+// What has a name stays, and so does what something is built on or runs; what stays is tried again.
+func TestRemoveSteps(t *testing.T) {
+	images := map[string]string{
+		"base":   `{"Id": "sha256:base", "RepoTags": ["busybox:1"]}`,
+		"digest": `{"Id": "sha256:digest", "RepoDigests": ["busybox@sha256:1"]}`,
+		"first":  `{"Id": "sha256:first"}`,
+		"used":   `{"Id": "sha256:used"}`,
+		"last":   `{"Id": "sha256:last"}`,
+	}
+	var removed []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, id, _ := strings.Cut(strings.TrimSuffix(r.URL.Path, "/json"), "/images/")
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+			w.Header().Set("Api-Version", "1.41")
+		case images[id] == "":
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, `{"message": "no such image"}`)
+		case r.Method != http.MethodDelete:
+			_, _ = io.WriteString(w, images[id])
+		case r.URL.Query().Get("force") == "1" || id == "used":
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"message": "it is in use"}`)
+		default:
+			removed = append(removed, id)
+			_, _ = io.WriteString(w, `[]`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	e := &Engine{Host: "tcp://" + strings.TrimPrefix(server.URL, "http://")}
+	stay, err := e.RemoveSteps(t.Context(), []string{"base", "digest", "first", "gone", "used", "last"})
+	if err != nil || !slices.Equal(stay, []string{"base", "used"}) || !slices.Equal(removed, []string{"last", "first"}) {
+		t.Errorf("%v stay, and %v are removed: %v", stay, removed, err)
 	}
 }
 

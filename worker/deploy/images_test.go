@@ -1,6 +1,11 @@
 package deploy
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"pgo/worker/compose"
@@ -45,6 +50,72 @@ func TestHasBuilt(t *testing.T) {
 	} {
 		if got := i.hasBuilt(test.as, test.image); got != test.own {
 			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// A build that makes an image that is there already leaves the names where they were: first of all
+// with what runs. One that makes another moves them.
+func TestKeepSame(t *testing.T) {
+	const name, extra = "web-site", "web/extra"
+	for what, test := range map[string]struct {
+		runs, before, built, platforms string
+		want                           string
+	}{
+		"the same as what runs":              {"run.1", "run.1", "run.2", "", "run.1"},
+		"the very same":                      {"run.1", "run.1", "run.1", "", "run.1"},
+		"another":                            {"run.1", "run.1", "new.1", "", "new.1"},
+		"what runs, after a failed one":      {"run.1", "bad.1", "run.2", "", "run.1"},
+		"what was built, and does not run":   {"run.1", "bad.1", "bad.2", "", "bad.1"},
+		"what was built, and nothing runs":   {"", "bad.1", "bad.2", "", "bad.1"},
+		"the first":                          {"", "", "new.1", "", "new.1"},
+		"what runs is gone":                  {"gone.1", "", "gone.2", "", "gone.2"},
+		"the same, one of several platforms": {"run.1", "run.1", "run.2", `, "platforms": ["linux/amd64", "linux/arm64"]`, "run.2"},
+	} {
+		names := map[string]string{name: test.built, extra: test.built}
+		mux := http.NewServeMux()
+		mux.HandleFunc("/_ping", func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			_, image, _ := strings.Cut(r.URL.Path, "/images/")
+			if id, tag := strings.CutSuffix(image, "/tag"); tag {
+				repository := strings.TrimPrefix(r.URL.Query().Get("repo"), "docker.io/")
+				names[strings.TrimPrefix(repository, "library/")] = id
+				w.WriteHeader(http.StatusCreated)
+				return
+			}
+			image = strings.TrimSuffix(image, "/json")
+			if id := names[image]; id != "" {
+				image = id
+			}
+			w.Header().Set("Content-Type", "application/json")
+			if image == "gone.1" {
+				w.WriteHeader(http.StatusNotFound)
+				_, _ = fmt.Fprint(w, `{"message": "no such image"}`)
+				return
+			}
+			content, _, _ := strings.Cut(image, ".")
+			_, _ = fmt.Fprintf(w, `{"Id": %q, "Config": {}, "RootFS": {"Type": "layers", "Layers": [%q]}}`, image, content)
+		})
+		server := httptest.NewServer(mux)
+		s, err := openStore(t.TempDir(), func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if test.runs != "" {
+			if err := s.update(func(st *State) { st.Deployed = &Record{Images: map[string]string{"site": test.runs}} }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		i := &images{name: "web", store: s, engine: &compose.Engine{Host: "tcp://" + strings.TrimPrefix(server.URL, "http://")}}
+		model, err := compose.Load([]byte(`{"services": {"site": {"build": {"context": "/a", "tags": ["web/extra"]` + test.platforms + `}}, "db": {"image": "db"}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &candidate{resolved: model, images: model.Images("web"), built: model.Built()}
+		err = i.keepSame(t.Context(), c, map[string]string{"site": test.before, "db": "x"})
+		server.Close()
+		if now := []string{names[name], names[extra]}; err != nil || !slices.Equal(now, []string{test.want, test.want}) {
+			t.Errorf("%s: the names lead to %v, not %s: %v", what, now, test.want, err)
 		}
 	}
 }
