@@ -169,13 +169,14 @@ func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error
 }
 
 // RemoveImage takes a name from an image. The image goes with its last name, unless a container
-// uses it. It is not an error that it is gone or in use.
+// uses it. It is not an error that it is gone or in use. What it was built on stays: an engine with
+// the store of containerd would also remove what others are built on.
 func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	c, err := e.connect()
 	if err != nil {
 		return err
 	}
-	_, err = c.ImageRemove(ctx, name, image.RemoveOptions{PruneChildren: true})
+	_, err = c.ImageRemove(ctx, name, image.RemoveOptions{})
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}

@@ -122,7 +122,7 @@ func (e *Engine) RemoveSteps(ctx context.Context, ids []string) (stay []string, 
 			continue // gone, or a base that is known by its digest
 		}
 		if err == nil && len(inspect.RepoTags) == 0 {
-			_, err = c.ImageRemove(ctx, id, image.RemoveOptions{PruneChildren: true})
+			_, err = c.ImageRemove(ctx, id, image.RemoveOptions{})
 			if err == nil || errdefs.IsNotFound(err) {
 				continue
 			}

@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -235,21 +234,47 @@ func (i *images) tidyBuilds(ctx context.Context, steps []string, whole bool) err
 	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
-	earlier := slices.DeleteFunc(slices.Clone(state.Steps), func(id string) bool { return slices.Contains(steps, id) })
-	var err error
-	if whole {
-		earlier, err = i.engine.RemoveSteps(ctx, earlier)
+	if next := state.Steps.after(steps, whole); !next.same(state.Steps) {
+		if err := i.store.update(func(st *State) { st.Steps = next }); err != nil {
+			return err
+		}
 	}
-	kept := append(earlier, steps...)
-	kept = kept[max(len(kept)-maxSteps, 0):]
-	if slices.Equal(kept, state.Steps) {
-		return err
-	}
-	return errors.Join(err, i.store.update(func(st *State) { st.Steps = kept }))
+	return i.removeSteps(ctx)
 }
 
 // maxSteps bounds how many images of steps are remembered.
 const maxSteps = 1000
+
+// after returns the steps after a build: of everything, or one that failed or built only a part.
+func (s BuildSteps) after(build []string, whole bool) BuildSteps {
+	among := func(all []string) func(string) bool {
+		return func(id string) bool { return slices.Contains(all, id) }
+	}
+	last, earlier := slices.DeleteFunc(slices.Clone(s.Last), among(build)), slices.Clone(s.Earlier)
+	if whole {
+		earlier, last = append(earlier, last...), nil
+	}
+	last = append(last, build...)
+	earlier = slices.DeleteFunc(earlier, among(last))
+	return BuildSteps{last[max(len(last)-maxSteps, 0):], earlier[max(len(earlier)-maxSteps, 0):]}
+}
+
+func (s BuildSteps) same(as BuildSteps) bool {
+	return slices.Equal(s.Last, as.Last) && slices.Equal(s.Earlier, as.Earlier)
+}
+
+// removeSteps removes the images of steps that are no longer of use.
+func (i *images) removeSteps(ctx context.Context) error {
+	earlier := i.store.snapshot().Steps.Earlier
+	if len(earlier) == 0 {
+		return nil
+	}
+	stay, err := i.engine.RemoveSteps(ctx, earlier)
+	if err != nil || len(stay) == len(earlier) {
+		return err
+	}
+	return i.store.update(func(st *State) { st.Steps.Earlier = stay })
+}
 
 // mayBuild refuses to overwrite an image that this service has not built: others may run
 // it, whatever its name is.
@@ -358,7 +383,10 @@ func (i *images) pruneImages(ctx context.Context) error {
 	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
-	return i.removeBrought(ctx, used)
+	if err := i.removeBrought(ctx, used); err != nil {
+		return err
+	}
+	return i.removeSteps(ctx)
 }
 
 // removeBrought removes the names of images that this service brought here and no

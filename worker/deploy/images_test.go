@@ -119,3 +119,35 @@ func TestKeepSame(t *testing.T) {
 		}
 	}
 }
+
+// The steps of the last build of everything are kept, and those of what was built since; earlier
+// ones may go, unless a later build has used them again.
+func TestStepsAfter(t *testing.T) {
+	ids := func(text string) []string { return strings.Fields(text) }
+	s := BuildSteps{}
+	for _, build := range []struct {
+		steps         string
+		whole         bool
+		last, earlier string
+	}{
+		{"", true, "", ""},
+		{"base a b", true, "base a b", ""},
+		{"base a b", true, "base a b", ""},
+		{"base a c", true, "base a c", "b"},
+		{"base x", false, "a c base x", "b"},
+		{"base b", true, "base b", "a c x"},
+		{"base d", true, "base d", "a c x b"},
+		{"", true, "", "a c x b base d"},
+	} {
+		s = s.after(ids(build.steps), build.whole)
+		if want := (BuildSteps{ids(build.last), ids(build.earlier)}); !s.same(want) {
+			t.Errorf("after %q: %v, not %v", build.steps, s, want)
+		}
+	}
+	for n := range 3 * maxSteps {
+		s = s.after([]string{fmt.Sprint(n)}, true)
+	}
+	if len(s.Earlier) != maxSteps || s.Earlier[maxSteps-1] != fmt.Sprint(3*maxSteps-2) {
+		t.Errorf("%d are remembered, the last one is %s", len(s.Earlier), s.Earlier[len(s.Earlier)-1])
+	}
+}
