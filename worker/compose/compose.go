@@ -140,6 +140,7 @@ func (p *Project) Run(ctx context.Context, model, dir string, out Output, args .
 	switch args[0] {
 	case "build":
 		cmd.Env = p.buildEnvironment()
+		defer p.forgetBuilds()
 	case "pull":
 		cmd.Env = append(cmd.Env, "DOCKER_CONFIG="+p.Home)
 	}
@@ -190,7 +191,8 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	last := NewTail(2000)
 	cmd.Stdout = writer{out.Stdout}
 	memory := &memoryWatch{}
-	cmd.Stderr = io.MultiWriter(last, memory, writer{out.Stderr})
+	stderr := &hush{w: io.MultiWriter(last, memory, writer{out.Stderr})}
+	cmd.Stderr = stderr
 	group, err := procgroup.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("cannot start docker compose: %w", err)
@@ -203,8 +205,10 @@ func (p *Project) run(ctx context.Context, cmd *exec.Cmd, out Output, name strin
 	case <-group.Done():
 	case <-ctx.Done():
 		group.Stop(stopGrace)
+		stderr.flush()
 		return context.Cause(ctx)
 	}
+	stderr.flush()
 	var exit *exec.ExitError
 	switch err := group.Wait(); {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):

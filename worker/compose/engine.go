@@ -108,26 +108,6 @@ func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[st
 	return ids, nil
 }
 
-// BuiltFor returns the project for which compose has built an image, and whether that image
-// exists.
-func (e *Engine) BuiltFor(ctx context.Context, name string) (project string, exists bool, err error) {
-	c, err := e.connect()
-	if err != nil {
-		return "", false, err
-	}
-	inspect, err := c.ImageInspect(ctx, name)
-	if errdefs.IsNotFound(err) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, fmt.Errorf("cannot inspect image %s: %w", name, err)
-	}
-	if inspect.Config != nil {
-		project = inspect.Config.Labels[projectLabel]
-	}
-	return project, true, nil
-}
-
 // Tags returns the names of an image, or none if the image does not exist.
 func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
 	c, err := e.connect()
@@ -184,13 +164,14 @@ func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error
 }
 
 // RemoveImage takes a name from an image. The image goes with its last name, unless a container
-// uses it. It is not an error that it is gone or in use.
+// uses it. It is not an error that it is gone or in use. What it was built on stays: an engine with
+// the store of containerd would also remove what others are built on.
 func (e *Engine) RemoveImage(ctx context.Context, name string) error {
 	c, err := e.connect()
 	if err != nil {
 		return err
 	}
-	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
+	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{})
 	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
 		return nil
 	}

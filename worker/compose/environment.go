@@ -43,7 +43,9 @@ func (p *Project) settings() []string {
 		"PATH=/nonexistent",
 		"BUILDX_GIT_INFO=false",
 		"BUILDX_GIT_LABELS=false",
-		"BUILDX_CONFIG=" + filepath.Join(p.Home, "buildx"),
+		"BUILDX_CONFIG=" + filepath.Join(p.Home, buildxState),
+		// Attestations say when something was built, so each build would make another image.
+		"BUILDX_NO_DEFAULT_ATTESTATIONS=1",
 		"GIT_DIR=/nonexistent",
 		"PWD=" + p.Checkout,
 		// Set, so that a repository's .env does not choose.

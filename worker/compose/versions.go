@@ -133,13 +133,9 @@ func tooNew(m *Model, api string) error {
 
 // TooNew returns an error if the engine is too old for a key of the model.
 func (e *Engine) TooNew(ctx context.Context, m *Model) error {
-	c, err := e.connect()
-	if err != nil {
-		return err
-	}
-	ping, err := c.Ping(ctx)
+	newest, err := e.ping(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)
 	}
-	return tooNew(m, ping.APIVersion)
+	return tooNew(m, newest)
 }

@@ -340,7 +340,7 @@ func (t *Turn) buildHead(ctx context.Context, args target.Args, out compose.Outp
 	if err != nil {
 		return err
 	}
-	if err := t.images.build(ctx, c, out, args.Words()...); err != nil {
+	if err := t.images.build(ctx, c, before, out, args.Words()...); err != nil {
 		return err
 	}
 	return t.images.came(ctx, c, before)

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -45,7 +46,7 @@ func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error 
 		}
 	}
 	if c.differs() || o.build || o.told && i.builtElse(c, before) {
-		if err := i.build(ctx, c, o.out); err != nil {
+		if err := i.build(ctx, c, before, o.out); err != nil {
 			return err
 		}
 	}
@@ -147,7 +148,8 @@ func (i *images) pull(ctx context.Context, c *candidate, out compose.Output, fla
 	return nil
 }
 
-func (i *images) build(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
+// build builds the images. before has the IDs that the names of all images referred to.
+func (i *images) build(ctx context.Context, c *candidate, before map[string]string, out compose.Output, flags ...string) error {
 	if len(c.built) == 0 {
 		return nil
 	}
@@ -155,13 +157,123 @@ func (i *images) build(ctx context.Context, c *candidate, out compose.Output, fl
 	if err := i.mayBuild(ctx, c); err != nil {
 		return &stepError{"build", c.commit.Short(), err}
 	}
-	if err := i.files.onStaged(ctx, out, append([]string{"build"}, flags...)...); err != nil {
-		if compose.BuildFailed(err) && i.engine.Away(ctx) == nil {
-			err = verdict{err}
-		}
+	steps := &compose.Steps{}
+	printed := out
+	printed.Stdout = steps
+	if out.Stdout != nil {
+		printed.Stdout = io.MultiWriter(steps, out.Stdout)
+	}
+	err := i.files.onStaged(ctx, printed, append([]string{"build"}, flags...)...)
+	if err == nil {
+		err = i.keepSame(ctx, c, before)
+	} else if compose.BuildFailed(err) && i.engine.Away(ctx) == nil {
+		err = verdict{err}
+	}
+	if left := i.tidyBuilds(ctx, steps.IDs, err == nil && len(flags) == 0); left != nil {
+		i.log.Warn("cannot remove what builds have left", "error", left)
+	}
+	if err != nil {
 		return &stepError{"build", c.commit.Short(), err}
 	}
 	return nil
+}
+
+// keepSame gives the names of what was built back to the image that runs, or that had them before,
+// if the new one is the same: builds from the same files may make images with different IDs. So
+// what did not change is not started again, and does not count as a deploy.
+func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]string) error {
+	var runs map[string]string
+	if d := i.store.snapshot().Deployed; d != nil {
+		runs = d.Images
+	}
+	for _, service := range c.built {
+		if !compose.OnePlatform(c.resolved, service) {
+			continue // the one that it runs on may be the one that differs
+		}
+		names := map[string]string{}
+		for _, name := range c.resolved.BuiltNames(i.name, service) {
+			names[name] = name
+		}
+		now, err := i.engine.ImageIDs(ctx, names)
+		if err != nil {
+			return err
+		}
+		built := now[c.images[service]]
+		for _, earlier := range []string{runs[service], before[service]} {
+			if earlier == "" || built == "" {
+				continue
+			}
+			same, err := i.engine.SameImage(ctx, earlier, built)
+			if err != nil {
+				return err
+			}
+			if !same {
+				continue
+			}
+			for name, id := range now {
+				if id == built && id != earlier {
+					if err := i.engine.Tag(ctx, earlier, name); err != nil {
+						return err
+					}
+				}
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// tidyBuilds removes what builds have left: images that have lost their names, and those of the
+// steps of earlier builds. Those of the last build of everything are the builder's cache: without
+// them the next one would make other images.
+func (i *images) tidyBuilds(ctx context.Context, steps []string, whole bool) error {
+	state := i.store.snapshot()
+	if d := state.Deployed; d.good() && i.store.history.find(d.Number) == nil {
+		return nil // its images have no other names yet
+	}
+	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
+		return err
+	}
+	if next := state.Steps.after(steps, whole); !next.same(state.Steps) {
+		if err := i.store.update(func(st *State) { st.Steps = next }); err != nil {
+			return err
+		}
+	}
+	return i.removeSteps(ctx)
+}
+
+// maxSteps bounds how many images of steps are remembered.
+const maxSteps = 1000
+
+// after returns the steps after a build: of everything, or one that failed or built only a part.
+func (s BuildSteps) after(build []string, whole bool) BuildSteps {
+	among := func(all []string) func(string) bool {
+		return func(id string) bool { return slices.Contains(all, id) }
+	}
+	last, earlier := slices.DeleteFunc(slices.Clone(s.Last), among(build)), slices.Clone(s.Earlier)
+	if whole {
+		earlier, last = append(earlier, last...), nil
+	}
+	last = append(last, build...)
+	earlier = slices.DeleteFunc(earlier, among(last))
+	return BuildSteps{last[max(len(last)-maxSteps, 0):], earlier[max(len(earlier)-maxSteps, 0):]}
+}
+
+func (s BuildSteps) same(as BuildSteps) bool {
+	return slices.Equal(s.Last, as.Last) && slices.Equal(s.Earlier, as.Earlier)
+}
+
+// removeSteps removes the images of steps that are no longer of use.
+func (i *images) removeSteps(ctx context.Context) error {
+	earlier := i.store.snapshot().Steps.Earlier
+	if len(earlier) == 0 {
+		return nil
+	}
+	stay, err := i.engine.RemoveSteps(ctx, earlier)
+	if err != nil || len(stay) == len(earlier) {
+		return err
+	}
+	return i.store.update(func(st *State) { st.Steps.Earlier = stay })
 }
 
 // mayBuild refuses to overwrite an image that this service has not built: others may run
@@ -170,17 +282,47 @@ func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 	allow := i.around.limits().Allow
 	for _, service := range c.built {
 		for _, name := range c.resolved.BuiltNames(i.name, service) {
-			project, exists, err := i.engine.BuiltFor(ctx, name)
+			image, err := i.engine.Image(ctx, name)
 			if err != nil {
 				return err
 			}
-			if exists && project != i.name && !slices.Contains(allow, "image:"+name) {
+			if image.ID != "" && !i.hasBuilt(name, image) && !slices.Contains(allow, "image:"+name) {
 				return verdict{fmt.Errorf("the image %s exists on this host and was not built by %s: give the image of %s another name, or have an operator allow %q",
 					name, i.name, service, "image:"+name)}
 			}
 		}
 	}
 	return nil
+}
+
+// hasBuilt reports whether this service has built an image.
+func (i *images) hasBuilt(name string, image compose.Image) bool {
+	if image.Service != "" {
+		return image.Service == i.name
+	}
+	// An earlier pgo did not label what it built. Compose did, and so does anybody who builds with
+	// compose: it counts only for what pgo has brought or pinned.
+	if image.Project == i.name {
+		brought := i.store.snapshot().Brought
+		if slices.ContainsFunc(image.Names, func(name string) bool {
+			return slices.Contains(brought, name) || strings.HasPrefix(name, i.pinnedRepository()+":")
+		}) {
+			return true
+		}
+	}
+	// Compose 5 without buildx did not label it either.
+	for _, g := range i.store.history.kept() {
+		model, err := i.store.history.model(g.Number)
+		if err != nil {
+			continue
+		}
+		for _, service := range model.Built() {
+			if g.Images[service] == image.ID && slices.Contains(model.BuiltNames(i.name, service), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // pinnedRepository returns the repository that keeps the images of a service's good deploys
@@ -241,7 +383,10 @@ func (i *images) pruneImages(ctx context.Context) error {
 	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
-	return i.removeBrought(ctx, used)
+	if err := i.removeBrought(ctx, used); err != nil {
+		return err
+	}
+	return i.removeSteps(ctx)
 }
 
 // removeBrought removes the names of images that this service brought here and no

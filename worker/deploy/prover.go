@@ -204,7 +204,9 @@ func (e *incompleteError) Details() []string {
 // build from the stage, and moves its paths to where containers will have them.
 func (p *prover) settle(c *candidate) error {
 	c.resolved.NameValues()
-	if err := p.files.save(stagedModel, c.resolved.Encode()); err != nil {
+	staged := c.resolved.Clone()
+	compose.BuildFor(staged, p.name)
+	if err := p.files.save(stagedModel, staged.Encode()); err != nil {
 		return err
 	}
 	c.resolved.Reroot(p.files.stage(), p.files.checkout())

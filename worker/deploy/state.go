@@ -66,9 +66,20 @@ type State struct {
 	// removed when nothing that is kept uses them.
 	Brought []string `json:"brought,omitempty"`
 
+	// Steps has the images of the steps of builds, where the builder keeps them.
+	Steps BuildSteps `json:"steps,omitzero"`
+
 	// Snippet is what is remembered about a reverse proxy's snippet; nil if the service is
 	// not a reverse proxy.
 	Snippet *Snippet `json:"snippet,omitempty"`
+}
+
+// BuildSteps has the IDs of images, oldest first: those of the last build of everything and of what was
+// built since are the builder's cache, and those of earlier builds go as soon as nothing is built
+// on them.
+type BuildSteps struct {
+	Last    []string `json:"last,omitempty"`
+	Earlier []string `json:"earlier,omitempty"`
 }
 
 // Basis is what a model is made from and checked against. If it is the same, there is

@@ -1,0 +1,170 @@
+package compose
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/client"
+
+	"pgo/internal/lazyregexp"
+)
+
+// ServiceLabel is the label on each image that pgo builds for a service: its name. The policy keeps
+// repositories from setting it, and what a Dockerfile or its base says about it does not count.
+const ServiceLabel = "pgo.service"
+
+// composeVersionLabel is the label for the version of compose that made something.
+const composeVersionLabel = composeLabels + "version"
+
+// BuildFor labels everything that a model builds as the service's. The project's label is
+// compose's own, but compose sets it only where it builds with BuildKit.
+func BuildFor(m *Model, service string) {
+	for _, s := range m.services() {
+		build, ok := s["build"].(map[string]any)
+		if !ok {
+			continue
+		}
+		labels, _ := build["labels"].(map[string]any)
+		labels = maps.Clone(labels)
+		if labels == nil {
+			labels = map[string]any{}
+		}
+		labels[projectLabel], labels[ServiceLabel] = service, service
+		build["labels"] = labels
+	}
+}
+
+// OnePlatform reports whether there is only one platform for which a compose service's image is
+// built.
+func OnePlatform(m *Model, service string) bool {
+	s := m.services()[service]
+	build, _ := s["build"].(map[string]any)
+	platforms, _ := build["platforms"].([]any)
+	return len(platforms) <= 1
+}
+
+// Image is what an image says about whose it is.
+type Image struct {
+	ID      string   // empty: there is no such image
+	Service string   // the service that it was built for; empty: an earlier pgo, or somebody else
+	Project string   // the project that compose built it for
+	Names   []string // all of its names
+}
+
+// Image returns the image of a name or ID.
+func (e *Engine) Image(ctx context.Context, name string) (Image, error) {
+	c, err := e.connect()
+	if err != nil {
+		return Image{}, err
+	}
+	inspect, err := c.ImageInspect(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return Image{}, nil
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("cannot inspect image %s: %w", name, err)
+	}
+	i := Image{ID: inspect.ID, Names: inspect.RepoTags}
+	if inspect.Config != nil {
+		i.Service, i.Project = inspect.Config.Labels[ServiceLabel], inspect.Config.Labels[projectLabel]
+	}
+	return i, nil
+}
+
+// SameImage reports whether two images have the same files and the same configuration, on the
+// platform that the engine would run. Their IDs may differ all the same: they also stand for when
+// and by what an image was built.
+func (e *Engine) SameImage(ctx context.Context, a, b string) (bool, error) {
+	c, err := e.connect()
+	if err != nil {
+		return false, err
+	}
+	var both [2]image.InspectResponse
+	for i, id := range []string{a, b} {
+		found, err := c.ImageInspect(ctx, id)
+		if errdefs.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("cannot inspect image %s: %w", id, err)
+		}
+		both[i] = found.InspectResponse
+	}
+	return sameImage(both[0], both[1]), nil
+}
+
+func sameImage(a, b image.InspectResponse) bool {
+	for _, i := range []*image.InspectResponse{&a, &b} {
+		if i.Config == nil || len(i.RootFS.Layers) == 0 {
+			return false // what it is made of is not known
+		}
+		config := *i.Config
+		config.Labels = maps.Clone(config.Labels)
+		maps.DeleteFunc(config.Labels, func(label, _ string) bool { return label == ServiceLabel || label == composeVersionLabel })
+		i.Config = &config
+	}
+	return a.Os == b.Os && a.Architecture == b.Architecture && a.Variant == b.Variant &&
+		slices.Equal(a.RootFS.Layers, b.RootFS.Layers) && reflect.DeepEqual(a.Config, b.Config)
+}
+
+// RemoveSteps removes images of a build's steps that have no name and that nothing else needs. It
+// returns those that stay for now, because something is built on them or runs them.
+func (e *Engine) RemoveSteps(ctx context.Context, ids []string) (stay []string, err error) {
+	c, err := e.connect()
+	if err != nil {
+		return ids, err
+	}
+	for _, id := range slices.Backward(ids) { // each is built on the one before
+		inspect, err := c.ImageInspect(ctx, id)
+		if errdefs.IsNotFound(err) || err == nil && len(inspect.RepoDigests) > 0 && len(inspect.RepoTags) == 0 {
+			continue // gone, or a base that is known by its digest
+		}
+		if err == nil && len(inspect.RepoTags) == 0 {
+			_, err = c.ImageRemove(ctx, id, client.ImageRemoveOptions{})
+			if err == nil || errdefs.IsNotFound(err) {
+				continue
+			}
+		}
+		if err != nil && !errdefs.IsConflict(err) {
+			return ids, fmt.Errorf("cannot remove image %s: %w", id, err)
+		}
+		stay = append(stay, id)
+	}
+	slices.Reverse(stay)
+	return stay, nil
+}
+
+// Steps collects the images of the steps of a build from what compose prints. A builder other than
+// BuildKit keeps them, as its cache, and they have neither a name nor a label. A step may print what
+// looks like one, which RemoveSteps would not take if anything needs it.
+type Steps struct {
+	IDs  []string
+	line []byte // its beginning, so far
+}
+
+const (
+	maxSteps = 1000
+	maxStep  = 64 // bytes of a line that names one
+)
+
+var step = lazyregexp.New(`^ ---> ([0-9a-f]{12})\s*$`)
+
+func (s *Steps) Write(b []byte) (int, error) {
+	for line := range bytes.Lines(b) {
+		s.line = append(s.line, line[:min(len(line), max(maxStep-len(s.line), 0))]...)
+		if line[len(line)-1] != '\n' {
+			break // the rest comes with the next write
+		}
+		if found := step.FindSubmatch(s.line); found != nil && len(s.IDs) < maxSteps && !slices.Contains(s.IDs, string(found[1])) {
+			s.IDs = append(s.IDs, string(found[1]))
+		}
+		s.line = s.line[:0]
+	}
+	return len(b), nil
+}
