@@ -93,7 +93,6 @@ if [ $buildx = yes ]; then
 	build buildx 0 "" "-X $plugin/version.Version=$(version buildx $plugin)" docker-buildx=$plugin/cmd/buildx
 	plugins="$plugins $built/docker-buildx"
 fi
-exec 8>&-
 
 # What a run leaves outside of its namespaces: its directory, and the cgroups of its containers.
 remove() {
@@ -117,6 +116,7 @@ trap end EXIT
 trap 'exit 130' INT TERM HUP
 exec 9>"$dir/lock"
 flock 9
+exec 8>&-
 chmod 755 "$dir"
 mkdir -m 1777 "$dir/tmp"
 mkdir "$dir/plugins"
