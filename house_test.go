@@ -234,7 +234,7 @@ func TestListOfTodayNamesTests(t *testing.T) {
 		listed[name] = true
 		begin := "\nfunc " + name + "(t *testing.T) {"
 		if !slices.ContainsFunc(files, func(file string) bool { return strings.Contains(read(t, file), begin) }) {
-			t.Errorf("test/today.txt names %s, which is no test in test/", name)
+			t.Errorf("test/today.txt names %s, and test/ has no test of that name", name)
 		}
 	}
 	if len(listed) == 0 {
