@@ -16,7 +16,7 @@ LDFLAGS = -X pgo/internal/version.Version=$(VERSION)
 LINT = go tool -modfile=test/tools/lint/go.mod
 
 .SHELLFLAGS = -euc
-.PHONY: build machine test demo bench fuzz lint generate check-generated man install clean help
+.PHONY: build machine test test-today test-all demo bench fuzz lint generate check-generated man install clean help
 
 build: ## build the static binaries into bin/ (the default)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
@@ -30,6 +30,13 @@ test: machine ## run the unit tests and then the end-to-end tests (root)
 	$(RACE) go test -race -timeout 20m $(TESTFLAGS) $$(go list ./... | grep -v '^pgo/test')
 	$(MAKE) build
 	$(RACE) go test -race -count=1 -parallel 4 -timeout 75m $(TESTFLAGS) ./test/...
+
+# ENGINE, COMPOSE and BUILDX choose other combinations: see test/today.sh.
+test-today: machine ## run the tests that touch the engine on today's Docker, built and started for them (root)
+	$(RACE) test/today.sh $(TESTFLAGS)
+
+test-all: machine ## run all end-to-end tests on today's Docker (root)
+	$(RACE) test/today.sh --all $(TESTFLAGS)
 
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo

@@ -265,3 +265,30 @@ func TestPackagesHaveADocComment(t *testing.T) {
 		}
 	}
 }
+
+// The list of tests for today's Docker names tests that there are, each once: a test that was
+// renamed would silently be run no more.
+func TestListOfTodayNamesTests(t *testing.T) {
+	files, err := filepath.Glob("test/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for line := range strings.Lines(read(t, "test/today.txt")) {
+		name, _, _ := strings.Cut(line, "#")
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		if listed[name] {
+			t.Errorf("test/today.txt names %s twice", name)
+		}
+		listed[name] = true
+		begin := "\nfunc " + name + "(t *testing.T) {"
+		if !slices.ContainsFunc(files, func(file string) bool { return strings.Contains(read(t, file), begin) }) {
+			t.Errorf("test/today.txt names %s, and test/ has no test of that name", name)
+		}
+	}
+	if len(listed) == 0 {
+		t.Error("test/today.txt names no test")
+	}
+}

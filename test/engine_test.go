@@ -59,7 +59,7 @@ func TestEngineEnds(t *testing.T) {
 		})
 	}
 	e.Freeze()
-	shows(t, pgod, web, "state:     unwell", unknown+"the Docker engine does not answer: it has said nothing for 8s")
+	shows(t, pgod, web, "state:     unwell", unknown+"the Docker engine does not answer: it has said nothing for 8s (since 20")
 	e.Thaw()
 	answers()
 	same(t, "the engine hung", before, onEngine(t, e, web), "web", "side", "always")

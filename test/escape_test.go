@@ -71,7 +71,8 @@ func TestBuildStartsNoProgram(t *testing.T) {
 		"HEAD": strings.Repeat("1", 40) + "\n", "objects/x": "", "refs/x": "",
 		"config": "[core]\n\trepositoryformatversion = 1\n\tbare = false\n\tworktree = .\n[extensions]\n\tpartialClone = origin\n" +
 			"[remote \"origin\"]\n\tpromisor = true\n\turl = .\n\tuploadpack = \"{ id; } >>" + marker + "; false\"\n",
-		"compose.yaml": "services:\n  idle:\n    build: {context: ., dockerfile_inline: \"FROM " + r.Busybox() + "\\n\"}\n    command: [sleep, \"86400\"]\n    init: true\n",
+		"compose.yaml": "services:\n  idle:\n    build: .\n    command: [sleep, \"86400\"]\n    init: true\n",
+		"Dockerfile":   "FROM " + r.Busybox() + "\n",
 	}
 	// Git by itself does run the program: otherwise this test would prove nothing.
 	tree := filepath.Join(r.Dir, "tree")

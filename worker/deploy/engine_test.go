@@ -115,8 +115,8 @@ func TestUnknownNames(t *testing.T) {
 	}
 }
 
-// The status says that the engine does not answer, whether it is gone or only hangs, and no longer
-// once it answers.
+// The status says that the engine does not answer, and since when, whether it is gone or only
+// hangs, and no longer once it answers.
 func TestEngineIsAway(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	s, err := Open(Config{
@@ -135,20 +135,28 @@ func TestEngineIsAway(t *testing.T) {
 		}
 		return away
 	}
-	if away := look(time.Minute); !strings.Contains(away, "cannot reach the Docker engine") || !strings.Contains(away, socket) {
-		t.Errorf("without an engine: %q", away)
+	began := time.Now().Truncate(time.Second) // as it is shown
+	gone := look(time.Minute)
+	_, shown, _ := strings.Cut(gone, " (since ")
+	since, err := time.Parse("2006-01-02 15:04:05 UTC)", shown)
+	if err != nil || since.Before(began) || since.After(time.Now()) ||
+		!strings.Contains(gone, "cannot reach the Docker engine") || !strings.Contains(gone, socket) {
+		t.Errorf("without an engine: %q, %v", gone, err)
 	}
+	// Another reason is not another beginning.
+	s.board.edit(func(st *Status) { st.AwaySince = st.AwaySince.Add(-time.Hour) })
+	earlier := since.Add(-time.Hour).Format("(since 2006-01-02 15:04:05 UTC)")
 
 	hangs := make(chan struct{})
 	serveEngine(t, socket, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		<-hangs
 		w.Header().Set("API-Version", "1.41")
 	}))
-	if away := look(50 * time.Millisecond); !strings.Contains(away, "the Docker engine does not answer: it is silent") {
+	if away := look(50 * time.Millisecond); !strings.Contains(away, "the Docker engine does not answer: it is silent "+earlier) {
 		t.Errorf("with one that hangs: %q", away)
 	}
 	close(hangs)
-	if away := look(time.Minute); away != "" {
-		t.Errorf("with one that answers: %q", away)
+	if away, since := look(time.Minute), s.Status().AwaySince; away != "" || !since.IsZero() {
+		t.Errorf("with one that answers: %q, since %s", away, since)
 	}
 }

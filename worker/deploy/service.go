@@ -233,18 +233,22 @@ func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(
 }
 
 // LookAtEngine finds out whether the engine answers before ctx ends, and puts in the status if it
-// does not. A change may be waiting for the engine meanwhile.
+// does not, and since when. A change may be waiting for the engine meanwhile.
 func (s *Service) LookAtEngine(ctx context.Context) error {
 	err := s.engine.Away(ctx)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return nil // nobody waited for it
 	}
-	away := ""
+	before := s.board.get()
+	away, since := "", time.Time{}
 	if err != nil {
-		away = s.files.project.Redact("nobody knows what runs: " + err.Error())
+		if since = before.AwaySince; since.IsZero() {
+			since = time.Now()
+		}
+		away = fmt.Sprintf("nobody knows what runs: %s (since %s)", s.files.project.Redact(err.Error()), since.UTC().Format("2006-01-02 15:04:05 UTC"))
 	}
-	if s.board.get().EngineAway != away {
-		s.board.edit(func(st *Status) { st.EngineAway = away })
+	if before.EngineAway != away {
+		s.board.edit(func(st *Status) { st.EngineAway, st.AwaySince = away, since })
 	}
 	return err
 }

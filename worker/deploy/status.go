@@ -26,7 +26,8 @@ type Status struct {
 	ErrorSince time.Time
 	Frozen     *Frozen
 	Pin        *Pin
-	EngineAway string                  // why nobody knows what runs; empty: the engine answers
+	EngineAway string                  // why nobody knows what runs, and since when; empty: the engine answers
+	AwaySince  time.Time               // when the engine was first found not to answer
 	Unwell     []string                // containers that are not as they should be, and how
 	Ports      []compose.Published     // host ports that its running containers have
 	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
