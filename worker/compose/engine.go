@@ -87,40 +87,6 @@ func (e *Engine) Boot(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(host)) + " " + bridge.Created.UTC().Format(time.RFC3339Nano), nil
 }
 
-// ImageIDs returns the ID of each image under the key that it is given under, and "" for one that
-// does not exist.
-func (e *Engine) ImageIDs(ctx context.Context, images map[string]string) (map[string]string, error) {
-	ids := map[string]string{}
-	if len(images) == 0 {
-		return ids, nil
-	}
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	for key, image := range images {
-		inspect, err := c.ImageInspect(ctx, image)
-		if err != nil && !errdefs.IsNotFound(err) {
-			return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
-		}
-		ids[key] = inspect.ID
-	}
-	return ids, nil
-}
-
-// Tags returns the names of an image, or none if the image does not exist.
-func (e *Engine) Tags(ctx context.Context, id string) ([]string, error) {
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	inspect, err := c.ImageInspect(ctx, id)
-	if errdefs.IsNotFound(err) {
-		return nil, nil
-	}
-	return inspect.RepoTags, err
-}
-
 // FullName returns the name of an image as the engine lists it: with a tag, and without the name
 // of the default registry. A text that is not a name stays as it is.
 func FullName(image string) string {
@@ -129,72 +95,6 @@ func FullName(image string) string {
 		return image
 	}
 	return reference.FamiliarString(reference.TagNameOnly(named))
-}
-
-// Tag gives an image a further name.
-func (e *Engine) Tag(ctx context.Context, id, name string) error {
-	c, err := e.connect()
-	if err != nil {
-		return err
-	}
-	_, err = c.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: name})
-	return err
-}
-
-// TagsOf returns the local names of a repository of images: name:tag.
-func (e *Engine) TagsOf(ctx context.Context, repository string) ([]string, error) {
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", repository)})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, i := range images.Items {
-		for _, name := range i.RepoTags {
-			if strings.HasPrefix(name, repository+":") {
-				names = append(names, name)
-			}
-		}
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-// RemoveImage takes a name from an image. The image goes with its last name, unless a container
-// uses it. It is not an error that it is gone or in use. What it was built on stays: an engine with
-// the store of containerd would also remove what others are built on.
-func (e *Engine) RemoveImage(ctx context.Context, name string) error {
-	c, err := e.connect()
-	if err != nil {
-		return err
-	}
-	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{})
-	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
-		return nil
-	}
-	return err
-}
-
-// RemoveNameless removes the images that a project's builds have made and that no longer have a
-// name or a container.
-func (e *Engine) RemoveNameless(ctx context.Context, project string) error {
-	c, err := e.connect()
-	if err != nil {
-		return err
-	}
-	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("dangling", "true").Add("label", projectLabel+"="+project)})
-	if err != nil {
-		return err
-	}
-	for _, i := range images.Items {
-		if err := e.RemoveImage(ctx, i.ID); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Container is one of a project's containers, as the engine describes it.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/image"
@@ -57,9 +59,15 @@ type Image struct {
 	Names   []string // all of its names
 }
 
+// Images are the images of an engine.
+type Images struct{ engine *Engine }
+
+// Images returns the engine's images.
+func (e *Engine) Images() Images { return Images{e} }
+
 // Image returns the image of a name or ID.
-func (e *Engine) Image(ctx context.Context, name string) (Image, error) {
-	c, err := e.connect()
+func (s Images) Image(ctx context.Context, name string) (Image, error) {
+	c, err := s.engine.connect()
 	if err != nil {
 		return Image{}, err
 	}
@@ -77,11 +85,98 @@ func (e *Engine) Image(ctx context.Context, name string) (Image, error) {
 	return i, nil
 }
 
-// SameImage reports whether two images have the same files and the same configuration, on the
+// IDs returns the ID of each image under the key that it is given under, and "" for one that
+// does not exist.
+func (s Images) IDs(ctx context.Context, images map[string]string) (map[string]string, error) {
+	ids := map[string]string{}
+	if len(images) == 0 {
+		return ids, nil
+	}
+	c, err := s.engine.connect()
+	if err != nil {
+		return nil, err
+	}
+	for key, image := range images {
+		inspect, err := c.ImageInspect(ctx, image)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
+		}
+		ids[key] = inspect.ID
+	}
+	return ids, nil
+}
+
+// Tags returns the names of an image, or none if the image does not exist.
+func (s Images) Tags(ctx context.Context, id string) ([]string, error) {
+	c, err := s.engine.connect()
+	if err != nil {
+		return nil, err
+	}
+	inspect, err := c.ImageInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil, nil
+	}
+	return inspect.RepoTags, err
+}
+
+// Tag gives an image a further name.
+func (s Images) Tag(ctx context.Context, id, name string) error {
+	c, err := s.engine.connect()
+	if err != nil {
+		return err
+	}
+	_, err = c.ImageTag(ctx, client.ImageTagOptions{Source: id, Target: name})
+	return err
+}
+
+// NamesIn returns the local names of a repository of images: name:tag.
+func (s Images) NamesIn(ctx context.Context, repository string) ([]string, error) {
+	c, err := s.engine.connect()
+	if err != nil {
+		return nil, err
+	}
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("reference", repository)})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, i := range images.Items {
+		for _, name := range i.RepoTags {
+			if strings.HasPrefix(name, repository+":") {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// DeclaredVolumes returns the paths at which an image declares volumes, or none if the image does
+// not exist.
+func (s Images) DeclaredVolumes(ctx context.Context, image string) ([]string, error) {
+	c, err := s.engine.connect()
+	if err != nil {
+		return nil, err
+	}
+	inspect, err := c.ImageInspect(ctx, image)
+	if errdefs.IsNotFound(err) || err == nil && inspect.Config == nil {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
+	}
+	var paths []string
+	for path := range inspect.Config.Volumes {
+		paths = append(paths, filepath.Clean(path))
+	}
+	return paths, nil
+}
+
+// AreSame reports whether two images have the same files and the same configuration, on the
 // platform that the engine would run. Their IDs may differ all the same: they also stand for when
 // and by what an image was built.
-func (e *Engine) SameImage(ctx context.Context, a, b string) (bool, error) {
-	c, err := e.connect()
+func (s Images) AreSame(ctx context.Context, a, b string) (bool, error) {
+	c, err := s.engine.connect()
 	if err != nil {
 		return false, err
 	}
@@ -99,24 +194,44 @@ func (e *Engine) SameImage(ctx context.Context, a, b string) (bool, error) {
 	return sameImage(both[0], both[1]), nil
 }
 
-func sameImage(a, b image.InspectResponse) bool {
-	for _, i := range []*image.InspectResponse{&a, &b} {
-		if i.Config == nil || len(i.RootFS.Layers) == 0 {
-			return false // what it is made of is not known
-		}
-		config := *i.Config
-		config.Labels = maps.Clone(config.Labels)
-		maps.DeleteFunc(config.Labels, func(label, _ string) bool { return label == ServiceLabel || label == composeVersionLabel })
-		i.Config = &config
+// Remove takes a name from an image. The image goes with its last name, unless a container
+// uses it. It is not an error that it is gone or in use. What it was built on stays: an engine with
+// the store of containerd would also remove what others are built on.
+func (s Images) Remove(ctx context.Context, name string) error {
+	c, err := s.engine.connect()
+	if err != nil {
+		return err
 	}
-	return a.Os == b.Os && a.Architecture == b.Architecture && a.Variant == b.Variant &&
-		slices.Equal(a.RootFS.Layers, b.RootFS.Layers) && reflect.DeepEqual(a.Config, b.Config)
+	_, err = c.ImageRemove(ctx, name, client.ImageRemoveOptions{})
+	if errdefs.IsNotFound(err) || errdefs.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
+// RemoveNameless removes the images that a project's builds have made and that no longer have a
+// name or a container.
+func (s Images) RemoveNameless(ctx context.Context, project string) error {
+	c, err := s.engine.connect()
+	if err != nil {
+		return err
+	}
+	images, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("dangling", "true").Add("label", projectLabel+"="+project)})
+	if err != nil {
+		return err
+	}
+	for _, i := range images.Items {
+		if err := s.Remove(ctx, i.ID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveSteps removes images of a build's steps that have no name and that nothing else needs. It
 // returns those that stay for now, because something is built on them or runs them.
-func (e *Engine) RemoveSteps(ctx context.Context, ids []string) (stay []string, err error) {
-	c, err := e.connect()
+func (s Images) RemoveSteps(ctx context.Context, ids []string) (stay []string, err error) {
+	c, err := s.engine.connect()
 	if err != nil {
 		return ids, err
 	}
@@ -138,6 +253,20 @@ func (e *Engine) RemoveSteps(ctx context.Context, ids []string) (stay []string, 
 	}
 	slices.Reverse(stay)
 	return stay, nil
+}
+
+func sameImage(a, b image.InspectResponse) bool {
+	for _, i := range []*image.InspectResponse{&a, &b} {
+		if i.Config == nil || len(i.RootFS.Layers) == 0 {
+			return false // what it is made of is not known
+		}
+		config := *i.Config
+		config.Labels = maps.Clone(config.Labels)
+		maps.DeleteFunc(config.Labels, func(label, _ string) bool { return label == ServiceLabel || label == composeVersionLabel })
+		i.Config = &config
+	}
+	return a.Os == b.Os && a.Architecture == b.Architecture && a.Variant == b.Variant &&
+		slices.Equal(a.RootFS.Layers, b.RootFS.Layers) && reflect.DeepEqual(a.Config, b.Config)
 }
 
 // Steps collects the images of the steps of a build from what compose prints. A builder other than

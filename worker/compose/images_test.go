@@ -149,7 +149,7 @@ func TestRemoveSteps(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	e := &Engine{Host: "tcp://" + strings.TrimPrefix(server.URL, "http://")}
-	stay, err := e.RemoveSteps(t.Context(), []string{"base", "digest", "first", "gone", "used", "last"})
+	stay, err := e.Images().RemoveSteps(t.Context(), []string{"base", "digest", "first", "gone", "used", "last"})
 	if err != nil || !slices.Equal(stay, []string{"base", "used"}) || !slices.Equal(removed, []string{"last", "first"}) {
 		t.Errorf("%v stay, and %v are removed: %v", stay, removed, err)
 	}

@@ -101,27 +101,6 @@ func (e *Engine) Volumes(ctx context.Context, names []string) (map[string]Volume
 	return found, nil
 }
 
-// DeclaredVolumes returns the paths at which an image declares volumes, or none if the image does
-// not exist.
-func (e *Engine) DeclaredVolumes(ctx context.Context, image string) ([]string, error) {
-	c, err := e.connect()
-	if err != nil {
-		return nil, err
-	}
-	inspect, err := c.ImageInspect(ctx, image)
-	if errdefs.IsNotFound(err) || err == nil && inspect.Config == nil {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
-	}
-	var paths []string
-	for path := range inspect.Config.Volumes {
-		paths = append(paths, filepath.Clean(path))
-	}
-	return paths, nil
-}
-
 // End stops a container, within its grace period, and removes it. Its volumes stay.
 func (e *Engine) End(ctx context.Context, id string) error {
 	c, err := e.connect()

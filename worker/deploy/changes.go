@@ -291,7 +291,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 		return err
 	}
 	say(out, "fetched %s", head.Short())
-	before, err := t.engine.ImageIDs(ctx, c.images)
+	before, err := t.engine.Images().IDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
@@ -336,7 +336,7 @@ func (t *Turn) buildHead(ctx context.Context, args target.Args, out compose.Outp
 	if err != nil {
 		return err
 	}
-	before, err := t.engine.ImageIDs(ctx, c.images)
+	before, err := t.engine.Images().IDs(ctx, c.images)
 	if err != nil {
 		return err
 	}

@@ -201,7 +201,7 @@ func (t *checkout) inherits(ctx context.Context, c *candidate, m compose.Mount, 
 		return false, nil // there is no such compose service any more
 	}
 	if _, known := declared[image]; !known {
-		paths, err := t.engine.DeclaredVolumes(ctx, image)
+		paths, err := t.engine.Images().DeclaredVolumes(ctx, image)
 		if err != nil {
 			return false, err
 		}

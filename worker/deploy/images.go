@@ -28,7 +28,7 @@ type images struct {
 // pullAndBuild pulls and builds the images, from the stage. A context that differs is a
 // change only if the image built from it differs.
 func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error {
-	before, err := i.engine.ImageIDs(ctx, c.images)
+	before, err := i.engine.Images().IDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (i *images) builtElse(c *candidate, now map[string]string) bool {
 // moved, by `pull` or by somebody else, is a change only when somebody runs up: a poll only
 // considers what the commit brings.
 func (i *images) compareImages(ctx context.Context, c *candidate, o order, before map[string]string) error {
-	now, err := i.engine.ImageIDs(ctx, c.images)
+	now, err := i.engine.Images().IDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (i *images) bring(c *candidate, before, now map[string]string) error {
 
 // came remembers the images that were not here before.
 func (i *images) came(ctx context.Context, c *candidate, before map[string]string) error {
-	now, err := i.engine.ImageIDs(ctx, c.images)
+	now, err := i.engine.Images().IDs(ctx, c.images)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (i *images) came(ctx context.Context, c *candidate, before map[string]strin
 
 // areHere returns an error if an image that an earlier deploy ran is gone.
 func (i *images) areHere(ctx context.Context, r *Record) error {
-	ids, err := i.engine.ImageIDs(ctx, r.Images)
+	ids, err := i.engine.Images().IDs(ctx, r.Images)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]s
 		for _, name := range c.resolved.BuiltNames(i.name, service) {
 			names[name] = name
 		}
-		now, err := i.engine.ImageIDs(ctx, names)
+		now, err := i.engine.Images().IDs(ctx, names)
 		if err != nil {
 			return err
 		}
@@ -203,7 +203,7 @@ func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]s
 			if earlier == "" || built == "" {
 				continue
 			}
-			same, err := i.engine.SameImage(ctx, earlier, built)
+			same, err := i.engine.Images().AreSame(ctx, earlier, built)
 			if err != nil {
 				return err
 			}
@@ -212,7 +212,7 @@ func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]s
 			}
 			for name, id := range now {
 				if id == built && id != earlier {
-					if err := i.engine.Tag(ctx, earlier, name); err != nil {
+					if err := i.engine.Images().Tag(ctx, earlier, name); err != nil {
 						return err
 					}
 				}
@@ -231,7 +231,7 @@ func (i *images) tidyBuilds(ctx context.Context, steps []string, whole bool) err
 	if d := state.Deployed; d.good() && i.store.history.find(d.Number) == nil {
 		return nil // its images have no other names yet
 	}
-	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
+	if err := i.engine.Images().RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
 	if next := state.Steps.after(steps, whole); !next.same(state.Steps) {
@@ -269,7 +269,7 @@ func (i *images) removeSteps(ctx context.Context) error {
 	if len(earlier) == 0 {
 		return nil
 	}
-	stay, err := i.engine.RemoveSteps(ctx, earlier)
+	stay, err := i.engine.Images().RemoveSteps(ctx, earlier)
 	if err != nil || len(stay) == len(earlier) {
 		return err
 	}
@@ -282,7 +282,7 @@ func (i *images) mayBuild(ctx context.Context, c *candidate) error {
 	allow := i.around.limits().Allow
 	for _, service := range c.built {
 		for _, name := range c.resolved.BuiltNames(i.name, service) {
-			image, err := i.engine.Image(ctx, name)
+			image, err := i.engine.Images().Image(ctx, name)
 			if err != nil {
 				return err
 			}
@@ -345,7 +345,7 @@ func (i *images) keep(ctx context.Context, r *Record) error {
 		if id == "" {
 			continue
 		}
-		if err := i.engine.Tag(ctx, id, i.pin(r, service, id)); err != nil {
+		if err := i.engine.Images().Tag(ctx, id, i.pin(r, service, id)); err != nil {
 			return err
 		}
 	}
@@ -369,18 +369,18 @@ func (i *images) pruneImages(ctx context.Context) error {
 			}
 		}
 	}
-	pins, err := i.engine.TagsOf(ctx, i.pinnedRepository())
+	pins, err := i.engine.Images().NamesIn(ctx, i.pinnedRepository())
 	if err != nil {
 		return err
 	}
 	for _, pin := range pins {
 		if !wanted[pin] {
-			if err := i.engine.RemoveImage(ctx, pin); err != nil {
+			if err := i.engine.Images().Remove(ctx, pin); err != nil {
 				return err
 			}
 		}
 	}
-	if err := i.engine.RemoveNameless(ctx, i.name); err != nil {
+	if err := i.engine.Images().RemoveNameless(ctx, i.name); err != nil {
 		return err
 	}
 	if err := i.removeBrought(ctx, used); err != nil {
@@ -396,7 +396,7 @@ func (i *images) removeBrought(ctx context.Context, used map[string]bool) error 
 	for _, name := range i.store.snapshot().Brought {
 		names[name] = name
 	}
-	ids, err := i.engine.ImageIDs(ctx, names)
+	ids, err := i.engine.Images().IDs(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -406,13 +406,13 @@ func (i *images) removeBrought(ctx context.Context, used map[string]bool) error 
 		if id == "" {
 			continue
 		}
-		tags, err := i.engine.Tags(ctx, id)
+		tags, err := i.engine.Images().Tags(ctx, id)
 		if err != nil {
 			return err
 		}
 		if used[id] || slices.ContainsFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, "pgo/") }) {
 			left = append(left, name)
-		} else if err := i.engine.RemoveImage(ctx, name); err != nil {
+		} else if err := i.engine.Images().Remove(ctx, name); err != nil {
 			return err
 		}
 	}

@@ -104,7 +104,7 @@ func nothing(services []string) bool { return services != nil && len(services) =
 // startable saves the model that compose starts, and returns it. volumes has those that exist.
 func (s *starter) startable(ctx context.Context, c *candidate, volumes map[string]compose.Volume) (*compose.Model, error) {
 	model := c.resolved.Clone()
-	now, err := s.engine.ImageIDs(ctx, model.Images(s.name))
+	now, err := s.engine.Images().IDs(ctx, model.Images(s.name))
 	if err != nil {
 		return nil, err
 	}
