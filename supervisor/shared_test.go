@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,15 @@ import (
 func TestNoAnswerIsOlderThanItsQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s shared[string]
+		var mu sync.Mutex
 		found := map[string]int{}
 		answers := make(chan string, 100)
 		ask := func(question string) {
 			answer, err := s.ask(t.Context(), question, func(context.Context) (string, error) {
+				mu.Lock()
 				found[question]++
 				n := found[question]
+				mu.Unlock()
 				time.Sleep(time.Second) // in the bubble's time
 				return fmt.Sprint(question, n), errors.New("as it is")
 			})
@@ -43,6 +47,7 @@ func TestNoAnswerIsOlderThanItsQuestion(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		several(1, "alice")
 		time.Sleep(5 * time.Second)
+		synctest.Wait() // for the race detector, which does not know that time puts things in order
 		close(answers)
 		got := map[string]int{}
 		for answer := range answers {
