@@ -36,7 +36,7 @@ test-today: machine ## run the tests that touch the engine on today's Docker, bu
 	$(RACE) test/today.sh $(TESTFLAGS)
 
 test-all: machine ## run all end-to-end tests on today's Docker (root)
-	$(RACE) test/today.sh --all $(TESTFLAGS)
+	$(RACE) PGO_TEST_PROJECTS=all test/today.sh --all $(TESTFLAGS)
 
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo
