@@ -94,7 +94,10 @@ pgo_worker_start_time_seconds{service="lies"} 1.777896e+09
 		"pgo_service_deploys_total", "pgo_service_up_to_date", "pgo_service_wanted_up", "pgo_worker_restarts_total", "pgo_worker_start_time_seconds"); err != nil {
 		t.Error(err)
 	}
-	s.Apply(nil, nil, 0) // which ends all of them
+
+	s = newSupervisor(t)
+	s.Configuration.Rejected(errors.New("pgo.toml:3: bad"))
+	s.Apply(nil, nil, 0)
 	if got := testutil.ToFloat64(only{collector{s.host}, configGood}); got != 1 {
 		t.Errorf("after another configuration, got %f", got)
 	}

@@ -14,9 +14,11 @@ import (
 // A request that arrives while no target can be reached gets its answer from the one that comes
 // back: a deploy is a pause, whether a URL has one target or several.
 func TestDeployIsPause(t *testing.T) {
-	c := startCaddy(t)
 	for name, others := range map[string][]config.Target{"one": nil, "several": {{Host: loopback, Port: 1}}} {
 		t.Run(name, func(t *testing.T) {
+			// Each has a Caddy of its own: one that loads another configuration may still get a
+			// request with the old one, and ends what waits there.
+			c := startCaddy(t)
 			gone, err := net.Listen("tcp", loopback+":0")
 			if err != nil {
 				t.Fatal(err)
