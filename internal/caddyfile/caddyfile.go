@@ -171,8 +171,9 @@ func (s site) address() string {
 const patience = "30s"
 
 // avoidance is for how long one of several targets gets no requests after it could not be reached.
-// It is shorter than patience: if all of them were down, requests wait for their return.
-const avoidance = "10s"
+// A deploy may take all of them down at once: requests wait for that long at least, also when the
+// targets are back sooner.
+const avoidance = "2s"
 
 // proxy returns the directive for the targets. The indent is that of its line.
 func (e entry) proxy(indent string) string {
