@@ -40,18 +40,27 @@ func (p *Project) CheckVersion(ctx context.Context) error {
 
 // CheckVersion returns an error if the engine is too old, or does not answer.
 func (e *Engine) CheckVersion(ctx context.Context) error {
-	c, err := e.connect()
+	api, err := e.newestAPI(ctx)
 	if err != nil {
 		return err
 	}
-	ping, err := c.Ping(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot reach the Docker engine: %w", err)
-	}
-	if versions.LessThan(ping.APIVersion, minAPI) {
-		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", ping.APIVersion, minAPI)
+	if versions.LessThan(api, minAPI) {
+		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", api, minAPI)
 	}
 	return nil
+}
+
+// newestAPI returns the newest version of its API that the engine has.
+func (e *Engine) newestAPI(ctx context.Context) (string, error) {
+	c, err := e.connect()
+	if err != nil {
+		return "", err
+	}
+	ping, err := c.Ping(ctx)
+	if err != nil {
+		return "", fmt.Errorf("cannot reach the Docker engine: %w", err)
+	}
+	return ping.APIVersion, nil
 }
 
 // newKeys are what compose does not hand to an engine with an older API. It says so only when it
@@ -97,13 +106,9 @@ func tooNew(m *Model, api string) error {
 
 // TooNew returns an error if the engine is too old for a key of the model.
 func (e *Engine) TooNew(ctx context.Context, m *Model) error {
-	c, err := e.connect()
+	api, err := e.newestAPI(ctx)
 	if err != nil {
 		return err
 	}
-	ping, err := c.Ping(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot reach the Docker engine: %w", err)
-	}
-	return tooNew(m, ping.APIVersion)
+	return tooNew(m, api)
 }
