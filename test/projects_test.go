@@ -213,8 +213,8 @@ func (p *project) looks(t *testing.T) map[string]string {
 	return found
 }
 
-// someProjects are those that every run of the tests deploys. All ten take minutes of both cores,
-// and more than some engines' patience: PGO_TEST_PROJECTS=all asks for them.
+// someProjects are those that every run of the tests deploys. All ten take more than five minutes:
+// PGO_TEST_PROJECTS=all asks for them.
 var someProjects = []string{"listmonk", "matomo", "umami"}
 
 // Projects as people run them at home, with stand-ins for their images: a deploy, another one that

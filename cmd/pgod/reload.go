@@ -174,7 +174,8 @@ func (r *reloader) ask() {
 }
 
 // apply puts the configuration in force. If it is sure that nothing newer is known, it removes
-// what an earlier pgod had in addition, or returns what would have to be confirmed. The caller holds r.one.
+// what an earlier pgod had in addition, or returns what would have to be confirmed. The caller
+// holds r.one.
 func (r *reloader) apply(cfg loaded, sure bool, confirmed []string) (reloaded supervisor.Reloaded, lost *supervisor.Loss) {
 	r.watcher.tell(cfg.Files, cfg.since)
 	reloaded.Applied = true

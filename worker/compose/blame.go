@@ -72,8 +72,9 @@ func Refused(err error) bool {
 // failedDependency matches what compose says about a container that others wait for.
 var failedDependency = lazyregexp.New(`dependency failed to start: container (\S+) (is unhealthy|exited \(\d+\))`)
 
-// FailedDependency returns the container for which compose has started no more, and what was wrong
-// with it: by now its restart policy may have started it again. Both are empty for another error.
+// FailedDependency returns the container that kept compose from starting those that wait for it,
+// and what was wrong with it: its restart policy may have started it again since. Both are empty for
+// another error.
 func FailedDependency(err error) (name, problem string) {
 	var exit *ExitError
 	if !errors.As(err, &exit) {

@@ -69,8 +69,8 @@ func (t *Turn) proposed(ctx context.Context, trigger string, out compose.Output)
 	return c, t.foretell(ctx, c)
 }
 
-// foretell adds to what the commit does not get that its deploy would be held back, as the status
-// says it once the deploy is tried.
+// foretell warns that the first deploy would be held until an operator sets adopt, in the words that
+// the status has once it is tried.
 func (d *deployer) foretell(ctx context.Context, c *candidate) error {
 	err := d.strangers(ctx, c)
 	if held := new(strangerError); errors.As(err, &held) {
