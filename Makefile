@@ -33,10 +33,10 @@ test: machine ## run the unit tests and then the end-to-end tests (root)
 
 # ENGINE, COMPOSE and BUILDX choose other combinations: see test/today.sh.
 test-today: machine ## run the tests that touch the engine on today's Docker, built and started for them (root)
-	$(RACE) test/today.sh $(TESTFLAGS)
+	test/today.sh $(TESTFLAGS)
 
 test-all: machine ## run all end-to-end tests on today's Docker (root)
-	$(RACE) PGO_TEST_PROJECTS=all test/today.sh --all $(TESTFLAGS)
+	PGO_TEST_PROJECTS=all test/today.sh --all $(TESTFLAGS)
 
 demo: machine build ## deploy two small services before your eyes (root; KEEP=1 leaves them running)
 	go run ./test/demo
