@@ -160,7 +160,8 @@ func TestEndOfTheGate(t *testing.T) {
 	crasher := "restart: always\n    command: [sh, -c, 'echo I give up; exit 1']\n"
 	second := never.Push("second", and(r, pending(port), "crasher", crasher))
 	third := waits.Push("second", and(r, pending(other), "next", "init: true\n    command: [sleep, '86400']\n    depends_on: {web: {condition: service_healthy}}\n"))
-	// It takes a gate, and perhaps another one on the way back.
+	// It takes a gate, and perhaps another one on the way back. On a busy machine no health check may
+	// have ended by then, so what it said is not asked for.
 	ends := func(s *rig.Service, words ...string) {
 		t.Helper()
 		rig.Within(t, 3*time.Minute, fmt.Sprintf("the status of %s to have %q", s.Name, words), func() error {
@@ -168,9 +169,9 @@ func TestEndOfTheGate(t *testing.T) {
 		})
 	}
 	ends(never, "deployed:  "+firsts[never][:7], "last:      degraded",
-		second[:7]+" did not become healthy: after 15s "+never.Name+"-crasher-1 ", "restart", ", "+never.Name+"-web-1 is not healthy yet: ill: no database; went back to", "I give up")
+		second[:7]+" did not become healthy: after 15s "+never.Name+"-crasher-1 ", "restart", ", "+never.Name+"-web-1 is not healthy yet", "; went back to", "I give up")
 	ends(waits, "deployed:  "+firsts[waits][:7], "last:      degraded",
-		third[:7]+" did not become healthy: after 15s "+waits.Name+"-web-1 is not healthy yet: ill: no database; went back to")
+		third[:7]+" did not become healthy: after 15s "+waits.Name+"-web-1 is not healthy yet", "; went back to")
 	r.Answers(port, "one")
 	r.Answers(other, "one")
 }
