@@ -1,43 +1,25 @@
 package compose
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
 )
 
-// The oldest versions that do what pgo relies on.
-const (
-	minCompose = "2.35"
-	minAPI     = "1.41" // of engine 20.10
-)
+// TooOldError says what is too old for pgo.
+type TooOldError struct{ text string }
+
+func (e *TooOldError) Error() string { return e.text }
 
 // CheckVersion returns an error if compose is too old, or cannot be asked.
 func (p *Project) CheckVersion(ctx context.Context) error {
-	cmd, err := p.command(p.Home, false, []string{"version", "--short"})
-	if err != nil {
-		return err
-	}
-	var stdout bytes.Buffer
-	if err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version", maxCPU); err != nil {
-		return err
-	}
-	said := strings.TrimSpace(stdout.String())
-	number := strings.TrimPrefix(said, "v")
-	if i := strings.IndexAny(number, "-+ "); i >= 0 {
-		number = number[:i]
-	}
-	if versions.LessThan(number, minCompose) {
-		return fmt.Errorf("docker compose %s (%s) is too old: pgo needs %s or newer", said, cmd.Path, minCompose)
-	}
-	return nil
+	_, err := p.version(ctx)
+	return err
 }
 
 // CheckVersion returns an error if pgo and the engine have no version of its API in common, or it
@@ -47,7 +29,7 @@ func (e *Engine) CheckVersion(ctx context.Context) error {
 	isKnown := newest != "" || err == nil
 	switch {
 	case isKnown && versions.LessThan(newest, minAPI):
-		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", newest, minAPI)
+		return &TooOldError{fmt.Sprintf("the Docker engine has API %s and is too old: pgo needs engine %s (API %s) or newer", newest, minEngine, minAPI)}
 	case err != nil:
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)
 	case versions.LessThanOrEqualTo(newest, client.MaxAPIVersion):
