@@ -72,8 +72,8 @@ func (e *Engine) ping(ctx context.Context) (newest string, err error) {
 	return said.APIVersion, nil
 }
 
-// newKeys are what compose does not hand to an engine with an older API. It says so only when it
-// creates the container, and then what ran has ended.
+// newKeys are what an engine with an older API does not know. It ignores them, or compose refuses
+// them, but only when it creates the container, and then what ran has ended.
 var newKeys = []struct {
 	key, api, engine string
 	has              func(service map[string]any) bool
@@ -90,6 +90,14 @@ var newKeys = []struct {
 		}
 		return false
 	}},
+	{"networks.gw_priority", "1.48", "28", func(service map[string]any) bool {
+		for _, network := range objects(service["networks"]) {
+			if network["gw_priority"] != nil {
+				return true
+			}
+		}
+		return false
+	}},
 	{"volumes.type: image", "1.48", "28", func(service map[string]any) bool {
 		volumes, _ := service["volumes"].([]any)
 		return slices.ContainsFunc(volumes, func(v any) bool {
@@ -99,18 +107,30 @@ var newKeys = []struct {
 	}},
 }
 
-// tooNew returns an error if a compose service has a key that an engine with the API lacks.
+// tooNew returns an error if the model has a key that an engine with the API lacks.
 func tooNew(m *Model, api string) error {
 	services := m.services()
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		for _, k := range newKeys {
 			if versions.LessThan(api, k.api) && k.has(services[name]) {
-				return fmt.Errorf("services.%s.%s needs Docker engine %s or newer (API %s), and the one here has API %s: leave it out, or upgrade the engine",
-					name, k.key, k.engine, k.api, api)
+				return olderEngine("services."+name+"."+k.key, k.engine, k.api, api)
 			}
 		}
 	}
+	for _, n := range NetworksOf(m) {
+		if n.NoIPv4 && versions.LessThan(api, noIPv4API) {
+			return olderEngine("networks."+n.Key+".enable_ipv4: false", "28", noIPv4API, api)
+		}
+	}
 	return nil
+}
+
+// noIPv4API is the first version of the API with networks without IPv4.
+const noIPv4API = "1.48"
+
+func olderEngine(key, engine, wants, has string) error {
+	return fmt.Errorf("%s needs Docker engine %s or newer (API %s), and the one here has API %s: leave it out, or upgrade the engine",
+		key, engine, wants, has)
 }
 
 // TooNew returns an error if the engine is too old for a key of the model.
