@@ -48,7 +48,7 @@ func finds(t *testing.T, pgod *rig.Pgod) {
 	out := rig.Run(t, check).Exits(t, 0).Stdout
 	says(t, out, "services on this host: 1", "\nDocker: engine "+engine+" (API ", ", image store "+store+", ", ", compose "+compose+", buildx ")
 	if strings.Contains(out, "not checked") || strings.Contains(out, "not been tried") {
-		t.Errorf("--check says of the Docker that the tests run on:\n%s", out)
+		t.Errorf("--check complains about the Docker that the tests run on:\n%s", out)
 	}
 }
 
@@ -136,7 +136,7 @@ func TestPortsAndNetworks(t *testing.T) {
 	deployed(t, pgod, web, commit)
 	r.Answers(first, "next")
 
-	// What the engine is too old for, or cannot make on this host, is no evidence against a commit.
+	// What the engine is too old for, or cannot make on this host, does not condemn a commit.
 	six := page(r, first, "six")
 	with := func(inService string) rig.Files {
 		return six.With("compose.yaml", six["compose.yaml"]+"    networks: {default: {"+inService+"}, six: {}}\nnetworks:\n  six: {enable_ipv6: true}\n")

@@ -123,8 +123,8 @@ func (f *flags) locate() (err error) {
 	return nil
 }
 
-// check prints what is wrong with the configuration, and what could be better. What this host has of
-// Docker is no reason to fail: the configuration may be another host's.
+// check prints what is wrong with the configuration, and what could be better. It does not
+// fail for what this host has of Docker: the configuration may be another host's.
 func check(ctx context.Context, f flags, out io.Writer) error {
 	options, err := f.options()
 	if err != nil {
