@@ -129,19 +129,12 @@ func TestPortsAndNetworks(t *testing.T) {
 	waits("addresses", first, "    networks: [far]\nnetworks:\n  far: {ipam: {config: [{subnet: "+subnet+"}]}}\n",
 		"the engine cannot make the network "+web.Name+"_far: ", func() { docker(t, "network", "rm", other) })
 
-	// Whatever is made by hand of an image that compose has built has the project's label, and is
-	// not what compose has made all the same.
-	docker(t, "create", "--label", "com.docker.compose.project="+web.Name, r.Busybox())
-	commit = web.Push("next to it", page(r, first, "next"))
-	deployed(t, pgod, web, commit)
-	r.Answers(first, "next")
-
 	// What the engine is too old for, or cannot make on this host, does not condemn a commit.
 	six := page(r, first, "six")
 	with := func(inService string) rig.Files {
 		return six.With("compose.yaml", six["compose.yaml"]+"    networks: {default: {"+inService+"}, six: {}}\nnetworks:\n  six: {enable_ipv6: true}\n")
 	}
-	before, runs := startedAt(t, web), "next"
+	before := startedAt(t, web)
 	if versions.LessThan(strings.TrimSpace(docker(t, "version", "--format", "{{.Server.APIVersion}}")), "1.49") {
 		next := web.Push("too new", with("gw_priority: 1"))
 		shows(t, pgod, web, "error:     cannot start "+next[:7]+": services.site.networks.gw_priority needs Docker engine 28 or newer (API 1.48)")
@@ -157,14 +150,20 @@ func TestPortsAndNetworks(t *testing.T) {
 		docker(t, "network", "rm", own)
 		commit = web.Push("six", with("gw_priority: 1, interface_name: eth7"))
 		deployed(t, pgod, web, commit)
-		runs = "six"
-		r.Answers(first, runs)
+		r.Answers(first, "six")
 		says(t, docker(t, "exec", web.Name+"-site-1", "ip", "-4", "route"), "default via ", " dev eth7")
 		says(t, docker(t, "exec", web.Name+"-site-1", "ip", "-6", "address", "show", "scope", "global"), "inet6 fd")
 	}
 
+	// Whatever is made by hand of an image that compose has built has the project's label, and is
+	// not what compose has made all the same.
+	docker(t, "create", "--label", "com.docker.compose.project="+web.Name, r.Busybox())
+	commit = web.Push("next to it", page(r, first, "next"))
+	deployed(t, pgod, web, commit)
+	r.Answers(first, "next")
+
 	over := web.Push("one too far", page(r, first+6, "never"))
 	shows(t, pgod, web, "deployed:  "+commit[:7], "last:      refused",
 		fmt.Sprintf("the policy refuses %s: services.site.ports[0].published: %d is refused: only %d-%d", over[:7], first+6, first, first+5))
-	r.Answers(first, runs)
+	r.Answers(first, "next")
 }
