@@ -151,8 +151,8 @@ func TestPortsAndNetworks(t *testing.T) {
 		commit = web.Push("six", with("gw_priority: 1, interface_name: eth7"))
 		deployed(t, pgod, web, commit)
 		r.Answers(first, "six")
-		says(t, docker(t, "exec", web.Name+"-site-1", "ip", "-4", "route"), "default via ", " dev eth7")
-		says(t, docker(t, "exec", web.Name+"-site-1", "ip", "-6", "address", "show", "scope", "global"), "inet6 fd")
+		says(t, docker(t, "exec", web.Name+"-site-1", "busybox", "ip", "-4", "route"), "default via ", " dev eth7")
+		says(t, docker(t, "exec", web.Name+"-site-1", "busybox", "ip", "-6", "address", "show", "scope", "global"), "inet6 fd")
 	}
 
 	// Whatever is made by hand of an image that compose has built has the project's label, and is
