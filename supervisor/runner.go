@@ -20,6 +20,9 @@ import (
 // pipeGrace is how long pgod keeps reading a worker's output after the worker has ended.
 const pipeGrace = time.Second
 
+// workerPath is where a worker looks for programs.
+const workerPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // runner starts a worker for go-plugin: as the service's user, in its own process group, with an
 // environment from scratch. It implements go-plugin's runner.Runner.
 type runner struct {
@@ -55,7 +58,7 @@ func (r *runner) Start(context.Context) error {
 	cmd := exec.Command(r.path)
 	cmd.Dir = "/"
 	// The worker wants one thread for itself, and to say so later would stop it once more.
-	cmd.Env = append(r.env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "GOMAXPROCS=1")
+	cmd.Env = append(r.env, workerPath, "GOMAXPROCS=1")
 	cmd.Stdout, cmd.Stderr = stdoutWriter, stderrWriter
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
 		Uid: r.account.uid, Gid: r.account.gid, Groups: r.account.groups,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,6 +123,18 @@ func TestBuilds(t *testing.T) {
 	stays(t, web, before, "a build of the same files, whose image says when it was built")
 	if left := nameless(t, web); len(left) > cache {
 		t.Errorf("after a build that failed there are %d images without a name, and after the first one there were %d: %v", len(left), cache, left)
+	}
+
+	// The engine's own builder would ignore it, and say that there is no Dockerfile.
+	lacking := strings.HasPrefix(docker(t, "compose", "version", "--short"), "5.") && exec.Command("docker", "buildx", "version").Run() != nil
+	files["compose.yaml"] = strings.Replace(files["compose.yaml"], "build: {context: ., provenance: true}", "build: .", 1)
+	files["compose.yaml"] = strings.Replace(files["compose.yaml"], "build: .", "build: {context: ., dockerfile_inline: "+strconv.Quote(files["Dockerfile"])+"}", 1)
+	inline := web.Push("a Dockerfile in the compose file", files)
+	if lacking {
+		shows(t, pgod, web, "last:      failed", "cannot build "+inline[:7]+": services.site.build.dockerfile_inline needs buildx, and docker compose 5.")
+		stays(t, web, before, "a build that compose has no builder for")
+	} else {
+		deployed(t, pgod, web, inline)
 	}
 }
 

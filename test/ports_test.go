@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/client/pkg/versions"
+
 	"pgo/test/rig"
 )
 
@@ -34,6 +36,22 @@ func freePorts(t *testing.T, n int) int {
 	return 0
 }
 
+// finds checks that a worker's log and --check say which Docker there is.
+func finds(t *testing.T, pgod *rig.Pgod) {
+	t.Helper()
+	engine := strings.TrimSpace(docker(t, "version", "--format", "{{.Server.Version}}"))
+	store := strings.TrimSpace(docker(t, "info", "--format", "{{.Driver}}"))
+	compose := strings.TrimSpace(docker(t, "compose", "version", "--short"))
+	says(t, strings.ReplaceAll(pgod.Log(), `"`, "")+" ", "Docker found: ", " engine="+engine+" ", " store="+store, " compose="+compose+" ")
+	check := pgod.Command()
+	check.Args = append(check.Args, "--check")
+	out := rig.Run(t, check).Exits(t, 0).Stdout
+	says(t, out, "services on this host: 1", "\nDocker: engine "+engine+" (API ", ", image store "+store+", ", ", compose "+compose+", buildx ")
+	if strings.Contains(out, "not checked") || strings.Contains(out, "not been tried") {
+		t.Errorf("--check complains about the Docker that the tests run on:\n%s", out)
+	}
+}
+
 // A commit is not blamed for what is missing or taken on the host: until it is there or free
 // nothing is touched, and then the commit is deployed.
 func TestPortsAndNetworks(t *testing.T) {
@@ -47,6 +65,7 @@ func TestPortsAndNetworks(t *testing.T) {
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 	r.Answers(first, "zero")
+	finds(t, pgod)
 
 	// waits pushes a commit that has to wait for its surroundings, and then provides what it
 	// waits for.
@@ -109,6 +128,32 @@ func TestPortsAndNetworks(t *testing.T) {
 	docker(t, "network", "create", "--label", "com.docker.compose.project="+foreign.Name, "--subnet", subnet, other)
 	waits("addresses", first, "    networks: [far]\nnetworks:\n  far: {ipam: {config: [{subnet: "+subnet+"}]}}\n",
 		"the engine cannot make the network "+web.Name+"_far: ", func() { docker(t, "network", "rm", other) })
+
+	// What the engine is too old for, or cannot make on this host, does not condemn a commit.
+	six := page(r, first, "six")
+	with := func(inService string) rig.Files {
+		return six.With("compose.yaml", six["compose.yaml"]+"    networks: {default: {"+inService+"}, six: {}}\nnetworks:\n  six: {enable_ipv6: true}\n")
+	}
+	before := startedAt(t, web)
+	if versions.LessThan(strings.TrimSpace(docker(t, "version", "--format", "{{.Server.APIVersion}}")), "1.49") {
+		next := web.Push("too new", with("gw_priority: 1"))
+		shows(t, pgod, web, "error:     cannot start "+next[:7]+": services.site.networks.gw_priority needs Docker engine 28 or newer (API 1.48)")
+		stays(t, web, before, "a key that the engine does not know")
+		next = web.Push("six", with(""))
+		shows(t, pgod, web, "last:      failed", "error:     cannot start "+next[:7]+": the engine cannot make the network "+web.Name+"_six: ")
+		stays(t, web, before, "a network with IPv6 and without addresses")
+	} else if said, err := exec.Command("docker", "network", "create", "--ipv6", own).CombinedOutput(); err != nil {
+		next := web.Push("six", with("gw_priority: 1, interface_name: eth7"))
+		shows(t, pgod, web, "last:      failed", "error:     cannot start "+next[:7]+": the engine cannot make the network "+web.Name+"_six: ", strings.TrimSpace(string(said)))
+		stays(t, web, before, "a network with IPv6, which this host does not forward")
+	} else {
+		docker(t, "network", "rm", own)
+		commit = web.Push("six", with("gw_priority: 1, interface_name: eth7"))
+		deployed(t, pgod, web, commit)
+		r.Answers(first, "six")
+		says(t, docker(t, "exec", web.Name+"-site-1", "busybox", "ip", "-4", "route"), "default via ", " dev eth7")
+		says(t, docker(t, "exec", web.Name+"-site-1", "busybox", "ip", "-6", "address", "show", "scope", "global"), "inet6 fd")
+	}
 
 	// Whatever is made by hand of an image that compose has built has the project's label, and is
 	// not what compose has made all the same.

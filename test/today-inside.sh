@@ -20,7 +20,7 @@ unset DOCKER_HOST DOCKER_CONTEXT
 export DOCKER_CONFIG="$dir/docker" TMPDIR="$dir/tmp"
 
 # The engine. It starts a containerd of its own, since this /run has none.
-echo '{"exec-opts": ["native.cgroupdriver=cgroupfs"]}' >"$dir/daemon.json"
+printf '{"exec-opts": ["native.cgroupdriver=cgroupfs"]%s}\n' "${DAEMON:+, $DAEMON}" >"$dir/daemon.json"
 dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root /run/docker --pidfile /run/docker.pid \
 	--host unix:///run/docker.sock --cgroup-parent "/$(basename "$dir")" >"$dir/dockerd.log" 2>&1 </dev/null &
 engine=$!

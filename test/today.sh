@@ -9,6 +9,7 @@
 #   ENGINE=29    the engine of test/tools/moby, or `host`: the programs that this machine has
 #   COMPOSE=5    the plugin of test/tools/compose, or `2`: that of test/tools
 #   BUILDX=yes   the plugin of test/tools/buildx, or `no`: none
+#   DAEMON=…     more for the engine's daemon.json, such as '"firewall-backend": "nftables"'
 #   CACHE=…      where the built programs are kept, by their pins (/var/cache/pgo-test)
 #
 # The engine and the tests share namespaces for network, mounts and processes, with a /run and an

@@ -105,8 +105,13 @@ func (w *Worker) healNow(service *deploy.Service) (again time.Duration, err erro
 
 // followEngine listens to the engine, and does so again each time the engine was away.
 func (w *Worker) followEngine(service *deploy.Service, nudge func()) {
+	docker := &docker{}
+	began := func() {
+		nudge()
+		go docker.tell(w.ctx, service, w.log)
+	}
 	for w.ctx.Err() == nil {
-		err := service.FollowEngine(w.ctx, nudge, func(e compose.Event) {
+		err := service.FollowEngine(w.ctx, began, func(e compose.Event) {
 			if service.Happened(e) {
 				nudge()
 			}

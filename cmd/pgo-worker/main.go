@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,6 +32,13 @@ func main() {
 	sandbox.Main()
 	if len(os.Args) == 2 && (os.Args[1] == "-v" || os.Args[1] == "--version") {
 		fmt.Println("pgo-worker", version.String())
+		return
+	}
+	if len(os.Args) >= 2 && os.Args[1] == proto.FindFlag {
+		if err := find(strings.Join(os.Args[2:], " "), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "pgo-worker:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	if os.Getenv(proto.Handshake.MagicCookieKey) != proto.Handshake.MagicCookieValue {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,7 +58,7 @@ listener, with pgoctl or any SSH client.`,
 				return err
 			}
 			if f.check {
-				return check(f, c.OutOrStdout())
+				return check(c.Context(), f, c.OutOrStdout())
 			}
 			return run(c.Context(), f)
 		},
@@ -122,8 +123,9 @@ func (f *flags) locate() (err error) {
 	return nil
 }
 
-// check prints what is wrong with the configuration, and what could be better.
-func check(f flags, out io.Writer) error {
+// check prints what is wrong with the configuration, and what could be better. It does not
+// fail for what this host has of Docker: the configuration may be another host's.
+func check(ctx context.Context, f flags, out io.Writer) error {
 	options, err := f.options()
 	if err != nil {
 		return err
@@ -143,6 +145,13 @@ func check(f flags, out io.Writer) error {
 	_, _ = fmt.Fprintf(out, "%s is fine; services on this host: %d\n", f.config, len(cfg.Services))
 	if u := cfg.Upstream; u != nil {
 		_, _ = fmt.Fprintf(out, "not checked, because it is in git: %s//%s\n", u.Repository, u.Path)
+	}
+	worker, err := f.workerPath()
+	if err != nil {
+		return err
+	}
+	for _, line := range supervisor.Docker(ctx, worker, cfg.Services) {
+		_, _ = fmt.Fprintln(out, line)
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 		if n.Driver != "" && n.Driver != "bridge" || slices.ContainsFunc(going, n.overlaps) {
 			return true
 		}
-		isFree := len(n.Subnets) == 0 && pools > 0
+		isFree := n.FromPool() && pools > 0
 		if isFree {
 			pools--
 		}
@@ -184,6 +184,9 @@ func (v *Vicinity) TryNetworks(ctx context.Context, wanted, going []Network, poo
 		}
 		if n.IPv6 {
 			options.EnableIPv6 = &n.IPv6
+		}
+		if n.NoIPv4 {
+			options.EnableIPv4 = new(bool)
 		}
 		if _, err := c.NetworkCreate(ctx, fmt.Sprintf("%s%s-%d", probeName, v.Project, i), options); err != nil {
 			return fmt.Errorf("the engine cannot make the network %s: %w", n.Name, err)

@@ -23,7 +23,7 @@ func networkEngine(t *testing.T, there ...network.Summary) (e *Engine, left func
 		_, id, _ := strings.Cut(r.URL.Path, "/networks/")
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/_ping"):
-			w.Header().Set("Api-Version", "1.41")
+			w.Header().Set("Api-Version", "1.48")
 		case r.Method == http.MethodDelete:
 			there = slices.DeleteFunc(there, func(n network.Summary) bool { return n.ID == id })
 			w.WriteHeader(http.StatusNoContent)
@@ -33,6 +33,9 @@ func networkEngine(t *testing.T, there ...network.Summary) (e *Engine, left func
 			text := n.Name
 			if n.IPAM != nil {
 				text += " " + n.IPAM.Config[0].Subnet.String()
+			}
+			if n.EnableIPv4 != nil && !*n.EnableIPv4 {
+				text += " without IPv4"
 			}
 			*made = append(*made, text)
 			there = append(there, summary(n.Name, n.Labels))
@@ -92,6 +95,19 @@ func TestTryNetworks(t *testing.T) {
 		if left := left(); len(left) > 0 {
 			t.Errorf("%s: %q are left", name, left)
 		}
+	}
+}
+
+// A network without IPv4 takes none of the addresses that another one gives back.
+func TestTryNetworkWithoutIPv4(t *testing.T) {
+	model, err := Load([]byte(`{"services": {"web": {"networks": {"any": null, "six": null}}}, "networks": {
+		"any": {"name": "p_any", "enable_ipv4": true}, "six": {"name": "p_six", "enable_ipv4": false, "enable_ipv6": true}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, made := networkEngine(t)
+	if err := (&Vicinity{e, "p"}).TryNetworks(t.Context(), NetworksOf(model), []Network{{Name: "p_gone"}}, 2); err != nil || !slices.Equal(*made, []string{"pgo-probe-p-0 without IPv4"}) {
+		t.Errorf("%v, tried are %q", err, *made)
 	}
 }
 

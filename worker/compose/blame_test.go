@@ -21,7 +21,9 @@ func TestRefused(t *testing.T) {
 		`Range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available`: true,
 		`unknown log opt 'nope' for json-file log driver`:                        true,
 		// The surroundings, known and not known.
-		`driver failed: Bind for 0.0.0.0:80 failed: port is already allocated`:                                                                                                                                      false,
+		`driver failed: Bind for 0.0.0.0:80 failed: port is already allocated`: false,
+		`failed to create network p_six: Error response from daemon: IPv6 global forwarding is disabled: check your host's firewalling and set sysctls net.ipv6.conf.all.forwarding=1 and net.ipv6.conf.default.forwarding=1, or disable this check using daemon option --ip-forward=false`: false,
+		`all predefined address pools have been fully subnetted`:                                                                                                                                                    false,
 		`could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network`:                                                                                                false,
 		`invalid pool request: Pool overlaps with other one on this address space`:                                                                                                                                  false,
 		`Failed to Setup IP tables: Unable to enable SKIP DNAT rule: (iptables failed: iptables --wait -t nat -I DOCKER: iptables: No chain/target/match by that name. (exit status 1))`:                            false,

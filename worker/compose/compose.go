@@ -42,13 +42,22 @@ var pluginDirs = []string{
 
 // FindPlugin returns the path of the compose plugin.
 func FindPlugin() (string, error) {
+	path := findPlugin("docker-compose")
+	if path == "" {
+		return "", fmt.Errorf("cannot find docker compose: install the plugin docker-compose (%s or newer) in one of %s", minCompose, strings.Join(pluginDirs, ", "))
+	}
+	return path, nil
+}
+
+// findPlugin returns the path of a plugin; "": it is not there.
+func findPlugin(name string) string {
 	for _, dir := range pluginDirs {
-		path := filepath.Join(dir, "docker-compose")
+		path := filepath.Join(dir, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path, nil
+			return path
 		}
 	}
-	return "", fmt.Errorf("cannot find docker compose: install the plugin docker-compose (2.35 or newer) in one of %s", strings.Join(pluginDirs, ", "))
+	return ""
 }
 
 // Project is one service's compose project. Its fields are set once, then

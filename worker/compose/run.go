@@ -173,10 +173,13 @@ func (m *Model) Outside(section string) []string {
 // Network is a network that compose makes for a model.
 type Network struct {
 	Key, Name, Driver string
-	IPv6              bool
+	IPv6, NoIPv4      bool
 	Subnets           []network.IPAMConfig
 	Wrong             error // an address in the file that is none
 }
+
+// FromPool reports whether the engine takes the network's addresses from its pools for IPv4.
+func (n Network) FromPool() bool { return len(n.Subnets) == 0 && !n.NoIPv4 }
 
 // NetworksOf returns the networks that compose makes if they do not exist: those that are not
 // external and that a compose service uses.
@@ -197,6 +200,7 @@ func NetworksOf(m *Model) []Network {
 		n.Name, _ = entry["name"].(string)
 		n.Driver, _ = entry["driver"].(string)
 		n.IPv6, _ = entry["enable_ipv6"].(bool)
+		n.NoIPv4 = entry["enable_ipv4"] == false
 		ipam, _ := entry["ipam"].(map[string]any)
 		for _, pool := range list(ipam["config"]) {
 			subnet, err := subnetOf(pool)

@@ -1,43 +1,25 @@
 package compose
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 	"github.com/moby/moby/client/pkg/versions"
 )
 
-// The oldest versions that do what pgo relies on.
-const (
-	minCompose = "2.35"
-	minAPI     = "1.41" // of engine 20.10
-)
+// TooOldError says what is too old for pgo.
+type TooOldError struct{ text string }
+
+func (e *TooOldError) Error() string { return e.text }
 
 // CheckVersion returns an error if compose is too old, or cannot be asked.
 func (p *Project) CheckVersion(ctx context.Context) error {
-	cmd, err := p.command(p.Home, false, []string{"version", "--short"})
-	if err != nil {
-		return err
-	}
-	var stdout bytes.Buffer
-	if err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version", maxCPU); err != nil {
-		return err
-	}
-	said := strings.TrimSpace(stdout.String())
-	number := strings.TrimPrefix(said, "v")
-	if i := strings.IndexAny(number, "-+ "); i >= 0 {
-		number = number[:i]
-	}
-	if versions.LessThan(number, minCompose) {
-		return fmt.Errorf("docker compose %s (%s) is too old: pgo needs %s or newer", said, cmd.Path, minCompose)
-	}
-	return nil
+	_, err := p.version(ctx)
+	return err
 }
 
 // CheckVersion returns an error if pgo and the engine have no version of its API in common, or it
@@ -47,7 +29,7 @@ func (e *Engine) CheckVersion(ctx context.Context) error {
 	isKnown := newest != "" || err == nil
 	switch {
 	case isKnown && versions.LessThan(newest, minAPI):
-		return fmt.Errorf("the Docker engine has API %s and is too old: pgo needs engine 20.10 (API %s) or newer", newest, minAPI)
+		return &TooOldError{fmt.Sprintf("the Docker engine has API %s and is too old: pgo needs engine %s (API %s) or newer", newest, minEngine, minAPI)}
 	case err != nil:
 		return fmt.Errorf("cannot reach the Docker engine: %w", err)
 	case versions.LessThanOrEqualTo(newest, client.MaxAPIVersion):
@@ -90,8 +72,8 @@ func (e *Engine) ping(ctx context.Context) (newest string, err error) {
 	return said.APIVersion, nil
 }
 
-// newKeys are what compose does not hand to an engine with an older API. It says so only when it
-// creates the container, and then what ran has ended.
+// newKeys are what an engine with an older API does not know. It ignores them, or compose refuses
+// them, but only when it creates the container, and then what ran has ended.
 var newKeys = []struct {
 	key, api, engine string
 	has              func(service map[string]any) bool
@@ -108,6 +90,14 @@ var newKeys = []struct {
 		}
 		return false
 	}},
+	{"networks.gw_priority", "1.48", "28", func(service map[string]any) bool {
+		for _, network := range objects(service["networks"]) {
+			if network["gw_priority"] != nil {
+				return true
+			}
+		}
+		return false
+	}},
 	{"volumes.type: image", "1.48", "28", func(service map[string]any) bool {
 		volumes, _ := service["volumes"].([]any)
 		return slices.ContainsFunc(volumes, func(v any) bool {
@@ -117,18 +107,30 @@ var newKeys = []struct {
 	}},
 }
 
-// tooNew returns an error if a compose service has a key that an engine with the API lacks.
+// tooNew returns an error if the model has a key that an engine with the API lacks.
 func tooNew(m *Model, api string) error {
 	services := m.services()
 	for _, name := range slices.Sorted(maps.Keys(services)) {
 		for _, k := range newKeys {
 			if versions.LessThan(api, k.api) && k.has(services[name]) {
-				return fmt.Errorf("services.%s.%s needs Docker engine %s or newer (API %s), and the one here has API %s: leave it out, or upgrade the engine",
-					name, k.key, k.engine, k.api, api)
+				return olderEngine("services."+name+"."+k.key, k.engine, k.api, api)
 			}
 		}
 	}
+	for _, n := range NetworksOf(m) {
+		if n.NoIPv4 && versions.LessThan(api, noIPv4API) {
+			return olderEngine("networks."+n.Key+".enable_ipv4: false", "28", noIPv4API, api)
+		}
+	}
 	return nil
+}
+
+// noIPv4API is the first version of the API with networks without IPv4.
+const noIPv4API = "1.48"
+
+func olderEngine(key, engine, wants, has string) error {
+	return fmt.Errorf("%s needs Docker engine %s or newer (API %s), and the one here has API %s: leave it out, or upgrade the engine",
+		key, engine, wants, has)
 }
 
 // TooNew returns an error if the engine is too old for a key of the model.

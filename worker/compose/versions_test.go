@@ -37,16 +37,29 @@ func TestTooNew(t *testing.T) {
 		},
 		"{healthcheck: {test: x, interval: 5s}}":                             {"1.41": ""},
 		"{networks: {default: {interface_name: eth9}}}":                      {"1.48": "services.web.networks.interface_name needs Docker engine 28.1", "1.49": ""},
+		"{networks: {default: {gw_priority: 1}}}":                            {"1.47": "services.web.networks.gw_priority needs Docker engine 28 or newer (API 1.48)", "1.48": ""},
+		"{networks: {default: {gw_priority: 0}}}":                            {"1.41": ""},
 		"{networks: {default: {aliases: [x]}}}":                              {"1.41": ""},
 		"{volumes: [\"/data\", {type: image, source: busybox, target: /b}]}": {"1.47": "services.web.volumes.type: image needs Docker engine 28 or newer", "1.48": ""},
 		"{volumes: [\"./image:/image\"]}":                                    {"1.41": ""},
 	} {
 		service := strings.Replace(text, "{", "{image: busybox, ", 1)
 		m := resolve(t, project(t), tree(t, map[string]string{"compose.yaml": "services: {other: {image: busybox}, web: " + service + "}"}), "")
-		for api, want := range wants {
-			if err := tooNew(m, api); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
-				t.Errorf("%s with API %s: %v, want %q", text, api, err, want)
-			}
+		checkTooNew(t, m, text, wants)
+	}
+	for entry, wants := range map[string]map[string]string{
+		"{enable_ipv4: false, enable_ipv6: true}": {"1.47": "networks.six.enable_ipv4: false needs Docker engine 28 or newer (API 1.48), and the one here has API 1.47", "1.48": ""},
+		"{enable_ipv4: true}":                     {"1.41": ""},
+	} {
+		checkTooNew(t, resolve(t, project(t), tree(t, map[string]string{"compose.yaml": "services: {web: {image: busybox, networks: [six]}}\nnetworks: {six: " + entry + "}\n"}), ""), entry, wants)
+	}
+}
+
+func checkTooNew(t *testing.T, m *Model, text string, wants map[string]string) {
+	t.Helper()
+	for api, want := range wants {
+		if err := tooNew(m, api); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s with API %s: %v, want %q", text, api, err, want)
 		}
 	}
 }

@@ -157,6 +157,9 @@ func (i *images) build(ctx context.Context, c *candidate, before map[string]stri
 	if err := i.mayBuild(ctx, c); err != nil {
 		return &stepError{"build", c.commit.Short(), err}
 	}
+	if err := i.files.project.CanBuild(ctx, c.resolved); err != nil {
+		return &stepError{"build", c.commit.Short(), err}
+	}
 	steps := &compose.Steps{}
 	printed := out
 	printed.Stdout = steps

@@ -95,7 +95,7 @@ func (o *obstacles) givenBack(ctx context.Context, c *candidate) (going []compos
 	chosen := map[string]bool{} // by the engine
 	if deployed, err := o.files.loadDeployed(); err == nil {
 		for _, n := range compose.NetworksOf(deployed) {
-			chosen[n.Name] = len(n.Subnets) == 0
+			chosen[n.Name] = n.FromPool()
 		}
 	}
 	var free []compose.Network
@@ -112,7 +112,7 @@ func (o *obstacles) givenBack(ctx context.Context, c *candidate) (going []compos
 		}
 	}
 	for _, n := range compose.NetworksOf(c.resolved) {
-		if len(n.Subnets) == 0 && slices.Contains(namesOf(free), n.Name) {
+		if n.FromPool() && slices.Contains(namesOf(free), n.Name) {
 			pools-- // it is made anew
 		}
 	}

@@ -232,6 +232,11 @@ func (s *Service) FollowEngine(ctx context.Context, began func(), happened func(
 	return s.engine.Events(ctx, s.files.project.Name, began, happened)
 }
 
+// Docker finds out what there is of Docker. The error says that something is missing, or too old.
+func (s *Service) Docker(ctx context.Context) (compose.Found, error) {
+	return compose.Look(ctx, s.files.project, s.engine)
+}
+
 // LookAtEngine finds out whether the engine answers before ctx ends, and puts in the status if it
 // does not, and since when. A change may be waiting for the engine meanwhile.
 func (s *Service) LookAtEngine(ctx context.Context) error {
