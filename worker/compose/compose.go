@@ -72,6 +72,7 @@ type Project struct {
 	Marker   string   // VAR=VALUE in the environment of every process started here
 	Host     string   // the engine's address; empty: the usual one
 	Proxies  Proxies  // for builds
+	Versions string   // the file that remembers the versions of plugins; empty: none
 	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
 
 	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.

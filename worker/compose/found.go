@@ -130,12 +130,20 @@ func (p *Project) buildxVersion(ctx context.Context) string {
 		return ""
 	}
 	const unknown = "of an unknown version"
+	said, err := p.versionOf(path, func() (string, error) { return p.askBuildx(ctx, path) })
+	if err != nil {
+		return unknown
+	}
+	return said
+}
+
+func (p *Project) askBuildx(ctx context.Context, path string) (string, error) {
 	var stdout bytes.Buffer
 	cmd := exec.Command(path, "version")
 	cmd.Env, cmd.Stdout = p.environment(), &stdout
 	group, err := procgroup.Start(cmd)
 	if err != nil {
-		return unknown
+		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
@@ -143,13 +151,17 @@ func (p *Project) buildxVersion(ctx context.Context) string {
 	case <-group.Done():
 	case <-ctx.Done():
 		group.Stop(0)
-		return unknown
+		return "", context.Cause(ctx)
+	}
+	if err := group.Wait(); err != nil {
+		return "", err
 	}
 	// github.com/docker/buildx v0.38.2 and a commit
-	if words := strings.Fields(stdout.String()); group.Wait() == nil && len(words) > 1 {
-		return plainVersion(words[1])
+	words := strings.Fields(stdout.String())
+	if len(words) < 2 {
+		return "", fmt.Errorf("%s said %q", path, stdout.String())
 	}
-	return unknown
+	return plainVersion(words[1]), nil
 }
 
 // version returns which version compose says it is. The error says that it is too old, or cannot be
@@ -159,11 +171,14 @@ func (p *Project) version(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var stdout bytes.Buffer
-	if err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version", maxCPU); err != nil {
+	said, err := p.versionOf(cmd.Path, func() (string, error) {
+		var stdout bytes.Buffer
+		err := p.run(ctx, cmd, Output{Stdout: &stdout}, "version", maxCPU)
+		return strings.TrimSpace(stdout.String()), err
+	})
+	if err != nil {
 		return "", err
 	}
-	said := strings.TrimSpace(stdout.String())
 	if versions.LessThan(plainVersion(said), minCompose) {
 		return "", &TooOldError{fmt.Sprintf("docker compose %s (%s) is too old: pgo needs %s or newer", said, cmd.Path, minCompose)}
 	}
