@@ -1,0 +1,111 @@
+package test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"pgo/test/rig"
+)
+
+// A service on an engine that runs as the service's user does what it does on the host's own:
+// builds, pushes, a way back, programs in containers and their signals, ports, a removal.
+func TestRootless(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web, operator, port := r.Service("web"), r.Key("operator"), r.Port()
+	e := r.Rootless(web.User)
+	e.Busybox()
+	files := func(greeting, more string) rig.Files {
+		f := r.Site(port, greeting)
+		return and(r, f, "side", `init: true
+    command: [sh, -c, "echo serving `+greeting+`; exec sleep 86400"]
+    user: "7:8"
+    mem_limit: 64m
+    volumes: ["./data:/data"]
+`+more).With("data/.keep", "")
+	}
+	first := web.Set("docker_host", e.Host).Set("gate", "9m").Push("first", files("one", ""))
+	pgod := r.Pgod(web)
+	pgod.Operators(operator)
+	pgod.Start()
+	deployed(t, pgod, web, first)
+	isFine(t, pgod, web)
+	hasNoGroup(t, pgod.WorkerPID(web), "docker")
+	r.Answers(port, "one")
+	t.Log(pgod.SSH(web.Key, web.Op("status")).Stdout)
+	says(t, pgod.SSH(web.Key, web.Op("ps")).Exits(t, 0).Stdout, web.Name+"-site-1", web.Name+"-side-1")
+	says(t, pgod.SSH(web.Key, web.Op("logs"), "side").Exits(t, 0).Stdout, "serving one")
+
+	// root in a container is the service's user.
+	pgod.SSH(web.Key, web.Op("exec"), "--user", "0", "side", "touch", "/data/made").Exits(t, 0)
+	made := filepath.Join(pgod.Dir, "services", web.Name, "checkout", "data", "made")
+	if info, err := os.Stat(made); err != nil || info.Sys().(*syscall.Stat_t).Uid != uint32(web.User.UID) {
+		t.Errorf("%s: %+v, %v", made, info, err)
+	}
+
+	client := dial(t, pgod, web.Key)
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	stdout, err := session.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Start(web.Op("exec") + " side sh -c " + quoted([]string{`trap 'echo bye; exit 9' INT; echo ready; while :; do sleep 0.1; done`})[0]); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	hears(t, lines, "ready")
+	if err := session.Signal(ssh.SIGINT); err != nil {
+		t.Error(err)
+	}
+	hears(t, lines, "bye")
+	if exit := new(ssh.ExitError); !errors.As(session.Wait(), &exit) || exit.ExitStatus() != 9 {
+		t.Errorf("it ended with %v, not 9", exit)
+	}
+	t.Log(pgod.SSH(operator, "//top", "--no-stream", "--json").Stdout)
+	t.Log(pgod.SSH(operator, "//ports").Stdout)
+	t.Log(pgod.SSH(web.Key, web.Op("top")))
+
+	second := web.Push("second", files("two", ""))
+	deployed(t, pgod, web, second)
+	r.Answers(port, "two")
+
+	third := web.Push("third", files("three", `    healthcheck: {test: [CMD, "false"], interval: 1s, retries: 1}`+"\n"))
+	shows(t, pgod, web, "deployed:  "+second[:7], "went back: "+third[:7]+" failed")
+	r.Answers(port, "two")
+	t.Log(pgod.SSH(web.Key, web.Op("status")).Stdout)
+
+	// A port that a program of the host has, and one that only root may have.
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", r.Port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, takenPort, _ := strings.Cut(listener.Addr().String(), "127.0.0.1:")
+	fourth := web.Push("fourth", files("four", "    ports: ['127.0.0.1:"+takenPort+":80']\n"))
+	shows(t, pgod, web, "head:      "+fourth[:7], "port "+takenPort+" is taken by")
+	t.Log(pgod.SSH(web.Key, web.Op("status")).Stdout)
+	fifth := web.Set("ports", []string{"81"}).Push("fifth", files("five", "    ports: ['127.0.0.1:81:80']\n"))
+	pgod.Configure(web)
+	shows(t, pgod, web, "head:      "+fifth[:7], "privileged port")
+	t.Log(pgod.SSH(web.Key, web.Op("status")).Stdout)
+	r.Answers(port, "two")
+
+	pgod.Configure()
+	isRemoved(t, pgod, web)
+	if left, err := e.Containers(web.Name); len(left) > 0 || err != nil {
+		t.Errorf("containers that are left: %+v, %v", left, err)
+	}
+}
