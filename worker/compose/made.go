@@ -67,6 +67,7 @@ type defaults struct {
 
 	unlimited []string // what the engine cannot limit, as limitKeys name it
 	uncounted bool     // containers have no control groups: what they use is not known
+	rootless  bool     // it runs as a user, in that user's namespaces
 }
 
 // Defaults returns the engine's defaults. It asks once, and again when told to: the engine may
@@ -74,6 +75,12 @@ type defaults struct {
 func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, logDriver string, err error) {
 	d, err := e.settings(ctx, again)
 	return d.runtime, d.cgroupns, d.logDriver, err
+}
+
+// Rootless reports whether the engine runs without root, as a user of its host.
+func (e *Engine) Rootless(ctx context.Context) (bool, error) {
+	d, err := e.settings(ctx, false)
+	return d.rootless, err
 }
 
 // settings is Defaults with what only this package needs.
@@ -106,6 +113,7 @@ func defaultsOf(info system.Info) defaults {
 			d.unlimited = append(d.unlimited, limit.what)
 		}
 	}
+	d.rootless = slices.Contains(info.SecurityOptions, "name=rootless")
 	if slices.Contains(info.SecurityOptions, "name=cgroupns") {
 		d.cgroupns = "private"
 	}
