@@ -74,7 +74,8 @@ func TestRootless(t *testing.T) {
 	if exit := new(ssh.ExitError); !errors.As(session.Wait(), &exit) || exit.ExitStatus() != 9 {
 		t.Errorf("it ended with %v, not 9", exit)
 	}
-	// What nobody knows is not shown as a number; what listens for the engine is no other program.
+	// What nobody knows is not shown as a number. A port belongs to the container, and not to what
+	// listens there for the engine.
 	if words := line(t, pgod.SSH(operator, "//top", "--no-stream").Exits(t, 0).Stdout, web.Name); words[4] != "-" || words[5] != "-" {
 		t.Errorf("//top shows %q", words)
 	}

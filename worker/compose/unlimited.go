@@ -50,7 +50,7 @@ func unlimited(m *Model, d defaults) (warnings []string) {
 	return warnings
 }
 
-// isSet reports whether a value within objects is there, and is not 0, which is no limit.
+// isSet reports whether a value within objects is there, and is not 0, as limits are that do not count.
 func isSet(service map[string]any, path []string) bool {
 	var value any = service
 	for _, key := range path {
