@@ -24,8 +24,8 @@ func (r *Rig) Rootless(user *User) *Engine {
 	e := &Engine{Host: "unix://" + filepath.Join(dir, "docker.sock"), rig: r, dir: dir, data: filepath.Join(dir, "data"), user: user}
 	r.mkdir(dir, 0o700)
 	r.write(e.file("daemon.json"), "{}\n", 0o644)
-	// Where no udev runs, only root may open the machine's.
 	r.t.Cleanup(e.end)
+	// A tun for all: where no udev runs, only root may open the machine's.
 	for _, err := range []error{
 		syscall.Mknod(e.file("tun"), syscall.S_IFCHR, 10<<8|200), os.Chmod(e.file("tun"), 0o666), os.Chown(dir, user.UID, user.GID),
 	} {
@@ -38,7 +38,7 @@ func (r *Rig) Rootless(user *User) *Engine {
 }
 
 // inOwnMounts has the engine's directory $1 and its user $2 before the command: the machine's root
-// may not be shared, which the engine's mounts need, and not every machine's tun is for all.
+// may not be shared, which the engine's mounts need.
 const inOwnMounts = `set -e
 mount --make-rshared /
 mount --bind "$1/tun" /dev/net/tun
