@@ -21,7 +21,8 @@ import (
 func TestRootless(t *testing.T) {
 	t.Parallel()
 	r := rig.New(t)
-	web, operator, port := r.Service("web"), r.Key("operator"), r.Port()
+	web, calm, operator, port := r.Service("web"), r.Service("calm"), r.Key("operator"), r.Port()
+	calm.Push("first", r.Idle()) // which stays: the removal of all would wait for an operator
 	e := r.Rootless(web.User)
 	e.Busybox()
 	files := func(greeting, more string) rig.Files {
@@ -33,8 +34,8 @@ func TestRootless(t *testing.T) {
     volumes: ["./data:/data"]
 `+more).With("data/.keep", "")
 	}
-	first := web.Set("docker_host", e.Host).Set("gate", "9m").Push("first", files("one", ""))
-	pgod := r.Pgod(web)
+	first := web.Set("docker_host", e.Host).Push("first", files("one", ""))
+	pgod := r.Pgod(web, calm)
 	pgod.Operators(operator)
 	pgod.Start()
 	deployed(t, pgod, web, first)
@@ -105,8 +106,7 @@ func TestRootless(t *testing.T) {
 	shows(t, pgod, web, "head:      "+fifth[:7], "port 81 is for root alone, and the Docker engine here is rootless", "deployed:  "+second[:7])
 	same(t, "ports that cannot be had", before, onEngine(t, e, web), "site", "side")
 
-	pgod.Configure()
-	pgod.SSH(operator, "//reload", "--remove").Exits(t, 0)
+	pgod.Configure(calm)
 	isRemoved(t, pgod, web)
 	if left, err := e.Containers(web.Name); len(left) > 0 || err != nil {
 		t.Errorf("containers that are left: %+v, %v", left, err)
