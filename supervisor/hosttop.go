@@ -108,7 +108,7 @@ func topTable(s hoststat.Snapshot) hoststat.Table {
 	for _, one := range s.Services {
 		cpu, memory, running, restarts := "", "", "", ""
 		if u := one.Usage; u != nil {
-			cpu, memory = hoststat.Percent(u.CPU), hoststat.Bytes(u.Memory)
+			cpu, memory = hoststat.Percent(u.CPU), hoststat.Memory(u.Memory, u.Running > 0)
 			running, restarts = fmt.Sprintf("%d/%d", u.Running, len(u.Containers)), strconv.Itoa(u.Restarts)
 		}
 		t = append(t, []hoststat.Cell{

@@ -92,12 +92,18 @@ func (r readings) usage(before readings, service string) *hoststat.Usage {
 	containers := now.reply.GetContainers()
 	for _, c := range containers[:min(len(containers), maxUsages)] {
 		one := container(c)
-		if elapsed > 0 {
-			one.CPU = new(share(c.GetCpuNs(), spent[c.GetName()], elapsed))
-			*u.CPU += *one.CPU
-		}
-		if c.GetState() == proto.ContainerUsage_STATE_RUNNING {
+		running := c.GetState() == proto.ContainerUsage_STATE_RUNNING
+		if running {
 			u.Running++
+		}
+		switch {
+		case running && c.GetMemory() == 0: // the engine cannot measure it
+			u.CPU = nil
+		case elapsed > 0:
+			one.CPU = new(share(c.GetCpuNs(), spent[c.GetName()], elapsed))
+			if u.CPU != nil {
+				*u.CPU += *one.CPU
+			}
 		}
 		u.Memory += one.Memory
 		u.Restarts += one.Restarts

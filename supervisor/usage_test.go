@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pgo/internal/hoststat"
 	"pgo/proto"
 )
 
@@ -53,6 +54,28 @@ func TestUsage(t *testing.T) {
 	}
 	if u := now.usage(before, "db"); u != nil {
 		t.Errorf("a service without a reading is shown with %+v", u)
+	}
+}
+
+// What an engine cannot measure is not shown as nothing.
+func TestUsageThatIsNotKnown(t *testing.T) {
+	p, unknown := &process{}, running("a", 0)
+	unknown.Memory = 0
+	before, now := readings{"web": {p, told(1, unknown)}}, readings{"web": {p, told(2, unknown)}}
+	if u := now.usage(before, "web"); u.CPU != nil || u.Containers[0].CPU != nil || u.Running != 1 {
+		t.Errorf("got %+v", u)
+	}
+	table := topTable(hoststat.Snapshot{Services: []hoststat.Service{{Name: "web", Usage: now.usage(before, "web")}}})
+	if cpu, memory := table[1][4].Text, table[1][5].Text; cpu != "-" || memory != "-" {
+		t.Errorf("shown as %q and %q", cpu, memory)
+	}
+	both := readings{"web": {p, told(2, unknown, running("b", 1))}}
+	if u := both.usage(readings{"web": {p, told(1, running("b", 0))}}, "web"); u.CPU != nil || u.Containers[1].CPU == nil {
+		t.Errorf("one of two: %+v", u)
+	}
+	stopped := hoststat.Service{Name: "web", Usage: &hoststat.Usage{Containers: []hoststat.Container{{}}}}
+	if memory := topTable(hoststat.Snapshot{Services: []hoststat.Service{stopped}})[1][5].Text; memory != "0B" {
+		t.Errorf("stopped containers use %q", memory)
 	}
 }
 

@@ -20,6 +20,9 @@ need sshd openssh-server
 need caddy caddy
 need docker-registry docker-registry
 need iptables iptables
+need rootlesskit rootlesskit # with the next two, an engine without root
+need slirp4netns slirp4netns
+need newuidmap uidmap
 need ps procps
 need cc gcc # the race detector needs cgo
 need protoc protobuf-compiler # to check what was generated

@@ -24,6 +24,14 @@ func Age(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/day)
 }
 
+// Memory shows what containers use, for people. Of those that run it is never nothing: 0 is not known.
+func Memory(used uint64, run bool) string {
+	if used == 0 && run {
+		return "-"
+	}
+	return Bytes(used)
+}
+
 // Bytes returns a size for people to read: 12.3MiB, as in docker stats.
 func Bytes(n uint64) string {
 	if n < 1024 {

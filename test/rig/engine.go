@@ -28,6 +28,7 @@ type Engine struct {
 	dir    string
 	data   string
 	group  int
+	user   *User // that it runs as; nil: root
 	daemon *exec.Cmd
 	exited chan struct{} // closed once the daemon has been waited for
 }
@@ -91,9 +92,7 @@ func (e *Engine) Start() {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	e.daemon = exec.Command("nsenter", "--net=/run/netns/"+engineName(e.dir), "dockerd",
-		"--config-file", e.file("daemon.json"), "--data-root", e.data, "--exec-root", e.file("exec"), "--pidfile", e.file("pid"),
-		"--host", e.Host, "--group", strconv.Itoa(e.group), "--containerd", e.file("containerd.sock"), "--cgroup-parent", "/"+engineName(e.dir))
+	e.daemon = e.command()
 	e.daemon.Stdout, e.daemon.Stderr = log, log
 	e.daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := e.daemon.Start(); err != nil {
@@ -111,6 +110,15 @@ func (e *Engine) Start() {
 		_, err := e.output("version")
 		return err
 	})
+}
+
+func (e *Engine) command() *exec.Cmd {
+	options := []string{"dockerd", "--config-file", e.file("daemon.json"), "--data-root", e.data, "--exec-root", e.file("exec"), "--pidfile", e.file("pid"), "--host", e.Host}
+	if e.user != nil {
+		return e.rootless(options[1:])
+	}
+	options = append(options, "--group", strconv.Itoa(e.group), "--containerd", e.file("containerd.sock"), "--cgroup-parent", "/"+engineName(e.dir))
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + engineName(e.dir)}, options...)...)
 }
 
 // Stop asks the engine to stop, which stops its containers, and returns once it
@@ -151,8 +159,13 @@ func (e *Engine) signal(signal syscall.Signal) {
 	}
 }
 
-// end shows what the engine of a failed test logged. The rig removes the engine.
+// end shows what the engine of a failed test logged. The rig removes the engine, or its user.
 func (e *Engine) end() {
+	if e.user != nil {
+		if err := endProcesses(e.user.Name, e.user.UID); err != nil {
+			e.rig.t.Error(err)
+		}
+	}
 	if !e.rig.t.Failed() {
 		return
 	}

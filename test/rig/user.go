@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -142,7 +143,7 @@ func removeUser(name string) error {
 	if uid < lowestUID {
 		return fmt.Errorf("uid %d was not given out by the rig", uid)
 	}
-	if err := errors.Join(endProcesses(uid), removeSockets(uid)); err != nil {
+	if err := errors.Join(endProcesses(name, uid), removeSockets(uid)); err != nil {
 		return err
 	}
 	unlock, err := lockMachine(changeUsers)
@@ -155,10 +156,18 @@ func removeUser(name string) error {
 	return err
 }
 
-// endProcesses kills what runs under the uid until nothing does.
-func endProcesses(uid int) error {
+// endProcesses kills what runs under the user's uid, and under those of its containers, until
+// nothing does.
+func endProcesses(name string, uid int) error {
+	first, number, err := subordinatesOf(name)
+	if err != nil {
+		return err
+	}
 	return poll(10*time.Second, func() error {
-		running, err := processesOf(uid)
+		running, err := Processes()
+		running = slices.DeleteFunc(running, func(p Process) bool {
+			return p.UID != uid && (p.UID < first || p.UID >= first+number)
+		})
 		if err != nil || len(running) == 0 {
 			return err
 		}

@@ -91,7 +91,7 @@ func Look(ctx context.Context, p *Project, e *Engine) (Found, error) {
 	if f.API, err = e.ping(ctx); err != nil {
 		return Found{}, fmt.Errorf("cannot reach the Docker engine: %w", err)
 	}
-	said, err := e.settings(ctx)
+	said, err := e.info(ctx)
 	if err != nil {
 		return Found{}, err
 	}
@@ -101,15 +101,15 @@ func Look(ctx context.Context, p *Project, e *Engine) (Found, error) {
 	return f, nil
 }
 
-// settings is what an engine says about itself, as far as pgo reads it here.
-type settings struct {
+// engineInfo is what an engine says about itself, as far as pgo reads it here.
+type engineInfo struct {
 	ServerVersion, Driver, CgroupVersion string
 	SecurityOptions                      []string
 	DefaultAddressPools                  []pool // empty: those that are built in
 }
 
-// settings asks the engine for them.
-func (e *Engine) settings(ctx context.Context) (said settings, err error) {
+// info asks the engine for that.
+func (e *Engine) info(ctx context.Context) (said engineInfo, err error) {
 	c, err := e.connect()
 	if err == nil {
 		err = c.get(ctx, "/info", nil, &said)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"pgo/internal/policy"
@@ -61,34 +62,62 @@ func (e *Engine) Made(ctx context.Context, project string) (policy.Made, error) 
 }
 
 // defaults are what an engine gives a container that asks for nothing else.
-type defaults struct{ runtime, cgroupns, logDriver string }
+type defaults struct {
+	runtime, cgroupns, logDriver string
+
+	unlimited []string // what the engine cannot limit, as limitKeys name it
+	uncounted bool     // containers have no control groups: what they use is not known
+	rootless  bool     // it runs as a user, in that user's namespaces
+}
 
 // Defaults returns the engine's defaults. It asks once, and again when told to: the engine may
 // have been started with other settings since.
 func (e *Engine) Defaults(ctx context.Context, again bool) (runtime, cgroupns, logDriver string, err error) {
+	d, err := e.settings(ctx, again)
+	return d.runtime, d.cgroupns, d.logDriver, err
+}
+
+// Rootless reports whether the engine runs without root, as a user of its host.
+func (e *Engine) Rootless(ctx context.Context) (bool, error) {
+	d, err := e.settings(ctx, false)
+	return d.rootless, err
+}
+
+// settings is Defaults with what only this package needs.
+func (e *Engine) settings(ctx context.Context, again bool) (defaults, error) {
 	e.mu.Lock()
 	known := e.defaults
 	e.mu.Unlock()
 	if known != nil && !again {
-		return known.runtime, known.cgroupns, known.logDriver, nil
+		return *known, nil
 	}
 	c, err := e.connect()
 	if err != nil {
-		return "", "", "", err
+		return defaults{}, err
 	}
 	said, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		return "", "", "", fmt.Errorf("cannot ask the engine for its settings: %w", err)
+		return defaults{}, fmt.Errorf("cannot ask the engine for its settings: %w", err)
 	}
-	info := said.Info
-	d := &defaults{info.DefaultRuntime, "host", info.LoggingDriver}
+	d := defaultsOf(said.Info)
+	e.mu.Lock()
+	e.defaults = &d
+	e.mu.Unlock()
+	return d, nil
+}
+
+func defaultsOf(info system.Info) defaults {
+	d := defaults{runtime: info.DefaultRuntime, cgroupns: "host", logDriver: info.LoggingDriver, uncounted: info.CgroupDriver == "none"}
+	for _, limit := range limitKeys {
+		if !limit.can(info) {
+			d.unlimited = append(d.unlimited, limit.what)
+		}
+	}
+	d.rootless = slices.Contains(info.SecurityOptions, "name=rootless")
 	if slices.Contains(info.SecurityOptions, "name=cgroupns") {
 		d.cgroupns = "private"
 	}
-	e.mu.Lock()
-	e.defaults = d
-	e.mu.Unlock()
-	return d.runtime, d.cgroupns, d.logDriver, nil
+	return d
 }
 
 // Unmake removes containers that must not be started, and the volumes and networks that were made

@@ -35,7 +35,7 @@ type Room struct {
 
 // Room finds out how many networks fit.
 func (e *Engine) Room(ctx context.Context) (Room, error) {
-	said, err := e.settings(ctx)
+	said, err := e.info(ctx)
 	if err != nil {
 		return Room{}, err
 	}

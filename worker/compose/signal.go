@@ -102,7 +102,7 @@ func (x *execution) signal(ctx context.Context, name string) error {
 	if err != nil || !inspect.Running {
 		return err
 	}
-	target, err := insidePid(inspect.PID, x.container)
+	target, err := x.insidePid(ctx, inspect.PID)
 	if err != nil {
 		if again, failed := x.client.ExecInspect(ctx, x.id, client.ExecInspectOptions{}); failed == nil && !again.Running {
 			return nil // it has ended meanwhile
@@ -150,14 +150,21 @@ func isSignal(name string) bool {
 // insidePid returns the ID of a process inside its container, as kill takes it: its whole group
 // if it leads one. It checks that the process belongs to the container: an engine may count
 // processes differently from this host.
-func insidePid(pid int, id string) (string, error) {
+func (x *execution) insidePid(ctx context.Context, pid int) (string, error) {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	groups, err := os.ReadFile(proc + "cgroup")
 	if err != nil {
 		return "", err
 	}
-	if !strings.Contains(string(groups), id) {
-		return "", errors.New("the engine counts processes differently from this host")
+	if !strings.Contains(string(groups), x.container) {
+		// A rootless engine without cgroup v2 gives containers no control group of their own.
+		c, err := x.client.ContainerInspect(ctx, x.container, client.ContainerInspectOptions{})
+		if err != nil {
+			return "", err
+		}
+		if state := c.Container.State; state == nil || !besides(pid, state.Pid) {
+			return "", errors.New("the engine counts processes differently from this host")
+		}
 	}
 	status, err := os.ReadFile(proc + "status")
 	if err != nil {
@@ -172,6 +179,17 @@ func insidePid(pid int, id string) (string, error) {
 	default:
 		return inside, nil
 	}
+}
+
+// besides reports whether two processes see the same files, which are not those of this process: so
+// do those of one container. Whoever runs a rootless engine may see that of all its containers.
+func besides(pid, other int) bool {
+	files := func(proc string) string {
+		files, _ := os.Readlink("/proc/" + proc + "/ns/mnt") // it may be another user's
+		return files
+	}
+	these := files(strconv.Itoa(pid))
+	return these != "" && these == files(strconv.Itoa(other)) && these != files("self")
 }
 
 // lastField returns the number for the innermost namespace in a line of /proc/PID/status; empty:

@@ -18,7 +18,7 @@ import (
 type Usage struct {
 	Container
 	CPU    uint64 // of all cores, since its start: nanoseconds
-	Memory uint64 // bytes, without what the kernel can drop
+	Memory uint64 // bytes, without what the kernel can drop; 0 while it runs: neither is known
 }
 
 const (
@@ -39,6 +39,10 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings, err := e.settings(ctx, false)
+	if err != nil {
+		return nil, err
+	}
 	summaries := found[:min(len(found), maxUsages)]
 	usages, errs := make([]Usage, len(summaries)), make([]error, len(summaries))
 	turns := make(chan struct{}, usagesAtOnce)
@@ -47,7 +51,7 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 		measuring.Go(func() {
 			turns <- struct{}{}
 			defer func() { <-turns }()
-			usages[i], errs[i] = measure(ctx, c, s.ID)
+			usages[i], errs[i] = measure(ctx, c, s.ID, !settings.uncounted)
 		})
 	}
 	measuring.Wait()
@@ -66,14 +70,15 @@ func (e *Engine) Usage(ctx context.Context, project string) ([]Usage, error) {
 	return all, nil
 }
 
-// measure measures one container.
-func measure(ctx context.Context, c *connection, id string) (Usage, error) {
+// measure measures one container. Where containers have no control groups of their own, the engine
+// would report what the engine's own has used, or the whole host.
+func measure(ctx context.Context, c *connection, id string, counted bool) (Usage, error) {
 	inspect, err := c.container(ctx, id)
 	if err != nil {
 		return Usage{}, err
 	}
 	u := Usage{Container: containerOf(inspect)}
-	if state := inspect.State; state == nil || !state.Running {
+	if state := inspect.State; state == nil || !state.Running || !counted {
 		return u, nil
 	}
 	// Without a previous sample, which `docker stats` takes: that takes the engine a second.

@@ -3,7 +3,12 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
+
+	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 
 	"pgo/internal/printable"
 	"pgo/internal/sockets"
@@ -52,7 +57,45 @@ func (p *hostPorts) free(ctx context.Context, c *candidate) error {
 			return why
 		}
 	}
+	return p.areForAll(ctx, asked)
+}
+
+// areForAll returns an error if the engine is a rootless one of the service's user on this host and
+// could not listen at one of the ports.
+func (p *hostPorts) areForAll(ctx context.Context, asked []compose.HostPort) error {
+	first := 1024 // if it cannot be read
+	if raw, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err == nil {
+		_, _ = fmt.Sscan(string(raw), &first)
+	}
+	low := slices.IndexFunc(asked, func(port compose.HostPort) bool { return port.Last < first })
+	if low < 0 || p.engine.Host == "" || !p.onThisHost() {
+		return nil
+	}
+	if rootless, err := p.engine.Rootless(ctx); err != nil || !rootless {
+		return err
+	}
+	all, err := procfs.AllProcs()
+	if err != nil {
+		return fmt.Errorf("cannot find out what the engine may do: %w", err)
+	}
+	var doors []procfs.ProcStatus // the programs that listen for rootless engines
+	for _, process := range all {
+		status, err := process.NewStatus()
+		if err == nil && status.Name == "rootlesskit" && status.UIDs[1] == uint64(os.Geteuid()) {
+			doors = append(doors, status)
+		}
+	}
+	if shut(doors) {
+		return fmt.Errorf("port %d is for root alone, and the Docker engine here is rootless: publish one from %d on, "+
+			"or have an operator lower net.ipv4.ip_unprivileged_port_start; it is tried again", asked[low].First, first)
+	}
 	return nil
+}
+
+// shut reports whether none of the programs may listen at a port that is for root alone. Of an engine
+// without any, nothing is known.
+func shut(doors []procfs.ProcStatus) bool {
+	return len(doors) > 0 && !slices.ContainsFunc(doors, func(s procfs.ProcStatus) bool { return s.CapEff&(1<<unix.CAP_NET_BIND_SERVICE) != 0 })
 }
 
 // maxPorts bounds how many entries of ports a model may have.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/procfs"
+
 	"pgo/internal/sockets"
 	"pgo/worker/compose"
 )
@@ -37,6 +39,23 @@ func TestCollision(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// What listens for a rootless engine may have been given the right to low ports.
+func TestShut(t *testing.T) {
+	without, with := procfs.ProcStatus{CapEff: ^uint64(1 << 10)}, procfs.ProcStatus{CapEff: 1 << 10}
+	for _, test := range []struct {
+		doors []procfs.ProcStatus
+		want  bool
+	}{
+		{nil, false},
+		{[]procfs.ProcStatus{without}, true},
+		{[]procfs.ProcStatus{without, with}, false},
+	} {
+		if got := shut(test.doors); got != test.want {
+			t.Errorf("%+v: %v", test.doors, got)
+		}
 	}
 }
 

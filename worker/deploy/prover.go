@@ -106,6 +106,11 @@ func (p *prover) stageAndResolve(ctx context.Context, commit gitrepo.Hash, r *Re
 	}
 	r.Warnings = model.Warnings()
 	model.Activate()
+	unlimited, err := p.engine.Unlimited(ctx, model)
+	if err != nil {
+		p.log.Warn("cannot tell which limits the engine enforces", "commit", commit.Short(), "error", err)
+	}
+	r.Warnings = slices.Concat(r.Warnings, unlimited)
 	c, err := p.candidate(ctx, commit, model, r)
 	if err != nil {
 		return nil, err

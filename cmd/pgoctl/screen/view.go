@@ -107,7 +107,7 @@ func (m *model) cells(r row) []hoststat.Cell {
 	s := r.service
 	cpu, memory, running := "", "", ""
 	if u := s.Usage; u != nil {
-		cpu, memory = hoststat.Percent(u.CPU), hoststat.Bytes(u.Memory)
+		cpu, memory = hoststat.Percent(u.CPU), hoststat.Memory(u.Memory, u.Running > 0)
 		running = fmt.Sprintf("%d/%d", u.Running, len(u.Containers))
 	}
 	deployed := ""
@@ -189,7 +189,7 @@ func (m *model) detailed(r row) []string {
 	for _, c := range s.Usage.Containers {
 		table = append(table, []hoststat.Cell{
 			{Text: c.Name}, {Text: cmp.Or(c.Health, c.State)}, {Text: hoststat.Percent(c.CPU), Right: true},
-			{Text: hoststat.Bytes(c.Memory), Right: true}, {Text: strconv.Itoa(c.Restarts), Right: true},
+			{Text: hoststat.Memory(c.Memory, c.State == "running"), Right: true}, {Text: strconv.Itoa(c.Restarts), Right: true},
 		})
 	}
 	containers := table.Lines(true)
