@@ -220,6 +220,9 @@ func (s Images) Remove(ctx context.Context, name string) error {
 // RemoveLeft removes an image that has no name any more, except digests in the repositories of these
 // names: an engine with its own store of images keeps those when a pull moves the tag.
 func (s Images) RemoveLeft(ctx context.Context, id string, names []string) error {
+	if id == "" {
+		return nil
+	}
 	c, err := s.engine.connect()
 	if err != nil {
 		return err
