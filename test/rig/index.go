@@ -41,7 +41,7 @@ func (g *Registry) Index(of, as, text string) (name, whole, own string) {
 
 	kind, manifest := g.manifest(from, version)
 	var here struct {
-		Manifests []descriptor // an engine may push what it has built with attestations beside it
+		Manifests []descriptor // an engine may push what it has built together with attestations
 		Config    descriptor
 		Layers    []descriptor
 	}

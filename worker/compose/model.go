@@ -187,7 +187,7 @@ func (m *Model) BuiltNames(project, service string) []string {
 // Pulled returns the compose services whose image a deploy pulls, sorted: those without a local
 // image in ids, and those that want a pull each time.
 func (m *Model) Pulled(project string, ids map[string]string) []string {
-	return slices.DeleteFunc(m.Pullable(project), func(name string) bool {
+	return slices.DeleteFunc(Pullable(m, project), func(name string) bool {
 		switch policy, _ := m.services()[name]["pull_policy"].(string); policy {
 		case "", "missing", "if_not_present":
 			return ids[name] != ""
@@ -198,7 +198,7 @@ func (m *Model) Pulled(project string, ids map[string]string) []string {
 
 // Pullable returns the compose services whose image may be pulled, sorted. What is built here is
 // not, also where another compose service builds it.
-func (m *Model) Pullable(project string) []string {
+func Pullable(m *Model, project string) []string {
 	built := map[string]bool{}
 	for _, service := range m.Built() {
 		for _, name := range m.BuiltNames(project, service) {

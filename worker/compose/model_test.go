@@ -271,7 +271,7 @@ services:
 	if got, want := m.Pulled("web", ids), []string{"always", "daily", "hourly", "missing"}; !slices.Equal(got, want) {
 		t.Errorf("a deploy pulls %q, not %q", got, want)
 	}
-	if got, want := m.Pullable("web"), []string{"always", "daily", "here", "hourly", "latest", "missing"}; !slices.Equal(got, want) {
+	if got, want := Pullable(m, "web"), []string{"always", "daily", "here", "hourly", "latest", "missing"}; !slices.Equal(got, want) {
 		t.Errorf("%q may be pulled, not %q", got, want)
 	}
 }

@@ -162,7 +162,7 @@ func (i *images) pullFor(ctx context.Context, c *candidate, o order, ids map[str
 	case "never":
 		return nil
 	case "always":
-		return i.pull(ctx, c, o.out, c.resolved.Pullable(i.name))
+		return i.pull(ctx, c, o.out, compose.Pullable(c.resolved, i.name))
 	}
 	return i.pull(ctx, c, o.out, c.resolved.Pulled(i.name, ids))
 }
