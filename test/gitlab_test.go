@@ -54,7 +54,7 @@ func TestMovedTag(t *testing.T) {
 	r := rig.New(t)
 	web, registry := r.Service("web"), r.Registry()
 	version := func(v string) string {
-		return registry.Push(r.Image("tool-"+v, "FROM "+r.Busybox()+"\nENV VERSION="+v+"\n"), "tool:latest")
+		return pushVersion(t, r, registry, v, "tool:latest")[0]
 	}
 	image := version("one")
 	commit := web.Push("first", rig.Files{"compose.yaml": "services:\n  tool:\n    image: " + image + "\n    init: true\n    command: [sleep, '86400']\n"})
@@ -78,4 +78,18 @@ func TestMovedTag(t *testing.T) {
 	pgod.SSH(web.Key, web.Op("pull")).Exits(t, 0)
 	pgod.SSH(web.Key, web.Op("up")).Exits(t, 0)
 	stays(t, web, before, "a tag that was not moved")
+
+	// What the last three deploys do not run is removed, though its tag was moved.
+	ids := []string{rig.Containers(t, web.Name)[0].ImageID}
+	for _, v := range []string{"three", "four", "five"} {
+		version(v)
+		pgod.SSH(web.Key, web.Op("up"), "--pull", "always").Exits(t, 0)
+		runs(v)
+		ids = append(ids, rig.Containers(t, web.Name)[0].ImageID)
+	}
+	for n, id := range ids {
+		if here := isThere(id); here != (n > 0) {
+			t.Errorf("the image of version %d is here: %t", n+2, here)
+		}
+	}
 }

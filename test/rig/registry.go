@@ -22,6 +22,7 @@ type Registry struct {
 	User, Password string
 
 	rig    *Rig
+	other  string // a second address, which only the rig uses
 	config string // DOCKER_CONFIG of the rig itself, so that no service sees its login
 }
 
@@ -38,16 +39,19 @@ func (r *Rig) PrivateRegistry(user, password string) *Registry {
 }
 
 // Push copies an image that the engine has into the registry and returns the name to pull it
-// by. The engine does not keep that name, so that a pull really fetches it.
+// by. The engine does not get that name, so that a pull really fetches it, and does not lose it: what
+// it has pulled before stays as it is.
 func (g *Registry) Push(image, as string) string {
 	t := g.rig.t
 	t.Helper()
 	name := g.Address + "/" + g.rig.Prefix + "/" + as
+	other := g.other + strings.TrimPrefix(name, g.Address)
 	g.rig.remember(kindImage, name)
+	g.rig.remember(kindImage, other)
 	for _, args := range [][]string{
-		{"image", "tag", image, name},
-		{"--config", g.config, "push", "--quiet", name},
-		{"image", "rm", name},
+		{"image", "tag", image, other},
+		{"--config", g.config, "push", "--quiet", other},
+		{"image", "rm", other},
 	} {
 		if _, err := output("docker", args...); err != nil {
 			t.Fatalf("cannot push %s to the registry: %v", image, err)
@@ -59,6 +63,7 @@ func (g *Registry) Push(image, as string) string {
 func (r *Rig) registry(user, password string) *Registry {
 	r.t.Helper()
 	g := &Registry{Address: fmt.Sprintf("127.0.0.1:%d", r.Port()), User: user, Password: password, rig: r}
+	g.other = strings.Replace(g.Address, "127.0.0.1", "localhost", 1)
 	dir := filepath.Join(r.Dir, "registry-"+strings.TrimPrefix(g.Address, "127.0.0.1:"))
 	r.mkdir(dir, 0o700)
 	g.config = filepath.Join(dir, "docker")
@@ -77,7 +82,7 @@ func (r *Rig) registry(user, password string) *Registry {
 	r.background("docker-registry", "docker-registry", "serve", filepath.Join(dir, "config.yml"))
 	Until(r.t, "the registry to answer", g.answers)
 	if user != "" {
-		login := exec.Command("docker", "--config", g.config, "login", "--username", user, "--password-stdin", g.Address)
+		login := exec.Command("docker", "--config", g.config, "login", "--username", user, "--password-stdin", g.other)
 		login.Stdin = strings.NewReader(password)
 		if out, err := login.CombinedOutput(); err != nil {
 			r.t.Fatalf("cannot log in to the registry: %v: %s", err, out)

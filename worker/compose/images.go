@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 
@@ -49,6 +50,13 @@ func OnePlatform(m *Model, service string) bool {
 	build, _ := s["build"].(map[string]any)
 	platforms, _ := build["platforms"].([]any)
 	return len(platforms) <= 1
+}
+
+// ForHost reports whether a compose service runs on whatever platform the engine chooses: the one
+// that AreSame compares.
+func ForHost(m *Model, service string) bool {
+	platform, _ := m.services()[service]["platform"].(string)
+	return platform == "" && OnePlatform(m, service)
 }
 
 // Image is what an image says about whose it is.
@@ -207,6 +215,42 @@ func (s Images) Remove(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
+}
+
+// RemoveLeft removes an image that has no name any more, except digests in the repositories of these
+// names: an engine with its own store of images keeps those when a pull moves the tag.
+func (s Images) RemoveLeft(ctx context.Context, id string, names []string) error {
+	if id == "" {
+		return nil
+	}
+	c, err := s.engine.connect()
+	if err != nil {
+		return err
+	}
+	inspect, err := c.ImageInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot inspect image %s: %w", id, err)
+	}
+	repositories := map[string]bool{}
+	for _, name := range names {
+		repositories[repository(name)] = true
+	}
+	if len(inspect.RepoTags) > 0 || slices.ContainsFunc(inspect.RepoDigests, func(d string) bool { return !repositories[repository(d)] }) {
+		return nil
+	}
+	return s.Remove(ctx, id)
+}
+
+// repository returns the name of an image without its tag and digest.
+func repository(name string) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return name
+	}
+	return named.Name()
 }
 
 // RemoveNameless removes the images that a project's builds have made and that no longer have a

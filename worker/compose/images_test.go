@@ -194,3 +194,39 @@ func TestHush(t *testing.T) {
 		t.Error("a line waits for its end")
 	}
 }
+
+// An image that has lost its tag goes, with the digests that a pull of that tag has left. One that
+// has a name, or a digest of somebody else's, stays.
+func TestRemoveLeft(t *testing.T) {
+	for what, test := range map[string]struct {
+		tags, digests string
+		goes          bool
+	}{
+		"nothing is left":          {``, ``, true},
+		"the digest of its tag":    {``, `"127.0.0.1:5000/a/tool@sha256:` + strings.Repeat("1", 64) + `"`, true},
+		"of Docker Hub":            {``, `"nginx@sha256:` + strings.Repeat("1", 64) + `"`, true},
+		"a tag":                    {`"pgo/web:1"`, ``, false},
+		"somebody else's digest":   {``, `"other@sha256:` + strings.Repeat("1", 64) + `"`, false},
+		"somebody else's, as well": {``, `"nginx@sha256:` + strings.Repeat("1", 64) + `", "other@sha256:` + strings.Repeat("1", 64) + `"`, false},
+	} {
+		removed := false
+		mux := http.NewServeMux()
+		mux.HandleFunc("/_ping", func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if r.Method == http.MethodDelete {
+				removed = true
+				_, _ = io.WriteString(w, "[]")
+				return
+			}
+			_, _ = fmt.Fprintf(w, `{"Id": "sha256:a", "RepoTags": [%s], "RepoDigests": [%s]}`, test.tags, test.digests)
+		})
+		server := httptest.NewServer(mux)
+		engine := &Engine{Host: "tcp://" + strings.TrimPrefix(server.URL, "http://")}
+		err := engine.Images().RemoveLeft(t.Context(), "sha256:a", []string{"127.0.0.1:5000/a/tool:latest", "nginx:1"})
+		server.Close()
+		if err != nil || removed != test.goes {
+			t.Errorf("%s: it was removed: %t, %v", what, removed, err)
+		}
+	}
+}

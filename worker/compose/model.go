@@ -184,20 +184,31 @@ func (m *Model) BuiltNames(project, service string) []string {
 	return names
 }
 
-// Pulled returns the compose services whose image is to be pulled, sorted: those without a local
-// image in ids, and those that want a pull each time. Compose's own policy "missing" considers an
-// image with the tag latest never present, and would fail for one that no registry has.
-func (m *Model) Pulled(ids map[string]string) []string {
-	var names []string
-	for name, service := range m.services() {
-		policy, _ := service["pull_policy"].(string)
-		switch policy {
-		case "never", "build":
+// Pulled returns the compose services whose image a deploy pulls, sorted: those without a local
+// image in ids, and those that want a pull each time.
+func (m *Model) Pulled(project string, ids map[string]string) []string {
+	return slices.DeleteFunc(Pullable(m, project), func(name string) bool {
+		switch policy, _ := m.services()[name]["pull_policy"].(string); policy {
 		case "", "missing", "if_not_present":
-			if ids[name] == "" && service["build"] == nil {
-				names = append(names, name)
-			}
-		default: // always, daily, weekly, every_…: compose knows when
+			return ids[name] != ""
+		}
+		return false // always, and daily, weekly and every_…, for which `compose pull` does not look at the time
+	})
+}
+
+// Pullable returns the compose services whose image may be pulled, sorted. What is built here is
+// not, also where another compose service builds it.
+func Pullable(m *Model, project string) []string {
+	built := map[string]bool{}
+	for _, service := range m.Built() {
+		for _, name := range m.BuiltNames(project, service) {
+			built[FullName(name)] = true
+		}
+	}
+	var names []string
+	for name, image := range m.Images(project) {
+		policy := m.services()[name]["pull_policy"]
+		if !built[FullName(image)] && policy != "never" && policy != "build" {
 			names = append(names, name)
 		}
 	}

@@ -247,19 +247,32 @@ services:
 	}
 }
 
+// A deploy pulls what is missing and what wants it. What is built here is never pulled, whoever
+// names it.
 func TestPulled(t *testing.T) {
 	p := project(t)
 	m := resolve(t, p, tree(t, map[string]string{"compose.yaml": `
 services:
   here: {image: a}
   missing: {image: b}
+  latest: {image: a, pull_policy: missing}
   always: {image: a, pull_policy: always}
+  hourly: {image: a, pull_policy: every_1h}
+  daily: {image: a, pull_policy: daily}
   never: {image: b, pull_policy: never}
-  built: {image: b, build: .}
+  build: {image: b, pull_policy: build}
+  built: {image: c, build: {context: ., tags: [d]}, pull_policy: always}
+  shared: {image: "docker.io/library/c:latest", pull_policy: always}
+  tagged: {image: d}
+  unnamed: {build: .}
+  guessed: {image: web-unnamed}
 `}), "")
-	ids := map[string]string{"here": "sha256:1", "always": "sha256:1"}
-	if got, want := m.Pulled(ids), []string{"always", "missing"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	ids := map[string]string{"here": "sha256:1", "latest": "sha256:1", "always": "sha256:1", "hourly": "sha256:1", "daily": "sha256:1"}
+	if got, want := m.Pulled("web", ids), []string{"always", "daily", "hourly", "missing"}; !slices.Equal(got, want) {
+		t.Errorf("a deploy pulls %q, not %q", got, want)
+	}
+	if got, want := Pullable(m, "web"), []string{"always", "daily", "here", "hourly", "latest", "missing"}; !slices.Equal(got, want) {
+		t.Errorf("%q may be pulled, not %q", got, want)
 	}
 }
 

@@ -295,7 +295,7 @@ func (t *Turn) pullHead(ctx context.Context, by string, args target.Args, out co
 	if err != nil {
 		return err
 	}
-	if err := t.images.pull(ctx, c, out, args.Words()...); err != nil {
+	if err := t.images.pull(ctx, c, out, compose.Pullable(c.resolved, t.cfg.Name), args.Words()...); err != nil {
 		return err
 	}
 	if err := t.images.came(ctx, c, before); err != nil {

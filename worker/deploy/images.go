@@ -40,7 +40,7 @@ func (i *images) pullAndBuild(ctx context.Context, c *candidate, o order) error 
 			}
 		}
 	}
-	if len(c.changes) > 0 || o.pull == "always" {
+	if len(c.changes) > 0 || o.told {
 		if err := i.pullFor(ctx, c, o, before); err != nil {
 			return err
 		}
@@ -68,11 +68,16 @@ func (i *images) compareImages(ctx context.Context, c *candidate, o order, befor
 	if err != nil {
 		return err
 	}
+	deployed := i.store.snapshot().Deployed
+	if deployed != nil {
+		if err := i.stay(ctx, c, deployed.Images, now); err != nil {
+			return err
+		}
+	}
 	c.record.Images = now
 	if err := i.bring(c, before, now); err != nil {
 		return err
 	}
-	deployed := i.store.snapshot().Deployed
 	if deployed == nil {
 		return nil
 	}
@@ -80,6 +85,33 @@ func (i *images) compareImages(ctx context.Context, c *candidate, o order, befor
 		rebuilt := len(c.contexts) > 0 && slices.Contains(c.built, service)
 		if o.told || rebuilt {
 			c.changes = append(c.changes, "the image of "+service+" changed")
+		}
+	}
+	return nil
+}
+
+// stay gives the names of images back to what runs, where what they refer to by now is the same
+// here: with the store of containerd, an image's ID also stands for its other platforms. now has the
+// IDs that the names refer to.
+func (i *images) stay(ctx context.Context, c *candidate, runs, now map[string]string) error {
+	for _, service := range different(runs, now) {
+		name, earlier, newer := c.images[service], runs[service], now[service]
+		if earlier == "" || newer == "" || strings.Contains(name, "@") || !compose.ForHost(c.resolved, service) {
+			continue
+		}
+		same, err := i.engine.Images().AreSame(ctx, earlier, newer)
+		if err != nil {
+			return err
+		}
+		if !same {
+			continue
+		}
+		if err := i.engine.Images().Tag(ctx, earlier, name); err != nil {
+			return err
+		}
+		now[service] = earlier
+		if err := i.engine.Images().RemoveLeft(ctx, newer, []string{name}); err != nil {
+			i.log.Warn("cannot remove an image that is the same as what runs", "error", err)
 		}
 	}
 	return nil
@@ -130,18 +162,18 @@ func (i *images) pullFor(ctx context.Context, c *candidate, o order, ids map[str
 	case "never":
 		return nil
 	case "always":
-		return i.pull(ctx, c, o.out)
+		return i.pull(ctx, c, o.out, compose.Pullable(c.resolved, i.name))
 	}
-	services := c.resolved.Pulled(ids)
+	return i.pull(ctx, c, o.out, c.resolved.Pulled(i.name, ids))
+}
+
+// pull pulls the images of compose services, whatever their pull_policy is.
+func (i *images) pull(ctx context.Context, c *candidate, out compose.Output, services []string, flags ...string) error {
 	if len(services) == 0 {
 		return nil
 	}
-	return i.pull(ctx, c, o.out, services...)
-}
-
-func (i *images) pull(ctx context.Context, c *candidate, out compose.Output, flags ...string) error {
 	i.board.enter(StepPull, c.commit)
-	args := append([]string{"pull", "--ignore-buildable"}, flags...)
+	args := slices.Concat([]string{"pull", "--policy", "always"}, flags, []string{"--"}, services)
 	if err := i.files.onStaged(ctx, out, args...); err != nil {
 		return &stepError{"pull the images of", c.commit.Short(), err}
 	}
@@ -231,16 +263,16 @@ func (i *images) keepSame(ctx context.Context, c *candidate, before map[string]s
 // them the next one would make other images.
 func (i *images) tidyBuilds(ctx context.Context, steps []string, whole bool) error {
 	state := i.store.snapshot()
+	if next := state.Steps.after(steps, whole); !next.same(state.Steps) {
+		if err := i.store.update(func(st *State) { st.Steps = next }); err != nil {
+			return err
+		}
+	}
 	if d := state.Deployed; d.good() && i.store.history.find(d.Number) == nil {
 		return nil // its images have no other names yet
 	}
 	if err := i.engine.Images().RemoveNameless(ctx, i.name); err != nil {
 		return err
-	}
-	if next := state.Steps.after(steps, whole); !next.same(state.Steps) {
-		if err := i.store.update(func(st *State) { st.Steps = next }); err != nil {
-			return err
-		}
 	}
 	return i.removeSteps(ctx)
 }
@@ -378,7 +410,7 @@ func (i *images) pruneImages(ctx context.Context) error {
 	}
 	for _, pin := range pins {
 		if !wanted[pin] {
-			if err := i.engine.Images().Remove(ctx, pin); err != nil {
+			if err := i.unpin(ctx, pin); err != nil {
 				return err
 			}
 		}
@@ -390,6 +422,19 @@ func (i *images) pruneImages(ctx context.Context) error {
 		return err
 	}
 	return i.removeSteps(ctx)
+}
+
+// unpin removes the name that has kept an image, and what is left of the image if its tag was moved
+// since it was pulled.
+func (i *images) unpin(ctx context.Context, pin string) error {
+	image, err := i.engine.Images().Image(ctx, pin)
+	if err != nil {
+		return err
+	}
+	if err := i.engine.Images().Remove(ctx, pin); err != nil {
+		return err
+	}
+	return i.engine.Images().RemoveLeft(ctx, image.ID, i.store.snapshot().Brought)
 }
 
 // removeBrought removes the names of images that this service brought here and no
