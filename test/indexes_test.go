@@ -11,9 +11,9 @@ import (
 	"pgo/test/rig"
 )
 
-// versions returns the VERSION of each compose service that runs, and which container it is, since
+// versionsOf returns the VERSION of each compose service that runs, and which container it is, since
 // when.
-func versions(t *testing.T, s *rig.Service) (versions, since map[string]string) {
+func versionsOf(t *testing.T, s *rig.Service) (versions, since map[string]string) {
 	t.Helper()
 	versions, since = map[string]string{}, map[string]string{}
 	for _, c := range rig.Containers(t, s.Name) {
@@ -30,7 +30,7 @@ func versions(t *testing.T, s *rig.Service) (versions, since map[string]string) 
 // runsVersions reports compose services that run other versions than they should.
 func runsVersions(t *testing.T, s *rig.Service, when string, want map[string]string) {
 	t.Helper()
-	if found, _ := versions(t, s); !maps.Equal(found, want) {
+	if found, _ := versionsOf(t, s); !maps.Equal(found, want) {
 		t.Errorf("%s these versions run: %v, not %v", when, found, want)
 	}
 }
@@ -39,7 +39,7 @@ func runsVersions(t *testing.T, s *rig.Service, when string, want map[string]str
 func changed(t *testing.T, s *rig.Service, before map[string]string) []string {
 	t.Helper()
 	var services []string
-	_, now := versions(t, s)
+	_, now := versionsOf(t, s)
 	for _, service := range slices.Sorted(maps.Keys(now)) {
 		if now[service] != before[service] {
 			services = append(services, service)
@@ -88,7 +88,7 @@ func TestImagesOfSeveralPlatforms(t *testing.T) {
 
 	// Only the other platform's part is new.
 	registry.Index(one, "tool:stable", "second")
-	_, before := versions(t, web)
+	_, before := versionsOf(t, web)
 	pgod.Pgoctl(web.Key, web.Op("pull")).Exits(t, 0)
 	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0).Stderr, "up to date")
 	registry.Index(one, "tool:stable", "third")
@@ -177,7 +177,7 @@ func TestPullPolicies(t *testing.T) {
 	runsVersions(t, web, "at first", all("1", "1"))
 
 	version("2")
-	_, before := versions(t, web)
+	_, before := versionsOf(t, web)
 	deployed(t, pgod, web, web.Push("only a file that nothing uses", rig.Files{"README": "more"}))
 	if found := changed(t, web, before); len(found) > 0 {
 		t.Errorf("a commit that changes nothing has replaced %v", found)
@@ -191,7 +191,7 @@ func TestPullPolicies(t *testing.T) {
 	runsVersions(t, web, "after `up`", all("3", "1"))
 
 	way.shut.Store(true)
-	_, before = versions(t, web)
+	_, before = versionsOf(t, web)
 	says(t, pgod.Pgoctl(web.Key, web.Op("up")).Stderr, "502 Bad Gateway")
 	says(t, pgod.Pgoctl(web.Key, web.Op("up"), "--pull", "never").Exits(t, 0).Stderr, "up to date")
 	if found := changed(t, web, before); len(found) > 0 {
