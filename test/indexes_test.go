@@ -187,7 +187,7 @@ func TestPullPolicies(t *testing.T) {
 
 	version("3")
 	pgod.Pgoctl(web.Key, web.Op("up")).Exits(t, 0)
-	shows(t, pgod, web, "the image of always changed, the image of hourly changed")
+	shows(t, pgod, web, "the image of always changed and the image of hourly changed")
 	runsVersions(t, web, "after `up`", all("3", "1"))
 
 	way.shut.Store(true)
@@ -199,6 +199,6 @@ func TestPullPolicies(t *testing.T) {
 	}
 	way.shut.Store(false)
 	pgod.Pgoctl(web.Key, web.Op("up"), "--pull", "always").Exits(t, 0)
-	shows(t, pgod, web, "the image of missing changed, the image of unset changed")
+	shows(t, pgod, web, "the image of missing changed and the image of unset changed")
 	runsVersions(t, web, "after `up --pull always`", all("3", "3"))
 }
