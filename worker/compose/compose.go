@@ -72,9 +72,11 @@ type Project struct {
 	Marker   string   // VAR=VALUE in the environment of every process started here
 	Host     string   // the engine's address; empty: the usual one
 	Proxies  Proxies  // for builds
-	Versions string   // the file that remembers the versions of plugins; empty: none
 	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
 
+	// Remembered is the path of the file that remembers what was found of Docker; empty: nothing is
+	// remembered.
+	Remembered string
 	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.
 	Tracked func(name string) bool
 	// Granted opens a file of the host that an operator lets compose read, or returns the entry

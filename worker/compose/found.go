@@ -88,15 +88,26 @@ func Look(ctx context.Context, p *Project, e *Engine) (Found, error) {
 	if err := e.CheckVersion(ctx); err != nil {
 		return Found{}, err
 	}
-	if f.API, err = e.ping(ctx); err != nil {
+	api, err := e.ping(ctx)
+	if err != nil {
 		return Found{}, fmt.Errorf("cannot reach the Docker engine: %w", err)
 	}
-	said, err := e.info(ctx)
+	boot, err := e.Boot(ctx)
 	if err != nil {
 		return Found{}, err
 	}
-	f.Engine, f.Store, f.Cgroup = said.ServerVersion, said.Driver, cmp.Or(said.CgroupVersion, "1")
-	f.Rootless = slices.Contains(said.SecurityOptions, "name=rootless")
+	compose := f.Compose
+	f, err = p.engineOf(boot, api, func() (Found, error) {
+		said, err := e.info(ctx)
+		return Found{
+			Engine: said.ServerVersion, API: api, Store: said.Driver, Cgroup: cmp.Or(said.CgroupVersion, "1"),
+			Rootless: slices.Contains(said.SecurityOptions, "name=rootless"),
+		}, err
+	})
+	if err != nil {
+		return Found{}, err
+	}
+	f.Compose = compose
 	f.Buildx = p.buildxVersion(ctx)
 	return f, nil
 }

@@ -27,7 +27,7 @@ func newWorkspace(cfg Config) *workspace {
 	project.Name = cfg.Name
 	project.Home = filepath.Join(cfg.Dir, "docker")
 	project.Checkout = filepath.Join(cfg.Dir, "checkout")
-	project.Versions = filepath.Join(cfg.Dir, "plugins.json")
+	project.Remembered = filepath.Join(cfg.Dir, "docker.json")
 	return &workspace{dir: cfg.Dir, compose: cfg.Compose, project: &project, registries: cfg.Registries}
 }
 
