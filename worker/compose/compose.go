@@ -74,9 +74,8 @@ type Project struct {
 	Proxies  Proxies  // for builds
 	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
 
-	// Remembered is the path of the file that remembers what was found of Docker; empty: nothing is
-	// remembered.
-	Remembered string
+	Remembered string // the file with what was found of Docker; empty: it is found out each time
+
 	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.
 	Tracked func(name string) bool
 	// Granted opens a file of the host that an operator lets compose read, or returns the entry

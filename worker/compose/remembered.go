@@ -64,8 +64,8 @@ func identify(path string) (plugin, error) {
 	return plugin{Inode: info.Ino, Size: info.Size, Changed: time.Unix(info.Ctim.Unix()).UTC()}, nil
 }
 
-// versionOf returns what the plugin at a path has said of its version, and asks it only if that is
-// not known yet, or it is another file now.
+// versionOf returns the version of the plugin at a path, and asks it only if that is not known yet,
+// or it is another file now.
 func (p *Project) versionOf(path string, ask func() (string, error)) (string, error) {
 	now, err := identify(path)
 	if err != nil {
