@@ -191,6 +191,27 @@ var objects = []object{
 	}},
 }
 
+// removeAll removes all of a project's, as long as there are fewer each time: the engine keeps an
+// image for as long as there is one that was built on it.
+func (o object) removeAll(ctx context.Context, api *client.Client, project string) error {
+	for before := -1; ; {
+		there, err := o.list(ctx, api, project)
+		if err != nil || len(there) == 0 {
+			return err
+		}
+		var errs []error
+		for _, name := range there {
+			if err := o.remove(ctx, api, name); err != nil && !errdefs.IsNotFound(err) {
+				errs = append(errs, err)
+			}
+		}
+		if err := errors.Join(errs...); err == nil || len(there) == before {
+			return err
+		}
+		before = len(there)
+	}
+}
+
 func names[T any](found []T, name func(T) string) []string {
 	var all []string
 	for _, one := range found {
@@ -224,13 +245,7 @@ func removeProject(project string) error {
 	defer cancel()
 	var errs []error
 	for _, object := range objects {
-		names, err := object.list(ctx, api, project)
-		errs = append(errs, err)
-		for _, name := range names {
-			if err := object.remove(ctx, api, name); err != nil && !errdefs.IsNotFound(err) {
-				errs = append(errs, err)
-			}
-		}
+		errs = append(errs, object.removeAll(ctx, api, project))
 	}
 	for _, object := range objects {
 		left, err := object.list(ctx, api, project)
