@@ -43,7 +43,7 @@ func (e *Engine) connect() (*connection, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil {
-		opts := []client.Opt{client.WithAPIVersionNegotiation()}
+		var opts []client.Opt
 		if e.Host != "" {
 			opts = append(opts, client.WithHost(e.Host))
 		}
