@@ -88,6 +88,7 @@ type lane struct {
 	service *rig.Service
 	mission mission
 	base    string // of the image that is built
+	pulled  string // an image in a registry
 	good    string // the last good commit
 	n       int
 }
@@ -97,7 +98,7 @@ const untracked = "data/base.db"
 
 func newLane(t *testing.T, inPlace bool) *lane {
 	r := rig.New(t)
-	l := &lane{t: t, service: r.Service("web"), base: r.Busybox()}
+	l := &lane{t: t, service: r.Service("web"), base: r.Busybox(), pulled: r.Registry().Push(r.Busybox(), "plain:1")}
 	l.mission = mission{Name: l.service.Name, Dir: filepath.Join(r.Dir, "service"), URL: l.service.Setting("repository").(string), InPlace: inPlace}
 	if err := os.Mkdir(l.mission.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -121,7 +122,6 @@ func (l *lane) push(command, pull string) (commit string) {
 		"compose.yaml": fmt.Sprintf(`services:
   built:
     build: .
-    pull_policy: %s
     init: true
     network_mode: none
     command: [sh, -c, %q]
@@ -129,12 +129,13 @@ func (l *lane) push(command, pull string) (commit string) {
     volumes: ["./n.txt:/n.txt:ro"]
   plain:
     image: %s
+    pull_policy: %s
     init: true
     network_mode: none
     command: [sleep, "86400"]
     environment: {N: "%d"}
     depends_on: [built]
-`, pull, command, l.n, l.base, l.n),
+`, command, l.n, l.pulled, pull, l.n),
 	})
 }
 
