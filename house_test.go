@@ -137,6 +137,33 @@ func TestWorkersCompileRegexpsLate(t *testing.T) {
 	}
 }
 
+// A lock that is released by closing its file alone may still be held for a moment.
+func TestLocksAreReleased(t *testing.T) {
+	const keeper = "pgo/internal/filelock"
+	kept := false
+	for _, p := range listPackages(t) {
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			file, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				if called, ok := n.(*ast.SelectorExpr); ok && called.Sel.Name == "Flock" {
+					kept = kept || p.ImportPath == keeper
+					if p.ImportPath != keeper {
+						t.Errorf("%s: only %s locks files", files.Position(n.Pos()), keeper)
+					}
+				}
+				return true
+			})
+		}
+	}
+	if !kept {
+		t.Errorf("%s locks nothing: this rule protects nothing", keeper)
+	}
+}
+
 // compiledAtStart returns where a package's variables are set by regexp.MustCompile, outside of
 // functions.
 func compiledAtStart(t *testing.T, p goPackage) []token.Position {

@@ -14,6 +14,7 @@ import (
 
 	"pgo/internal/atomicfile"
 	"pgo/internal/config"
+	"pgo/internal/filelock"
 )
 
 // removedTime is the time at the end of a removed directory's name. A service's name has no
@@ -26,7 +27,7 @@ const removedTime = "20060102T150405Z"
 type dataDir struct {
 	path string
 	log  hclog.Logger
-	lock *os.File // held as long as the process lives
+	lock *filelock.Lock // held as long as the process lives
 }
 
 // openDataDir creates the directory and locks it.
@@ -45,7 +46,7 @@ func openDataDir(path string, log hclog.Logger) (*dataDir, error) {
 }
 
 // close releases the directory for another pgod.
-func (d *dataDir) close() { _ = d.lock.Close() }
+func (d *dataDir) close() { d.lock.Release() }
 
 // checkDir rejects a directory in which another user could replace the host key or have root
 // follow a symlink: in /tmp anyone may create it first.
@@ -62,16 +63,16 @@ func checkDir(dir string) error {
 }
 
 // lockDir keeps a second pgod out of the directory.
-func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+func lockDir(dir string) (*filelock.Lock, error) {
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = lock.Close()
+	lock, err := filelock.Take(file, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, fmt.Errorf("another pgod uses %s: stop it, or give this one a directory of its own with -d", dir)
 	}
-	return lock, nil
+	return lock, err
 }
 
 func (d *dataDir) services() string           { return filepath.Join(d.path, "services") }

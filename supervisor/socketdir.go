@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"pgo/internal/filelock"
 )
 
 // socketDirMode lets users enter the directory and not list it.
@@ -20,7 +22,7 @@ const socketDirMode = 0o711
 type socketDir struct {
 	path string
 	mu   sync.Mutex // guards held
-	held *os.File
+	held *filelock.Lock
 }
 
 // hold creates the directory, unless it is there and held already: somebody, or a cleaner of
@@ -32,7 +34,7 @@ func (d *socketDir) hold() error {
 		if err := os.MkdirAll(d.path, socketDirMode); err != nil {
 			return err
 		}
-		if isAt(d.held, d.path) {
+		if d.held != nil && isAt(d.held.File(), d.path) {
 			return nil
 		}
 		d.letGo()
@@ -47,7 +49,7 @@ func (d *socketDir) hold() error {
 // letGo unlocks the directory. The lock is held.
 func (d *socketDir) letGo() {
 	if d.held != nil {
-		_ = d.held.Close()
+		d.held.Release()
 		d.held = nil
 	}
 }
@@ -63,9 +65,6 @@ func (d *socketDir) remove(log hclog.Logger) {
 
 // isAt reports whether the open file is what there is at the path.
 func isAt(file *os.File, path string) bool {
-	if file == nil {
-		return false
-	}
 	opened, err := file.Stat()
 	if err != nil {
 		return false
@@ -75,17 +74,12 @@ func isAt(file *os.File, path string) bool {
 }
 
 // lockedDir opens and locks a directory.
-func lockedDir(path string, how int) (*os.File, error) {
+func lockedDir(path string, how int) (*filelock.Lock, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	dir := os.NewFile(uintptr(fd), path)
-	if err := unix.Flock(fd, how); err != nil {
-		_ = dir.Close()
-		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-	}
-	return dir, nil
+	return filelock.Take(os.NewFile(uintptr(fd), path), how)
 }
 
 // RemoveStaleSocketDirs removes the directories for sockets that killed pgods have left below a
@@ -101,10 +95,10 @@ func RemoveStaleSocketDirs(below string, names *regexp.Regexp) {
 		if err != nil {
 			continue
 		}
-		if isAt(dir, path) {
+		if isAt(dir.File(), path) {
 			_ = unix.Rmdir(path) // fails if it is not empty
 		}
-		_ = dir.Close()
+		dir.Release()
 	}
 }
 

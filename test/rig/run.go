@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"pgo/internal/filelock"
 )
 
 // namePrefix begins the name of all that any run ever makes on the machine.
@@ -20,7 +22,7 @@ const namePrefix = "pgo-t-"
 type run struct {
 	name string
 	dir  string
-	lock *os.File
+	lock *filelock.Lock
 }
 
 // kind is a kind of thing that outlives the process which made it.
@@ -102,7 +104,7 @@ func endRun() error {
 		return err
 	}
 	defer unlock()
-	defer run.lock.Close()
+	defer run.lock.Release()
 	return run.clear()
 }
 
@@ -116,7 +118,7 @@ func sweep(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer lock.Release()
 	return dead.clear()
 }
 
@@ -193,18 +195,14 @@ func lockMachine(what string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { lock.Close() }, nil
+	return lock.Release, nil
 }
 
-// lockFile locks a file until the result is closed or the process ends.
-func lockFile(name string, how int) (*os.File, error) {
+// lockFile locks a file until the result is released or the process ends.
+func lockFile(name string, how int) (*filelock.Lock, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), how); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("cannot lock %s: %w", name, err)
-	}
-	return file, nil
+	return filelock.Take(file, how)
 }
