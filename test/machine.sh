@@ -75,7 +75,8 @@ if ! engine; then
 		systemctl start docker
 	else
 		say "starting the Docker engine (log: /var/log/dockerd.log)"
-		setsid dockerd >>/var/log/dockerd.log 2>&1 </dev/null &
+		# Whoever runs this may ignore signals (nohup); the containers' programs would, too.
+		setsid env --default-signal dockerd >>/var/log/dockerd.log 2>&1 </dev/null &
 	fi
 	tries=0
 	until engine; do

@@ -21,7 +21,9 @@ export DOCKER_CONFIG="$dir/docker" TMPDIR="$dir/tmp"
 
 # The engine. It starts a containerd of its own, since this /run has none.
 printf '{"exec-opts": ["native.cgroupdriver=cgroupfs"]%s}\n' "${DAEMON:+, $DAEMON}" >"$dir/daemon.json"
-dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root /run/docker --pidfile /run/docker.pid \
+# A shell's background commands ignore SIGINT, and under nohup all ignore SIGHUP; the containers'
+# programs would, too.
+env --default-signal dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root /run/docker --pidfile /run/docker.pid \
 	--host unix:///run/docker.sock --cgroup-parent "/$(basename "$dir")" >"$dir/dockerd.log" 2>&1 </dev/null &
 engine=$!
 tries=0
@@ -39,4 +41,4 @@ printf '==> engine %s (%s), compose %s, buildx %s\n' "$found" "$(docker info -f 
 
 # Without the race detector: `make test` looks for races in the same code, and here the engine's
 # answers count.
-go test -count=1 -parallel 4 -timeout 75m "$@"
+env --default-signal go test -count=1 -parallel 4 -timeout 75m "$@"
