@@ -129,7 +129,7 @@ func (x State_Wanted) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Wanted.Descriptor instead.
 func (State_Wanted) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17, 0}
 }
 
 // Outcome is the result of a deploy or a poll.
@@ -194,7 +194,7 @@ func (x State_Outcome) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Outcome.Descriptor instead.
 func (State_Outcome) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15, 1}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17, 1}
 }
 
 // Activity says whether the worker is changing something.
@@ -244,7 +244,7 @@ func (x State_Activity) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State_Activity.Descriptor instead.
 func (State_Activity) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15, 2}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17, 2}
 }
 
 // Reload is the result of reloading the proxy after the snippet has changed.
@@ -300,7 +300,7 @@ func (x ProxyState_Reload) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProxyState_Reload.Descriptor instead.
 func (ProxyState_Reload) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type UsedPort_Protocol int32
@@ -352,7 +352,7 @@ func (x UsedPort_Protocol) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UsedPort_Protocol.Descriptor instead.
 func (UsedPort_Protocol) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // State is the engine's word for it.
@@ -417,7 +417,7 @@ func (x ContainerUsage_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerUsage_State.Descriptor instead.
 func (ContainerUsage_State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32, 0}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35, 0}
 }
 
 type ContainerUsage_Health int32
@@ -469,7 +469,7 @@ func (x ContainerUsage_Health) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerUsage_Health.Descriptor instead.
 func (ContainerUsage_Health) EnumDescriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32, 1}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35, 1}
 }
 
 type HelloRequest struct {
@@ -606,11 +606,12 @@ type ConfigureRequest struct {
 	Limits        *Limits                  `protobuf:"bytes,17,opt,name=limits,proto3" json:"limits,omitempty"`
 	Neighbours    *Neighbours              `protobuf:"bytes,18,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
 	Purpose       ConfigureRequest_Purpose `protobuf:"varint,19,opt,name=purpose,proto3,enum=pgo.worker.v1.ConfigureRequest_Purpose" json:"purpose,omitempty"`
-	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                             // absent: this service is not a reverse proxy
-	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"`                           // its own urls
-	Adopt         bool                     `protobuf:"varint,22,opt,name=adopt,proto3" json:"adopt,omitempty"`                            // the first deploy may replace containers that somebody else started
-	WebProxies    *WebProxies              `protobuf:"bytes,23,opt,name=web_proxies,json=webProxies,proto3" json:"web_proxies,omitempty"` // may hold passwords
-	Ca            []byte                   `protobuf:"bytes,24,opt,name=ca,proto3" json:"ca,omitempty"`                                   // certificates in PEM of authorities that count besides the system's
+	Proxy         *Proxy                   `protobuf:"bytes,20,opt,name=proxy,proto3" json:"proxy,omitempty"`                              // absent: this service is not a reverse proxy
+	Routes        []*Route                 `protobuf:"bytes,21,rep,name=routes,proto3" json:"routes,omitempty"`                            // its own urls
+	Adopt         bool                     `protobuf:"varint,22,opt,name=adopt,proto3" json:"adopt,omitempty"`                             // the first deploy may replace containers that somebody else started
+	WebProxies    *WebProxies              `protobuf:"bytes,23,opt,name=web_proxies,json=webProxies,proto3" json:"web_proxies,omitempty"`  // may hold passwords
+	Ca            []byte                   `protobuf:"bytes,24,opt,name=ca,proto3" json:"ca,omitempty"`                                    // certificates in PEM of authorities that count besides the system's
+	StartFirst    bool                     `protobuf:"varint,25,opt,name=start_first,json=startFirst,proto3" json:"start_first,omitempty"` // with in_place: what is behind the proxy starts before what it replaces ends
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -811,6 +812,13 @@ func (x *ConfigureRequest) GetCa() []byte {
 		return x.Ca
 	}
 	return nil
+}
+
+func (x *ConfigureRequest) GetStartFirst() bool {
+	if x != nil {
+		return x.StartFirst
+	}
+	return false
 }
 
 // WebProxies is how servers are reached over http and https.
@@ -1120,14 +1128,18 @@ func (x *PortRange) GetLast() uint32 {
 
 // Neighbours is what shares the host with the service, for the policy.
 type Neighbours struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Services      []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`                                                                           // their names
-	Granted       []*PortRange           `protobuf:"bytes,2,rep,name=granted,proto3" json:"granted,omitempty"`                                                                             // host ports of theirs, and pgod's own
-	Reserved      map[string]string      `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // host part of a target in urls → the service that has it
-	Snippet       string                 `protobuf:"bytes,4,opt,name=snippet,proto3" json:"snippet,omitempty"`                                                                             // for a reverse proxy: the Caddyfile snippet of every service's urls
-	Ports         map[string]uint32      `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`      // for a reverse proxy: URL of any service, as it was written → its port, if that is neither 80 nor 443
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Services        []string               `protobuf:"bytes,1,rep,name=services,proto3" json:"services,omitempty"`                                                                           // their names
+	Granted         []*PortRange           `protobuf:"bytes,2,rep,name=granted,proto3" json:"granted,omitempty"`                                                                             // host ports of theirs, and pgod's own
+	Reserved        map[string]string      `protobuf:"bytes,3,rep,name=reserved,proto3" json:"reserved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // host part of a target in urls → the service that has it
+	Snippet         string                 `protobuf:"bytes,4,opt,name=snippet,proto3" json:"snippet,omitempty"`                                                                             // for a reverse proxy: the Caddyfile snippet of every service's urls
+	Ports           map[string]uint32      `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`      // for a reverse proxy: URL of any service, as it was written → its port, if that is neither 80 nor 443
+	SwitchedSnippet string                 `protobuf:"bytes,6,opt,name=switched_snippet,json=switchedSnippet,proto3" json:"switched_snippet,omitempty"`                                      // for a reverse proxy: likewise, with switches below SwitchesRoot; empty: nothing is switched
+	Switches        map[string]*Switches   `protobuf:"bytes,7,rep,name=switches,proto3" json:"switches,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // for a reverse proxy: service → its switches; without an entry, they stay as they are
+	Switched        *Switches              `protobuf:"bytes,8,opt,name=switched,proto3" json:"switched,omitempty"`                                                                           // those of its own switches that all proxies have
+	CannotSwitch    string                 `protobuf:"bytes,9,opt,name=cannot_switch,json=cannotSwitch,proto3" json:"cannot_switch,omitempty"`                                               // why nobody can switch requests to one of its containers; empty: the proxies can
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Neighbours) Reset() {
@@ -1195,6 +1207,132 @@ func (x *Neighbours) GetPorts() map[string]uint32 {
 	return nil
 }
 
+func (x *Neighbours) GetSwitchedSnippet() string {
+	if x != nil {
+		return x.SwitchedSnippet
+	}
+	return ""
+}
+
+func (x *Neighbours) GetSwitches() map[string]*Switches {
+	if x != nil {
+		return x.Switches
+	}
+	return nil
+}
+
+func (x *Neighbours) GetSwitched() *Switches {
+	if x != nil {
+		return x.Switched
+	}
+	return nil
+}
+
+func (x *Neighbours) GetCannotSwitch() string {
+	if x != nil {
+		return x.CannotSwitch
+	}
+	return ""
+}
+
+// Switch says which container answers requests to a target in urls while a deploy replaces it.
+type Switch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`           // host part of the target
+	Container     string                 `protobuf:"bytes,2,opt,name=container,proto3" json:"container,omitempty"` // the engine's ID, 64 hex digits
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Switch) Reset() {
+	*x = Switch{}
+	mi := &file_proto_worker_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Switch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Switch) ProtoMessage() {}
+
+func (x *Switch) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Switch.ProtoReflect.Descriptor instead.
+func (*Switch) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Switch) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Switch) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+// Switches is all switches of a service. A target without one is answered by whatever has its name.
+type Switches struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	All           []*Switch              `protobuf:"bytes,1,rep,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Switches) Reset() {
+	*x = Switches{}
+	mi := &file_proto_worker_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Switches) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Switches) ProtoMessage() {}
+
+func (x *Switches) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Switches.ProtoReflect.Descriptor instead.
+func (*Switches) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Switches) GetAll() []*Switch {
+	if x != nil {
+		return x.All
+	}
+	return nil
+}
+
 type AdjustRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Neighbours    *Neighbours            `protobuf:"bytes,1,opt,name=neighbours,proto3" json:"neighbours,omitempty"`
@@ -1204,7 +1342,7 @@ type AdjustRequest struct {
 
 func (x *AdjustRequest) Reset() {
 	*x = AdjustRequest{}
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1354,7 @@ func (x *AdjustRequest) String() string {
 func (*AdjustRequest) ProtoMessage() {}
 
 func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[9]
+	mi := &file_proto_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1367,7 @@ func (x *AdjustRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustRequest.ProtoReflect.Descriptor instead.
 func (*AdjustRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{9}
+	return file_proto_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdjustRequest) GetNeighbours() *Neighbours {
@@ -1247,7 +1385,7 @@ type AdjustReply struct {
 
 func (x *AdjustReply) Reset() {
 	*x = AdjustReply{}
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1397,7 @@ func (x *AdjustReply) String() string {
 func (*AdjustReply) ProtoMessage() {}
 
 func (x *AdjustReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[10]
+	mi := &file_proto_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1410,7 @@ func (x *AdjustReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdjustReply.ProtoReflect.Descriptor instead.
 func (*AdjustReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{10}
+	return file_proto_worker_proto_rawDescGZIP(), []int{12}
 }
 
 type Registry struct {
@@ -1286,7 +1424,7 @@ type Registry struct {
 
 func (x *Registry) Reset() {
 	*x = Registry{}
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1436,7 @@ func (x *Registry) String() string {
 func (*Registry) ProtoMessage() {}
 
 func (x *Registry) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[11]
+	mi := &file_proto_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1449,7 @@ func (x *Registry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Registry.ProtoReflect.Descriptor instead.
 func (*Registry) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{11}
+	return file_proto_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Registry) GetHost() string {
@@ -1343,7 +1481,7 @@ type ConfigureReply struct {
 
 func (x *ConfigureReply) Reset() {
 	*x = ConfigureReply{}
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1493,7 @@ func (x *ConfigureReply) String() string {
 func (*ConfigureReply) ProtoMessage() {}
 
 func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[12]
+	mi := &file_proto_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1506,7 @@ func (x *ConfigureReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureReply.ProtoReflect.Descriptor instead.
 func (*ConfigureReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{12}
+	return file_proto_worker_proto_rawDescGZIP(), []int{14}
 }
 
 type ReportRequest struct {
@@ -1379,7 +1517,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1529,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[13]
+	mi := &file_proto_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1542,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{13}
+	return file_proto_worker_proto_rawDescGZIP(), []int{15}
 }
 
 // ReportReply is what pgod knows about a service.
@@ -1419,7 +1557,7 @@ type ReportReply struct {
 
 func (x *ReportReply) Reset() {
 	*x = ReportReply{}
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1569,7 @@ func (x *ReportReply) String() string {
 func (*ReportReply) ProtoMessage() {}
 
 func (x *ReportReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[14]
+	mi := &file_proto_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1582,7 @@ func (x *ReportReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportReply.ProtoReflect.Descriptor instead.
 func (*ReportReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{14}
+	return file_proto_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportReply) GetKeysKnown() bool {
@@ -1494,13 +1632,16 @@ type State struct {
 	Warnings      []string               `protobuf:"bytes,20,rep,name=warnings,proto3" json:"warnings,omitempty"`                           // what works, or could, and should be changed
 	Proxy         *ProxyState            `protobuf:"bytes,21,opt,name=proxy,proto3" json:"proxy,omitempty"`                                 // absent: this service is not a reverse proxy
 	OnHost        []*HostContainer       `protobuf:"bytes,22,rep,name=on_host,json=onHost,proto3" json:"on_host,omitempty"`                 // running containers that listen at the host's ports themselves
+	Switches      *Switches              `protobuf:"bytes,23,opt,name=switches,proto3" json:"switches,omitempty"`                           // what its proxies are asked to act on; absent: as before
+	Ways          []*Way                 `protobuf:"bytes,24,rep,name=ways,proto3" json:"ways,omitempty"`                                   // how each compose service is replaced by a deploy; only for a service that starts first
+	Unswitched    string                 `protobuf:"bytes,25,opt,name=unswitched,proto3" json:"unswitched,omitempty"`                       // likewise: why no proxy sends requests to one of its containers during a deploy; empty: it does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1512,7 +1653,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[15]
+	mi := &file_proto_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1525,7 +1666,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{15}
+	return file_proto_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *State) GetWanted() State_Wanted {
@@ -1682,21 +1823,105 @@ func (x *State) GetOnHost() []*HostContainer {
 	return nil
 }
 
+func (x *State) GetSwitches() *Switches {
+	if x != nil {
+		return x.Switches
+	}
+	return nil
+}
+
+func (x *State) GetWays() []*Way {
+	if x != nil {
+		return x.Ways
+	}
+	return nil
+}
+
+func (x *State) GetUnswitched() string {
+	if x != nil {
+		return x.Unswitched
+	}
+	return ""
+}
+
+// Way is how a compose service is replaced by a deploy.
+type Way struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`                          // the compose service
+	StartFirst    bool                   `protobuf:"varint,2,opt,name=start_first,json=startFirst,proto3" json:"start_first,omitempty"` // the new containers start before the old ones end
+	Note          string                 `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`                                // why not, or what should be known about it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Way) Reset() {
+	*x = Way{}
+	mi := &file_proto_worker_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Way) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Way) ProtoMessage() {}
+
+func (x *Way) ProtoReflect() protoreflect.Message {
+	mi := &file_proto_worker_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Way.ProtoReflect.Descriptor instead.
+func (*Way) Descriptor() ([]byte, []int) {
+	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Way) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Way) GetStartFirst() bool {
+	if x != nil {
+		return x.StartFirst
+	}
+	return false
+}
+
+func (x *Way) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
 // ProxyState is the state of a reverse proxy's snippet.
 type ProxyState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Import        string                 `protobuf:"bytes,1,opt,name=import,proto3" json:"import,omitempty"`                         // its path in the repository
 	WrittenAt     int64                  `protobuf:"varint,2,opt,name=written_at,json=writtenAt,proto3" json:"written_at,omitempty"` // when its content changed last, Unix seconds; 0: never
 	Reload        ProxyState_Reload      `protobuf:"varint,3,opt,name=reload,proto3,enum=pgo.worker.v1.ProxyState_Reload" json:"reload,omitempty"`
-	ReloadedAt    int64                  `protobuf:"varint,4,opt,name=reloaded_at,json=reloadedAt,proto3" json:"reloaded_at,omitempty"` // Unix seconds
-	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                              // why the snippet is not written, or the proxy not reloaded; empty: all is well
+	ReloadedAt    int64                  `protobuf:"varint,4,opt,name=reloaded_at,json=reloadedAt,proto3" json:"reloaded_at,omitempty"`                                                    // Unix seconds
+	Error         string                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`                                                                                 // why the snippet is not written, or the proxy not reloaded; empty: all is well
+	Switched      map[string]*Switches   `protobuf:"bytes,6,rep,name=switched,proto3" json:"switched,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // service → the switches that it acts on
+	CannotSwitch  string                 `protobuf:"bytes,7,opt,name=cannot_switch,json=cannotSwitch,proto3" json:"cannot_switch,omitempty"`                                               // why it does not act on switches; empty: it does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ProxyState) Reset() {
 	*x = ProxyState{}
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +1933,7 @@ func (x *ProxyState) String() string {
 func (*ProxyState) ProtoMessage() {}
 
 func (x *ProxyState) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[16]
+	mi := &file_proto_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +1946,7 @@ func (x *ProxyState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyState.ProtoReflect.Descriptor instead.
 func (*ProxyState) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{16}
+	return file_proto_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ProxyState) GetImport() string {
@@ -1759,6 +1984,20 @@ func (x *ProxyState) GetError() string {
 	return ""
 }
 
+func (x *ProxyState) GetSwitched() map[string]*Switches {
+	if x != nil {
+		return x.Switched
+	}
+	return nil
+}
+
+func (x *ProxyState) GetCannotSwitch() string {
+	if x != nil {
+		return x.CannotSwitch
+	}
+	return ""
+}
+
 // UsedPort is a host port that a running container has.
 type UsedPort struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1772,7 +2011,7 @@ type UsedPort struct {
 
 func (x *UsedPort) Reset() {
 	*x = UsedPort{}
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +2023,7 @@ func (x *UsedPort) String() string {
 func (*UsedPort) ProtoMessage() {}
 
 func (x *UsedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[17]
+	mi := &file_proto_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2036,7 @@ func (x *UsedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedPort.ProtoReflect.Descriptor instead.
 func (*UsedPort) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{17}
+	return file_proto_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UsedPort) GetIp() string {
@@ -1840,7 +2079,7 @@ type HostContainer struct {
 
 func (x *HostContainer) Reset() {
 	*x = HostContainer{}
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +2091,7 @@ func (x *HostContainer) String() string {
 func (*HostContainer) ProtoMessage() {}
 
 func (x *HostContainer) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[18]
+	mi := &file_proto_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +2104,7 @@ func (x *HostContainer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostContainer.ProtoReflect.Descriptor instead.
 func (*HostContainer) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{18}
+	return file_proto_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HostContainer) GetId() string {
@@ -1897,7 +2136,7 @@ type RunRequest struct {
 
 func (x *RunRequest) Reset() {
 	*x = RunRequest{}
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2148,7 @@ func (x *RunRequest) String() string {
 func (*RunRequest) ProtoMessage() {}
 
 func (x *RunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[19]
+	mi := &file_proto_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2161,7 @@ func (x *RunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunRequest.ProtoReflect.Descriptor instead.
 func (*RunRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{19}
+	return file_proto_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RunRequest) GetMessage() isRunRequest_Message {
@@ -2007,7 +2246,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2258,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[20]
+	mi := &file_proto_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2271,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{20}
+	return file_proto_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Window) GetColumns() uint32 {
@@ -2059,7 +2298,7 @@ type Terminal struct {
 
 func (x *Terminal) Reset() {
 	*x = Terminal{}
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2310,7 @@ func (x *Terminal) String() string {
 func (*Terminal) ProtoMessage() {}
 
 func (x *Terminal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[21]
+	mi := &file_proto_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2323,7 @@ func (x *Terminal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Terminal.ProtoReflect.Descriptor instead.
 func (*Terminal) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{21}
+	return file_proto_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Terminal) GetType() string {
@@ -2115,7 +2354,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2366,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[22]
+	mi := &file_proto_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2379,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{22}
+	return file_proto_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Start) GetOperation() string {
@@ -2199,7 +2438,7 @@ type RunReply struct {
 
 func (x *RunReply) Reset() {
 	*x = RunReply{}
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2450,7 @@ func (x *RunReply) String() string {
 func (*RunReply) ProtoMessage() {}
 
 func (x *RunReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[23]
+	mi := &file_proto_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2463,7 @@ func (x *RunReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunReply.ProtoReflect.Descriptor instead.
 func (*RunReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{23}
+	return file_proto_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RunReply) GetMessage() isRunReply_Message {
@@ -2294,7 +2533,7 @@ type Exit struct {
 
 func (x *Exit) Reset() {
 	*x = Exit{}
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2545,7 @@ func (x *Exit) String() string {
 func (*Exit) ProtoMessage() {}
 
 func (x *Exit) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[24]
+	mi := &file_proto_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2558,7 @@ func (x *Exit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exit.ProtoReflect.Descriptor instead.
 func (*Exit) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{24}
+	return file_proto_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Exit) GetStatus() uint32 {
@@ -2351,7 +2590,7 @@ type RemoveRequest struct {
 
 func (x *RemoveRequest) Reset() {
 	*x = RemoveRequest{}
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2602,7 @@ func (x *RemoveRequest) String() string {
 func (*RemoveRequest) ProtoMessage() {}
 
 func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[25]
+	mi := &file_proto_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2615,7 @@ func (x *RemoveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{25}
+	return file_proto_worker_proto_rawDescGZIP(), []int{28}
 }
 
 type RemoveReply struct {
@@ -2387,7 +2626,7 @@ type RemoveReply struct {
 
 func (x *RemoveReply) Reset() {
 	*x = RemoveReply{}
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2399,7 +2638,7 @@ func (x *RemoveReply) String() string {
 func (*RemoveReply) ProtoMessage() {}
 
 func (x *RemoveReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[26]
+	mi := &file_proto_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2412,7 +2651,7 @@ func (x *RemoveReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveReply.ProtoReflect.Descriptor instead.
 func (*RemoveReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{26}
+	return file_proto_worker_proto_rawDescGZIP(), []int{29}
 }
 
 // FetchRequest names the files to fetch.
@@ -2426,7 +2665,7 @@ type FetchRequest struct {
 
 func (x *FetchRequest) Reset() {
 	*x = FetchRequest{}
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2677,7 @@ func (x *FetchRequest) String() string {
 func (*FetchRequest) ProtoMessage() {}
 
 func (x *FetchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[27]
+	mi := &file_proto_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2690,7 @@ func (x *FetchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchRequest.ProtoReflect.Descriptor instead.
 func (*FetchRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{27}
+	return file_proto_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FetchRequest) GetMain() string {
@@ -2481,7 +2720,7 @@ type FetchReply struct {
 
 func (x *FetchReply) Reset() {
 	*x = FetchReply{}
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2493,7 +2732,7 @@ func (x *FetchReply) String() string {
 func (*FetchReply) ProtoMessage() {}
 
 func (x *FetchReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[28]
+	mi := &file_proto_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2506,7 +2745,7 @@ func (x *FetchReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchReply.ProtoReflect.Descriptor instead.
 func (*FetchReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{28}
+	return file_proto_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FetchReply) GetCommit() string {
@@ -2547,7 +2786,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2798,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[29]
+	mi := &file_proto_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2811,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{29}
+	return file_proto_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *File) GetPath() string {
@@ -2597,7 +2836,7 @@ type UsageRequest struct {
 
 func (x *UsageRequest) Reset() {
 	*x = UsageRequest{}
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2609,7 +2848,7 @@ func (x *UsageRequest) String() string {
 func (*UsageRequest) ProtoMessage() {}
 
 func (x *UsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[30]
+	mi := &file_proto_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2622,7 +2861,7 @@ func (x *UsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageRequest.ProtoReflect.Descriptor instead.
 func (*UsageRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{30}
+	return file_proto_worker_proto_rawDescGZIP(), []int{33}
 }
 
 type UsageReply struct {
@@ -2635,7 +2874,7 @@ type UsageReply struct {
 
 func (x *UsageReply) Reset() {
 	*x = UsageReply{}
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2886,7 @@ func (x *UsageReply) String() string {
 func (*UsageReply) ProtoMessage() {}
 
 func (x *UsageReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[31]
+	mi := &file_proto_worker_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2899,7 @@ func (x *UsageReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageReply.ProtoReflect.Descriptor instead.
 func (*UsageReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{31}
+	return file_proto_worker_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *UsageReply) GetAtNs() int64 {
@@ -2693,7 +2932,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2944,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[32]
+	mi := &file_proto_worker_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2957,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{32}
+	return file_proto_worker_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -2778,7 +3017,7 @@ type PingRequest struct {
 
 func (x *PingRequest) Reset() {
 	*x = PingRequest{}
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2790,7 +3029,7 @@ func (x *PingRequest) String() string {
 func (*PingRequest) ProtoMessage() {}
 
 func (x *PingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[33]
+	mi := &file_proto_worker_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2803,7 +3042,7 @@ func (x *PingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingRequest.ProtoReflect.Descriptor instead.
 func (*PingRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{33}
+	return file_proto_worker_proto_rawDescGZIP(), []int{36}
 }
 
 type PingReply struct {
@@ -2814,7 +3053,7 @@ type PingReply struct {
 
 func (x *PingReply) Reset() {
 	*x = PingReply{}
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2826,7 +3065,7 @@ func (x *PingReply) String() string {
 func (*PingReply) ProtoMessage() {}
 
 func (x *PingReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[34]
+	mi := &file_proto_worker_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2839,7 +3078,7 @@ func (x *PingReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PingReply.ProtoReflect.Descriptor instead.
 func (*PingReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{34}
+	return file_proto_worker_proto_rawDescGZIP(), []int{37}
 }
 
 type DrainRequest struct {
@@ -2850,7 +3089,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +3101,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[35]
+	mi := &file_proto_worker_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +3114,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{35}
+	return file_proto_worker_proto_rawDescGZIP(), []int{38}
 }
 
 type DrainReply struct {
@@ -2886,7 +3125,7 @@ type DrainReply struct {
 
 func (x *DrainReply) Reset() {
 	*x = DrainReply{}
-	mi := &file_proto_worker_proto_msgTypes[36]
+	mi := &file_proto_worker_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2898,7 +3137,7 @@ func (x *DrainReply) String() string {
 func (*DrainReply) ProtoMessage() {}
 
 func (x *DrainReply) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_worker_proto_msgTypes[36]
+	mi := &file_proto_worker_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2911,7 +3150,7 @@ func (x *DrainReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainReply.ProtoReflect.Descriptor instead.
 func (*DrainReply) Descriptor() ([]byte, []int) {
-	return file_proto_worker_proto_rawDescGZIP(), []int{36}
+	return file_proto_worker_proto_rawDescGZIP(), []int{39}
 }
 
 var File_proto_worker_proto protoreflect.FileDescriptor
@@ -2926,7 +3165,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x03pid\x18\x02 \x01(\x03R\x03pid\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x04 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xa5\a\n" +
+	"\x06groups\x18\x05 \x03(\rR\x06groups\"\xc6\a\n" +
 	"\x10ConfigureRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03dir\x18\x02 \x01(\tR\x03dir\x12\x1e\n" +
@@ -2962,7 +3201,9 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05adopt\x18\x16 \x01(\bR\x05adopt\x12:\n" +
 	"\vweb_proxies\x18\x17 \x01(\v2\x19.pgo.worker.v1.WebProxiesR\n" +
 	"webProxies\x12\x0e\n" +
-	"\x02ca\x18\x18 \x01(\fR\x02ca\"g\n" +
+	"\x02ca\x18\x18 \x01(\fR\x02ca\x12\x1f\n" +
+	"\vstart_first\x18\x19 \x01(\bR\n" +
+	"startFirst\"g\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fPURPOSE_SERVICE\x10\x01\x12\x13\n" +
@@ -2988,21 +3229,33 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\tforbidden\x18\x05 \x03(\tR\tforbidden\"5\n" +
 	"\tPortRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\rR\x04last\"\xee\x02\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"\x8e\x05\n" +
 	"\n" +
 	"Neighbours\x12\x1a\n" +
 	"\bservices\x18\x01 \x03(\tR\bservices\x122\n" +
 	"\agranted\x18\x02 \x03(\v2\x18.pgo.worker.v1.PortRangeR\agranted\x12C\n" +
 	"\breserved\x18\x03 \x03(\v2'.pgo.worker.v1.Neighbours.ReservedEntryR\breserved\x12\x18\n" +
 	"\asnippet\x18\x04 \x01(\tR\asnippet\x12:\n" +
-	"\x05ports\x18\x05 \x03(\v2$.pgo.worker.v1.Neighbours.PortsEntryR\x05ports\x1a;\n" +
+	"\x05ports\x18\x05 \x03(\v2$.pgo.worker.v1.Neighbours.PortsEntryR\x05ports\x12)\n" +
+	"\x10switched_snippet\x18\x06 \x01(\tR\x0fswitchedSnippet\x12C\n" +
+	"\bswitches\x18\a \x03(\v2'.pgo.worker.v1.Neighbours.SwitchesEntryR\bswitches\x123\n" +
+	"\bswitched\x18\b \x01(\v2\x17.pgo.worker.v1.SwitchesR\bswitched\x12#\n" +
+	"\rcannot_switch\x18\t \x01(\tR\fcannotSwitch\x1a;\n" +
 	"\rReservedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a8\n" +
 	"\n" +
 	"PortsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"J\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1aT\n" +
+	"\rSwitchesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.pgo.worker.v1.SwitchesR\x05value:\x028\x01\":\n" +
+	"\x06Switch\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1c\n" +
+	"\tcontainer\x18\x02 \x01(\tR\tcontainer\"3\n" +
+	"\bSwitches\x12'\n" +
+	"\x03all\x18\x01 \x03(\v2\x15.pgo.worker.v1.SwitchR\x03all\"J\n" +
 	"\rAdjustRequest\x129\n" +
 	"\n" +
 	"neighbours\x18\x01 \x01(\v2\x19.pgo.worker.v1.NeighboursR\n" +
@@ -3018,7 +3271,7 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\n" +
 	"keys_known\x18\x01 \x01(\bR\tkeysKnown\x12\x12\n" +
 	"\x04keys\x18\x02 \x03(\fR\x04keys\x12*\n" +
-	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"\xb5\b\n" +
+	"\x05state\x18\x03 \x01(\v2\x14.pgo.worker.v1.StateR\x05state\"\xb2\t\n" +
 	"\x05State\x123\n" +
 	"\x06wanted\x18\x01 \x01(\x0e2\x1b.pgo.worker.v1.State.WantedR\x06wanted\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\tR\x04head\x12\x1a\n" +
@@ -3044,7 +3297,12 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x05ports\x18\x13 \x03(\v2\x17.pgo.worker.v1.UsedPortR\x05ports\x12\x1a\n" +
 	"\bwarnings\x18\x14 \x03(\tR\bwarnings\x12/\n" +
 	"\x05proxy\x18\x15 \x01(\v2\x19.pgo.worker.v1.ProxyStateR\x05proxy\x125\n" +
-	"\aon_host\x18\x16 \x03(\v2\x1c.pgo.worker.v1.HostContainerR\x06onHost\"@\n" +
+	"\aon_host\x18\x16 \x03(\v2\x1c.pgo.worker.v1.HostContainerR\x06onHost\x123\n" +
+	"\bswitches\x18\x17 \x01(\v2\x17.pgo.worker.v1.SwitchesR\bswitches\x12&\n" +
+	"\x04ways\x18\x18 \x03(\v2\x12.pgo.worker.v1.WayR\x04ways\x12\x1e\n" +
+	"\n" +
+	"unswitched\x18\x19 \x01(\tR\n" +
+	"unswitched\"@\n" +
 	"\x06Wanted\x12\x16\n" +
 	"\x12WANTED_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tWANTED_UP\x10\x01\x12\x0f\n" +
@@ -3061,7 +3319,12 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\bActivity\x12\x18\n" +
 	"\x14ACTIVITY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rACTIVITY_IDLE\x10\x01\x12\x11\n" +
-	"\rACTIVITY_BUSY\x10\x02\"\xaa\x02\n" +
+	"\rACTIVITY_BUSY\x10\x02\"T\n" +
+	"\x03Way\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1f\n" +
+	"\vstart_first\x18\x02 \x01(\bR\n" +
+	"startFirst\x12\x12\n" +
+	"\x04note\x18\x03 \x01(\tR\x04note\"\xea\x03\n" +
 	"\n" +
 	"ProxyState\x12\x16\n" +
 	"\x06import\x18\x01 \x01(\tR\x06import\x12\x1d\n" +
@@ -3070,7 +3333,12 @@ const file_proto_worker_proto_rawDesc = "" +
 	"\x06reload\x18\x03 \x01(\x0e2 .pgo.worker.v1.ProxyState.ReloadR\x06reload\x12\x1f\n" +
 	"\vreloaded_at\x18\x04 \x01(\x03R\n" +
 	"reloadedAt\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"t\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\x12C\n" +
+	"\bswitched\x18\x06 \x03(\v2'.pgo.worker.v1.ProxyState.SwitchedEntryR\bswitched\x12#\n" +
+	"\rcannot_switch\x18\a \x01(\tR\fcannotSwitch\x1aT\n" +
+	"\rSwitchedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.pgo.worker.v1.SwitchesR\x05value:\x028\x01\"t\n" +
 	"\x06Reload\x12\x16\n" +
 	"\x12RELOAD_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eRELOAD_PENDING\x10\x01\x12\x13\n" +
@@ -3193,7 +3461,7 @@ func file_proto_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_proto_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
-var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_proto_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_proto_worker_proto_goTypes = []any{
 	(ConfigureRequest_Purpose)(0), // 0: pgo.worker.v1.ConfigureRequest.Purpose
 	(State_Wanted)(0),             // 1: pgo.worker.v1.State.Wanted
@@ -3212,39 +3480,44 @@ var file_proto_worker_proto_goTypes = []any{
 	(*Limits)(nil),                // 14: pgo.worker.v1.Limits
 	(*PortRange)(nil),             // 15: pgo.worker.v1.PortRange
 	(*Neighbours)(nil),            // 16: pgo.worker.v1.Neighbours
-	(*AdjustRequest)(nil),         // 17: pgo.worker.v1.AdjustRequest
-	(*AdjustReply)(nil),           // 18: pgo.worker.v1.AdjustReply
-	(*Registry)(nil),              // 19: pgo.worker.v1.Registry
-	(*ConfigureReply)(nil),        // 20: pgo.worker.v1.ConfigureReply
-	(*ReportRequest)(nil),         // 21: pgo.worker.v1.ReportRequest
-	(*ReportReply)(nil),           // 22: pgo.worker.v1.ReportReply
-	(*State)(nil),                 // 23: pgo.worker.v1.State
-	(*ProxyState)(nil),            // 24: pgo.worker.v1.ProxyState
-	(*UsedPort)(nil),              // 25: pgo.worker.v1.UsedPort
-	(*HostContainer)(nil),         // 26: pgo.worker.v1.HostContainer
-	(*RunRequest)(nil),            // 27: pgo.worker.v1.RunRequest
-	(*Window)(nil),                // 28: pgo.worker.v1.Window
-	(*Terminal)(nil),              // 29: pgo.worker.v1.Terminal
-	(*Start)(nil),                 // 30: pgo.worker.v1.Start
-	(*RunReply)(nil),              // 31: pgo.worker.v1.RunReply
-	(*Exit)(nil),                  // 32: pgo.worker.v1.Exit
-	(*RemoveRequest)(nil),         // 33: pgo.worker.v1.RemoveRequest
-	(*RemoveReply)(nil),           // 34: pgo.worker.v1.RemoveReply
-	(*FetchRequest)(nil),          // 35: pgo.worker.v1.FetchRequest
-	(*FetchReply)(nil),            // 36: pgo.worker.v1.FetchReply
-	(*File)(nil),                  // 37: pgo.worker.v1.File
-	(*UsageRequest)(nil),          // 38: pgo.worker.v1.UsageRequest
-	(*UsageReply)(nil),            // 39: pgo.worker.v1.UsageReply
-	(*ContainerUsage)(nil),        // 40: pgo.worker.v1.ContainerUsage
-	(*PingRequest)(nil),           // 41: pgo.worker.v1.PingRequest
-	(*PingReply)(nil),             // 42: pgo.worker.v1.PingReply
-	(*DrainRequest)(nil),          // 43: pgo.worker.v1.DrainRequest
-	(*DrainReply)(nil),            // 44: pgo.worker.v1.DrainReply
-	nil,                           // 45: pgo.worker.v1.Neighbours.ReservedEntry
-	nil,                           // 46: pgo.worker.v1.Neighbours.PortsEntry
+	(*Switch)(nil),                // 17: pgo.worker.v1.Switch
+	(*Switches)(nil),              // 18: pgo.worker.v1.Switches
+	(*AdjustRequest)(nil),         // 19: pgo.worker.v1.AdjustRequest
+	(*AdjustReply)(nil),           // 20: pgo.worker.v1.AdjustReply
+	(*Registry)(nil),              // 21: pgo.worker.v1.Registry
+	(*ConfigureReply)(nil),        // 22: pgo.worker.v1.ConfigureReply
+	(*ReportRequest)(nil),         // 23: pgo.worker.v1.ReportRequest
+	(*ReportReply)(nil),           // 24: pgo.worker.v1.ReportReply
+	(*State)(nil),                 // 25: pgo.worker.v1.State
+	(*Way)(nil),                   // 26: pgo.worker.v1.Way
+	(*ProxyState)(nil),            // 27: pgo.worker.v1.ProxyState
+	(*UsedPort)(nil),              // 28: pgo.worker.v1.UsedPort
+	(*HostContainer)(nil),         // 29: pgo.worker.v1.HostContainer
+	(*RunRequest)(nil),            // 30: pgo.worker.v1.RunRequest
+	(*Window)(nil),                // 31: pgo.worker.v1.Window
+	(*Terminal)(nil),              // 32: pgo.worker.v1.Terminal
+	(*Start)(nil),                 // 33: pgo.worker.v1.Start
+	(*RunReply)(nil),              // 34: pgo.worker.v1.RunReply
+	(*Exit)(nil),                  // 35: pgo.worker.v1.Exit
+	(*RemoveRequest)(nil),         // 36: pgo.worker.v1.RemoveRequest
+	(*RemoveReply)(nil),           // 37: pgo.worker.v1.RemoveReply
+	(*FetchRequest)(nil),          // 38: pgo.worker.v1.FetchRequest
+	(*FetchReply)(nil),            // 39: pgo.worker.v1.FetchReply
+	(*File)(nil),                  // 40: pgo.worker.v1.File
+	(*UsageRequest)(nil),          // 41: pgo.worker.v1.UsageRequest
+	(*UsageReply)(nil),            // 42: pgo.worker.v1.UsageReply
+	(*ContainerUsage)(nil),        // 43: pgo.worker.v1.ContainerUsage
+	(*PingRequest)(nil),           // 44: pgo.worker.v1.PingRequest
+	(*PingReply)(nil),             // 45: pgo.worker.v1.PingReply
+	(*DrainRequest)(nil),          // 46: pgo.worker.v1.DrainRequest
+	(*DrainReply)(nil),            // 47: pgo.worker.v1.DrainReply
+	nil,                           // 48: pgo.worker.v1.Neighbours.ReservedEntry
+	nil,                           // 49: pgo.worker.v1.Neighbours.PortsEntry
+	nil,                           // 50: pgo.worker.v1.Neighbours.SwitchesEntry
+	nil,                           // 51: pgo.worker.v1.ProxyState.SwitchedEntry
 }
 var file_proto_worker_proto_depIdxs = []int32{
-	19, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
+	21, // 0: pgo.worker.v1.ConfigureRequest.registries:type_name -> pgo.worker.v1.Registry
 	14, // 1: pgo.worker.v1.ConfigureRequest.limits:type_name -> pgo.worker.v1.Limits
 	16, // 2: pgo.worker.v1.ConfigureRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
 	0,  // 3: pgo.worker.v1.ConfigureRequest.purpose:type_name -> pgo.worker.v1.ConfigureRequest.Purpose
@@ -3253,52 +3526,60 @@ var file_proto_worker_proto_depIdxs = []int32{
 	11, // 6: pgo.worker.v1.ConfigureRequest.web_proxies:type_name -> pgo.worker.v1.WebProxies
 	15, // 7: pgo.worker.v1.Limits.ports:type_name -> pgo.worker.v1.PortRange
 	15, // 8: pgo.worker.v1.Neighbours.granted:type_name -> pgo.worker.v1.PortRange
-	45, // 9: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
-	46, // 10: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
-	16, // 11: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
-	23, // 12: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
-	1,  // 13: pgo.worker.v1.State.wanted:type_name -> pgo.worker.v1.State.Wanted
-	3,  // 14: pgo.worker.v1.State.activity:type_name -> pgo.worker.v1.State.Activity
-	2,  // 15: pgo.worker.v1.State.outcome:type_name -> pgo.worker.v1.State.Outcome
-	25, // 16: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
-	24, // 17: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
-	26, // 18: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
-	4,  // 19: pgo.worker.v1.ProxyState.reload:type_name -> pgo.worker.v1.ProxyState.Reload
-	5,  // 20: pgo.worker.v1.UsedPort.protocol:type_name -> pgo.worker.v1.UsedPort.Protocol
-	30, // 21: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
-	28, // 22: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
-	28, // 23: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
-	29, // 24: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
-	32, // 25: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
-	37, // 26: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
-	40, // 27: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
-	6,  // 28: pgo.worker.v1.ContainerUsage.state:type_name -> pgo.worker.v1.ContainerUsage.State
-	7,  // 29: pgo.worker.v1.ContainerUsage.health:type_name -> pgo.worker.v1.ContainerUsage.Health
-	8,  // 30: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
-	10, // 31: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
-	17, // 32: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
-	21, // 33: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
-	27, // 34: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
-	33, // 35: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
-	35, // 36: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
-	38, // 37: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
-	41, // 38: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
-	43, // 39: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
-	9,  // 40: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
-	20, // 41: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
-	18, // 42: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
-	22, // 43: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
-	31, // 44: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
-	34, // 45: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
-	36, // 46: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
-	39, // 47: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
-	42, // 48: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
-	44, // 49: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
-	40, // [40:50] is the sub-list for method output_type
-	30, // [30:40] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	48, // 9: pgo.worker.v1.Neighbours.reserved:type_name -> pgo.worker.v1.Neighbours.ReservedEntry
+	49, // 10: pgo.worker.v1.Neighbours.ports:type_name -> pgo.worker.v1.Neighbours.PortsEntry
+	50, // 11: pgo.worker.v1.Neighbours.switches:type_name -> pgo.worker.v1.Neighbours.SwitchesEntry
+	18, // 12: pgo.worker.v1.Neighbours.switched:type_name -> pgo.worker.v1.Switches
+	17, // 13: pgo.worker.v1.Switches.all:type_name -> pgo.worker.v1.Switch
+	16, // 14: pgo.worker.v1.AdjustRequest.neighbours:type_name -> pgo.worker.v1.Neighbours
+	25, // 15: pgo.worker.v1.ReportReply.state:type_name -> pgo.worker.v1.State
+	1,  // 16: pgo.worker.v1.State.wanted:type_name -> pgo.worker.v1.State.Wanted
+	3,  // 17: pgo.worker.v1.State.activity:type_name -> pgo.worker.v1.State.Activity
+	2,  // 18: pgo.worker.v1.State.outcome:type_name -> pgo.worker.v1.State.Outcome
+	28, // 19: pgo.worker.v1.State.ports:type_name -> pgo.worker.v1.UsedPort
+	27, // 20: pgo.worker.v1.State.proxy:type_name -> pgo.worker.v1.ProxyState
+	29, // 21: pgo.worker.v1.State.on_host:type_name -> pgo.worker.v1.HostContainer
+	18, // 22: pgo.worker.v1.State.switches:type_name -> pgo.worker.v1.Switches
+	26, // 23: pgo.worker.v1.State.ways:type_name -> pgo.worker.v1.Way
+	4,  // 24: pgo.worker.v1.ProxyState.reload:type_name -> pgo.worker.v1.ProxyState.Reload
+	51, // 25: pgo.worker.v1.ProxyState.switched:type_name -> pgo.worker.v1.ProxyState.SwitchedEntry
+	5,  // 26: pgo.worker.v1.UsedPort.protocol:type_name -> pgo.worker.v1.UsedPort.Protocol
+	33, // 27: pgo.worker.v1.RunRequest.start:type_name -> pgo.worker.v1.Start
+	31, // 28: pgo.worker.v1.RunRequest.resize:type_name -> pgo.worker.v1.Window
+	31, // 29: pgo.worker.v1.Terminal.window:type_name -> pgo.worker.v1.Window
+	32, // 30: pgo.worker.v1.Start.terminal:type_name -> pgo.worker.v1.Terminal
+	35, // 31: pgo.worker.v1.RunReply.exit:type_name -> pgo.worker.v1.Exit
+	40, // 32: pgo.worker.v1.FetchReply.files:type_name -> pgo.worker.v1.File
+	43, // 33: pgo.worker.v1.UsageReply.containers:type_name -> pgo.worker.v1.ContainerUsage
+	6,  // 34: pgo.worker.v1.ContainerUsage.state:type_name -> pgo.worker.v1.ContainerUsage.State
+	7,  // 35: pgo.worker.v1.ContainerUsage.health:type_name -> pgo.worker.v1.ContainerUsage.Health
+	18, // 36: pgo.worker.v1.Neighbours.SwitchesEntry.value:type_name -> pgo.worker.v1.Switches
+	18, // 37: pgo.worker.v1.ProxyState.SwitchedEntry.value:type_name -> pgo.worker.v1.Switches
+	8,  // 38: pgo.worker.v1.Worker.Hello:input_type -> pgo.worker.v1.HelloRequest
+	10, // 39: pgo.worker.v1.Worker.Configure:input_type -> pgo.worker.v1.ConfigureRequest
+	19, // 40: pgo.worker.v1.Worker.Adjust:input_type -> pgo.worker.v1.AdjustRequest
+	23, // 41: pgo.worker.v1.Worker.Report:input_type -> pgo.worker.v1.ReportRequest
+	30, // 42: pgo.worker.v1.Worker.Run:input_type -> pgo.worker.v1.RunRequest
+	36, // 43: pgo.worker.v1.Worker.Remove:input_type -> pgo.worker.v1.RemoveRequest
+	38, // 44: pgo.worker.v1.Worker.Fetch:input_type -> pgo.worker.v1.FetchRequest
+	41, // 45: pgo.worker.v1.Worker.Usage:input_type -> pgo.worker.v1.UsageRequest
+	44, // 46: pgo.worker.v1.Worker.Ping:input_type -> pgo.worker.v1.PingRequest
+	46, // 47: pgo.worker.v1.Worker.Drain:input_type -> pgo.worker.v1.DrainRequest
+	9,  // 48: pgo.worker.v1.Worker.Hello:output_type -> pgo.worker.v1.HelloReply
+	22, // 49: pgo.worker.v1.Worker.Configure:output_type -> pgo.worker.v1.ConfigureReply
+	20, // 50: pgo.worker.v1.Worker.Adjust:output_type -> pgo.worker.v1.AdjustReply
+	24, // 51: pgo.worker.v1.Worker.Report:output_type -> pgo.worker.v1.ReportReply
+	34, // 52: pgo.worker.v1.Worker.Run:output_type -> pgo.worker.v1.RunReply
+	37, // 53: pgo.worker.v1.Worker.Remove:output_type -> pgo.worker.v1.RemoveReply
+	39, // 54: pgo.worker.v1.Worker.Fetch:output_type -> pgo.worker.v1.FetchReply
+	42, // 55: pgo.worker.v1.Worker.Usage:output_type -> pgo.worker.v1.UsageReply
+	45, // 56: pgo.worker.v1.Worker.Ping:output_type -> pgo.worker.v1.PingReply
+	47, // 57: pgo.worker.v1.Worker.Drain:output_type -> pgo.worker.v1.DrainReply
+	48, // [48:58] is the sub-list for method output_type
+	38, // [38:48] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_proto_worker_proto_init() }
@@ -3306,13 +3587,13 @@ func file_proto_worker_proto_init() {
 	if File_proto_worker_proto != nil {
 		return
 	}
-	file_proto_worker_proto_msgTypes[19].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[22].OneofWrappers = []any{
 		(*RunRequest_Start)(nil),
 		(*RunRequest_Stdin)(nil),
 		(*RunRequest_Resize)(nil),
 		(*RunRequest_Signal)(nil),
 	}
-	file_proto_worker_proto_msgTypes[23].OneofWrappers = []any{
+	file_proto_worker_proto_msgTypes[26].OneofWrappers = []any{
 		(*RunReply_Stdout)(nil),
 		(*RunReply_Stderr)(nil),
 		(*RunReply_Exit)(nil),
@@ -3323,7 +3604,7 @@ func file_proto_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_worker_proto_rawDesc), len(file_proto_worker_proto_rawDesc)),
 			NumEnums:      8,
-			NumMessages:   39,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -193,6 +193,9 @@ func (i *instance) follow(ctx context.Context, p *process) {
 		var report *proto.ReportReply
 		if report, err = stream.Recv(); err == nil {
 			i.view.reported(report)
+			if isConnected(i.service) {
+				i.launcher.connect()
+			}
 			if report.GetKeysKnown() {
 				i.launcher.lastKeys.note(i.service, report.GetKeys())
 			}

@@ -38,6 +38,7 @@ type launcher struct {
 	accounts accounts            // of those that start
 	lookups  *semaphore.Weighted // how many users may be looked up at a time
 	starts   *semaphore.Weighted // how many workers may be starting
+	connect  func()              // connects services with proxies, after a report
 }
 
 // mostLookups is how many users are looked up at a time. More than workers may start: a name

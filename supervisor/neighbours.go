@@ -38,7 +38,10 @@ func neighboursOf(service config.Service, all []config.Service, sshPort int) *pr
 		}
 	}
 	if service.Import != "" {
-		n.Snippet, n.Ports = caddyfile.Render(all), unusualPorts(all)
+		n.Snippet, n.Ports = caddyfile.Render(all, ""), unusualPorts(all)
+		if switched := caddyfile.Render(all, proto.SwitchesRoot); switched != n.GetSnippet() {
+			n.SwitchedSnippet = switched
+		}
 	}
 	// The order of the entries in the configuration means nothing.
 	slices.Sort(n.Services)
@@ -59,16 +62,18 @@ func unusualPorts(all []config.Service) map[string]uint32 {
 	return unusual
 }
 
-// neighbourhood holds the newest neighbours of an instance. Apply sets them and does not wait;
-// the instance picks them up.
+// neighbourhood holds the newest neighbours of an instance. Apply sets them, the switchboard
+// connects them, and neither waits; the instance picks them up.
 type neighbourhood struct {
 	mu      sync.Mutex
-	newest  *proto.Neighbours // never changed, only replaced
+	set     *proto.Neighbours // by the configuration; never changed, only replaced
+	lines   lines             // by the switchboard
+	newest  *proto.Neighbours // both; never changed, only replaced
 	changed chan struct{}     // closed when newest is replaced
 }
 
 func newNeighbourhood(n *proto.Neighbours) *neighbourhood {
-	return &neighbourhood{newest: n, changed: make(chan struct{})}
+	return &neighbourhood{set: n, newest: n, changed: make(chan struct{})}
 }
 
 func (h *neighbourhood) get() (*proto.Neighbours, <-chan struct{}) {
@@ -77,13 +82,33 @@ func (h *neighbourhood) get() (*proto.Neighbours, <-chan struct{}) {
 	return h.newest, h.changed
 }
 
-func (h *neighbourhood) set(n *proto.Neighbours) {
+// configure replaces what the configuration says.
+func (h *neighbourhood) configure(n *proto.Neighbours) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if protobuf.Equal(h.newest, n) {
+	h.set = n
+	h.renew()
+}
+
+// connect replaces what the switchboard says.
+func (h *neighbourhood) connect(l lines) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.lines.same(l) {
 		return
 	}
-	h.newest = n
+	h.lines = l
+	h.renew()
+}
+
+// renew tells the instance what is new. The lock is held.
+func (h *neighbourhood) renew() {
+	next := protobuf.CloneOf(h.set)
+	h.lines.addTo(next)
+	if protobuf.Equal(h.newest, next) {
+		return
+	}
+	h.newest = next
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

@@ -68,7 +68,7 @@ func TestNeighboursOfAProxy(t *testing.T) {
 		},
 	}
 	all := []config.Service{web, proxy}
-	if got, want := neighboursOf(proxy, all, 0).GetSnippet(), caddyfile.Render(all); got != want || !strings.Contains(got, "reverse_proxy front:80") {
+	if got, want := neighboursOf(proxy, all, 0).GetSnippet(), caddyfile.Render(all, ""); got != want || !strings.Contains(got, "reverse_proxy front:80") {
 		t.Errorf("the proxy gets %q, want %q", got, want)
 	}
 	if got := neighboursOf(proxy, all, 0).GetPorts(); len(got) != 1 || got["http://web.example.org:8080/a"] != 8080 {
@@ -121,7 +121,7 @@ func TestWorkerLearnsItsNeighbours(t *testing.T) {
 	i := newInstance(newSupervisor(t).launcher, config.Service{Name: "web"}, a)
 	worker := &adjusted{calls: make(chan *proto.Neighbours)}
 	p := &process{rpc: worker, neighbours: a}
-	i.neighbours.set(b) // the worker was launched with a
+	i.neighbours.configure(b) // the worker was launched with a
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -132,8 +132,8 @@ func TestWorkerLearnsItsNeighbours(t *testing.T) {
 	if got := <-worker.calls; !protobuf.Equal(got, b) {
 		t.Errorf("told %v, want %v", got, b)
 	}
-	i.neighbours.set(protobuf.CloneOf(b))
-	i.neighbours.set(c)
+	i.neighbours.configure(protobuf.CloneOf(b))
+	i.neighbours.configure(c)
 	if got := <-worker.calls; !protobuf.Equal(got, c) {
 		t.Errorf("told %v, want %v", got, c)
 	}

@@ -88,8 +88,13 @@ func (s seen) status(now time.Time) hoststat.Service {
 		all.Proxy = &hoststat.Proxy{
 			Import: p.GetImport(), WrittenAt: hoststat.Moment(p.GetWrittenAt()),
 			Reload: proto.Word(p.GetReload()), ReloadedAt: hoststat.Moment(p.GetReloadedAt()), Error: p.GetError(),
+			CannotSwitch: p.GetCannotSwitch(),
 		}
 	}
+	for _, way := range r.GetWays() {
+		all.Ways = append(all.Ways, hoststat.Way{Service: way.GetService(), StartFirst: way.GetStartFirst(), Note: way.GetNote()})
+	}
+	all.Unswitched = r.GetUnswitched()
 	hoststat.Printable(&all)
 	all.State = condition(all)
 	return all

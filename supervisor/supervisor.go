@@ -48,6 +48,8 @@ type Supervisor struct {
 	host     *host
 	grace    time.Duration // removalGrace, except in tests
 
+	switchboard switchboard
+
 	operators keyring        // who may do everything
 	lives     sync.WaitGroup // of the instances and watchPorts; added to only by New, under mu while not closing, or by Close
 	ending    chan struct{}  // closed when Close begins
@@ -82,6 +84,7 @@ func New(opts Options) (*Supervisor, error) {
 		ending: make(chan struct{}), instances: map[string]*instance{}, removals: map[string]*removal{}, spared: map[string]bool{},
 	}
 	s.launcher = &launcher{opts: opts, data: data, sockets: sockets, records: s.records, lastKeys: s.lastKeys, lookups: semaphore.NewWeighted(mostLookups), starts: semaphore.NewWeighted(mostStarts())}
+	s.launcher.connect = s.connect
 	s.lives.Go(s.watchPorts)
 	s.host = &host{supervisor: s, configuration: s.Configuration}
 	return s, nil
@@ -93,6 +96,14 @@ func New(opts Options) (*Supervisor, error) {
 // containers are taken down, and its directory is moved away. sshPort is what pgod listens at.
 // Apply does nothing while pgod is stopping.
 func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
+	defer s.connect()
+	return s.apply(services, operators, sshPort)
+}
+
+// connect connects the services with the proxies.
+func (s *Supervisor) connect() { s.switchboard.connect(s.all()) }
+
+func (s *Supervisor) apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var changes Changes
@@ -112,7 +123,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 		neighbours := neighboursOf(service, services, sshPort)
 		old := s.instances[service.Name]
 		if old != nil && old.service.Equal(service) {
-			old.neighbours.set(neighbours)
+			old.neighbours.configure(neighbours)
 			changes.Unchanged = append(changes.Unchanged, service.Name)
 			continue
 		}

@@ -176,6 +176,7 @@ func bounded(s *proto.State) *proto.State {
 	if len(s.OnHost) > maxUsedPorts {
 		s.OnHost = slices.Clone(s.OnHost[:maxUsedPorts])
 	}
+	boundSwitches(s)
 	for _, commit := range []*string{&s.Head, &s.Deployed, &s.Pinned} {
 		if !isCommit(*commit) {
 			*commit = ""

@@ -33,9 +33,10 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 			Proxies:  compose.Proxies{HTTP: r.GetWebProxies().GetHttp(), HTTPS: r.GetWebProxies().GetHttps(), No: r.GetWebProxies().GetNone()},
 			CA:       r.GetCa(),
 		},
-		InPlace:  r.GetInPlace(),
-		Rollback: r.GetRollback(),
-		Gate:     time.Duration(r.GetGateMs()) * time.Millisecond,
+		InPlace:    r.GetInPlace(),
+		StartFirst: r.GetStartFirst(),
+		Rollback:   r.GetRollback(),
+		Gate:       time.Duration(r.GetGateMs()) * time.Millisecond,
 		Limits: policy.Limits{
 			Root:      r.GetLimits().GetRoot(),
 			Ports:     proto.Ranges(r.GetLimits().GetPorts()),
@@ -82,7 +83,13 @@ func submoduleServers(allow []string) []string {
 
 // neighbours returns what the host has next to the service.
 func neighbours(n *proto.Neighbours) deploy.Neighbours {
-	return deploy.Neighbours{
+	all := deploy.Neighbours{
 		Services: n.GetServices(), Granted: proto.Ranges(n.GetGranted()), Reserved: n.GetReserved(), Snippet: n.GetSnippet(), Ports: n.GetPorts(),
+		SwitchedSnippet: n.GetSwitchedSnippet(), SwitchesRoot: proto.SwitchesRoot, Switches: map[string]map[string]string{},
+		Switched: proto.SwitchMap(n.GetSwitched()), CannotSwitch: n.GetCannotSwitch(),
 	}
+	for service, switches := range n.GetSwitches() {
+		all.Switches[service] = proto.SwitchMap(switches)
+	}
+	return all
 }

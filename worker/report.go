@@ -94,7 +94,10 @@ func (w *Worker) report() {
 			Ports:      usedPorts(status.Ports),
 			OnHost:     hostContainers(status.OnHost),
 			Warnings:   texts(slices.Concat(status.Warnings, w.keyWarnings)),
-			Proxy:      w.proxyState(status.Snippet),
+			Proxy:      w.proxyState(status),
+			Switches:   proto.SwitchList(status.Switches),
+			Ways:       ways(status.Ways),
+			Unswitched: text(status.Unswitched),
 		}
 		if r.State.Activity == proto.State_ACTIVITY_BUSY {
 			r.State.Step = text(status.Activity)
@@ -133,14 +136,28 @@ func activity(step string) proto.State_Activity {
 
 // proxyState returns the state of a reverse proxy's snippet, or nil if the service is not a
 // reverse proxy.
-func (w *Worker) proxyState(s *deploy.Snippet) *proto.ProxyState {
+func (w *Worker) proxyState(status deploy.Status) *proto.ProxyState {
+	s := status.Snippet
 	if s == nil {
 		return nil
 	}
+	switched := map[string]*proto.Switches{}
+	for service, switches := range status.Switched {
+		switched[service] = proto.SwitchList(switches)
+	}
 	return &proto.ProxyState{
+		Switched: switched, CannotSwitch: text(status.CannotSwitch),
 		Import: w.cfg.GetProxy().GetImport(), WrittenAt: seconds(s.WrittenAt),
 		Reload: proto.Value[proto.ProxyState_Reload](string(s.Reload)), ReloadedAt: seconds(s.At), Error: text(s.Error),
 	}
+}
+
+func ways(all []deploy.Way) []*proto.Way {
+	var sent []*proto.Way
+	for _, way := range all[:min(len(all), maxTexts)] {
+		sent = append(sent, &proto.Way{Service: name(way.Service), StartFirst: way.StartFirst, Note: name(way.Note)})
+	}
+	return sent
 }
 
 func blobs(keys []gitrepo.Key) [][]byte {

@@ -7,6 +7,7 @@ package caddyfile
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -26,18 +27,28 @@ type site struct {
 // entry is a URL, or a redirect, which has no targets.
 type entry struct {
 	site
-	path    string
-	service string
-	targets []config.Target
+	path     string
+	service  string
+	targets  []config.Target
+	switched string // the directory of the target's switch; empty: it has none
 }
 
 // Render returns the snippet for the urls of these services. The order of the services makes no
 // difference.
-func Render(services []config.Service) string {
+//
+// switches is a directory of the proxy. There, a service that starts first has one directory for
+// each target, SERVICE/HOST, and the name of the only file in it, if there is one, is the host that
+// answers instead of HOST: Caddy looks with each request, and needs no reload. Without switches,
+// HOST always answers.
+func Render(services []config.Service, switches string) string {
 	var entries []entry
 	for _, s := range services {
 		for _, r := range s.URLs {
-			entries = append(entries, entry{site{r.Scheme, r.Host, r.Port}, r.Path, s.Name, r.Targets})
+			e := entry{site: site{r.Scheme, r.Host, r.Port}, path: r.Path, service: s.Name, targets: r.Targets}
+			if switches != "" && Switched(s, r) {
+				e.switched = path.Join(switches, s.Name, strings.ToLower(r.Targets[0].Host))
+			}
+			entries = append(entries, e)
 		}
 	}
 	slices.SortFunc(entries, compare)
@@ -62,6 +73,12 @@ func Render(services []config.Service) string {
 		entries = entries[n:]
 	}
 	return b.String()
+}
+
+// Switched reports whether requests for a route of a service can be switched. Caddy finds one file,
+// so it is a route with one target.
+func Switched(s config.Service, r config.Route) bool {
+	return s.Deploy == config.StartFirst && len(r.Targets) == 1
 }
 
 // securePorts returns, by host, the port to which HTTP requests are redirected: 443 if the host has
@@ -119,11 +136,11 @@ func compare(a, b entry) int {
 // writeSite writes the block of one site. The rest handles requests that no entry matches.
 func writeSite(b *strings.Builder, entries []entry, rest string) {
 	if only := entries[0]; only.path == "" {
-		does := rest
+		does := []string{rest}
 		if only.targets != nil {
-			does = only.proxy("\t")
+			does = only.proxy()
 		}
-		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), does)
+		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), strings.Join(does, "\n\t"))
 		return
 	}
 	fmt.Fprintf(b, "%s {\n", entries[0].address())
@@ -135,7 +152,7 @@ func writeSite(b *strings.Builder, entries []entry, rest string) {
 			matcher = fmt.Sprintf("@%d ", i+1)
 			fmt.Fprintf(b, "\t%spath %s %s/*\n", matcher, e.path, e.path)
 		}
-		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, e.proxy("\t\t"))
+		fmt.Fprintf(b, "\thandle %s{\n\t\t%s\n\t}\n", matcher, strings.Join(e.proxy(), "\n\t\t"))
 	}
 	if entries[len(entries)-1].path != "" {
 		fmt.Fprintf(b, "\thandle {\n\t\t%s\n\t}\n", rest)
@@ -175,15 +192,43 @@ const patience = "30s"
 // targets are back sooner.
 const avoidance = "2s"
 
-// proxy returns the directive for the targets. The indent is that of its line.
-func (e entry) proxy(indent string) string {
-	words := []string{"reverse_proxy"}
+// brevity is for how long an unused connection to a target that can be switched is kept: a container
+// that is to end has no others then, and every one that it still has is of a request.
+const brevity = "1s"
+
+// stale is for how long a container that a switch names, and that cannot be reached, is avoided.
+const stale = "1s"
+
+// proxy returns the lines of the directives for the targets.
+func (e entry) proxy() []string {
+	var hosts []string
 	for _, t := range e.targets {
-		words = append(words, fmt.Sprintf("%s:%d", t.Host, t.Port))
+		hosts = append(hosts, fmt.Sprintf("%s:%d", t.Host, t.Port))
 	}
-	lines := []string{strings.Join(words, " ") + " {", "\tlb_try_duration " + patience}
-	if len(e.targets) > 1 { // an only target that is avoided would be down for longer
-		lines = append(lines, "\tfail_duration "+avoidance)
+	if e.switched == "" {
+		options := []string{"lb_try_duration " + patience}
+		if len(e.targets) > 1 { // an only target that is avoided would be down for longer
+			options = append(options, "fail_duration "+avoidance)
+		}
+		return block("reverse_proxy "+strings.Join(hosts, " "), options)
 	}
-	return strings.Join(append(lines, "}"), "\n"+indent)
+	keep := block("transport http", []string{"keepalive " + brevity})
+	named := fmt.Sprintf("{http.matchers.file.relative}:%d", e.targets[0].Port)
+	during := block("reverse_proxy "+named+" "+hosts[0],
+		append([]string{"lb_policy first", "lb_try_duration " + patience, "fail_duration " + stale}, keep...))
+	always := block("reverse_proxy "+hosts[0], append([]string{"lb_try_duration " + patience}, keep...))
+	return slices.Concat(
+		block("@switched file", []string{"root " + e.switched, "try_files *"}),
+		block("handle @switched", during),
+		block("handle", always),
+	)
+}
+
+// block returns the lines of a directive with a block.
+func block(directive string, lines []string) []string {
+	all := []string{directive + " {"}
+	for _, line := range lines {
+		all = append(all, "\t"+line)
+	}
+	return append(all, "}")
 }

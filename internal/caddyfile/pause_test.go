@@ -28,7 +28,7 @@ func TestDeployIsPause(t *testing.T) {
 			targets := append([]config.Target{{Host: loopback, Port: address.Port}}, others...)
 			c.proxy(t, adapt(t, Render([]config.Service{{Name: "web", URLs: []config.Route{{
 				Scheme: "http", Host: "a.example.org", Port: 80, Targets: targets,
-			}}}})))
+			}}}}, "")))
 			type answer struct {
 				status int
 				body   string

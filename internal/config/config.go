@@ -96,10 +96,11 @@ type Target struct {
 // DeployMode is how a new commit replaces the running one.
 type DeployMode string
 
-// The two ways to deploy.
+// The ways to deploy.
 const (
-	Recreate DeployMode = "recreate" // down, then up
-	InPlace  DeployMode = "in-place" // up, which replaces only what has changed
+	Recreate   DeployMode = "recreate"    // down, then up
+	InPlace    DeployMode = "in-place"    // up, which replaces only what has changed
+	StartFirst DeployMode = "start-first" // likewise, but what is behind the proxy starts before the old ends
 )
 
 // Options is what Load has to know about the machine and pgod's own flags.

@@ -101,11 +101,11 @@ func parseAbsolutePath(text string) (string, error) {
 }
 
 func parseDeploy(text string) (DeployMode, error) {
-	modes := []string{string(Recreate), string(InPlace)}
+	modes := []string{string(Recreate), string(InPlace), string(StartFirst)}
 	if slices.Contains(modes, text) {
 		return DeployMode(text), nil
 	}
-	hint := `write "recreate" or "in-place"`
+	hint := `write "recreate", "in-place" or "start-first"`
 	if word, near := nearest.Word(text, modes); near {
 		hint = "did you mean " + quote(word) + "?"
 	}

@@ -45,7 +45,7 @@ func TestSchemaHasAllKeys(t *testing.T) {
 	checkSchema(t, "pgod.", schema.Properties["pgod"].schemaTable, pgodKeys)
 	checkSchema(t, "upstream.", schema.Properties["upstream"].schemaTable, upstreamKeys)
 	checkSchema(t, "services.", service, serviceKeys)
-	if modes := []string{string(Recreate), string(InPlace)}; !slices.Equal(service.Properties["deploy"].Enum, modes) {
+	if modes := []string{string(Recreate), string(InPlace), string(StartFirst)}; !slices.Equal(service.Properties["deploy"].Enum, modes) {
 		t.Errorf("services.deploy: one of %q, want %q", service.Properties["deploy"].Enum, modes)
 	}
 }

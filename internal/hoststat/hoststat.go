@@ -58,7 +58,16 @@ type Service struct {
 	Unwell     []string  `json:"unwell,omitempty"`     // containers that are not as they should be, and how
 	Warnings   []string  `json:"warnings,omitempty"`   // what works, or could work, but should be changed
 	Proxy      *Proxy    `json:"proxy,omitempty"`      // absent: the service is not a reverse proxy
+	Ways       []Way     `json:"ways,omitempty"`       // how a deploy replaces each compose service; only with deploy = "start-first"
+	Unswitched string    `json:"unswitched,omitempty"` // likewise: why no proxy sends requests to one of its containers during a deploy
 	Usage      *Usage    `json:"usage,omitempty"`      // in //top only; absent: the worker did not report in time, or there is none
+}
+
+// Way is how a deploy replaces a compose service.
+type Way struct {
+	Service    string `json:"service"`        // the compose service
+	StartFirst bool   `json:"start_first"`    // its new containers start before those end that they replace
+	Note       string `json:"note,omitempty"` // why not, or what should be known about it
 }
 
 // Freeze is why a branch is not followed.
@@ -98,6 +107,8 @@ type Proxy struct {
 	Reload     string    `json:"reload,omitempty"`    // the result of the proxy's reload: pending, reloaded, failed, not running
 	ReloadedAt time.Time `json:"reloaded_at,omitzero"`
 	Error      string    `json:"error,omitempty"` // why the snippet was not written, or the proxy not reloaded
+
+	CannotSwitch string `json:"cannot_switch,omitempty"` // why it cannot send requests to one container during a deploy with "start-first"
 }
 
 // Usage is what the containers of a service use together.

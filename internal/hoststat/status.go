@@ -29,6 +29,7 @@ func (s *Service) Rows(now time.Time) Rows {
 	r.Add("now", "%s", activity)
 	r = append(r, s.Worker.Row(now))
 	r.proxy(s.Proxy, now)
+	r.ways(s)
 	r.List("unwell", s.Unwell)
 	r.List("warning", s.Warnings)
 	if s.Error != nil {
@@ -100,13 +101,35 @@ func (r *Rows) proxy(p *Proxy, now time.Time) {
 			row.Value += fmt.Sprintf(" %s ago", seconds(now.Sub(p.ReloadedAt)))
 		}
 	}
-	if p.Error == "" {
-		*r = append(*r, row)
-		return
+	if p.Error != "" {
+		row.Word = Cell{Text: "failed, ", Level: Bad}
 	}
-	row.Word = Cell{Text: "failed, ", Level: Bad}
 	*r = append(*r, row)
-	r.Add("", "%s", p.Error)
+	if p.Error != "" {
+		r.Add("", "%s", p.Error)
+	}
+	if p.CannotSwitch != "" {
+		r.Add("", "it cannot switch requests during a deploy: %s", p.CannotSwitch)
+	}
+}
+
+// ways adds rows about what starts first, if anything may.
+func (r *Rows) ways(s *Service) {
+	var lines []string
+	for _, way := range s.Ways {
+		switch {
+		case way.StartFirst && way.Note != "":
+			lines = append(lines, fmt.Sprintf("%s starts first; %s", way.Service, way.Note))
+		case way.StartFirst:
+			lines = append(lines, way.Service+" starts first")
+		default:
+			lines = append(lines, fmt.Sprintf("%s is replaced in place: %s", way.Service, way.Note))
+		}
+	}
+	if len(lines) > 0 && s.Unswitched != "" {
+		lines = append(lines, "requests cannot be switched: "+s.Unswitched)
+	}
+	r.List("deploys", lines)
 }
 
 // lasting returns how long something has been so, if that is known.

@@ -25,6 +25,37 @@ var siteBinary = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "site"), err
 })
 
+// Shop returns the name of an image with the server of test/images/shop and a busybox. It is there
+// until the run ends.
+func (r *Rig) Shop() string {
+	r.t.Helper()
+	name, err := shop()
+	if err != nil {
+		r.t.Fatalf("cannot make the image of the shop: %v", err)
+	}
+	return name
+}
+
+var shop = sync.OnceValues(func() (string, error) {
+	run, err := theRun()
+	if err != nil {
+		return "", err
+	}
+	dir, err := built("shop", "./test/images/shop")
+	if err != nil {
+		return "", err
+	}
+	binary, err := os.ReadFile(filepath.Join(dir, "shop"))
+	if err != nil {
+		return "", err
+	}
+	root, err := busyboxRoot("/bin/busybox", Files{"bin/shop": string(binary)})
+	if err != nil {
+		return "", err
+	}
+	return run.load("shop", root, `CMD ["shop"]`)
+})
+
 // built builds packages of the module into a directory of the run.
 func built(as, packages string) (string, error) {
 	run, err := theRun()

@@ -159,25 +159,52 @@ func (s Images) NamesIn(ctx context.Context, repository string) ([]string, error
 	return names, nil
 }
 
-// DeclaredVolumes returns the paths at which an image declares volumes, or none if the image does
-// not exist.
+// DeclaredVolumes returns the paths at which an image declares volumes.
 func (s Images) DeclaredVolumes(ctx context.Context, image string) ([]string, error) {
+	declared, err := s.Declared(ctx, image)
+	return declared.Volumes, err
+}
+
+// Declared is what an image gives its containers unless a model says otherwise.
+type Declared struct {
+	Volumes     []string // the paths of volumes without a name
+	HealthCheck bool
+}
+
+// Declared returns what an image declares; nothing if there is no such image.
+func (s Images) Declared(ctx context.Context, image string) (Declared, error) {
 	c, err := s.engine.connect()
 	if err != nil {
-		return nil, err
+		return Declared{}, err
 	}
 	inspect, err := c.ImageInspect(ctx, image)
 	if errdefs.IsNotFound(err) || err == nil && inspect.Config == nil {
-		return nil, nil
+		return Declared{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot inspect image %s: %w", image, err)
+		return Declared{}, fmt.Errorf("cannot inspect image %s: %w", image, err)
 	}
-	var paths []string
+	var declared Declared
 	for path := range inspect.Config.Volumes {
-		paths = append(paths, filepath.Clean(path))
+		declared.Volumes = append(declared.Volumes, filepath.Clean(path))
 	}
-	return paths, nil
+	slices.Sort(declared.Volumes)
+	check := inspect.Config.Healthcheck
+	declared.HealthCheck = check != nil && len(check.Test) > 0 && check.Test[0] != "NONE"
+	return declared, nil
+}
+
+// ChecksHealth reports whether the containers of a compose service have a health check.
+func ChecksHealth(m *Model, service string, declared Declared) bool {
+	check, said := m.services()[service]["healthcheck"].(map[string]any)
+	if !said {
+		return declared.HealthCheck
+	}
+	test := anyList(check["test"])
+	if check["disable"] == true || len(test) > 0 && test[0] == "NONE" {
+		return false
+	}
+	return len(test) > 0 || declared.HealthCheck
 }
 
 // AreSame reports whether two images have the same files and the same configuration, on the

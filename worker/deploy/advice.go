@@ -163,7 +163,8 @@ func (a *advice) closedPorts(model *compose.Model) []string {
 	if a.proxy.entry == nil || !known {
 		return nil
 	}
-	ports := a.around.urlPorts()
+	now, _ := a.around.now()
+	ports := now.Ports
 	var warnings []string
 	for _, url := range slices.Sorted(maps.Keys(ports)) {
 		if port := int(ports[url]); !slices.Contains(open, port) {

@@ -26,7 +26,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 		return cause // it goes on from where it is
 	}
 	to := d.lastGood(c)
-	if to == nil || !d.cfg.Rollback {
+	if to == nil || !d.cfg.Rollback && !isNotReplaced(cause) {
 		return d.leave(c, cause)
 	}
 	var v *Verdict
@@ -41,7 +41,11 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 		cause = fmt.Errorf("%w; %s", cause, outages.then())
 	}
 	err := d.store.update(func(st *State) {
-		st.Switching = &Switching{Commit: to.tree(), Back: to.Number}
+		back := &Switching{Commit: to.tree(), Back: to.Number}
+		if st.Switching != nil {
+			back.Serving = st.Switching.Serving
+		}
+		st.Switching = back
 		if v != nil {
 			st.Verdict = v
 		}
@@ -121,7 +125,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	if err := d.enter(ctx, c, o); err != nil {
 		return "", nil, err
 	}
-	if unwell = d.gate.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
+	if unwell = d.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
 		return "", nil, unwell
 	}
 	d.tidy(ctx, c, o)

@@ -46,6 +46,8 @@ type deployer struct {
 	prover     *prover
 	starter    *starter
 	gate       *gate
+	requests   *requests
+	ahead      *ahead
 	containers *containers
 
 	isDown bool // nothing has run since somebody ran down
@@ -65,7 +67,7 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	d.branch = &branch{repo: repo, store: store, board: board, log: log, timeout: cfg.Timeout}
 	d.tree = &checkout{name: name, repo: repo, engine: engine, store: store, around: around, files: files, log: log}
 	d.images = &images{name: name, engine: engine, store: store, board: board, around: around, files: files, log: log}
-	d.proxy = &proxy{entry: cfg.Proxy, name: name, repo: repo, engine: engine, store: store, around: around, files: files, redact: redact, log: log}
+	d.proxy = &proxy{entry: cfg.Proxy, name: name, repo: repo, engine: engine, store: store, around: around, board: board, files: files, redact: redact, log: log}
 	d.advice = &advice{name: name, allow: cfg.Limits.Allow, routes: cfg.Routes, repo: repo, store: store, board: board, around: around, files: files,
 		proxy: d.proxy, redact: redact, log: log}
 	d.obstacles = &obstacles{name: name, engine: engine, vicinity: &compose.Vicinity{Engine: engine, Project: name}, files: files, log: log}
@@ -78,6 +80,9 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 		head, _ := repo.Head()
 		return head
 	}
+	d.requests = &requests{store: store, around: around, log: log}
+	d.ahead = &ahead{name: name, enabled: cfg.StartFirst, isProxy: cfg.Proxy != nil, routes: cfg.Routes, engine: engine, store: store, board: board,
+		files: files, starter: d.starter, gate: d.gate, requests: d.requests, log: log, onThisHost: d.ports.onThisHost}
 	d.containers = &containers{name: name, timeout: cfg.Timeout, engine: engine, store: store, board: board, files: files, starter: d.starter,
 		redact: redact, log: log}
 	return d
@@ -116,7 +121,10 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	for _, text := range c.stays {
 		say(o.out, "warning: %s", text)
 	}
-	if o.force {
+	if err := d.ahead.foretell(ctx, c); err != nil {
+		return nil, &stepError{"compare", commit.Short(), err}
+	}
+	if c.forced = o.force; o.force {
 		c.changes = append(c.changes, "forced")
 	}
 	if c.differs() {
@@ -152,7 +160,7 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 // if there is such a deploy and going back is wanted.
 func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) error {
 	d.log.Info("deploying", "commit", c.commit.Short(), "trigger", c.record.Trigger, "reason", c.record.Reason)
-	ctx, cancel := d.unhurried(outer, ctx)
+	ctx, cancel := d.unhurried(outer, ctx, c)
 	defer cancel()
 	boot, err := d.engine.Boot(ctx)
 	if err != nil {
@@ -162,7 +170,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 		err = fmt.Errorf("%w: %w", errRestarted, err) // what was stopped then says nothing about the commit
 	}
 	if err == nil {
-		err = d.gate.pass(ctx, c, o)
+		err = d.pass(ctx, c, o)
 	}
 	if err != nil {
 		return d.retreat(outer, c, o, err)
@@ -184,6 +192,20 @@ func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
 	return nil
 }
 
+// pass starts the candidate, what starts first before the rest, and waits until all of it is as it
+// should be. Then the names of the compose services lead to it and to nothing else.
+func (d *deployer) pass(ctx context.Context, c *candidate, o order) error {
+	if !c.made && !c.anew {
+		if err := d.ahead.run(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	if err := d.gate.pass(ctx, c, o); err != nil {
+		return err
+	}
+	return d.requests.release()
+}
+
 // deadline bounds a change by the service's timeout.
 func deadline(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout,
@@ -196,11 +218,13 @@ const switchTime = 2 * time.Minute
 
 // unhurried returns ctx with a deadline that leaves time for the gate: the time that
 // pulling and building took is not a reason to stop between down and up.
-func (d *deployer) unhurried(outer, ctx context.Context) (context.Context, context.CancelFunc) {
+func (d *deployer) unhurried(outer, ctx context.Context, c *candidate) (context.Context, context.CancelFunc) {
 	least := time.Now().Add(d.cfg.Gate + switchTime)
 	if deployed, err := d.files.loadDeployed(); err == nil {
 		least = least.Add(deployed.StopGrace())
 	}
+	// What starts first passes the gate by itself, one container after the other.
+	least = least.Add(time.Duration(d.ahead.atMost(c)) * (d.cfg.Gate + 2*proxySwitchTime + drainTime))
 	if end, ok := ctx.Deadline(); !ok || end.After(least) {
 		return context.WithCancel(ctx)
 	}

@@ -92,6 +92,62 @@ func (g *gate) pass(ctx context.Context, c *candidate, o order) error {
 	}))
 }
 
+// part is a part of a candidate that passes the gate by itself, before the rest.
+type part struct {
+	wanted map[string]int // containers by compose service
+	only   string         // the ID of the one container that counts; empty: all of these compose services
+	flags  []string       // of the compose that creates or, with only, starts them
+}
+
+// passPart creates and starts some compose services, or starts one container that is created already,
+// and waits until that is as it should be.
+func (g *gate) passPart(ctx context.Context, c *candidate, o order, services []string, p *part) error {
+	boot, err := g.engine.Boot(ctx)
+	if err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
+	t := &trial{gate: g, c: c, out: o.out, overdue: errors.New("the gate is over"), boot: boot, begun: g.head(), services: services, part: p}
+	told := &toldOnce{}
+	gated, cancel, err := withGate(ctx, g.time, t.overdue, func() error {
+		if p.only != "" {
+			return nil
+		}
+		return g.starter.make(ctx, told.first(o.out), c, services, p.flags...)
+	})
+	defer cancel()
+	if err != nil {
+		return t.makeFailed(ctx, err)
+	}
+	return t.run(ctx, gated, told.second(o.out))
+}
+
+// startFlags returns what compose needs to start what is on trial.
+func (t *trial) startFlags() []string {
+	if t.part == nil || t.part.only == "" {
+		return nil
+	}
+	return t.part.flags
+}
+
+// expected returns how many containers each compose service on trial should have.
+func (t *trial) expected(c *candidate) map[string]int {
+	if t.part == nil {
+		return t.gate.expected(c)
+	}
+	return t.part.wanted
+}
+
+// containers returns those that are on trial.
+func (t *trial) containers(ctx context.Context, c *candidate) ([]compose.Container, error) {
+	all, err := t.gate.containers(ctx, c)
+	if t.part == nil {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(container compose.Container) bool {
+		return t.part.wanted[container.Service] == 0 || t.part.only != "" && container.ID != t.part.only
+	}), err
+}
+
 // withGate returns ctx with the deadline of the gate, which begins when the containers
 // are created. How long the engine takes to create them, and to stop those that they
 // replace, says nothing about the commit.

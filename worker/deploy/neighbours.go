@@ -22,6 +22,12 @@ type Neighbours struct {
 	Reserved map[string]string // the host part of each target in urls, and its owner
 	Snippet  string            // for a reverse proxy: the content of its snippet
 	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports except 80 and 443
+
+	SwitchedSnippet string                       // for a reverse proxy: the snippet with switches; empty: there are none
+	SwitchesRoot    string                       // what stands in it for the directory of the switches
+	Switches        map[string]map[string]string // for a reverse proxy: service → target → the container that answers
+	Switched        map[string]string            // of the service's own switches those that its proxies have
+	CannotSwitch    string                       // why the proxies cannot switch; empty: they can
 }
 
 // neighbourhood is what a model is checked against: what the operator grants, and what is
@@ -31,12 +37,13 @@ type neighbourhood struct {
 
 	mu     sync.Mutex // guards the fields below, which pgod changes at any time
 	policy policy.Limits
-	text   string            // the latest snippet, for a proxy
-	ports  map[string]uint32 // see Neighbours.Ports; never modified, only replaced
+	latest Neighbours    // never modified, only replaced
+	moved  chan struct{} // closed when latest is replaced
 }
 
 func newNeighbourhood(cfg Config, files *workspace) *neighbourhood {
-	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits}
+	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits, moved: make(chan struct{})}
+	n.latest.CannotSwitch = "nobody has said yet whether a proxy can"
 	n.policy.Home = files.project.Home
 	n.policy.Service, n.policy.Checkout, n.policy.Stage = cfg.Name, files.checkout(), files.stage()
 	return n
@@ -46,7 +53,16 @@ func (n *neighbourhood) adjust(to Neighbours) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.policy.Others, n.policy.Granted, n.policy.Reserved = to.Services, to.Granted, to.Reserved
-	n.text, n.ports = to.Snippet, to.Ports
+	n.latest = to
+	close(n.moved)
+	n.moved = make(chan struct{})
+}
+
+// now returns the latest neighbours, and a channel that is closed when there are others.
+func (n *neighbourhood) now() (Neighbours, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.latest, n.moved
 }
 
 // limits returns what a model is checked against now.
@@ -75,19 +91,6 @@ func (n *neighbourhood) readable(path string) (file *os.File, entry string) {
 		return nil, ""
 	}
 	return file, ""
-}
-
-// snippet returns what the proxy should know.
-func (n *neighbourhood) snippet() []byte {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return []byte(n.text)
-}
-
-func (n *neighbourhood) urlPorts() map[string]uint32 {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.ports
 }
 
 // basis returns what is known about a commit's deploy before it begins.

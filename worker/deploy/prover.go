@@ -35,6 +35,10 @@ type candidate struct {
 	unnamed  []compose.Mount // the volumes without a name that they had
 	freeze   *Frozen         // why the branch is no longer followed once it runs
 
+	differing []string // the compose services that differ from what runs, for what starts first
+	replaced  []string // those that were replaced in place already, since others depend on them
+	forced    bool     // all containers are made anew, whether or not they differ
+
 	changes  []string // what differs from what is deployed; empty: nothing
 	stays    []string // what is not deployed although the file says so
 	contexts []string // build contexts that differ: they count if the image does
@@ -255,8 +259,10 @@ func (p *prover) check(ctx context.Context, c *candidate) error {
 	if err := refuse(p.files.project.Redact, c, refusals); err != nil {
 		return err
 	}
-	if err := compose.Unmakeable(c.resolved); err != nil {
-		return &stepError{"deploy", c.commit.Short(), verdict{err}}
+	for _, mistaken := range []error{compose.Unmakeable(c.resolved), compose.CheckExtensions(c.resolved)} {
+		if mistaken != nil {
+			return &stepError{"deploy", c.commit.Short(), verdict{mistaken}}
+		}
 	}
 	return p.present(c, limits, then)
 }

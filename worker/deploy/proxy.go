@@ -55,9 +55,12 @@ type proxy struct {
 	engine *compose.Engine
 	store  *store
 	around *neighbourhood
+	board  *board
 	files  *workspace
 	redact func(string) string
 	log    hclog.Logger
+
+	switches switches
 
 	backoff        reloadBackoff
 	saidNobodyTold bool   // it was logged that nobody tells the proxy
@@ -74,10 +77,12 @@ func (p *proxy) sync(ctx context.Context) bool {
 	if p.entry == nil || len(state.Checkout) == 0 || p.store.usable() != nil {
 		return false // a deploy writes it before anything is started
 	}
-	err := p.write()
+	model := p.deployed()
+	err := p.write(model)
 	if err == nil && state.Switching == nil {
-		err = p.tell(ctx)
+		err = p.tell(ctx, model)
 	}
+	p.obey()
 	if ctx.Err() != nil {
 		return false
 	}
@@ -150,9 +155,19 @@ func (p *proxy) identify(content []byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// write writes the snippet into the checkout, if there is something to write.
-func (p *proxy) write() error {
-	content := p.around.snippet()
+// deployed returns the deployed model, or nil.
+func (p *proxy) deployed() *compose.Model {
+	model, err := p.files.loadDeployed()
+	if err != nil {
+		return nil
+	}
+	return model
+}
+
+// write writes the snippet into the checkout, if there is something to write. model is the one whose
+// containers read it; nil: it is not known.
+func (p *proxy) write(model *compose.Model) error {
+	content, _ := p.content(model)
 	if p.entry == nil || len(content) == 0 { // even without any URL it has a comment
 		return nil
 	}
@@ -195,7 +210,7 @@ func (p *proxy) try() error {
 			return nil // the candidate may have corrected that
 		}
 	}
-	return p.write()
+	return p.write(p.deployed())
 }
 
 // placeIn returns an error if the commit has something in the snippet's place.
@@ -219,17 +234,19 @@ func (p *proxy) placeIn(commit gitrepo.Hash) error {
 
 // startsKnowing records that the containers about to be started will read the snippet as it
 // is.
-func (p *proxy) startsKnowing() error {
+func (p *proxy) startsKnowing(model *compose.Model) error {
 	if p.entry == nil {
 		return nil
 	}
-	identity := p.identify(p.around.snippet())
+	content, _ := p.content(model)
+	identity := p.identify(content)
 	return p.update(func(n *Snippet) { *n = Snippet{Import: n.Import, WrittenAt: n.WrittenAt, Known: identity} })
 }
 
 // tell makes the proxy read its snippet again, unless it already has.
-func (p *proxy) tell(ctx context.Context) error {
-	identity := p.identify(p.around.snippet())
+func (p *proxy) tell(ctx context.Context, model *compose.Model) error {
+	content, _ := p.content(model)
+	identity := p.identify(content)
 	state := p.store.snapshot()
 	if state.snippet().Known == identity || state.Deployed == nil {
 		return nil

@@ -27,7 +27,7 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.proxy.write(); err != nil {
+	if err := s.proxy.write(nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(s.files.checkout(), "caddy/import")); err == nil {
@@ -37,15 +37,15 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	// knows writes the snippet and reports whether the proxy knows it.
 	knows := func() bool {
 		t.Helper()
-		if err := s.proxy.write(); err != nil {
+		if err := s.proxy.write(nil); err != nil {
 			t.Fatal(err)
 		}
-		return s.store.snapshot().snippet().Known == s.proxy.identify(s.around.snippet())
+		return s.store.snapshot().snippet().Known == s.proxy.identify([]byte(s.around.latest.Snippet))
 	}
 	if knows() {
 		t.Error("the proxy knows a snippet that it never read")
 	}
-	if err := s.proxy.startsKnowing(); err != nil {
+	if err := s.proxy.startsKnowing(nil); err != nil {
 		t.Fatal(err)
 	}
 	if !knows() {
@@ -57,13 +57,13 @@ func TestWhatTheProxyKnows(t *testing.T) {
 	if knows() {
 		t.Error("the proxy knows a snippet that replaced a changed file")
 	}
-	if err := s.proxy.tell(t.Context()); err != nil || knows() {
+	if err := s.proxy.tell(t.Context(), nil); err != nil || knows() {
 		t.Errorf("a proxy that never ran was told: %v", err)
 	}
 	if err := s.store.update(func(st *State) { st.Deployed = &Record{} }); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.proxy.tell(t.Context()); err != nil || !knows() {
+	if err := s.proxy.tell(t.Context(), nil); err != nil || !knows() {
 		t.Errorf("the proxy was told, and does not know the snippet: %v", err)
 	}
 	s.Adjust(Neighbours{Snippet: "two"})
@@ -83,13 +83,13 @@ func TestAnotherImport(t *testing.T) {
 		if got, want := *s.Status().Snippet, (Snippet{Error: "it cannot be written"}); got != want {
 			t.Errorf("before %s is written the status has %+v", name, got)
 		}
-		if err := s.proxy.write(); err != nil {
+		if err := s.proxy.write(nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Status().Snippet; got.Import != name || got.WrittenAt.IsZero() || got.Reload != Pending {
 			t.Errorf("when %s is written the status has %+v", name, got)
 		}
-		if err := s.proxy.startsKnowing(); err != nil {
+		if err := s.proxy.startsKnowing(nil); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.Status().Snippet; got.WrittenAt.IsZero() {

@@ -52,6 +52,9 @@ type Record struct {
 
 	// Images has the image ID that each compose service runs.
 	Images map[string]string `json:"images,omitempty"`
+
+	// Ways has how each compose service is replaced, if some start first.
+	Ways []Way `json:"ways,omitempty"`
 }
 
 // good reports whether pgo can go back to the deploy.

@@ -39,10 +39,11 @@ type Config struct {
 
 	Registries []compose.Registry
 
-	InPlace  bool          // replace only what changed, instead of down and up
-	Rollback bool          // go back if a deploy does not become healthy
-	Gate     time.Duration // how long a deploy may take to become healthy
-	Limits   policy.Limits // what the operator grants; the neighbours come with Adjust
+	InPlace    bool          // replace only what changed, instead of down and up
+	StartFirst bool          // what is behind the proxy starts before what it replaces ends; implies InPlace
+	Rollback   bool          // go back if a deploy does not become healthy
+	Gate       time.Duration // how long a deploy may take to become healthy
+	Limits     policy.Limits // what the operator grants; the neighbours come with Adjust
 
 	Proxy  *Proxy  // nil: the service is not a reverse proxy
 	Routes []Route // its own urls
@@ -63,6 +64,9 @@ func (c Config) settings() string {
 	if p := c.Project; p.Proxies != (compose.Proxies{}) || len(p.CA) > 0 {
 		fmt.Fprintf(h, "proxies %q %q\n", p.Proxies, p.CA) // a commit that could not be built without is condemned
 	}
+	if c.StartFirst {
+		fmt.Fprintf(h, "start-first %q\n", c.Routes)
+	}
 	if c.Remote.Submodules != nil {
 		fmt.Fprintf(h, "submodules %q\n", c.Remote.Submodules) // a commit with one from elsewhere is condemned
 	}
@@ -74,6 +78,8 @@ func (c Config) settings() string {
 type Service struct {
 	log  hclog.Logger
 	repo *gitrepo.Repo
+
+	startFirst bool // set once
 
 	queue *Queue
 	work  *deployer // for Do alone
@@ -115,7 +121,7 @@ func Open(cfg Config, queue *Queue, log hclog.Logger, changed func()) (*Service,
 	d.advice.judge()
 	return &Service{
 		log: log, repo: repo, queue: queue, work: d, store: store, board: board, around: d.around, files: files, engine: d.engine,
-		branch: d.branch, proxy: d.proxy, ports: d.ports, containers: d.containers,
+		branch: d.branch, proxy: d.proxy, ports: d.ports, containers: d.containers, startFirst: cfg.StartFirst,
 	}, nil
 }
 
@@ -127,8 +133,12 @@ func (s *Service) Do(ctx context.Context, name string, waiting func(running stri
 	})
 }
 
-// Adjust sets the neighbours of the service from now on.
-func (s *Service) Adjust(n Neighbours) { s.around.adjust(n) }
+// Adjust sets the neighbours of the service from now on. A proxy acts on switches at once, whatever
+// else it is doing.
+func (s *Service) Adjust(n Neighbours) {
+	s.around.adjust(n)
+	s.proxy.obey()
+}
 
 // Refresh fetches the branch for the keys in it while a change runs and Poll has to wait.
 // Errors are left for the next Poll to report.
@@ -147,6 +157,12 @@ func (s *Service) Status() Status {
 	status.Frozen, status.Pin = state.Frozen, state.pinned(time.Now())
 	if s.proxy.entry != nil {
 		status.Snippet = state.snippetAt(s.proxy.entry.Import)
+	}
+	status.Switches = state.Switches
+	if s.startFirst && state.Deployed != nil {
+		status.Ways = state.Deployed.Ways
+		now, _ := s.around.now()
+		status.Unswitched = now.CannotSwitch
 	}
 	status.Head, _ = s.repo.Head()
 	return status

@@ -43,6 +43,9 @@ func (c *candidate) warn(out compose.Output) {
 	for _, text := range c.stays {
 		_, _ = fmt.Fprintf(out.Stdout, "# warning: %s\n", printable.Line(text))
 	}
+	for _, way := range c.record.Ways {
+		_, _ = fmt.Fprintf(out.Stdout, "# %s\n", printable.Line(way.String()))
+	}
 }
 
 // listedError is an error whose details were already listed.
@@ -64,6 +67,9 @@ func (t *Turn) proposed(ctx context.Context, trigger string, out compose.Output)
 	c, err := t.prover.propose(ctx, commit, r)
 	sayWarnings(out, r)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.ahead.foretell(ctx, c); err != nil {
 		return nil, err
 	}
 	return c, t.foretell(ctx, c)

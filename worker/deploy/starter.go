@@ -44,18 +44,31 @@ func (s *starter) create(ctx context.Context, out compose.Output, c *candidate, 
 	if !c.anew {
 		flags = append(flags, "--remove-orphans") // otherwise that has to wait, see tidy
 	}
-	if c.anew || s.store.snapshot().Retired {
+	if c.anew || c.forced && len(c.record.Ways) == 0 || s.store.snapshot().Retired {
 		flags = append(flags, "--force-recreate")
 	}
-	return s.make(ctx, out, c, services, flags...)
+	return s.make(ctx, out, c, services, append([]string{"--no-start"}, flags...)...)
 }
 
-// make has compose create containers as the flags say, between the two checks of the policy.
-// Without flags it only checks what is made already.
+// make has compose create containers as the flags say, between the two checks of the policy, and
+// remembers what was made. Without flags it only checks what is made already.
 func (s *starter) make(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if nothing(services) {
 		return nil
 	}
+	if err := s.makeUnnoted(ctx, out, c, services, flags...); err != nil {
+		return err
+	}
+	return s.rememberMade(ctx, c, services)
+}
+
+// makeMore is make for containers next to those that are there: what was made remains what is
+// remembered.
+func (s *starter) makeMore(ctx context.Context, out compose.Output, c *candidate, service string, flags ...string) error {
+	return s.makeUnnoted(ctx, out, c, []string{service}, flags...)
+}
+
+func (s *starter) makeUnnoted(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	before, err := s.checkSources(ctx, c)
 	if err != nil {
 		return err
@@ -70,24 +83,21 @@ func (s *starter) make(ctx context.Context, out compose.Output, c *candidate, se
 		return err
 	}
 	if len(flags) > 0 {
-		if err := s.up(ctx, out, services, append([]string{"--no-start"}, flags...)...); err != nil {
+		if err := s.up(ctx, out, services, flags...); err != nil {
 			return err
 		}
 	}
 	s.board.enter(StepMade, c.commit)
-	if err := s.checkMade(ctx, out, c, model, services, before); err != nil {
-		return err
-	}
-	return s.rememberMade(ctx, c, services)
+	return s.checkMade(ctx, out, c, model, services, before)
 }
 
 // startCreated starts what create made.
-func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string) error {
+func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
 	if nothing(services) {
 		return nil
 	}
 	s.board.enter(StepUp, c.commit)
-	return s.up(ctx, out, services, "--detach", "--no-recreate")
+	return s.up(ctx, out, services, append([]string{"--detach", "--no-recreate"}, flags...)...)
 }
 
 func (s *starter) up(ctx context.Context, out compose.Output, services []string, flags ...string) error {

@@ -69,6 +69,10 @@ type State struct {
 	// Steps has the images of the steps of builds, where the builder keeps them.
 	Steps BuildSteps `json:"steps,omitzero"`
 
+	// Switches is which container the proxies are asked to send requests to, by the host of a
+	// target; see requests.
+	Switches map[string]string `json:"switches,omitempty"`
+
 	// Snippet is what is remembered about a reverse proxy's snippet; nil if the service is
 	// not a reverse proxy.
 	Snippet *Snippet `json:"snippet,omitempty"`
@@ -103,6 +107,10 @@ type Switching struct {
 	// Made is the engine's boot in which the containers were created and checked: they are to be
 	// started and to pass the gate, not to be replaced again. Empty: they are not made yet.
 	Made string `json:"made,omitempty"`
+	// Serving has the IDs of the containers that answered when the first switch of these began that
+	// did not end, and of those that have passed the gate since. Others are not known to work; nil:
+	// nothing starts first.
+	Serving []string `json:"serving,omitempty"`
 }
 
 // why returns why an interrupted switch is finished.

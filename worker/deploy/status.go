@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,12 @@ type Status struct {
 	OnHost     []compose.HostContainer // running containers that may listen at host ports themselves
 	Warnings   []string                // what works, or could work, and should be changed
 	Snippet    *Snippet                // nil: the service is not a reverse proxy
+
+	Switched     map[string]map[string]string // for a reverse proxy: service → target → the container that answers
+	CannotSwitch string                       // for a reverse proxy: why it does not act on switches
+	Switches     map[string]string            // what the proxies are asked to act on
+	Ways         []Way                        // how each compose service is replaced, if some start first
+	Unswitched   string                       // why no proxy sends requests to a container of its own during a deploy; empty: it does
 }
 
 // Idle is the activity between two changes.
@@ -158,6 +165,14 @@ func (b *board) setUnwell(unwell []string) {
 func (b *board) setPorts(ports []compose.Published, onHost []compose.HostContainer) {
 	if now := b.get(); !slices.Equal(now.Ports, ports) || !slices.Equal(now.OnHost, onHost) {
 		b.edit(func(s *Status) { s.Ports, s.OnHost = ports, onHost })
+	}
+}
+
+// setSwitched records what a proxy acts on.
+func (b *board) setSwitched(switched map[string]map[string]string, cannot string) {
+	same := func(a, b map[string]string) bool { return maps.Equal(a, b) }
+	if now := b.get(); now.CannotSwitch != cannot || !maps.EqualFunc(now.Switched, switched, same) {
+		b.edit(func(s *Status) { s.Switched, s.CannotSwitch = switched, cannot })
 	}
 }
 

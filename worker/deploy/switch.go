@@ -28,7 +28,7 @@ func (d *deployer) note(ctx context.Context, c *candidate) error {
 	// What runs is what was deployed before, under this commit's name.
 	noted := *state.Deployed
 	noted.Basis, noted.Tree = c.record.Basis, c.record.Commit
-	noted.Inputs, noted.Contexts, noted.Warnings = c.record.Inputs, c.record.Contexts, c.record.Warnings
+	noted.Inputs, noted.Contexts, noted.Warnings, noted.Ways = c.record.Inputs, c.record.Contexts, c.record.Warnings, c.record.Ways
 	return d.store.update(func(st *State) { st.Deployed, st.Verdict = &noted, nil })
 }
 
@@ -67,7 +67,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
 	for _, inTheWay := range []func(context.Context, *candidate) error{
-		d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
+		d.ahead.room, d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
 	} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
@@ -110,12 +110,21 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		}
 		if inPlace = why == ""; inPlace {
 			d.compareRunning(c)
-		} else {
+			err = d.ahead.plan(ctx, c)
+		}
+		if err != nil {
+			return err
+		}
+		if !inPlace {
 			say(o.out, "not in place this time: %s", why)
 		}
 	}
+	serving, err := d.ahead.serving(ctx, d.store.snapshot().Switching)
+	if err != nil {
+		return err
+	}
 	if err := d.store.update(func(st *State) {
-		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
+		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze, Serving: serving}
 		st.Deploys = max(st.Deploys, c.record.Number)
 		st.Retired = st.Retired || !inPlace
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
@@ -123,6 +132,9 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	if c.anew = !inPlace; c.anew {
+		if err := d.requests.release(); err != nil {
+			return err
+		}
 		d.board.enter(StepDown, c.commit)
 		if err := d.retire(ctx, c, o); err != nil {
 			return &stepError{"stop what runs to deploy", c.commit.Short(), err}
@@ -132,11 +144,11 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := d.tree.move(ctx, c.commit, c.retired...); err != nil {
 		return err
 	}
-	if err := d.proxy.write(); err != nil {
+	if err := d.proxy.write(c.resolved); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
 	if !inPlace {
-		if err := d.proxy.startsKnowing(); err != nil {
+		if err := d.proxy.startsKnowing(c.resolved); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,7 @@ type trial struct {
 	c        *candidate
 	out      compose.Output
 	services []string     // those to start; nil: all
+	part     *part        // what of the candidate is on trial; nil: all
 	overdue  error        // the cause of the gate's end
 	boot     string       // the engine's, when the trial began
 	begun    gitrepo.Hash // the branch's head then
@@ -49,7 +50,7 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		started <- t.starter.startCreated(starting, out, t.c, t.services)
+		started <- t.starter.startCreated(starting, out, t.c, t.services, t.startFlags()...)
 	}()
 	// The starter says what it does to the board; from then on it is the trial.
 	t.watch, t.told = newHealthWatch(t.expected(t.c)), time.Now()
@@ -181,6 +182,9 @@ func (t *trial) tookAway(ctx context.Context) bool {
 // bringBack brings back the containers of a compose service that somebody removed or stopped,
 // and starts what compose could not start because of that.
 func (t *trial) bringBack(ctx context.Context, service string, containers []compose.Container) error {
+	if t.part != nil && t.part.only != "" {
+		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("somebody removed or stopped the new container of %s", service)}
+	}
 	if t.brought++; t.brought > maxBroughtBack {
 		return &stepError{"start", t.c.commit.Short(), fmt.Errorf("somebody removes or stops the containers of %s again and again", service)}
 	}
@@ -190,7 +194,7 @@ func (t *trial) bringBack(ctx context.Context, service string, containers []comp
 		services = slices.DeleteFunc(unfinished(t.c.resolved, containers), func(name string) bool { return t.expected(t.c)[name] == 0 })
 		t.partly = false
 	}
-	err := t.starter.make(ctx, t.out, t.c, services, "--no-recreate")
+	err := t.starter.make(ctx, t.out, t.c, services, "--no-start", "--no-recreate")
 	if err == nil {
 		err = t.starter.startCreated(ctx, t.out, t.c, services)
 	}

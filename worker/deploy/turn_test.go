@@ -72,7 +72,7 @@ func TestWhatCannotBeSavedChangesNothing(t *testing.T) {
 		"a snippet": {nil, func(turn *Turn) error {
 			turn.around.adjust(Neighbours{Snippet: "one"})
 			turn.proxy.entry = &Proxy{Import: "caddy/import", Service: "caddy"}
-			return turn.proxy.write()
+			return turn.proxy.write(nil)
 		}},
 		"images that came": {nil, func(turn *Turn) error {
 			c := &candidate{images: map[string]string{"web": "busybox"}}

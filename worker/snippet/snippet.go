@@ -54,11 +54,17 @@ func cannot(name string, err error) error {
 	return fmt.Errorf("cannot write %s: %w", name, err)
 }
 
+const dirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
 // openDir opens a directory below tree and creates missing ones on the way. Each directory
 // is opened relative to its parent, so that nobody can put a link in between.
-func openDir(tree, name string) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := unix.Open(tree, flags, 0)
+func openDir(tree, name string) (*os.File, error) { return walk(tree, name, true) }
+
+// openExisting opens a directory below tree.
+func openExisting(tree, name string) (*os.File, error) { return walk(tree, name, false) }
+
+func walk(tree, name string, create bool) (*os.File, error) {
+	fd, err := unix.Open(tree, dirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", tree, err)
 	}
@@ -67,8 +73,11 @@ func openDir(tree, name string) (*os.File, error) {
 		return at, nil
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		made := unix.Mkdirat(int(at.Fd()), part, 0o755)
-		fd, err := unix.Openat(int(at.Fd()), part, flags, 0)
+		made := error(unix.EEXIST)
+		if create {
+			made = unix.Mkdirat(int(at.Fd()), part, 0o755)
+		}
+		fd, err := unix.Openat(int(at.Fd()), part, dirFlags, 0)
 		if err == nil && made == nil {
 			err = unix.Fchmod(fd, 0o755) // whatever the umask is
 		}

@@ -1,0 +1,250 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pgo/internal/nearest"
+)
+
+// extension is the key with pgo's own settings of a compose service.
+const extension = "x-pgo"
+
+// startFirst is the only one of them: whether two containers at once are fine, or are not.
+const startFirst = "start-first"
+
+// CheckExtensions returns an error if a compose service has a setting of pgo's own that pgo does
+// not know, or not with this value.
+func CheckExtensions(m *Model) error {
+	for _, name := range m.Services() {
+		value, there := m.services()[name][extension]
+		if !there {
+			continue
+		}
+		at := "services." + name + "." + extension
+		settings, ok := value.(map[string]any)
+		if !ok {
+			return fmt.Errorf("%s: expected a mapping, such as {%s: true}", at, startFirst)
+		}
+		for _, key := range slices.Sorted(maps.Keys(settings)) {
+			if _, isBool := settings[key].(bool); key == startFirst && !isBool {
+				return fmt.Errorf("%s.%s: write true or false", at, key)
+			}
+			if key == startFirst {
+				continue
+			}
+			hint := "the only setting is " + startFirst
+			if word, near := nearest.Word(key, []string{startFirst}); near {
+				hint = "did you mean " + word + "?"
+			}
+			return fmt.Errorf("%s: %s is not known; %s", at, key, hint)
+		}
+	}
+	return nil
+}
+
+// StartsSecond returns why the new containers of a compose service cannot start before those end
+// that they replace, or "" if they can. Whether anything switches requests to them is not asked.
+// declared has the volumes that its image declares.
+func StartsSecond(m *Model, service string, declared []string) string {
+	s := m.services()[service]
+	settings, _ := s[extension].(map[string]any)
+	fine, said := settings[startFirst].(bool)
+	if said && !fine {
+		return extension + " says so"
+	}
+	for _, rule := range []func(map[string]any) string{publishes, isNamed, hasAddress, sharesNetwork} {
+		if why := rule(s); why != "" {
+			return why
+		}
+	}
+	for _, name := range m.Services() {
+		if other := m.services()[name]; name != service && joins(other, service) {
+			return name + " shares its namespaces or volumes"
+		}
+	}
+	if hooks := list(s["pre_stop"]); m.Replicas(service) > 1 && len(hooks) > 0 {
+		return "it has several containers, and pre_stop hooks"
+	}
+	if fine {
+		return ""
+	}
+	why := writes(s)
+	if why == "" && len(declared) > 0 {
+		why = "its image declares a volume, at " + declared[0]
+	}
+	if why != "" {
+		why += fmt.Sprintf(" (if two containers at once are fine: %s: {%s: true})", extension, startFirst)
+	}
+	return why
+}
+
+func publishes(s map[string]any) string {
+	if len(list(s["ports"])) > 0 {
+		return "it publishes a port of the host"
+	}
+	return ""
+}
+
+func isNamed(s map[string]any) string {
+	if name, _ := s["container_name"].(string); name != "" {
+		return "it has a container_name"
+	}
+	return ""
+}
+
+func hasAddress(s map[string]any) string {
+	if s["mac_address"] != nil {
+		return "it has a fixed address"
+	}
+	for _, settings := range objects(s["networks"]) {
+		for _, key := range []string{"ipv4_address", "ipv6_address", "mac_address", "link_local_ips"} {
+			if settings[key] != nil {
+				return "it has a fixed address"
+			}
+		}
+	}
+	return ""
+}
+
+func sharesNetwork(s map[string]any) string {
+	if mode, _ := s["network_mode"].(string); mode != "" {
+		return "it has a network_mode"
+	}
+	if sharesNamespace(s) || len(anyList(s["volumes_from"])) > 0 {
+		return "it shares the namespaces or volumes of another container"
+	}
+	return ""
+}
+
+// joins reports whether a compose service has a namespace, or the volumes, of the named one.
+func joins(s map[string]any, name string) bool {
+	for _, key := range []string{"network_mode", "pid", "ipc"} {
+		if s[key] == "service:"+name {
+			return true
+		}
+	}
+	return slices.ContainsFunc(anyList(s["volumes_from"]), func(from any) bool {
+		text, _ := from.(string)
+		first, _, _ := strings.Cut(text, ":")
+		return first == name
+	})
+}
+
+// writes returns what two containers at once would both write to, or "".
+func writes(s map[string]any) string {
+	if len(anyList(s["devices"])) > 0 || s["gpus"] != nil || reserves(s) {
+		return "it has a device"
+	}
+	for _, v := range list(s["volumes"]) {
+		target, _ := v["target"].(string)
+		if kind := v["type"]; v["read_only"] != true && kind != "tmpfs" && kind != "image" {
+			return "it can write to what it mounts at " + target
+		}
+	}
+	return ""
+}
+
+// reserves reports whether a compose service asks for devices of the engine.
+func reserves(s map[string]any) bool {
+	deploy, _ := s["deploy"].(map[string]any)
+	resources, _ := deploy["resources"].(map[string]any)
+	reservations, _ := resources["reservations"].(map[string]any)
+	return len(anyList(reservations["devices"])) > 0
+}
+
+func anyList(v any) []any {
+	all, _ := v.([]any)
+	return all
+}
+
+// NamedBy returns the compose services that are found under a name on a network, sorted.
+func NamedBy(m *Model, host string) []string {
+	found := map[string]bool{}
+	for name, s := range m.services() {
+		own, _ := s["container_name"].(string)
+		found[name] = strings.EqualFold(name, host) || strings.EqualFold(own, host)
+		for _, settings := range objects(s["networks"]) {
+			found[name] = found[name] || slices.ContainsFunc(anyList(settings["aliases"]), func(alias any) bool {
+				text, _ := alias.(string)
+				return strings.EqualFold(text, host)
+			})
+		}
+	}
+	maps.DeleteFunc(found, func(_ string, named bool) bool { return !named })
+	return slices.Sorted(maps.Keys(found))
+}
+
+// reservedMemory returns what the model reserves for a container, in bytes; 0: nothing.
+func reservedMemory(m *Model, service string) uint64 {
+	s := m.services()[service]
+	deploy, _ := s["deploy"].(map[string]any)
+	resources, _ := deploy["resources"].(map[string]any)
+	reservations, _ := resources["reservations"].(map[string]any)
+	for _, v := range []any{s["mem_reservation"], reservations["memory"]} {
+		var n uint64
+		if _, err := fmt.Sscan(fmt.Sprint(v), &n); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// SeenAt returns where the containers of a compose service see a directory below the checkout, or
+// why they do not see it.
+func SeenAt(m *Model, service, checkout, dir string) (string, error) {
+	s, there := m.services()[service]
+	if !there {
+		return "", fmt.Errorf("there is no compose service %s", service)
+	}
+	wanted := filepath.Join(checkout, dir)
+	at := ""
+	for _, v := range list(s["volumes"]) {
+		source, _ := v["source"].(string)
+		target, _ := v["target"].(string)
+		if rel, ok := below(source, wanted); ok && v["type"] == "bind" && len(source) > 1 {
+			at = filepath.Join(target, rel) // of several, any will do
+		}
+	}
+	if at == "" {
+		return "", fmt.Errorf("%s does not mount the directory ./%s", service, dir)
+	}
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
+	if strings.ContainsFunc(at, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		return "", fmt.Errorf("%s mounts the directory ./%s at a path with special characters", service, dir)
+	}
+	// What is mounted over a part of it hides that.
+	for _, v := range list(s["volumes"]) {
+		target, _ := v["target"].(string)
+		source, _ := v["source"].(string)
+		if rel, ok := below(target, at); ok && rel != "." || target == at {
+			if _, same := below(source, wanted); !same {
+				return "", fmt.Errorf("%s mounts something else over %s", service, at)
+			}
+		}
+	}
+	return at, nil
+}
+
+// RoomFor returns how much memory one more container of a compose service may need: what the model
+// reserves for it, or what one of it uses now.
+func RoomFor(ctx context.Context, e *Engine, m *Model, project, service string) (uint64, error) {
+	if reserved := reservedMemory(m, service); reserved > 0 {
+		return reserved, nil
+	}
+	usages, err := e.Usage(ctx, project)
+	if err != nil {
+		return 0, err
+	}
+	var most uint64
+	for _, u := range usages {
+		if u.Service == service && u.State == "running" {
+			most = max(most, u.Memory)
+		}
+	}
+	return most, nil
+}

@@ -1,0 +1,476 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/procfs"
+
+	"pgo/internal/wait"
+	"pgo/worker/compose"
+)
+
+const (
+	// drainTime is how long requests that have begun may take before the container that answers them
+	// is stopped. Then they have the container's grace period.
+	drainTime = 10 * time.Second
+	// drainLook is the time between two looks at a container's connections.
+	drainLook = 200 * time.Millisecond
+	// blindDrain is how long to wait where the connections cannot be seen.
+	blindDrain = 3 * time.Second
+)
+
+// ahead starts the new containers of what is behind a proxy before those end that they replace. What
+// it cannot start first, and everything that it leaves, is replaced in place afterwards: that is also
+// how an interrupted deploy gets rid of what is too much.
+type ahead struct {
+	name     string
+	enabled  bool
+	isProxy  bool
+	routes   []Route
+	engine   *compose.Engine
+	store    *store
+	board    *board
+	files    *workspace
+	starter  *starter
+	gate     *gate
+	requests *requests
+	log      hclog.Logger
+
+	onThisHost func() bool // the engine is on it
+}
+
+// availableMemory returns how much memory the host could give to programs, in bytes; 0: nobody knows.
+func availableMemory() uint64 {
+	proc, err := procfs.NewDefaultFS()
+	if err != nil {
+		return 0
+	}
+	info, err := proc.Meminfo()
+	if err != nil || info.MemAvailableBytes == nil {
+		return 0
+	}
+	return *info.MemAvailableBytes
+}
+
+// chosen returns the compose services of the candidate that differ from what runs and start first,
+// each after those that it depends on.
+func (a *ahead) chosen(c *candidate) []string {
+	var services []string
+	for _, way := range c.record.Ways {
+		if way.StartFirst && slices.Contains(c.differing, way.Service) {
+			services = append(services, way.Service)
+		}
+	}
+	return inOrder(c.resolved, services)
+}
+
+// atMost returns how many containers of the candidate may start first.
+func (a *ahead) atMost(c *candidate) (n int) {
+	for _, way := range c.record.Ways {
+		if way.StartFirst {
+			n += min(c.resolved.Replicas(way.Service), mostAhead)
+		}
+	}
+	return min(n, mostAhead)
+}
+
+// mostAhead is for how many of them a deploy is given time.
+const mostAhead = 50
+
+// inOrder sorts compose services so that each comes after those that it depends on.
+func inOrder(model *compose.Model, services []string) []string {
+	sorted := slices.Clone(services)
+	slices.SortStableFunc(sorted, func(x, y string) int {
+		return len(model.Needs([]string{x})) - len(model.Needs([]string{y})) // what needs another needs all that it needs
+	})
+	return sorted
+}
+
+// plan finds out which compose services differ from what runs, before the switch forgets that.
+func (a *ahead) plan(ctx context.Context, c *candidate) error {
+	c.differing = nil
+	if !a.enabled {
+		return nil
+	}
+	if err := a.foretell(ctx, c); err != nil {
+		return err
+	}
+	containers, err := a.engine.Containers(ctx, a.name)
+	if err != nil {
+		return err
+	}
+	state := a.store.snapshot()
+	deployed, unknown := a.files.loadDeployed()
+	for _, service := range c.resolved.Services() {
+		if unknown != nil || c.forced || a.differs(c, state, deployed, containers, service) {
+			c.differing = append(c.differing, service)
+		}
+	}
+	return nil
+}
+
+// differs reports whether a compose service may have to be replaced.
+func (a *ahead) differs(c *candidate, state State, deployed *compose.Model, containers []compose.Container, service string) bool {
+	if state.Switching != nil {
+		// It is not known what runs, unless what is to run again was never touched.
+		return c.back == 0 || state.Deployed == nil || state.Deployed.Number != c.back ||
+			slices.ContainsFunc(containers, func(container compose.Container) bool {
+				made := state.Made[service]
+				return container.Service == service && slices.Contains(state.Switching.Serving, container.ID) &&
+					(container.Config != made.Config || container.Image != made.Image)
+			})
+	}
+	return state.Deployed == nil || !compose.SameService(deployed, c.resolved, service) ||
+		state.Deployed.Images[service] != c.record.Images[service] ||
+		a.files.inputs(deployed, service, state.Deployed) != a.files.inputs(c.resolved, service, c.record) ||
+		slices.Contains(astray(deployed, containers, state), service)
+}
+
+// serving returns what to remember of the containers that answer when a switch begins.
+func (a *ahead) serving(ctx context.Context, before *Switching) ([]string, error) {
+	if !a.enabled {
+		return nil, nil
+	}
+	if before != nil && before.Serving != nil {
+		return before.Serving, nil
+	}
+	containers, err := a.engine.Containers(ctx, a.name)
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{}
+	for _, container := range containers {
+		ids = append(ids, container.ID)
+	}
+	return ids, nil
+}
+
+// run starts what it can of the candidate next to what runs, and has the proxies send requests there.
+// Everything else is left as it is.
+func (a *ahead) run(ctx context.Context, c *candidate, o order) error {
+	if !a.enabled {
+		return nil
+	}
+	if err := a.discardUnproven(ctx, c); err != nil {
+		return err
+	}
+	first := a.chosen(c)
+	for _, service := range first {
+		if slices.Contains(a.store.snapshot().Containers.Stopped, service) {
+			continue
+		}
+		if err := a.replaceNeeds(ctx, c, o, service, first); err != nil {
+			return err
+		}
+		if err := a.replace(ctx, c, o, service); err != nil {
+			return err
+		}
+	}
+	if rest := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(first, name) }); c.forced && len(rest) > 0 {
+		return a.starter.make(ctx, o.out, c, rest, "--no-start", "--force-recreate")
+	}
+	return nil
+}
+
+// discardUnproven removes what an earlier worker has started, or was about to, and has not seen to
+// work, as long as there is something that does.
+func (a *ahead) discardUnproven(ctx context.Context, c *candidate) error {
+	known := a.store.snapshot().Switching
+	if known == nil || known.Serving == nil {
+		return nil
+	}
+	containers, err := a.engine.Containers(ctx, a.name)
+	if err != nil {
+		return err
+	}
+	for _, way := range c.record.Ways {
+		of := func(container compose.Container) bool { return way.StartFirst && container.Service == way.Service }
+		works := func(container compose.Container) bool { return slices.Contains(known.Serving, container.ID) }
+		if !slices.ContainsFunc(containers, func(container compose.Container) bool { return of(container) && works(container) }) {
+			continue
+		}
+		for _, container := range containers {
+			if of(container) && !works(container) {
+				a.log.Info("removing a container that an earlier deploy has started and not seen to work", "container", container.Name)
+				if err := a.engine.End(ctx, container.ID); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// replaceNeeds replaces in place what a compose service depends on and cannot start first, and runs
+// its jobs.
+func (a *ahead) replaceNeeds(ctx context.Context, c *candidate, o order, service string, first []string) error {
+	needs := c.resolved.Needs([]string{service})
+	for _, name := range inOrder(c.resolved, needs) {
+		done := slices.Contains(c.done, name) || slices.Contains(c.replaced, name) || slices.Contains(first, name)
+		if done || !slices.Contains(c.differing, name) || slices.Contains(a.store.snapshot().Containers.Stopped, name) {
+			continue
+		}
+		say(o.out, "%s depends on %s, which is replaced in place before", service, name)
+		flags := []string{"--no-start"}
+		if c.forced {
+			flags = append(flags, "--force-recreate")
+		}
+		part := &part{wanted: map[string]int{name: c.resolved.Replicas(name)}, flags: flags}
+		if err := a.gate.passPart(ctx, c, o, []string{name}, part); err != nil {
+			return err
+		}
+		c.replaced = append(c.replaced, name)
+		containers, err := a.engine.Containers(ctx, a.name)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(containers, func(container compose.Container) bool { return container.Service == name && container.Done() }) {
+			c.done = add(c.done, name) // it is not run again with the rest
+			if err := a.store.update(func(st *State) { st.Containers.Finished = add(st.Containers.Finished, name) }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replacement is one compose service on its way.
+type replacement struct {
+	*ahead
+	c       *candidate
+	o       order
+	service string
+	hosts   []string
+	ports   []int
+
+	switched bool                // the proxies send requests to one container
+	answers  compose.Container   // the one that answers while others start and end
+	old      []compose.Container // those to be replaced
+	ended    bool                // one of them has been removed
+}
+
+// replace starts new containers of a compose service, one at a time, and ends what they replace but
+// for the last, which the switch in place removes.
+func (a *ahead) replace(ctx context.Context, c *candidate, o order, service string) error {
+	r := &replacement{ahead: a, c: c, o: o, service: service}
+	r.hosts, r.ports = a.targets(c.resolved, service)
+	runs, err := r.running(ctx)
+	if err != nil || len(runs) == 0 || c.resolved.Replicas(service) == 0 {
+		return err // nothing answers, so there is nothing to protect
+	}
+	a.board.enter(StepAhead, c.commit)
+	if err := r.turn(ctx, runs[len(runs)-1]); err != nil {
+		return err
+	}
+	for need := 1; need > 0; need-- {
+		fresh, err := r.create(ctx)
+		if err != nil {
+			return r.failed(ctx, nil, err)
+		}
+		if r.old == nil {
+			r.old = slices.DeleteFunc(slices.Clone(runs), func(container compose.Container) bool {
+				return !c.forced && container.Config == fresh.Config && container.Image == fresh.Image
+			})
+			need = c.resolved.Replicas(service) - (len(runs) - len(r.old))
+			if len(r.old) == 0 || need <= 0 {
+				return r.superfluous(ctx, runs, fresh)
+			}
+		}
+		if err := r.prove(ctx, fresh); err != nil {
+			return r.failed(ctx, fresh, err)
+		}
+		if need > 1 && len(r.old) > 1 {
+			if err := r.endOne(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if need == 1 {
+			if err := r.turn(ctx, *fresh); err != nil {
+				return err
+			}
+		}
+	}
+	return r.drainOld(ctx)
+}
+
+// running returns the containers of the compose service that run and are known to work, oldest first.
+func (r *replacement) running(ctx context.Context) ([]compose.Container, error) {
+	containers, err := r.engine.Containers(ctx, r.name)
+	if err != nil {
+		return nil, err
+	}
+	var serving []string
+	if begun := r.store.snapshot().Switching; begun != nil {
+		serving = begun.Serving
+	}
+	containers = slices.DeleteFunc(containers, func(container compose.Container) bool {
+		return container.Service != r.service || container.State != "running" || !slices.Contains(serving, container.ID)
+	})
+	slices.SortStableFunc(containers, func(x, y compose.Container) int {
+		if (x.Health == "unhealthy") != (y.Health == "unhealthy") { // the one that answers meanwhile is the last
+			if x.Health == "unhealthy" {
+				return -1
+			}
+			return 1
+		}
+		return x.Started.Compare(y.Started)
+	})
+	return containers, nil
+}
+
+// turn has the proxies send requests to a container.
+func (r *replacement) turn(ctx context.Context, to compose.Container) error {
+	r.board.enter(StepTurn, r.c.commit)
+	why, err := r.requests.turn(ctx, r.hosts, to.ID)
+	if err != nil {
+		return err
+	}
+	if r.switched, r.answers = why == "", to; !r.switched {
+		say(r.o.out, "requests for %s go to old and new containers for a while, as they cannot be switched: %s", r.service, brief(why))
+	}
+	return nil
+}
+
+// create creates one more container, which does not run yet.
+func (r *replacement) create(ctx context.Context) (*compose.Container, error) {
+	before, err := r.of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	scale := fmt.Sprintf("%s=%d", r.service, len(before)+1)
+	if err := r.starter.makeMore(ctx, r.o.out, r.c, r.service, "--no-start", "--no-recreate", "--scale", scale); err != nil {
+		return nil, err
+	}
+	after, err := r.of(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, container := range after {
+		if !slices.ContainsFunc(before, func(b compose.Container) bool { return b.ID == container.ID }) {
+			return &container, nil
+		}
+	}
+	return nil, &stepError{"start", r.c.commit.Short(), fmt.Errorf("docker compose made no other container of %s", r.service)}
+}
+
+// of returns the containers of the compose service.
+func (r *replacement) of(ctx context.Context) ([]compose.Container, error) {
+	containers, err := r.engine.Containers(ctx, r.name)
+	return slices.DeleteFunc(containers, func(container compose.Container) bool { return container.Service != r.service }), err
+}
+
+// prove starts the new container, and waits until it works.
+func (r *replacement) prove(ctx context.Context, fresh *compose.Container) error {
+	there, err := r.of(ctx)
+	if err != nil {
+		return err
+	}
+	say(r.o.out, "starting %s next to what it replaces", fresh.Name)
+	part := &part{
+		wanted: map[string]int{r.service: 1}, only: fresh.ID,
+		flags: []string{"--scale", fmt.Sprintf("%s=%d", r.service, len(there))},
+	}
+	if err := r.gate.passPart(ctx, r.c, r.o, []string{r.service}, part); err != nil {
+		return err
+	}
+	return r.store.update(func(st *State) {
+		if st.Switching != nil {
+			begun := *st.Switching
+			begun.Serving = append(slices.Clone(begun.Serving), fresh.ID)
+			st.Switching = &begun
+		}
+	})
+}
+
+// superfluous removes a container that turned out not to be needed: what runs is as it should be, or
+// an earlier worker has started enough of it. What is left over ends without a request.
+func (r *replacement) superfluous(ctx context.Context, runs []compose.Container, fresh *compose.Container) error {
+	if err := r.engine.Unmake(ctx, []string{fresh.ID}, nil, nil); err != nil {
+		return err
+	}
+	if len(r.old) == 0 {
+		return nil
+	}
+	for _, container := range runs {
+		if container.Config == fresh.Config && container.Image == fresh.Image {
+			if err := r.turn(ctx, container); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return r.drainOld(ctx)
+}
+
+// endOne ends one of the containers that are replaced, but not the one that answers.
+func (r *replacement) endOne(ctx context.Context) error {
+	i := slices.IndexFunc(r.old, func(container compose.Container) bool { return container.ID != r.answers.ID })
+	if err := r.drain(ctx, r.old[i]); err != nil {
+		return err
+	}
+	r.ended = true
+	if err := r.engine.End(ctx, r.old[i].ID); err != nil {
+		return err
+	}
+	r.old = slices.Delete(r.old, i, i+1)
+	return nil
+}
+
+// drainOld waits until those that are left to be replaced have answered.
+func (r *replacement) drainOld(ctx context.Context) error {
+	for _, container := range r.old {
+		if err := r.drain(ctx, container); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drain waits until a container that gets no more requests has answered those that it has.
+func (r *replacement) drain(ctx context.Context, container compose.Container) error {
+	if !r.switched {
+		return nil
+	}
+	r.board.enter(StepDrain, r.c.commit)
+	end := time.Now().Add(drainTime)
+	for {
+		// Not at once: the proxy may be about to connect to it.
+		if err := wait.For(ctx, drainLook); err != nil {
+			return err
+		}
+		n, err := compose.Connections(ctx, r.engine, container.ID, r.ports)
+		switch {
+		case err != nil:
+			r.log.Debug("cannot see the connections of a container", "container", container.Name, "error", err)
+			return wait.For(ctx, blindDrain)
+		case n == 0:
+			return nil
+		case time.Now().After(end):
+			say(r.o.out, "%s still has %d connections: they end with its stop_grace_period", container.Name, n)
+			return nil
+		}
+	}
+}
+
+// failed removes a container that does not work. While everything that it was to help to replace is
+// there, nothing has happened to the service.
+func (r *replacement) failed(ctx context.Context, fresh *compose.Container, err error) error {
+	if ctx.Err() != nil || errors.Is(err, errRestarted) {
+		return err // it is found later
+	}
+	if fresh != nil {
+		if cannot := r.engine.End(ctx, fresh.ID); cannot != nil {
+			err = errors.Join(err, cannot)
+		}
+	}
+	if r.ended || len(r.c.replaced) > 0 {
+		return err
+	}
+	return &notReplacedError{err}
+}
