@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,7 @@ func TestStartFirst(t *testing.T) {
 	t.Parallel()
 	pgod, service, s := newShop(t)
 	load := s.g.front.StartLoad("shop.example.org", "v")
+	killWorker := func() { kill(t, pgod.WorkerPID(service)) }
 	for n, round := range []struct {
 		end, ready string
 		disturb    func()
@@ -89,15 +91,15 @@ func TestStartFirst(t *testing.T) {
 		{"drains", "", nil},
 		{"dies", "2s", nil},
 		{"ignores", "", nil},
-		{"dies", "", func() { atStep(t, pgod, service, "start first", func() { kill(t, pgod.WorkerPID(service)) }) }},
-		{"drains", "2s", func() { atStep(t, pgod, service, "gate", func() { kill(t, pgod.WorkerPID(service)) }) }},
-		{"dies", "2s", func() { atStep(t, pgod, service, "gate", func() { kill(t, pgod.WorkerPID(s.g.service)) }) }},
+		{"dies", "", func() { beside(t, service, "created", killWorker) }},
+		{"drains", "2s", func() { beside(t, service, "running", killWorker) }},
+		{"dies", "2s", func() { beside(t, service, "running", func() { kill(t, pgod.WorkerPID(s.g.service)) }) }},
 		{"dies", "2s", func() {
-			atStep(t, pgod, service, "gate", func() {
+			beside(t, service, "running", func() {
 				docker(t, "exec", s.g.caddy(t), "caddy", "reload", "--force", "--config", "/etc/caddy/Caddyfile")
 			})
 		}},
-		{"dies", "2s", func() { atStep(t, pgod, service, "gate", func() { pgod.Kill(); pgod.Start() }) }},
+		{"dies", "2s", func() { beside(t, service, "running", func() { pgod.Kill(); pgod.Start() }) }},
 		{"drains", "", nil},
 		{"dies", "2s", nil},
 	} {
@@ -112,30 +114,157 @@ func TestStartFirst(t *testing.T) {
 		}
 		s.g.answers(t, "http://shop.example.org/", s.name+" ")
 		if _, failures := load.Failures(); len(failures) > 0 {
-			t.Errorf("deploying %s (%+v): %d requests have failed so far", s.name, round, len(failures))
+			t.Errorf("deploying %s (%s, ready after %q): %d requests have failed so far", s.name, round.end, round.ready, len(failures))
 		}
 	}
-	for _, want := range []string{"v9", "v8", "v9"} {
-		pgod.SSH(service.Key, service.Op("rollback")).Exits(t, 0)
-		_ = want
-	}
 	load.Stop(t)
+	released(t, pgod, s.g)
+}
+
+// beside waits until the service has a second container in that state, and then does something.
+func beside(t *testing.T, s *rig.Service, state string, do func()) {
+	t.Helper()
+	rig.Until(t, "another container that is "+state, func() error {
+		containers := rig.Containers(t, s.Name)
+		if len(containers) < 2 || !slices.ContainsFunc(containers, func(c rig.Container) bool { return c.State.Status == state }) {
+			return fmt.Errorf("there are %+v", containers)
+		}
+		return nil
+	})
+	do()
+}
+
+// released waits until the names of the compose services lead requests again.
+func released(t *testing.T, pgod *rig.Pgod, g *gateway) {
+	t.Helper()
 	rig.Until(t, "all switches to be released", func() error {
-		if names := s.g.switchFiles(t, pgod); len(names) > 0 {
+		if names := g.switchFiles(t, pgod); len(names) > 0 {
 			return fmt.Errorf("there are %v", names)
 		}
 		return nil
 	})
 }
 
-// atStep calls do once the service's worker is at a step of a deploy.
-func atStep(t *testing.T, pgod *rig.Pgod, s *rig.Service, step string, do func()) {
-	t.Helper()
-	rig.Until(t, "the step "+step, func() error {
-		if text := pgod.SSH(s.Key, s.Op("status")).Stdout; !strings.Contains(text, "now:       "+step) {
-			return fmt.Errorf("the status is %q", text)
+// Neither does a client notice a commit that does not work, nor a rollback, nor a commit that mends
+// one which keeps crashing. Connections that last outlive the switch, and end with their container.
+func TestStartFirstGoesBack(t *testing.T) {
+	t.Parallel()
+	pgod, service, s := newShop(t)
+	load := s.g.front.StartLoad("shop.example.org", "v")
+	first := rig.Containers(t, service.Name)[0].ID
+	s.name, s.extra = "bad", "    command: [sh, -c, 'sleep 1; exit 7']\n    restart: always\n"
+	bad := service.Push("crashes", s.files())
+	shows(t, pgod, service, "head:      "+bad[:7], "last:      degraded", "exited", "went back to ")
+	if containers := rig.Containers(t, service.Name); len(containers) != 1 || containers[0].ID != first {
+		t.Errorf("after a commit that crashes there are %+v", containers)
+	}
+	s.extra = "    command: [sh, -c, 'echo no >/tmp/no; exec shop']\n    healthcheck: {test: [CMD, 'false'], interval: 500ms, retries: 2}\n"
+	files := s.files()
+	files["compose.yaml"] = strings.Replace(files["compose.yaml"], "    healthcheck: {test: [CMD, wget", "    x-not: {test: [CMD, wget", 1)
+	unhealthy := service.Push("is unhealthy", files)
+	shows(t, pgod, service, "head:      "+unhealthy[:7], "is unhealthy", "went back to ")
+	if containers := rig.Containers(t, service.Name); len(containers) != 1 || containers[0].ID != first {
+		t.Errorf("after a commit that is unhealthy there are %+v", containers)
+	}
+
+	s.extra = ""
+	var streams []func() (string, error)
+	for path, upgrade := range map[string]bool{"/stream": false, "/socket": true} {
+		next := s.g.front.Stream(t, "http://shop.example.org"+path, upgrade)
+		if text, err := next(); err != nil || !strings.Contains(text, "v0") {
+			t.Fatalf("%s begins with %q, %v", path, text, err)
 		}
-		return nil
-	})
-	do()
+		streams = append(streams, next)
+	}
+	for n := range 2 {
+		s.name, s.end = fmt.Sprintf("v%d", n+1), "dies"
+		deployed(t, pgod, service, service.Push(s.name, s.files()))
+		s.g.answers(t, "http://shop.example.org/", s.name+" ")
+	}
+	for _, next := range streams {
+		text, err := "", error(nil)
+		for err == nil {
+			if text, err = next(); text != "" && !strings.Contains(text, "v0") {
+				t.Errorf("a stream of the first container says %q", text)
+			}
+		}
+	}
+	for _, want := range []string{"v1", "v0"} {
+		pgod.SSH(service.Key, service.Op("rollback")).Exits(t, 0)
+		s.g.answers(t, "http://shop.example.org/", want+" ")
+	}
+	pgod.SSH(service.Key, service.Op("unfreeze")).Exits(t, 0)
+	s.g.answers(t, "http://shop.example.org/", "v2 ")
+	load.Stop(t)
+	released(t, pgod, s.g)
+}
+
+// Several containers are replaced one by one; a job runs once, before, and what others share is
+// replaced in place or stays.
+func TestStartFirstReplicas(t *testing.T) {
+	t.Parallel()
+	pgod, service, s := newShop(t)
+	load := s.g.front.StartLoad("shop.example.org", "v")
+	s.replicas, s.end, s.ready = 3, "dies", "1s"
+	s.extra = "    depends_on: {migrate: {condition: service_completed_successfully}, store: {condition: service_started}}\n"
+	for n := range 3 {
+		s.name = fmt.Sprintf("v%d", n+1)
+		s.more = fmt.Sprintf(`  migrate:
+    image: %[1]s
+    command: [sh, -c, 'echo %[2]s >>/data/runs']
+    volumes: ["data:/data"]
+  store:
+    image: %[1]s
+    init: true
+    command: [sleep, "86400"]
+    volumes: ["data:/data"]
+volumes: {data: {}}
+`, s.g.r.Busybox(), s.name)
+		before := byService(t, service)
+		deployed(t, pgod, service, service.Push(s.name, s.files()))
+		shops := 0
+		for _, c := range rig.Containers(t, service.Name) {
+			if c.Config.Labels["com.docker.compose.service"] == "shop" && c.State.Status == "running" {
+				shops++
+			}
+		}
+		if shops != 3 {
+			t.Errorf("%s: %d containers run", s.name, shops)
+		}
+		if now := byService(t, service); n > 0 && now["store"].ID != before["store"].ID {
+			t.Errorf("%s: what did not change was replaced", s.name)
+		}
+		runs := docker(t, "exec", byService(t, service)["store"].ID, "cat", "/data/runs")
+		if want := strings.Count(runs, s.name); want != 1 {
+			t.Errorf("%s: the job has run as %q", s.name, runs)
+		}
+	}
+	shows(t, pgod, service, "store is replaced in place: no URL leads to it")
+	load.Stop(t)
+	released(t, pgod, s.g)
+}
+
+// Where the proxy cannot see the switches, both services say so, and the deploy works all the same.
+func TestStartFirstUnseen(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	service := r.Service("shop").Set("deploy", "start-first").Set("urls", urls{"http://shop.example.org": "shop:8080"})
+	g := newGateway(r)
+	g.service.Set("reload", "caddy caddy reload --config /etc/caddy/Caddyfile")
+	g.mounts = []string{"./caddy/Caddyfile:/etc/caddy/Caddyfile", "./caddy/Caddyfile-import:/etc/caddy/Caddyfile-import"}
+	s := shop{g: g, name: "v0", end: "drains"}
+	pgod := r.Start(g.service)
+	gate := g.service.Push("first", g.files())
+	deployed(t, pgod, g.service, gate)
+	commit := service.Push("first", s.files())
+	pgod.Configure(g.service, service)
+	deployed(t, pgod, service, commit)
+	docker(t, "restart", g.caddy(t))
+	g.answers(t, "http://shop.example.org/", "v0 ")
+	const why = "caddy does not mount the directory ./caddy"
+	shows(t, pgod, service, "requests cannot be switched: the proxy "+g.service.Name+": "+why)
+	shows(t, pgod, g.service, "it cannot switch requests during a deploy: "+why)
+	s.name = "v1"
+	deployed(t, pgod, service, service.Push("second", s.files()))
+	g.answers(t, "http://shop.example.org/", "v1 ")
 }

@@ -165,7 +165,7 @@ func (s Images) DeclaredVolumes(ctx context.Context, image string) ([]string, er
 	return declared.Volumes, err
 }
 
-// Declared is what an image gives its containers unless a model says otherwise.
+// Declared has what an image gives its containers unless a model says otherwise.
 type Declared struct {
 	Volumes     []string // the paths of volumes without a name
 	HealthCheck bool

@@ -59,7 +59,7 @@ func TestAdoptIsForetold(t *testing.T) {
 	}
 	warns := func() string {
 		t.Helper()
-		c, out := &candidate{resolved: model, stays: []string{"a volume is as it was"}}, &strings.Builder{}
+		c, out := &candidate{resolved: model, record: &Record{}, stays: []string{"a volume is as it was"}}, &strings.Builder{}
 		if err := d.foretell(t.Context(), c); err != nil {
 			t.Error(err)
 		}

@@ -150,6 +150,20 @@ func (a *ahead) serving(ctx context.Context, before *Switching) ([]string, error
 	return ids, nil
 }
 
+// pass starts the candidate, what starts first before the rest, and waits until all of it is as it
+// should be. Then the names of the compose services lead to it and to nothing else.
+func (a *ahead) pass(ctx context.Context, c *candidate, o order) error {
+	if !c.made && !c.anew {
+		if err := a.run(ctx, c, o); err != nil {
+			return err
+		}
+	}
+	if err := a.gate.pass(ctx, c, o); err != nil {
+		return err
+	}
+	return a.requests.release()
+}
+
 // run starts what it can of the candidate next to what runs, and has the proxies send requests there.
 // Everything else is left as it is.
 func (a *ahead) run(ctx context.Context, c *candidate, o order) error {

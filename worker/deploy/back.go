@@ -125,7 +125,7 @@ func (d *deployer) goBack(ctx context.Context, to *Record, reason string, o orde
 	if err := d.enter(ctx, c, o); err != nil {
 		return "", nil, err
 	}
-	if unwell = d.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
+	if unwell = d.ahead.pass(ctx, c, o); unwell != nil && !isVerdict(unwell) {
 		return "", nil, unwell
 	}
 	d.tidy(ctx, c, o)

@@ -170,7 +170,7 @@ func (d *deployer) replace(outer, ctx context.Context, c *candidate, o order) er
 		err = fmt.Errorf("%w: %w", errRestarted, err) // what was stopped then says nothing about the commit
 	}
 	if err == nil {
-		err = d.pass(ctx, c, o)
+		err = d.ahead.pass(ctx, c, o)
 	}
 	if err != nil {
 		return d.retreat(outer, c, o, err)
@@ -190,20 +190,6 @@ func (d *deployer) enter(ctx context.Context, c *candidate, o order) error {
 	}
 	say(o.out, "going on with the containers that an earlier worker has made")
 	return nil
-}
-
-// pass starts the candidate, what starts first before the rest, and waits until all of it is as it
-// should be. Then the names of the compose services lead to it and to nothing else.
-func (d *deployer) pass(ctx context.Context, c *candidate, o order) error {
-	if !c.made && !c.anew {
-		if err := d.ahead.run(ctx, c, o); err != nil {
-			return err
-		}
-	}
-	if err := d.gate.pass(ctx, c, o); err != nil {
-		return err
-	}
-	return d.requests.release()
 }
 
 // deadline bounds a change by the service's timeout.

@@ -24,7 +24,7 @@ type Neighbours struct {
 	Ports    map[string]uint32 // for a reverse proxy: URLs, and their ports except 80 and 443
 
 	SwitchedSnippet string                       // for a reverse proxy: the snippet with switches; empty: there are none
-	SwitchesRoot    string                       // what stands in it for the directory of the switches
+	SwitchesRoot    string                       // what is written in it for the directory of the switches
 	Switches        map[string]map[string]string // for a reverse proxy: service → target → the container that answers
 	Switched        map[string]string            // of the service's own switches those that its proxies have
 	CannotSwitch    string                       // why the proxies cannot switch; empty: they can

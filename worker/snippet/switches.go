@@ -114,7 +114,7 @@ func names(dir *os.File) ([]string, error) {
 	}
 	slices.Sort(all)
 	if len(all) == 0 {
-		return nil, nil // io.EOF is no problem
+		return nil, nil // instead of io.EOF
 	}
 	return all, err
 }
