@@ -91,15 +91,15 @@ func TestStartFirst(t *testing.T) {
 		{"drains", "", nil},
 		{"dies", "2s", nil},
 		{"ignores", "", nil},
-		{"dies", "", func() { beside(t, service, "created", killWorker) }},
-		{"drains", "2s", func() { beside(t, service, "running", killWorker) }},
-		{"dies", "2s", func() { beside(t, service, "running", func() { kill(t, pgod.WorkerPID(s.g.service)) }) }},
+		{"dies", "", func() { joined(t, service, "created", killWorker) }},
+		{"drains", "2s", func() { joined(t, service, "running", killWorker) }},
+		{"dies", "2s", func() { joined(t, service, "running", func() { kill(t, pgod.WorkerPID(s.g.service)) }) }},
 		{"dies", "2s", func() {
-			beside(t, service, "running", func() {
+			joined(t, service, "running", func() {
 				docker(t, "exec", s.g.caddy(t), "caddy", "reload", "--force", "--config", "/etc/caddy/Caddyfile")
 			})
 		}},
-		{"dies", "2s", func() { beside(t, service, "running", func() { pgod.Kill(); pgod.Start() }) }},
+		{"dies", "2s", func() { joined(t, service, "running", func() { pgod.Kill(); pgod.Start() }) }},
 		{"drains", "", nil},
 		{"dies", "2s", nil},
 	} {
@@ -121,8 +121,8 @@ func TestStartFirst(t *testing.T) {
 	released(t, pgod, s.g)
 }
 
-// beside waits until the service has a second container in that state, and then does something.
-func beside(t *testing.T, s *rig.Service, state string, do func()) {
+// joined waits until the service has a second container in that state, and then does something.
+func joined(t *testing.T, s *rig.Service, state string, do func()) {
 	t.Helper()
 	rig.Until(t, "another container that is "+state, func() error {
 		containers := rig.Containers(t, s.Name)

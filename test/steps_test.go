@@ -134,8 +134,9 @@ func (l *lane) push(command, pull string) (commit string) {
     network_mode: none
     command: [sleep, "86400"]
     environment: {N: "%d"}
+    mem_limit: %dm
     depends_on: [built]
-`, command, l.n, l.pulled, pull, l.n),
+`, command, l.n, l.pulled, pull, l.n, 64+l.n),
 	})
 }
 

@@ -48,6 +48,7 @@ type deployer struct {
 	gate       *gate
 	requests   *requests
 	ahead      *ahead
+	rehearsal  *rehearsal
 	containers *containers
 
 	isDown bool // nothing has run since somebody ran down
@@ -83,6 +84,7 @@ func newDeployer(cfg Config, files *workspace, store *store, board *board, repo 
 	d.requests = &requests{store: store, around: around, log: log}
 	d.ahead = &ahead{name: name, enabled: cfg.StartFirst, isProxy: cfg.Proxy != nil, routes: cfg.Routes, engine: engine, store: store, board: board,
 		files: files, starter: d.starter, gate: d.gate, requests: d.requests, log: log, onThisHost: d.ports.onThisHost}
+	d.rehearsal = &rehearsal{name: name, engine: engine, store: store, board: board, files: files, starter: d.starter, ahead: d.ahead, redact: redact, log: log}
 	d.containers = &containers{name: name, timeout: cfg.Timeout, engine: engine, store: store, board: board, files: files, starter: d.starter,
 		redact: redact, log: log}
 	return d

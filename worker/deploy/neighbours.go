@@ -38,11 +38,11 @@ type neighbourhood struct {
 	mu     sync.Mutex // guards the fields below, which pgod changes at any time
 	policy policy.Limits
 	latest Neighbours    // never modified, only replaced
-	moved  chan struct{} // closed when latest is replaced
+	moved  chan struct{} // closed when latest is replaced; nil: nobody waits for that
 }
 
 func newNeighbourhood(cfg Config, files *workspace) *neighbourhood {
-	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits, moved: make(chan struct{})}
+	n := &neighbourhood{settings: cfg.settings(), policy: cfg.Limits}
 	n.latest.CannotSwitch = "nobody has said yet whether a proxy can"
 	n.policy.Home = files.project.Home
 	n.policy.Service, n.policy.Checkout, n.policy.Stage = cfg.Name, files.checkout(), files.stage()
@@ -54,14 +54,19 @@ func (n *neighbourhood) adjust(to Neighbours) {
 	defer n.mu.Unlock()
 	n.policy.Others, n.policy.Granted, n.policy.Reserved = to.Services, to.Granted, to.Reserved
 	n.latest = to
-	close(n.moved)
-	n.moved = make(chan struct{})
+	if n.moved != nil {
+		close(n.moved)
+	}
+	n.moved = nil
 }
 
 // now returns the latest neighbours, and a channel that is closed when there are others.
 func (n *neighbourhood) now() (Neighbours, <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.moved == nil {
+		n.moved = make(chan struct{})
+	}
 	return n.latest, n.moved
 }
 

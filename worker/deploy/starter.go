@@ -113,6 +113,16 @@ func nothing(services []string) bool { return services != nil && len(services) =
 
 // startable saves the model that compose starts, and returns it. volumes has those that exist.
 func (s *starter) startable(ctx context.Context, c *candidate, volumes map[string]compose.Volume) (*compose.Model, error) {
+	model, err := s.named(ctx, c, volumes)
+	if err != nil {
+		return nil, err
+	}
+	return model, s.files.save(startModel, model.Encode())
+}
+
+// named returns the candidate's model with the images that it should have, and with the volumes that
+// exist.
+func (s *starter) named(ctx context.Context, c *candidate, volumes map[string]compose.Volume) (*compose.Model, error) {
 	model := c.resolved.Clone()
 	now, err := s.engine.Images().IDs(ctx, model.Images(s.name))
 	if err != nil {
@@ -128,9 +138,6 @@ func (s *starter) startable(ctx context.Context, c *candidate, volumes map[strin
 	model.TakeVolumes(volumes)
 	for _, service := range model.Services() {
 		model.Label(service, compose.InputsLabel, s.files.inputs(model, service, c.record))
-	}
-	if err := s.files.save(startModel, model.Encode()); err != nil {
-		return nil, err
 	}
 	return model, nil
 }

@@ -12,6 +12,7 @@ const (
 	StepCompare  Step = "compare"
 	StepPull     Step = "pull"
 	StepBuild    Step = "build"
+	StepRehearse Step = "rehearse"
 	StepSwitch   Step = "switch to" // from here on a crash leaves a switch to be finished
 	StepDown     Step = "stop what runs for"
 	StepCheckout Step = "check out"
@@ -30,8 +31,9 @@ const (
 	StepBack     Step = "go back to"
 )
 
-// Steps has all steps in order, for a test that interrupts each.
+// Steps has all steps in order that a deploy may take without a proxy, for a test that interrupts
+// each.
 var Steps = []Step{
-	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepSwitch, StepDown,
+	StepFetch, StepStage, StepResolve, StepCheck, StepCompare, StepPull, StepBuild, StepRehearse, StepSwitch, StepDown,
 	StepCheckout, StepModel, StepSources, StepCreate, StepMade, StepUp, StepGate, StepRecord, StepPin, StepPrune, StepBack,
 }

@@ -76,6 +76,9 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if err := d.proxy.try(); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
+	if err := d.rehearsal.run(ctx, c); err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
 	return nil
 }
 

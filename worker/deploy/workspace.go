@@ -64,9 +64,10 @@ func (w *workspace) checkout() string { return w.project.Checkout }
 // The models of the stage, of what is deployed, and of what is deployed as it is started:
 // with the images that it should have, whatever their names refer to by now.
 const (
-	stagedModel   = "staged.json"
-	deployedModel = "deployed.json"
-	startModel    = "start.json"
+	stagedModel    = "staged.json"
+	deployedModel  = "deployed.json"
+	rehearsalModel = "rehearsal.json"
+	startModel     = "start.json"
 )
 
 func (w *workspace) path(model string) string { return filepath.Join(w.dir, model) }

@@ -1,0 +1,96 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgo/test/rig"
+)
+
+// played is a repository with two sites, of which parts can be changed.
+func played(r *rig.Rig, left, more string) rig.Files {
+	return rig.Files{"compose.yaml": fmt.Sprintf(`services:
+  left:
+    image: %[1]s
+    init: true
+    command: [sleep, "86400"]
+%[2]s
+  right:
+    image: %[1]s
+    init: true
+    command: [sleep, "86400"]
+    volumes: [/nameless]
+%[3]s`, r.Busybox(), left, more)}
+}
+
+// What only the engine finds stops nothing, in whichever way the service is deployed, and what it does
+// not find is not in the way.
+func TestRehearsal(t *testing.T) {
+	for _, way := range []string{"recreate", "in-place", "start-first"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			r := rig.New(t)
+			web := r.Service("web").Set("deploy", way)
+			commit := web.Push("first", played(r, "", ""))
+			pgod := r.Start(web)
+			deployed(t, pgod, web, commit)
+			before := byService(t, web)
+			for change, want := range map[string]string{
+				"    mem_limit: 1m": "emory",
+				"    cpus: 4000":    "CPUs",
+				"    mem_limit: 64m\n    memswap_limit: 32m":                 "emory",
+				"    mem_limit: 64m\n    volumes: [new:/new]\n    cpus: 999": "CPUs",
+			} {
+				more := ""
+				if strings.Contains(change, "new:") {
+					more = "volumes: {new: {}}\n"
+				}
+				bad := web.Push(change, played(r, change, more))
+				shows(t, pgod, web, "head:      "+bad[:7], "deployed:  "+commit[:7], "last:      failed", want)
+				for _, service := range []string{"left", "right"} {
+					same(t, change, before, byService(t, web), service)
+				}
+			}
+			if n := len(rig.Containers(t, web.Name)); n != 2 {
+				t.Errorf("there are %d containers", n)
+			}
+			if volumes := strings.TrimSpace(docker(t, "volume", "ls", "-q", "--filter", "name="+web.Name)); volumes != "" {
+				t.Errorf("left are the volumes %s", volumes)
+			}
+			commit = web.Push("all of it works", played(r, "    mem_limit: 64m\n    volumes: [new:/new]\n    networks: [one, default]\n    container_name: "+r.Prefix+"-own",
+				"volumes: {new: {}}\nnetworks: {one: {}}\n"))
+			deployed(t, pgod, web, commit)
+			commit = web.Push("the other shares its network", played(r, "    mem_limit: 65m\n    network_mode: 'service:right'", ""))
+			deployed(t, pgod, web, commit)
+			if left := docker(t, "ps", "-aq", "--filter", "label=pgo.rehearsal"); strings.Contains(left, before["left"].ID[:12]) {
+				t.Errorf("what runs is a rehearsal: %s", left)
+			}
+		})
+	}
+}
+
+// A rehearsal that is interrupted leaves nothing.
+func TestRehearsalIsInterrupted(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web").Set("deploy", "in-place")
+	commit := web.Push("first", played(r, "", ""))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	rehearsed := func() string {
+		return strings.TrimSpace(docker(t, "ps", "-aq", "--filter", "label=pgo.rehearsal", "--filter", "label=com.docker.compose.project="+web.Name))
+	}
+	commit = web.Push("second", played(r, "    mem_limit: 64m", ""))
+	rig.Until(t, "a rehearsal", func() error {
+		if rehearsed() == "" {
+			return fmt.Errorf("there is none")
+		}
+		return nil
+	})
+	kill(t, pgod.WorkerPID(web))
+	deployed(t, pgod, web, commit)
+	if left := rehearsed(); left != "" || len(rig.Containers(t, web.Name)) != 2 {
+		t.Errorf("of the rehearsal there are %q left, and in all %d containers", left, len(rig.Containers(t, web.Name)))
+	}
+}
