@@ -2,6 +2,8 @@ package test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,12 +50,15 @@ func TestRehearsal(t *testing.T) {
 				}
 				bad := web.Push(change, played(r, change, more))
 				shows(t, pgod, web, "head:      "+bad[:7], "deployed:  "+commit[:7], "last:      failed", want)
+				rig.Until(t, "the rehearsal to leave what runs alone", func() error {
+					if n := len(rig.Containers(t, web.Name)); n != 2 {
+						return fmt.Errorf("there are %d containers", n) // it is tried again
+					}
+					return nil
+				})
 				for _, service := range []string{"left", "right"} {
 					same(t, change, before, byService(t, web), service)
 				}
-			}
-			if n := len(rig.Containers(t, web.Name)); n != 2 {
-				t.Errorf("there are %d containers", n)
 			}
 			if volumes := strings.TrimSpace(docker(t, "volume", "ls", "-q", "--filter", "name="+web.Name)); volumes != "" {
 				t.Errorf("left are the volumes %s", volumes)
@@ -78,15 +83,14 @@ func TestRehearsalIsInterrupted(t *testing.T) {
 	commit := web.Push("first", played(r, "", ""))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
+	// rehearsed returns the containers of a rehearsal.
 	rehearsed := func() string {
 		return strings.TrimSpace(docker(t, "ps", "-aq", "--filter", "label=pgo.rehearsal", "--filter", "label=com.docker.compose.project="+web.Name))
 	}
 	commit = web.Push("second", played(r, "    mem_limit: 64m", ""))
-	rig.Until(t, "a rehearsal", func() error {
-		if rehearsed() == "" {
-			return fmt.Errorf("there is none")
-		}
-		return nil
+	rig.Until(t, "a rehearsal to begin", func() error {
+		_, err := os.Stat(filepath.Join(serviceDir(pgod, web), "rehearsal.json"))
+		return err
 	})
 	kill(t, pgod.WorkerPID(web))
 	deployed(t, pgod, web, commit)

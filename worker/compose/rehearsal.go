@@ -36,7 +36,13 @@ func AsksAnew(before, next *Model, service string) bool {
 			delete(s, key)
 		}
 		maps.DeleteFunc(s, func(key string, _ any) bool { return len(key) > 1 && key[:2] == "x-" })
-		return []any{s, m.root["volumes"]}
+		used := map[string]any{}
+		for _, v := range list(s["volumes"]) {
+			if name, ok := v["source"].(string); ok && v["type"] == "volume" {
+				used[name] = objects(m.root["volumes"])[name]
+			}
+		}
+		return []any{s, used}
 	}
 	return before.services()[service] == nil || !reflect.DeepEqual(ask(before), ask(next))
 }
