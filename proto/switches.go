@@ -7,7 +7,7 @@ import (
 
 // SwitchesRoot stands for the directory of the switches in a snippet that pgod sends: only the
 // proxy's worker knows where the proxy has it.
-const SwitchesRoot = "/pgo-switches"
+const SwitchesRoot = "{pgo.switches}"
 
 // SwitchMap returns switches as a map from the host of a target to the container.
 func SwitchMap(s *Switches) map[string]string {

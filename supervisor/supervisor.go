@@ -101,7 +101,7 @@ func (s *Supervisor) Apply(services []config.Service, operators []ssh.PublicKey,
 }
 
 // connect connects the services with the proxies.
-func (s *Supervisor) connect() { s.switchboard.connect(s.all()) }
+func (s *Supervisor) connect() { s.switchboard.connect(s.all) }
 
 func (s *Supervisor) apply(services []config.Service, operators []ssh.PublicKey, sshPort int) Changes {
 	s.mu.Lock()

@@ -44,9 +44,10 @@ func (l lines) same(as lines) bool {
 func isConnected(s config.Service) bool { return s.Import != "" || s.Deploy == config.StartFirst }
 
 // connect connects all instances as their workers report now.
-func (b *switchboard) connect(all []*instance) {
+func (b *switchboard) connect(instances func() []*instance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	all := instances()
 	var services []party
 	for _, i := range all {
 		services = append(services, party{i.service, i.view.get().report})

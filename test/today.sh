@@ -9,6 +9,7 @@
 #   ENGINE=29    the engine of test/tools/moby, or `host`: the programs that this machine has
 #   COMPOSE=5    the plugin of test/tools/compose, or `2`: that of test/tools
 #   BUILDX=yes   the plugin of test/tools/buildx, or `no`: none
+#   CADDY=2.11   the proxy of test/tools/caddy, or `host`: that of this machine
 #   DAEMON=…     more for the engine's daemon.json, such as '"firewall-backend": "nftables"'
 #   CACHE=…      where the built programs are kept, by their pins (/var/cache/pgo-test)
 #
@@ -21,9 +22,10 @@ say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'today.sh: %s\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "needs root: it starts a Docker engine"
-engine=${ENGINE:-29} compose=${COMPOSE:-5} buildx=${BUILDX:-yes} cache=${CACHE:-/var/cache/pgo-test}
+engine=${ENGINE:-29} compose=${COMPOSE:-5} buildx=${BUILDX:-yes} caddy=${CADDY:-2.11} cache=${CACHE:-/var/cache/pgo-test}
 case $engine in 29 | host) ;; *) fail "ENGINE is 29 or host, not $engine" ;; esac
 case $compose in 5 | 2) ;; *) fail "COMPOSE is 5 or 2, not $compose" ;; esac
+case $caddy in 2.11 | host) ;; *) fail "CADDY is 2.11 or host, not $caddy" ;; esac
 case $buildx in yes | no) ;; *) fail "BUILDX is yes or no, not $buildx" ;; esac
 
 # Which tests. A name in the list that no test has would be a test that nobody runs any more.
@@ -79,6 +81,11 @@ if [ $engine = 29 ]; then
 	path=$path:$built
 	build runc 1 seccomp "" runc=github.com/opencontainers/runc
 	path=$path:$built:
+fi
+if [ $caddy = 2.11 ]; then
+	proxy=github.com/caddyserver/caddy/v2
+	build caddy 0 "" "-X $proxy.CustomVersion=$(version caddy $proxy)" caddy=$proxy/cmd/caddy
+	path=$path$built:
 fi
 plugins=
 if [ $compose = 5 ]; then

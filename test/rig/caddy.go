@@ -49,9 +49,11 @@ func caddyRoot() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; install the package caddy", err)
 	}
-	libraries, err := librariesOf(program)
-	if err != nil {
-		return nil, err
+	var libraries []string
+	if checkStatic(program) != nil {
+		if libraries, err = librariesOf(program); err != nil {
+			return nil, err
+		}
 	}
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -101,6 +102,7 @@ func FullName(image string) string {
 type Container struct {
 	ID, Name string
 	Service  string // the compose service
+	Number   int    // compose's, among the containers of that
 	Image    string // its ID
 	State    string // created, running, paused, restarting, removing, exited, dead
 	ExitCode int
@@ -168,6 +170,7 @@ func containerOf(i container.InspectResponse) Container {
 		Policy: string(i.HostConfig.RestartPolicy.Name), MaxRetries: i.HostConfig.RestartPolicy.MaximumRetryCount,
 	}
 	c.Config = i.Config.Labels[configLabel]
+	c.Number, _ = strconv.Atoi(i.Config.Labels[numberLabel])
 	if i.NetworkSettings != nil {
 		c.Networks = slices.Sorted(maps.Keys(i.NetworkSettings.Networks))
 	}

@@ -70,13 +70,13 @@ func StartsSecond(m *Model, service string, declared []string) string {
 	if hooks := list(s["pre_stop"]); m.Replicas(service) > 1 && len(hooks) > 0 {
 		return "it has several containers, and pre_stop hooks"
 	}
+	if at := nameless(s, declared); at != "" {
+		return "it has a volume without a name, at " + at + ", which would not be handed on"
+	}
 	if fine {
 		return ""
 	}
 	why := writes(s)
-	if why == "" && len(declared) > 0 {
-		why = "its image declares a volume, at " + declared[0]
-	}
 	if why != "" {
 		why += fmt.Sprintf(" (if two containers at once are fine: %s: {%s: true})", extension, startFirst)
 	}
@@ -133,6 +133,34 @@ func joins(s map[string]any, name string) bool {
 		first, _, _ := strings.Cut(text, ":")
 		return first == name
 	})
+}
+
+// nameless returns where the containers of a compose service have a volume without a name, or "".
+// declared has the volumes that its image declares.
+func nameless(s map[string]any, declared []string) string {
+	covered := map[string]bool{}
+	for _, v := range list(s["volumes"]) {
+		target, _ := v["target"].(string)
+		if source, _ := v["source"].(string); source == "" && v["type"] == "volume" {
+			return target
+		}
+		covered[filepath.Clean(target)] = true
+	}
+	texts := anyList(s["tmpfs"])
+	if one, ok := s["tmpfs"].(string); ok {
+		texts = append(texts, one)
+	}
+	for _, v := range texts {
+		text, _ := v.(string)
+		target, _, _ := strings.Cut(text, ":")
+		covered[filepath.Clean(target)] = true
+	}
+	for _, at := range declared {
+		if !covered[at] {
+			return at
+		}
+	}
+	return ""
 }
 
 // writes returns what two containers at once would both write to, or "".
@@ -213,10 +241,6 @@ func SeenAt(m *Model, service, checkout, dir string) (string, error) {
 	if at == "" {
 		return "", fmt.Errorf("%s does not mount the directory ./%s", service, dir)
 	}
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
-	if strings.ContainsFunc(at, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
-		return "", fmt.Errorf("%s mounts the directory ./%s at a path with special characters", service, dir)
-	}
 	// What is mounted over a part of it hides that.
 	for _, v := range list(s["volumes"]) {
 		target, _ := v["target"].(string)
@@ -230,21 +254,23 @@ func SeenAt(m *Model, service, checkout, dir string) (string, error) {
 	return at, nil
 }
 
-// RoomFor returns how much memory one more container of a compose service may need: what the model
-// reserves for it, or what one of it uses now.
-func RoomFor(ctx context.Context, e *Engine, m *Model, project, service string) (uint64, error) {
-	if reserved := reservedMemory(m, service); reserved > 0 {
-		return reserved, nil
-	}
-	usages, err := e.Usage(ctx, project)
-	if err != nil {
-		return 0, err
-	}
-	var most uint64
-	for _, u := range usages {
-		if u.Service == service && u.State == "running" {
-			most = max(most, u.Memory)
+// RoomFor returns how much memory one more container of each of these compose services may need, in
+// bytes: what the model reserves for it, or what one of it uses now.
+func RoomFor(ctx context.Context, e *Engine, m *Model, project string, services []string) (sum uint64, err error) {
+	var usages []Usage
+	for _, service := range services {
+		most := reservedMemory(m, service)
+		if most == 0 && usages == nil {
+			if usages, err = e.Usage(ctx, project); err != nil {
+				return 0, err
+			}
 		}
+		for _, u := range usages {
+			if u.Service == service && u.State == "running" && reservedMemory(m, service) == 0 {
+				most = max(most, u.Memory)
+			}
+		}
+		sum += most
 	}
-	return most, nil
+	return sum, nil
 }

@@ -1,15 +1,18 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/procfs"
 
+	"pgo/internal/printable"
 	"pgo/internal/wait"
 	"pgo/worker/compose"
 )
@@ -116,52 +119,65 @@ func (a *ahead) plan(ctx context.Context, c *candidate) error {
 
 // differs reports whether a compose service may have to be replaced.
 func (a *ahead) differs(c *candidate, state State, deployed *compose.Model, containers []compose.Container, service string) bool {
-	if state.Switching != nil {
+	if begun := state.Switching; begun != nil {
 		// It is not known what runs, unless what is to run again was never touched.
-		return c.back == 0 || state.Deployed == nil || state.Deployed.Number != c.back ||
-			slices.ContainsFunc(containers, func(container compose.Container) bool {
-				made := state.Made[service]
-				return container.Service == service && slices.Contains(state.Switching.Serving, container.ID) &&
-					(container.Config != made.Config || container.Image != made.Image)
-			})
+		untouched := 0
+		for _, container := range containers {
+			was, known := begun.Was[service]
+			if container.Service == service && known && slices.Contains(begun.Serving, container.ID) && container.Config == was.Config && container.Image == was.Image {
+				untouched++
+			}
+		}
+		return c.back == 0 || state.Deployed == nil || state.Deployed.Number != c.back || untouched < c.resolved.Replicas(service)
 	}
-	return state.Deployed == nil || !compose.SameService(deployed, c.resolved, service) ||
+	return !state.Deployed.good() || !compose.SameService(deployed, c.resolved, service) ||
 		state.Deployed.Images[service] != c.record.Images[service] ||
 		a.files.inputs(deployed, service, state.Deployed) != a.files.inputs(c.resolved, service, c.record) ||
 		slices.Contains(astray(deployed, containers, state), service)
 }
 
-// serving returns what to remember of the containers that answer when a switch begins.
-func (a *ahead) serving(ctx context.Context, before *Switching) ([]string, error) {
+// begin notes in a switch what runs as it begins, or what an earlier one has noted that did not end.
+func (a *ahead) begin(ctx context.Context, s *Switching) error {
+	state := a.store.snapshot()
 	if !a.enabled {
-		return nil, nil
+		return nil
 	}
-	if before != nil && before.Serving != nil {
-		return before.Serving, nil
+	if before := state.Switching; before != nil && before.Serving != nil {
+		s.inherit(before)
+		return nil
 	}
 	containers, err := a.engine.Containers(ctx, a.name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ids := []string{}
+	s.Was, s.Serving = state.Made, []string{}
 	for _, container := range containers {
-		ids = append(ids, container.ID)
+		s.Serving = append(s.Serving, container.ID)
 	}
-	return ids, nil
+	return nil
+}
+
+// inherit takes over what an earlier switch has noted that did not end.
+func (s *Switching) inherit(before *Switching) {
+	s.Was, s.Serving = before.Was, before.Serving
+	if before.Commit == s.Commit && before.Back == s.Back {
+		s.Jobs = before.Jobs
+	}
 }
 
 // pass starts the candidate, what starts first before the rest, and waits until all of it is as it
 // should be. Then the names of the compose services lead to it and to nothing else.
 func (a *ahead) pass(ctx context.Context, c *candidate, o order) error {
 	if !c.made && !c.anew {
-		if err := a.run(ctx, c, o); err != nil {
+		err := a.run(ctx, c, o)
+		if err != nil && (c.back == 0 || !isVerdict(err)) {
 			return err
 		}
+		if err != nil { // there is nothing better, so all of it runs again, and the gate judges that
+			say(o.out, "not all of it can be started first: %s", printable.Line(err.Error()))
+		}
 	}
-	if err := a.gate.pass(ctx, c, o); err != nil {
-		return err
-	}
-	return a.requests.release()
+	return a.gate.pass(ctx, c, o)
 }
 
 // run starts what it can of the candidate next to what runs, and has the proxies send requests there.
@@ -185,7 +201,9 @@ func (a *ahead) run(ctx context.Context, c *candidate, o order) error {
 			return err
 		}
 	}
-	if rest := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(first, name) }); c.forced && len(rest) > 0 {
+	done := slices.Concat(first, c.done, c.replaced, a.store.snapshot().Containers.Stopped)
+	rest := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(done, name) })
+	if c.forced && len(rest) > 0 {
 		return a.starter.make(ctx, o.out, c, rest, "--no-start", "--force-recreate")
 	}
 	return nil
@@ -244,13 +262,40 @@ func (a *ahead) replaceNeeds(ctx context.Context, c *candidate, o order, service
 			return err
 		}
 		if slices.ContainsFunc(containers, func(container compose.Container) bool { return container.Service == name && container.Done() }) {
-			c.done = add(c.done, name) // it is not run again with the rest
-			if err := a.store.update(func(st *State) { st.Containers.Finished = add(st.Containers.Finished, name) }); err != nil {
+			c.done = add(c.done, name) // it is not run again with the rest, nor after a crash
+			if err := a.note(func(begun *Switching) {
+				jobs := map[string]string{name: c.record.Images[name]}
+				maps.Copy(jobs, begun.Jobs)
+				begun.Jobs = jobs
+			}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// note changes what is known about the present switch.
+func (a *ahead) note(change func(*Switching)) error {
+	return a.store.update(func(st *State) {
+		if st.Switching != nil {
+			begun := *st.Switching
+			change(&begun)
+			st.Switching = &begun
+		}
+	})
+}
+
+// jobsDone adds the jobs that an earlier worker has run for the same switch.
+func (a *ahead) jobsDone(c *candidate, begun *Switching) {
+	if begun == nil || begun.Commit != c.commit || begun.Back != c.back {
+		return
+	}
+	for name, image := range begun.Jobs {
+		if image == c.record.Images[name] {
+			c.done = add(c.done, name)
+		}
+	}
 }
 
 // replacement is one compose service on its way.
@@ -265,7 +310,6 @@ type replacement struct {
 	switched bool                // the proxies send requests to one container
 	answers  compose.Container   // the one that answers while others start and end
 	old      []compose.Container // those to be replaced
-	ended    bool                // one of them has been removed
 }
 
 // replace starts new containers of a compose service, one at a time, and ends what they replace but
@@ -278,7 +322,7 @@ func (a *ahead) replace(ctx context.Context, c *candidate, o order, service stri
 		return err // nothing answers, so there is nothing to protect
 	}
 	a.board.enter(StepAhead, c.commit)
-	if err := r.turn(ctx, runs[len(runs)-1]); err != nil {
+	if err := r.turn(ctx, runs[0]); err != nil {
 		return err
 	}
 	for need := 1; need > 0; need-- {
@@ -313,7 +357,8 @@ func (a *ahead) replace(ctx context.Context, c *candidate, o order, service stri
 	return r.drainOld(ctx)
 }
 
-// running returns the containers of the compose service that run and are known to work, oldest first.
+// running returns the containers of the compose service that run and are known to work: those that are
+// healthy first.
 func (r *replacement) running(ctx context.Context) ([]compose.Container, error) {
 	containers, err := r.engine.Containers(ctx, r.name)
 	if err != nil {
@@ -326,14 +371,15 @@ func (r *replacement) running(ctx context.Context) ([]compose.Container, error) 
 	containers = slices.DeleteFunc(containers, func(container compose.Container) bool {
 		return container.Service != r.service || container.State != "running" || !slices.Contains(serving, container.ID)
 	})
-	slices.SortStableFunc(containers, func(x, y compose.Container) int {
-		if (x.Health == "unhealthy") != (y.Health == "unhealthy") { // the one that answers meanwhile is the last
-			if x.Health == "unhealthy" {
-				return -1
-			}
+	// The first answers meanwhile, and compose keeps those with the lowest numbers.
+	sick := func(container compose.Container) int {
+		if container.Health == "unhealthy" {
 			return 1
 		}
-		return x.Started.Compare(y.Started)
+		return 0
+	}
+	slices.SortFunc(containers, func(x, y compose.Container) int {
+		return cmp.Or(cmp.Compare(sick(x), sick(y)), cmp.Compare(x.Number, y.Number))
 	})
 	return containers, nil
 }
@@ -393,13 +439,7 @@ func (r *replacement) prove(ctx context.Context, fresh *compose.Container) error
 	if err := r.gate.passPart(ctx, r.c, r.o, []string{r.service}, part); err != nil {
 		return err
 	}
-	return r.store.update(func(st *State) {
-		if st.Switching != nil {
-			begun := *st.Switching
-			begun.Serving = append(slices.Clone(begun.Serving), fresh.ID)
-			st.Switching = &begun
-		}
-	})
+	return r.note(func(begun *Switching) { begun.Serving = append(slices.Clone(begun.Serving), fresh.ID) })
 }
 
 // superfluous removes a container that turned out not to be needed: what runs is as it should be, or
@@ -408,16 +448,15 @@ func (r *replacement) superfluous(ctx context.Context, runs []compose.Container,
 	if err := r.engine.Unmake(ctx, []string{fresh.ID}, nil, nil); err != nil {
 		return err
 	}
-	if len(r.old) == 0 {
+	same := slices.DeleteFunc(slices.Clone(runs), func(container compose.Container) bool {
+		return slices.ContainsFunc(r.old, func(old compose.Container) bool { return old.ID == container.ID })
+	})
+	excess := same[min(r.c.resolved.Replicas(r.service), len(same)):]
+	if r.old = append(r.old, excess...); len(r.old) == 0 {
 		return nil
 	}
-	for _, container := range runs {
-		if container.Config == fresh.Config && container.Image == fresh.Image {
-			if err := r.turn(ctx, container); err != nil {
-				return err
-			}
-			break
-		}
+	if err := r.turn(ctx, same[0]); err != nil {
+		return err
 	}
 	return r.drainOld(ctx)
 }
@@ -428,7 +467,7 @@ func (r *replacement) endOne(ctx context.Context) error {
 	if err := r.drain(ctx, r.old[i]); err != nil {
 		return err
 	}
-	r.ended = true
+	r.c.ended = true
 	if err := r.engine.End(ctx, r.old[i].ID); err != nil {
 		return err
 	}
@@ -440,6 +479,13 @@ func (r *replacement) endOne(ctx context.Context) error {
 func (r *replacement) drainOld(ctx context.Context) error {
 	for _, container := range r.old {
 		if err := r.drain(ctx, container); err != nil {
+			return err
+		}
+		if !r.c.forced {
+			continue // the switch in place ends it
+		}
+		r.c.ended = true
+		if err := r.engine.End(ctx, container.ID); err != nil { // compose would keep it, and end the new one
 			return err
 		}
 	}
@@ -483,7 +529,7 @@ func (r *replacement) failed(ctx context.Context, fresh *compose.Container, err 
 			err = errors.Join(err, cannot)
 		}
 	}
-	if r.ended || len(r.c.replaced) > 0 {
+	if r.c.ended || len(r.c.replaced) > 0 {
 		return err
 	}
 	return &notReplacedError{err}

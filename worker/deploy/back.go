@@ -43,7 +43,7 @@ func (d *deployer) retreat(outer context.Context, c *candidate, o order, cause e
 	err := d.store.update(func(st *State) {
 		back := &Switching{Commit: to.tree(), Back: to.Number}
 		if st.Switching != nil {
-			back.Serving = st.Switching.Serving
+			back.inherit(st.Switching)
 		}
 		st.Switching = back
 		if v != nil {

@@ -37,6 +37,7 @@ type candidate struct {
 
 	differing []string // the compose services that differ from what runs, for what starts first
 	replaced  []string // those that were replaced in place already, since others depend on them
+	ended     bool     // one of the containers that answered was removed
 	forced    bool     // all containers are made anew, whether or not they differ
 
 	changes  []string // what differs from what is deployed; empty: nothing

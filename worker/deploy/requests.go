@@ -58,11 +58,3 @@ func (r *requests) turn(ctx context.Context, hosts []string, container string) (
 		}
 	}
 }
-
-// release leaves it to the names of the compose services again who answers.
-func (r *requests) release() error {
-	if len(r.store.snapshot().Switches) == 0 {
-		return nil
-	}
-	return r.store.update(func(st *State) { st.Switches = nil })
-}

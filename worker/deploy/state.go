@@ -107,10 +107,14 @@ type Switching struct {
 	// Made is the engine's boot in which the containers were created and checked: they are to be
 	// started and to pass the gate, not to be replaced again. Empty: they are not made yet.
 	Made string `json:"made,omitempty"`
-	// Serving has the IDs of the containers that answered when the first switch of these began that
+	// Serving has the IDs of the containers that there were when the first switch began of those that
 	// did not end, and of those that have passed the gate since. Others are not known to work; nil:
 	// nothing starts first.
-	Serving []string `json:"serving,omitempty"`
+	Serving []string `json:"serving"`
+	// Was is Made as it was then.
+	Was map[string]Made `json:"was,omitempty"`
+	// Jobs has those that are done, each with the ID of its image.
+	Jobs map[string]string `json:"jobs,omitempty"`
 }
 
 // why returns why an interrupted switch is finished.

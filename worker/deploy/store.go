@@ -68,6 +68,9 @@ func (s *store) replace(change func(*State)) error {
 		return err
 	}
 	change(&next)
+	if next.Switching == nil {
+		next.Switches = nil // whoever ends a switch, and however, leaves it to the names again who answers
+	}
 	if next, err = next.clone(); err != nil { // others may still hold and change parts of it
 		return err
 	}

@@ -113,6 +113,7 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		}
 		if inPlace = why == ""; inPlace {
 			d.compareRunning(c)
+			d.ahead.jobsDone(c, d.store.snapshot().Switching)
 			err = d.ahead.plan(ctx, c)
 		}
 		if err != nil {
@@ -122,12 +123,12 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 			say(o.out, "not in place this time: %s", why)
 		}
 	}
-	serving, err := d.ahead.serving(ctx, d.store.snapshot().Switching)
-	if err != nil {
+	begun := &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
+	if err := d.ahead.begin(ctx, begun); err != nil {
 		return err
 	}
 	if err := d.store.update(func(st *State) {
-		st.Switching = &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze, Serving: serving}
+		st.Switching = begun
 		st.Deploys = max(st.Deploys, c.record.Number)
 		st.Retired = st.Retired || !inPlace
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
@@ -135,9 +136,6 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	if c.anew = !inPlace; c.anew {
-		if err := d.requests.release(); err != nil {
-			return err
-		}
 		d.board.enter(StepDown, c.commit)
 		if err := d.retire(ctx, c, o); err != nil {
 			return &stepError{"stop what runs to deploy", c.commit.Short(), err}

@@ -50,16 +50,31 @@ func (p *proxy) seen(model *compose.Model) (string, error) {
 	case model == nil:
 		return "", errors.New("it is not deployed yet")
 	}
-	for _, commit := range p.store.snapshot().Checkout {
-		if occupant, _, err := p.repo.Occupant(commit, p.switchesDir()); err != nil || occupant != "" {
-			return "", fmt.Errorf("the repository has %s, which is pgo's", p.switchesDir())
-		}
+	if err := p.occupied(); err != nil {
+		return "", err
 	}
 	dir, err := compose.SeenAt(model, p.entry.Service, p.files.checkout(), path.Dir(p.entry.Import))
 	if err != nil {
 		return "", err
 	}
-	return path.Join(dir, path.Base(p.switchesDir())), nil
+	at := path.Join(dir, path.Base(p.switchesDir()))
+	if strings.ContainsFunc(at, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+		return "", fmt.Errorf("the path of the switches in it, %s, has characters that are special in a Caddyfile", at)
+	}
+	return at, nil
+}
+
+// plain has the characters of a path that mean nothing else in a Caddyfile.
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
+
+// occupied returns an error if the repository has something in the place of the switches.
+func (p *proxy) occupied() error {
+	for _, commit := range p.store.snapshot().Checkout {
+		if occupant, _, err := p.repo.Occupant(commit, p.switchesDir()); err != nil || occupant != "" {
+			return fmt.Errorf("the repository has %s, which is pgo's", p.switchesDir())
+		}
+	}
+	return nil
 }
 
 // obey makes the switches those that pgod has told, and reports what the proxy acts on.
@@ -78,7 +93,7 @@ func (p *proxy) obey() {
 	case state.snippet().Known != p.identify(content) || state.Switching != nil:
 		cannot = "it has not read the latest snippet yet"
 	}
-	if now.SwitchedSnippet == "" && len(now.Switches) == 0 || len(state.Checkout) == 0 {
+	if now.SwitchedSnippet == "" && len(now.Switches) == 0 || len(state.Checkout) == 0 || p.occupied() != nil {
 		p.board.setSwitched(nil, cannot)
 		return
 	}

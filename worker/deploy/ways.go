@@ -118,26 +118,22 @@ func (a *ahead) foretell(ctx context.Context, c *candidate) error {
 }
 
 // room returns an error if there is not enough memory on this host for old and new containers at
-// once.
+// once. What goes on with an earlier switch may have the new ones already.
 func (a *ahead) room(ctx context.Context, c *candidate) error {
 	available := availableMemory()
-	if !a.enabled || available == 0 || !a.onThisHost() {
+	if !a.enabled || a.store.snapshot().Switching != nil || available == 0 || !a.onThisHost() {
 		return nil
 	}
 	if err := a.plan(ctx, c); err != nil {
 		return err
 	}
-	for _, service := range a.chosen(c) {
-		needed, err := compose.RoomFor(ctx, a.engine, c.resolved, a.name, service)
-		if err != nil {
-			return err
-		}
-		if needed > available {
-			return fmt.Errorf("another container of %s may need %d MiB next to the present one, and the host has %d MiB left: "+
-				"free some, or deploy in place; it is tried again", service, needed>>20, available>>20)
-		}
+	services := a.chosen(c)
+	needed, err := compose.RoomFor(ctx, a.engine, c.resolved, a.name, services)
+	if err == nil && needed > available {
+		err = fmt.Errorf("one more container of %s may need %d MiB next to the present ones, and the host has %d MiB left: "+
+			"free some, or deploy in place; it is tried again", joined(services), needed>>20, available>>20)
 	}
-	return nil
+	return err
 }
 
 // notReplacedError is the error of a deploy of which a part could not be started, while what it was
