@@ -57,7 +57,7 @@ func CanRehearse(m *Model, service string) bool {
 
 // Rehearsal returns a model in which these compose services have containers that may exist next to
 // the real ones. They have neither networks nor ports, and leave volumes as they are.
-func (m *Model) Rehearsal(services []string) *Model {
+func Rehearsal(m *Model, services []string) *Model {
 	next := m.Clone()
 	all := next.services()
 	for name, s := range all {

@@ -12,7 +12,7 @@ import (
 	"pgo/worker/compose"
 )
 
-// rehearsal creates containers of a candidate next to what runs, holds them against the policy, and
+// rehearsal creates containers of a candidate next to what runs, checks them against the policy, and
 // removes them: what only the engine finds is found before anything stops. They never run.
 type rehearsal struct {
 	name    string
@@ -80,7 +80,7 @@ func (r *rehearsal) run(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
-	model = model.Rehearsal(services)
+	model = compose.Rehearsal(model, services)
 	if err := r.files.save(rehearsalModel, model.Encode()); err != nil {
 		return err
 	}
