@@ -244,6 +244,51 @@ volumes: {data: {}}
 	released(t, pgod, s.g)
 }
 
+// What cannot start first is replaced in place, before or after. If that does not work, what has
+// started first goes back without a failed request, too. So do forced deploys, and fewer containers.
+func TestStartFirstInPart(t *testing.T) {
+	t.Parallel()
+	pgod, service, s := newShop(t)
+	load := s.g.front.StartLoad("shop.example.org", "v")
+	rest := func(command, version string) string {
+		return fmt.Sprintf("  rest:\n    image: %s\n    init: true\n    command: [sh, -c, '%s']\n    environment: {VERSION: '%s'}\n", s.g.r.Busybox(), command, version)
+	}
+	s.end, s.extra, s.more = "dies", "    volumes: [\"data:/data\"]\n    x-pgo: {start-first: true}\n", rest("sleep 86400", "1")+"volumes: {data: {}}\n"
+	s.name = "v1"
+	commit := service.Push("works", s.files())
+	deployed(t, pgod, service, commit)
+	shows(t, pgod, service, "rest is replaced in place: no URL leads to it", "shop starts first")
+
+	good := s
+	s.name, s.more = "v2", rest("sleep 1; exit 7", "2")+"volumes: {data: {}}\n"
+	bad := service.Push("the rest does not work", s.files())
+	shows(t, pgod, service, "head:      "+bad[:7], "last:      degraded", "exited with 7", "went back to "+commit[:7])
+	s.g.answers(t, "http://shop.example.org/", "v1 ")
+
+	s = good
+	s.replicas = 3
+	deployed(t, pgod, service, service.Push("three", s.files()))
+	s.replicas = 1
+	deployed(t, pgod, service, service.Push("one", s.files()))
+	before := byService(t, service)
+	pgod.SSH(service.Key, service.Op("up"), "--force-recreate").Exits(t, 0)
+	after := byService(t, service)
+	for _, name := range []string{"shop", "rest"} {
+		if after[name].ID == before[name].ID {
+			t.Errorf("up --force-recreate leaves %s as it is", name)
+		}
+	}
+	if n := len(rig.Containers(t, service.Name)); n != 2 {
+		t.Errorf("there are %d containers", n)
+	}
+	load.Stop(t)
+	released(t, pgod, s.g)
+
+	s.extra = "    x-pgo: {start-frist: true}\n"
+	typo := service.Push("a mistake", s.files())
+	shows(t, pgod, service, "head:      "+typo[:7], "services.shop.x-pgo: start-frist is not known; did you mean start-first?")
+}
+
 // Where the proxy cannot see the switches, both services say so, and the deploy works all the same.
 func TestStartFirstUnseen(t *testing.T) {
 	t.Parallel()

@@ -74,6 +74,7 @@ type Project struct {
 	Proxies  Proxies  // for builds
 	CA       []byte   // certificates in PEM of authorities that count in builds besides the system's
 
+	Extensions bool   // whether compose services may have settings of pgo's own
 	Remembered string // the file with what was found of Docker; empty: it is found out each time
 
 	// Tracked reports whether a commit may have brought a path to the checkout; nil: none has.

@@ -70,6 +70,11 @@ func (p *Project) resolve(ctx context.Context, stage string, files, profiles []s
 		return nil, err
 	}
 	clean(m)
+	if p.Extensions {
+		if err := r.extend(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	// ${PWD} is the checkout, which has the commit before until the switch.
 	m.Reroot(p.Checkout, stage)
 	if err := p.keepOwn(m); err != nil {

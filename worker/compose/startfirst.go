@@ -7,45 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"pgo/internal/nearest"
 )
-
-// extension is the key with pgo's own settings of a compose service.
-const extension = "x-pgo"
-
-// startFirst is the only one of them: whether two containers at once are fine, or are not.
-const startFirst = "start-first"
-
-// CheckExtensions returns an error if a compose service has a setting of pgo's own that pgo does
-// not know, or not with this value.
-func CheckExtensions(m *Model) error {
-	for _, name := range m.Services() {
-		value, there := m.services()[name][extension]
-		if !there {
-			continue
-		}
-		at := "services." + name + "." + extension
-		settings, ok := value.(map[string]any)
-		if !ok {
-			return fmt.Errorf("%s: expected a mapping, such as {%s: true}", at, startFirst)
-		}
-		for _, key := range slices.Sorted(maps.Keys(settings)) {
-			if _, isBool := settings[key].(bool); key == startFirst && !isBool {
-				return fmt.Errorf("%s.%s: write true or false", at, key)
-			}
-			if key == startFirst {
-				continue
-			}
-			hint := "the only setting is " + startFirst
-			if word, near := nearest.Word(key, []string{startFirst}); near {
-				hint = "did you mean " + word + "?"
-			}
-			return fmt.Errorf("%s: %s is not known; %s", at, key, hint)
-		}
-	}
-	return nil
-}
 
 // StartsSecond returns why the new containers of a compose service cannot start before those end
 // that they replace, or "" if they can. Whether anything switches requests to them is not asked.

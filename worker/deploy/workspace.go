@@ -24,7 +24,7 @@ type workspace struct {
 
 func newWorkspace(cfg Config) *workspace {
 	project := cfg.Project
-	project.Name = cfg.Name
+	project.Name, project.Extensions = cfg.Name, cfg.StartFirst
 	project.Home = filepath.Join(cfg.Dir, "docker")
 	project.Checkout = filepath.Join(cfg.Dir, "checkout")
 	project.Remembered = filepath.Join(cfg.Dir, "docker.json")
