@@ -19,7 +19,7 @@ import (
 // check gives the urls of services to Caddy, and requests each of them and others that are similar.
 func (c *caddy) check(t testing.TB, services []config.Service) {
 	t.Helper()
-	c.checkRouting(t, services, adapt(t, Render(services, "")))
+	c.checkRouting(t, services, adapt(t, Render(services, "/etc/caddy/switches")))
 }
 
 func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []byte) {

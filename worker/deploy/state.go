@@ -110,7 +110,7 @@ type Switching struct {
 	// Serving has the IDs of the containers that there were when the first switch began of those that
 	// did not end, and of those that have passed the gate since. Others are not known to work; nil:
 	// nothing starts first.
-	Serving []string `json:"serving"`
+	Serving []string `json:"serving,omitzero"`
 	// Was is Made as it was then.
 	Was map[string]Made `json:"was,omitempty"`
 	// Jobs has those that are done, each with the ID of its image.
