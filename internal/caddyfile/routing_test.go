@@ -88,6 +88,11 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 	for _, s := range services {
 		proxies += len(s.URLs)
 		for _, r := range s.URLs {
+			if Switched(s, r) {
+				proxies++ // to the container that a switch names
+			}
+		}
+		for _, r := range s.URLs {
 			host := strings.Trim(r.Host, "[]")
 			sites[fmt.Sprintf("%s:%d", host, r.Port)] = true
 			if redirect := host + ":80"; isHTTPS(r) && !sites[redirect] {
