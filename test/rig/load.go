@@ -108,12 +108,17 @@ func (l *Load) Failures() (requests int, failures []string) {
 	return l.requests, append([]string(nil), l.failures...)
 }
 
+// End ends the load when the requests that have begun are answered.
+func (l *Load) End() (requests int, failures []string) {
+	l.cancel()
+	l.all.Wait()
+	return l.Failures()
+}
+
 // Stop ends the load, and reports each request that failed.
 func (l *Load) Stop(t testing.TB) {
 	t.Helper()
-	l.cancel()
-	l.all.Wait()
-	requests, failures := l.Failures()
+	requests, failures := l.End()
 	t.Logf("%d requests, %d of them failed", requests, len(failures))
 	const most = 20
 	for _, failure := range failures[:min(len(failures), most)] {
