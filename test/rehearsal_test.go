@@ -66,6 +66,12 @@ func TestRehearsal(t *testing.T) {
 			commit = web.Push("all of it works", played(r, "    mem_limit: 64m\n    volumes: [new:/new]\n    networks: [one, default]\n    container_name: "+r.Prefix+"-own",
 				"volumes: {new: {}}\nnetworks: {one: {}}\n"))
 			deployed(t, pgod, web, commit)
+			commit = web.Push("what no network has", played(r, "    mem_limit: 66m\n    hostname: host\n    domainname: example.org\n    dns: [127.0.0.1]\n    dns_search: [example.org]\n"+
+				"    extra_hosts: ['other:127.0.0.1']\n    sysctls: {net.ipv4.ip_unprivileged_port_start: 0}\n    links: [right]\n    depends_on: [right]\n    expose: [80]\n"+
+				"    configs: [said]\n    ulimits: {nofile: 1000}\n    shm_size: 1m\n    tmpfs: ['/t:size=1m']\n    user: '1000'\n    cap_drop: [ALL]\n"+
+				"    networks: {default: {aliases: [more], priority: 1}}",
+				"configs: {said: {content: text}}\n"))
+			deployed(t, pgod, web, commit)
 			commit = web.Push("the other shares its network", played(r, "    mem_limit: 65m\n    network_mode: 'service:right'", ""))
 			deployed(t, pgod, web, commit)
 			if left := docker(t, "ps", "-aq", "--filter", "label=pgo.rehearsal"); strings.Contains(left, before["left"].ID[:12]) {
