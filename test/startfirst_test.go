@@ -167,6 +167,13 @@ func TestStartFirstGoesBack(t *testing.T) {
 		t.Errorf("after a commit that is unhealthy there are %+v", containers)
 	}
 
+	s.extra = "    mem_limit: 1m\n"
+	refused := service.Push("no engine makes it", s.files())
+	shows(t, pgod, service, "head:      "+refused[:7], "last:      degraded", "inimum memory limit", "went back to ")
+	if containers := rig.Containers(t, service.Name); len(containers) != 1 || containers[0].ID != first {
+		t.Errorf("after a commit that no engine makes there are %+v", containers)
+	}
+
 	s.extra = ""
 	var streams []func() (string, error)
 	for path, upgrade := range map[string]bool{"/stream": false, "/socket": true} {

@@ -328,7 +328,7 @@ func (a *ahead) replace(ctx context.Context, c *candidate, o order, service stri
 	for need := 1; need > 0; need-- {
 		fresh, err := r.create(ctx)
 		if err != nil {
-			return r.failed(ctx, nil, err)
+			return r.failed(ctx, nil, a.gate.notMade(ctx, c, err))
 		}
 		if r.old == nil {
 			r.old = slices.DeleteFunc(slices.Clone(runs), func(container compose.Container) bool {

@@ -341,10 +341,16 @@ func (t *trial) makeFailed(ctx context.Context, err error) error {
 	if broken := t.brokenOff(ctx, err); broken != nil {
 		return broken
 	}
+	return t.notMade(ctx, t.c, err)
+}
+
+// notMade returns the error for containers that compose could not create: a verdict if the engine
+// says that they cannot be as the compose file has them.
+func (g *gate) notMade(ctx context.Context, c *candidate, err error) error {
 	if compose.Refused(err) {
-		return t.unhealthy(ctx, t.c, err.Error(), "", err)
+		return g.unhealthy(ctx, c, err.Error(), "", err)
 	}
-	return &stepError{"start", t.c.commit.Short(), err}
+	return &stepError{"start", c.commit.Short(), err}
 }
 
 // brokenOff returns the error for what failed while the engine was away, or because it was
