@@ -72,6 +72,16 @@ func TestRehearsal(t *testing.T) {
 				"    networks: {default: {aliases: [more], priority: 1}}",
 				"configs: {said: {content: text}}\n"))
 			deployed(t, pgod, web, commit)
+			files := played(r, "    mem_limit: 67m\n    configs: [new]", "configs: {new: {file: ./new.txt}}\n")
+			commit = web.Push("a file that is not there yet", files.With("new.txt", "new"))
+			deployed(t, pgod, web, commit)
+			files = played(r, "    mem_limit: 68m", "").With("Dockerfile", "FROM "+r.Busybox()+"\n")
+			files["compose.yaml"] = strings.Replace(files["compose.yaml"], "image: "+r.Busybox(), "build: .", 1)
+			commit = web.Push("one that is built", files)
+			deployed(t, pgod, web, commit)
+			files["compose.yaml"] = strings.Replace(files["compose.yaml"], "68m", "69m", 1)
+			commit = web.Push("one that is built, otherwise", files)
+			deployed(t, pgod, web, commit)
 			commit = web.Push("the other shares its network", played(r, "    mem_limit: 65m\n    network_mode: 'service:right'", ""))
 			deployed(t, pgod, web, commit)
 			if left := docker(t, "ps", "-aq", "--filter", "label=pgo.rehearsal"); strings.Contains(left, before["left"].ID[:12]) {

@@ -19,7 +19,7 @@ const rehearsalLabel = "pgo.rehearsal"
 
 // asksNothing has the keys of a compose service that no engine refuses when it creates a container.
 var asksNothing = []string{
-	"annotations", "attach", "build", "command", "container_name", "depends_on", "deploy.replicas", "develop", "entrypoint", "environment", "expose",
+	"annotations", "attach", "build", "command", "container_name", "depends_on", "develop", "entrypoint", "environment", "expose",
 	"healthcheck", "image", "labels", "links", "networks", "ports", "post_start", "pre_stop", "profiles", "pull_policy", "restart", "scale",
 	"stop_grace_period", "stop_signal",
 }
@@ -36,6 +36,11 @@ func AsksAnew(before, next *Model, service string) bool {
 			delete(s, key)
 		}
 		maps.DeleteFunc(s, func(key string, _ any) bool { return len(key) > 1 && key[:2] == "x-" })
+		if deploy, ok := s["deploy"].(map[string]any); ok {
+			deploy = maps.Clone(deploy)
+			delete(deploy, "replicas")
+			s["deploy"] = deploy
+		}
 		used := map[string]any{}
 		for _, v := range list(s["volumes"]) {
 			if name, ok := v["source"].(string); ok && v["type"] == "volume" {

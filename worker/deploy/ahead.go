@@ -121,14 +121,18 @@ func (a *ahead) plan(ctx context.Context, c *candidate) error {
 func (a *ahead) differs(c *candidate, state State, deployed *compose.Model, containers []compose.Container, service string) bool {
 	if begun := state.Switching; begun != nil {
 		// It is not known what runs, unless what is to run again was never touched.
-		untouched := 0
+		was, known := begun.Was[service]
+		untouched, others := 0, false
 		for _, container := range containers {
-			was, known := begun.Was[service]
-			if container.Service == service && known && slices.Contains(begun.Serving, container.ID) && container.Config == was.Config && container.Image == was.Image {
+			switch {
+			case container.Service != service || !slices.Contains(begun.Serving, container.ID):
+			case known && container.Config == was.Config && container.Image == was.Image:
 				untouched++
+			default:
+				others = true // it may be the one that answers
 			}
 		}
-		return c.back == 0 || state.Deployed == nil || state.Deployed.Number != c.back || untouched < c.resolved.Replicas(service)
+		return c.back == 0 || state.Deployed == nil || state.Deployed.Number != c.back || others || untouched < c.resolved.Replicas(service)
 	}
 	return !state.Deployed.good() || !compose.SameService(deployed, c.resolved, service) ||
 		state.Deployed.Images[service] != c.record.Images[service] ||
@@ -190,6 +194,7 @@ func (a *ahead) run(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	first := a.chosen(c)
+	var replaced []string
 	for _, service := range first {
 		if slices.Contains(a.store.snapshot().Containers.Stopped, service) {
 			continue
@@ -197,11 +202,15 @@ func (a *ahead) run(ctx context.Context, c *candidate, o order) error {
 		if err := a.replaceNeeds(ctx, c, o, service, first); err != nil {
 			return err
 		}
-		if err := a.replace(ctx, c, o, service); err != nil {
+		runs, err := a.replace(ctx, c, o, service)
+		if err != nil {
 			return err
 		}
+		if runs {
+			replaced = append(replaced, service)
+		}
 	}
-	done := slices.Concat(first, c.done, c.replaced, a.store.snapshot().Containers.Stopped)
+	done := slices.Concat(replaced, c.done, c.replaced, a.store.snapshot().Containers.Stopped)
 	rest := slices.DeleteFunc(c.resolved.Services(), func(name string) bool { return slices.Contains(done, name) })
 	if c.forced && len(rest) > 0 {
 		return a.starter.make(ctx, o.out, c, rest, "--no-start", "--force-recreate")
@@ -313,28 +322,33 @@ type replacement struct {
 }
 
 // replace starts new containers of a compose service, one at a time, and ends what they replace but
-// for the last, which the switch in place removes.
-func (a *ahead) replace(ctx context.Context, c *candidate, o order, service string) error {
+// for the last, which the switch in place removes. It reports whether there was anything to replace.
+func (a *ahead) replace(ctx context.Context, c *candidate, o order, service string) (bool, error) {
 	r := &replacement{ahead: a, c: c, o: o, service: service}
 	r.hosts, r.ports = a.targets(c.resolved, service)
 	runs, err := r.running(ctx)
 	if err != nil || len(runs) == 0 || c.resolved.Replicas(service) == 0 {
-		return err // nothing answers, so there is nothing to protect
+		return false, err // nothing answers, so there is nothing to protect
 	}
 	a.board.enter(StepAhead, c.commit)
+	return true, r.run(ctx, runs)
+}
+
+// run replaces those containers that run.
+func (r *replacement) run(ctx context.Context, runs []compose.Container) error {
 	if err := r.turn(ctx, runs[0]); err != nil {
 		return err
 	}
 	for need := 1; need > 0; need-- {
 		fresh, err := r.create(ctx)
 		if err != nil {
-			return r.failed(ctx, nil, a.gate.notMade(ctx, c, err))
+			return r.failed(ctx, nil, r.gate.notMade(ctx, r.c, err))
 		}
 		if r.old == nil {
 			r.old = slices.DeleteFunc(slices.Clone(runs), func(container compose.Container) bool {
-				return !c.forced && container.Config == fresh.Config && container.Image == fresh.Image
+				return !r.c.forced && container.Config == fresh.Config && container.Image == fresh.Image
 			})
-			need = c.resolved.Replicas(service) - (len(runs) - len(r.old))
+			need = r.c.resolved.Replicas(r.service) - (len(runs) - len(r.old))
 			if len(r.old) == 0 || need <= 0 {
 				return r.superfluous(ctx, runs, fresh)
 			}

@@ -13,6 +13,9 @@ import (
 // have left it in between.
 func (t *Turn) Resume(ctx context.Context) error {
 	t.syncProxy(ctx) // it does not wait for a git server
+	if err := compose.EndRehearsal(ctx, t.engine, t.cfg.Name); err != nil {
+		t.log.Debug("cannot look for what an earlier worker has left", "error", err) // the engine is away, which others tell
+	}
 	if t.store.snapshot().Wanted != Down {
 		return nil // the first Poll does it
 	}

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -60,9 +61,22 @@ func (r *rehearsal) services(ctx context.Context, c *candidate) ([]string, error
 	return services, nil
 }
 
-// run rehearses the candidate. Its error is a verdict if the engine says that a container cannot be
-// as the compose file has it.
+// run rehearses the candidate. It returns an error only if the engine says that a container cannot be
+// as the compose file has it, or makes something else than was checked: whatever else is in the way
+// may be so for the rehearsal alone, for example a file that is not in the checkout yet.
 func (r *rehearsal) run(ctx context.Context, c *candidate) error {
+	err := r.rehearse(ctx, c)
+	if err == nil || isVerdict(err) || errors.As(err, new(*madeError)) {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	r.log.Info("cannot find out before the switch whether the engine makes everything", "commit", c.commit.Short(), "error", r.redact(err.Error()))
+	return nil
+}
+
+func (r *rehearsal) rehearse(ctx context.Context, c *candidate) error {
 	if err := compose.EndRehearsal(ctx, r.engine, r.name); err != nil {
 		return err // of an earlier worker
 	}
@@ -80,6 +94,7 @@ func (r *rehearsal) run(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return err
 	}
+	model.RunImages(c.record.Images) // what is built has no other name for it
 	model = compose.Rehearsal(model, services)
 	if err := r.files.save(rehearsalModel, model.Encode()); err != nil {
 		return err
@@ -142,9 +157,11 @@ func (r *rehearsal) end(ctx context.Context, c *candidate, before map[string]com
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rehearsalEndTime)
 	defer cancel()
 	err := compose.EndRehearsal(ctx, r.engine, r.name)
-	if now, cannot := r.engine.Volumes(ctx, c.resolved.VolumeNames()); err == nil && cannot == nil {
-		err = r.engine.Unmake(ctx, nil, newVolumes(c.resolved, now, before, r.name), nil)
+	now, cannot := r.engine.Volumes(ctx, c.resolved.VolumeNames())
+	if cannot == nil {
+		cannot = r.engine.Unmake(ctx, nil, newVolumes(c.resolved, now, before, r.name), nil)
 	}
+	err = errors.Join(err, cannot)
 	if err != nil {
 		r.log.Warn("cannot remove what was only made to see whether it can be; the next deploy does", "error", err)
 	}
