@@ -32,7 +32,7 @@ type rehearsal struct {
 func (r *rehearsal) services(ctx context.Context, c *candidate) ([]string, error) {
 	state := r.store.snapshot()
 	deployed, err := r.files.loadDeployed()
-	if err != nil || state.Switching != nil || !state.Deployed.good() || c.forced && c.back != 0 {
+	if err != nil || state.Switching != nil || !state.Deployed.good() {
 		return nil, nil // it is not known what runs
 	}
 	containers, err := r.engine.Containers(ctx, r.name)
@@ -124,7 +124,7 @@ func (r *rehearsal) rehearse(ctx context.Context, c *candidate) error {
 	return r.check(ctx, c, model)
 }
 
-// check holds what the engine has made against what was checked.
+// check compares what the engine has made with what was checked.
 func (r *rehearsal) check(ctx context.Context, c *candidate, model *compose.Model) error {
 	made, err := r.engine.Made(ctx, r.name)
 	if err != nil {
@@ -163,6 +163,6 @@ func (r *rehearsal) end(ctx context.Context, c *candidate, before map[string]com
 	}
 	err = errors.Join(err, cannot)
 	if err != nil {
-		r.log.Warn("cannot remove what was only made to see whether it can be; the next deploy does", "error", err)
+		r.log.Warn("cannot remove all that was only made to see whether it can be", "error", err)
 	}
 }

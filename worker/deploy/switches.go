@@ -23,7 +23,8 @@ type switches struct {
 }
 
 // switchesDir returns where the switches are in the checkout: next to the snippet, so that whoever
-// mounts its directory sees them. Caddy's import leaves out what begins with a dot.
+// mounts its directory sees them. Caddy 2.6 cannot load `import dir/*` then; 2.11 leaves out what begins
+// with a dot.
 func (p *proxy) switchesDir() string {
 	return path.Join(path.Dir(p.entry.Import), "."+path.Base(p.entry.Import)+".switches")
 }

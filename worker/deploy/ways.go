@@ -21,17 +21,13 @@ type Way struct {
 }
 
 func (w Way) String() string {
-	text := brief(w.Service) + ": in place"
-	if w.StartFirst {
-		text = brief(w.Service) + ": starts first"
+	switch {
+	case !w.StartFirst:
+		return fmt.Sprintf("%s is replaced in place: %s", brief(w.Service), printable.Line(w.Note))
+	case w.Note != "":
+		return fmt.Sprintf("%s starts first; %s", brief(w.Service), printable.Line(w.Note))
 	}
-	if w.Note != "" {
-		text += ", since " + printable.Line(w.Note)
-	}
-	if w.StartFirst && w.Note != "" {
-		text = brief(w.Service) + ": starts first; " + printable.Line(w.Note)
-	}
-	return text
+	return brief(w.Service) + " starts first"
 }
 
 // unchecked is what should be known about a container without a health check.
