@@ -39,7 +39,7 @@ func neighboursOf(service config.Service, all []config.Service, sshPort int) *pr
 	}
 	if service.Import != "" {
 		n.Snippet, n.Ports = caddyfile.Render(all, ""), unusualPorts(all)
-		if switched := caddyfile.Render(all, proto.SwitchesRoot); switched != n.GetSnippet() {
+		if switched := caddyfile.Render(all, proto.SwitchesRoot+"/"+proto.SwitchPrefix(service.Import)); switched != n.GetSnippet() {
 			n.SwitchedSnippet = switched
 		}
 	}

@@ -22,6 +22,7 @@ type gateway struct {
 
 	command string   // of Caddy, as YAML; empty: the image's
 	mounts  []string // of Caddy
+	imports string   // what its Caddyfile imports
 	sites   string   // in its Caddyfile, in addition to those of the snippet
 }
 
@@ -34,8 +35,9 @@ func newGateway(r *rig.Rig) *gateway {
 	service := r.Service("default").Set("import", snippetFile)
 	return &gateway{
 		r: r, service: service, network: r.Prefix + "-caddy",
-		front:  rig.Front{HTTP: r.Port(), HTTPS: r.Port()},
-		mounts: []string{"./caddy/:/etc/caddy/"},
+		front:   rig.Front{HTTP: r.Port(), HTTPS: r.Port()},
+		mounts:  []string{"./caddy/:/etc/caddy/"},
+		imports: "Caddyfile-import",
 	}
 }
 
@@ -48,7 +50,7 @@ func (g *gateway) files() rig.Files {
 	}
 	return rig.Files{
 		".gitignore":      snippetFile + "\n",
-		"caddy/Caddyfile": "{\n\tlocal_certs\n\tskip_install_trust\n}\n\nimport Caddyfile-import\n" + g.sites,
+		"caddy/Caddyfile": "{\n\tlocal_certs\n\tskip_install_trust\n}\n\nimport " + g.imports + "\n" + g.sites,
 		"compose.yaml": fmt.Sprintf(`services:
   caddy:
     image: %s

@@ -46,7 +46,9 @@ func serviceConfig(r *proto.ConfigureRequest) deploy.Config {
 		},
 	}
 	if p := r.GetProxy(); p != nil {
-		cfg.Proxy = &deploy.Proxy{Import: p.GetImport(), Service: p.GetService(), Command: p.GetCommand()}
+		cfg.Proxy = &deploy.Proxy{
+			Import: p.GetImport(), Switch: proto.SwitchPrefix(p.GetImport()), Service: p.GetService(), Command: p.GetCommand(),
+		}
 	}
 	for _, route := range r.GetRoutes() {
 		cfg.Routes = append(cfg.Routes, deploy.Route{URL: route.GetUrl(), Targets: route.GetTargets()})

@@ -163,8 +163,13 @@ func (c *caddy) client(socket string) *http.Transport {
 // everything that it would start from it.
 func adapt(t testing.TB, snippet string) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	for name, text := range map[string]string{"Caddyfile": "import Caddyfile-import\n", "Caddyfile-import": snippet} {
+	return adaptIn(t, t.TempDir(), map[string]string{"Caddyfile": "import Caddyfile-import\n", "Caddyfile-import": snippet})
+}
+
+// adaptIn does that with these files in a directory.
+func adaptIn(t testing.TB, dir string, files map[string]string) []byte {
+	t.Helper()
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -178,7 +183,7 @@ func adapt(t testing.TB, snippet string) []byte {
 		command.Stderr = &said
 		output, err := command.Output()
 		if err != nil || subcommand == "adapt" && strings.Contains(said.String(), "warn") {
-			t.Fatalf("caddy does not accept it: %v\n%s\n%s", err, said.String(), snippet)
+			t.Fatalf("caddy does not accept it: %v\n%s\n%v", err, said.String(), files)
 		}
 		return bytes.TrimSpace(output)
 	}

@@ -30,23 +30,25 @@ type entry struct {
 	path     string
 	service  string
 	targets  []config.Target
-	switched string // the directory of the target's switch; empty: it has none
+	switches string // the directory of the target's switch; empty: it has none
+	switched string // what the name of its switch begins with
 }
 
 // Render returns the snippet for the urls of these services. The order of the services makes no
 // difference.
 //
-// switches is a directory of the proxy. There, a service that starts first has one directory for
-// each target, SERVICE/HOST, and the name of the only file in it, if there is one, is the host that
-// answers instead of HOST: Caddy looks with each request, and needs no reload. Without switches,
-// HOST always answers.
+// switches is the path of files in the proxy, without the end of their names. A target HOST of a
+// service that starts first has at most one, whose name ends with SERVICE.HOST=OTHER, and then OTHER
+// answers instead of HOST: Caddy looks with each request, and needs no reload. Without switches, HOST
+// always answers.
 func Render(services []config.Service, switches string) string {
 	var entries []entry
 	for _, s := range services {
 		for _, r := range s.URLs {
 			e := entry{site: site{r.Scheme, r.Host, r.Port}, path: r.Path, service: s.Name, targets: r.Targets}
 			if switches != "" && Switched(s, r) {
-				e.switched = path.Join(switches, s.Name, strings.ToLower(r.Targets[0].Host))
+				e.switches = path.Dir(switches)
+				e.switched = fmt.Sprintf("%s%s.%s=", path.Base(switches), s.Name, strings.ToLower(r.Targets[0].Host))
 			}
 			entries = append(entries, e)
 		}
@@ -140,10 +142,16 @@ func writeSite(b *strings.Builder, entries []entry, rest string) {
 		if only.targets != nil {
 			does = only.proxy()
 		}
+		if only.switched != "" {
+			does = slices.Concat(named, does)
+		}
 		fmt.Fprintf(b, "# %s\n%s {\n\t%s\n}\n", only.service, only.address(), strings.Join(does, "\n\t"))
 		return
 	}
 	fmt.Fprintf(b, "%s {\n", entries[0].address())
+	if slices.ContainsFunc(entries, func(e entry) bool { return e.switched != "" }) {
+		fmt.Fprintf(b, "\t%s\n", strings.Join(named, "\n\t"))
+	}
 	for i, e := range entries {
 		matcher := ""
 		fmt.Fprintf(b, "\t# %s\n", e.service)
@@ -199,6 +207,9 @@ const brevity = "1s"
 // stale is for how long a container that a switch names, and that cannot be reached, is avoided.
 const stale = "1s"
 
+// named are the lines of the directive that takes the host out of the name of a switch.
+var named = block("map {http.matchers.file.relative} {answering}", []string{`~=(.+)$ "${1}"`})
+
 // proxy returns the lines of the directives for the targets.
 func (e entry) proxy() []string {
 	var hosts []string
@@ -213,12 +224,11 @@ func (e entry) proxy() []string {
 		return block("reverse_proxy "+strings.Join(hosts, " "), options)
 	}
 	keep := block("transport http", []string{"keepalive " + brevity})
-	named := fmt.Sprintf("{http.matchers.file.relative}:%d", e.targets[0].Port)
-	during := block("reverse_proxy "+named+" "+hosts[0],
+	during := block(fmt.Sprintf("reverse_proxy {answering}:%d %s", e.targets[0].Port, hosts[0]),
 		append([]string{"lb_policy first", "lb_try_duration " + patience, "fail_duration " + stale}, keep...))
 	always := block("reverse_proxy "+hosts[0], append([]string{"lb_try_duration " + patience}, keep...))
 	return slices.Concat(
-		block("@switched file", []string{"root " + e.switched, "try_files *"}),
+		block("@switched file", []string{"root " + e.switches, "try_files " + e.switched + "*"}),
 		block("handle @switched", during),
 		block("handle", always),
 	)

@@ -29,7 +29,7 @@ func TestRender(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := Render(loaded.Services, "/etc/caddy/switches")
+			got := Render(loaded.Services, "/etc/caddy/.urls.switch.")
 			if *update {
 				err = os.WriteFile(name+".caddyfile", []byte(got), 0o644)
 			}
@@ -39,7 +39,7 @@ func TestRender(t *testing.T) {
 			}
 			reversed := slices.Clone(loaded.Services)
 			slices.Reverse(reversed)
-			if Render(reversed, "/etc/caddy/switches") != got {
+			if Render(reversed, "/etc/caddy/.urls.switch.") != got {
 				t.Error("the order of services makes a difference")
 			}
 			caddy.check(t, loaded.Services)
@@ -49,10 +49,10 @@ func TestRender(t *testing.T) {
 
 func TestRenderNothing(t *testing.T) {
 	for _, services := range [][]config.Service{nil, {{Name: "web"}}} {
-		if got := Render(services, "/etc/caddy/switches"); got != head {
+		if got := Render(services, "/etc/caddy/.urls.switch."); got != head {
 			t.Errorf("got %q", got)
 		}
-		if adapted := adapt(t, Render(services, "/etc/caddy/switches")); string(adapted) != "{}" {
+		if adapted := adapt(t, Render(services, "/etc/caddy/.urls.switch.")); string(adapted) != "{}" {
 			t.Errorf("caddy adapts it to %s", adapted)
 		}
 	}

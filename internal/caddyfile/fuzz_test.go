@@ -83,7 +83,7 @@ func FuzzSnippet(f *testing.F) {
 			if err != nil || len(loaded.Services[0].URLs)+len(loaded.Services[1].URLs) == 0 {
 				continue
 			}
-			snippet := Render(loaded.Services, "/etc/caddy/switches")
+			snippet := Render(loaded.Services, "/etc/caddy/.urls.switch.")
 			c.checkRouting(t, loaded.Services, c.adaptQuickly(t, snippet))
 			if t.Failed() {
 				t.Logf("%q\n%s", some, snippet)

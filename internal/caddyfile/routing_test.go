@@ -19,7 +19,7 @@ import (
 // check gives the urls of services to Caddy, and requests each of them and others that are similar.
 func (c *caddy) check(t testing.TB, services []config.Service) {
 	t.Helper()
-	c.checkRouting(t, services, adapt(t, Render(services, "/etc/caddy/switches")))
+	c.checkRouting(t, services, adapt(t, Render(services, "/etc/caddy/.urls.switch.")))
 }
 
 func (c *caddy) checkRouting(t testing.TB, services []config.Service, adapted []byte) {
@@ -129,7 +129,7 @@ func checkHandlers(t testing.TB, services []config.Service, adapted []byte) {
 			switch raw["handler"] {
 			case "reverse_proxy":
 				proxies--
-			case nil, "subroute", "static_response":
+			case nil, "subroute", "static_response", "map":
 			default:
 				t.Errorf("unexpected handler: %v", raw["handler"])
 			}

@@ -1,6 +1,7 @@
 package caddyfile
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -11,8 +12,7 @@ import (
 	"pgo/internal/config"
 )
 
-// The file in the directory of a target's switch is the host that answers, from one request to the
-// next. Without one it is the target, and so it is while that host cannot be reached.
+// The name of a target's switch says which host answers, from one request to the next. Without one it is the target, and so it is while that host cannot be reached.
 func TestSwitch(t *testing.T) {
 	c := startCaddy(t)
 	target, err := net.Listen("tcp", loopback+":0")
@@ -29,7 +29,7 @@ func TestSwitch(t *testing.T) {
 		go func() { _ = server.Serve(listener) }()
 		t.Cleanup(func() { _ = server.Close() })
 	}
-	switches := t.TempDir()
+	switches := filepath.Join(t.TempDir(), ".urls.switch.")
 	c.proxy(t, adapt(t, Render([]config.Service{{Name: "web", Deploy: config.StartFirst, URLs: []config.Route{
 		{Scheme: "http", Host: "a.example.org", Port: 80, Targets: []config.Target{{Host: loopback, Port: port}}},
 		{Scheme: "http", Host: "b.example.org", Port: 80, Path: "/below", Targets: []config.Target{{Host: loopback, Port: port}}},
@@ -44,22 +44,41 @@ func TestSwitch(t *testing.T) {
 			}
 		}
 	}
-	answers("without a directory", "the target")
-	dir := filepath.Join(switches, "web", loopback)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	answers("without a file", "the target")
-	if err := os.WriteFile(filepath.Join(dir, "127.0.0.2"), nil, 0o644); err != nil {
+	switched := switches + "web." + loopback + "="
+	for _, other := range []string{"web." + loopback + ".other=", "app." + loopback + "=", "web.other="} {
+		if err := os.WriteFile(switches+other+"127.0.0.2", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers("with others switched", "the target")
+	if err := os.WriteFile(switched+"127.0.0.2", nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	answers("switched", "the other")
-	if err := os.Rename(filepath.Join(dir, "127.0.0.2"), filepath.Join(dir, "127.0.0.3")); err != nil {
+	if err := os.Rename(switched+"127.0.0.2", switched+"127.0.0.3"); err != nil {
 		t.Fatal(err)
 	}
 	answers("switched to one that is gone", "the target")
-	if err := os.Remove(filepath.Join(dir, "127.0.0.3")); err != nil {
+	if err := os.Remove(switched + "127.0.0.3"); err != nil {
 		t.Fatal(err)
 	}
 	answers("released", "the target")
+}
+
+// A Caddy that is started or reloaded while requests are switched can import everything that is next to
+// the snippet, too.
+func TestImportOfSwitches(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sites"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"Caddyfile": "import sites/*\n", "sites/urls": Render([]config.Service{{
+		Name: "web", Deploy: config.StartFirst, URLs: []config.Route{{Scheme: "http", Host: "a.example.org", Port: 80, Targets: []config.Target{{Host: "web", Port: 80}}}},
+	}}, "/etc/caddy/sites/.urls.switch.")}
+	without := adaptIn(t, dir, files)
+	files["sites/.urls.switch.web.web=0123456789ab"] = "# Written by pgo.\n"
+	if with := adaptIn(t, dir, files); !bytes.Equal(with, without) {
+		t.Errorf("with a switch it is\n%s\nand without\n%s", with, without)
+	}
 }

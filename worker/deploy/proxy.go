@@ -23,6 +23,7 @@ import (
 type Proxy struct {
 	Import  string   // path in the repository, where the snippet is written
 	Service string   // the compose service that reads it; empty: nobody is told
+	Switch  string   // what the names of the switches next to the snippet begin with
 	Command []string // to run in its containers when the snippet has changed
 }
 

@@ -22,11 +22,16 @@ type switches struct {
 	mu sync.Mutex // held while the files are changed: pgod's news come at any time
 }
 
-// switchesDir returns where the switches are in the checkout: next to the snippet, so that whoever
-// mounts its directory sees them. Caddy 2.6 cannot load `import dir/*` then; 2.11 leaves out what begins
-// with a dot.
-func (p *proxy) switchesDir() string {
-	return path.Join(path.Dir(p.entry.Import), "."+path.Base(p.entry.Import)+".switches")
+// switchName returns what the name of a target's switch has between what all of them begin with and
+// the container.
+func switchName(service, host string) string { return service + "." + host + "=" }
+
+// switchOf returns the target of a switch from its name without what all of them begin with. The name of
+// a service has no dot.
+func switchOf(name string) (service, host string, ok bool) {
+	service, rest, named := strings.Cut(name, ".")
+	host, _, ok = strings.Cut(rest, "=")
+	return service, host, ok && named
 }
 
 // content returns the snippet for a model's containers. If they cannot see the switches, it is the
@@ -51,32 +56,18 @@ func (p *proxy) seen(model *compose.Model) (string, error) {
 	case model == nil:
 		return "", errors.New("it is not deployed yet")
 	}
-	if err := p.occupied(); err != nil {
-		return "", err
-	}
 	dir, err := compose.SeenAt(model, p.entry.Service, p.files.checkout(), path.Dir(p.entry.Import))
 	if err != nil {
 		return "", err
 	}
-	at := path.Join(dir, path.Base(p.switchesDir()))
-	if strings.ContainsFunc(at, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+	if at := path.Join(dir, p.entry.Switch); strings.ContainsFunc(at, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
 		return "", fmt.Errorf("the path of the switches in it, %s, has characters that are special in a Caddyfile", at)
 	}
-	return at, nil
+	return dir, nil
 }
 
 // plain has the characters of a path that mean nothing else in a Caddyfile.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-"
-
-// occupied returns an error if the repository has something in the place of the switches.
-func (p *proxy) occupied() error {
-	for _, commit := range p.store.snapshot().Checkout {
-		if occupant, _, err := p.repo.Occupant(commit, p.switchesDir()); err != nil || occupant != "" {
-			return fmt.Errorf("the repository has %s, which is pgo's", p.switchesDir())
-		}
-	}
-	return nil
-}
 
 // obey makes the switches those that pgod has told, and reports what the proxy acts on.
 func (p *proxy) obey() {
@@ -94,7 +85,7 @@ func (p *proxy) obey() {
 	case state.snippet().Known != p.identify(content) || state.Switching != nil:
 		cannot = "it has not read the latest snippet yet"
 	}
-	if now.SwitchedSnippet == "" && len(now.Switches) == 0 || len(state.Checkout) == 0 || p.occupied() != nil {
+	if now.SwitchedSnippet == "" && len(now.Switches) == 0 || len(state.Checkout) == 0 {
 		p.board.setSwitched(nil, cannot)
 		return
 	}
@@ -108,28 +99,33 @@ func (p *proxy) obey() {
 
 // turnAll makes the files what they should be, and returns what they are then.
 func (p *proxy) turnAll(now Neighbours) (map[string]map[string]string, error) {
-	dir := p.switchesDir()
-	are, err := snippet.Switches(p.files.checkout(), dir)
+	dir := path.Dir(p.entry.Import)
+	are, err := snippet.Switches(p.files.checkout(), dir, p.entry.Switch)
 	if err != nil {
 		return nil, err
 	}
 	turn := func(service, host, container string) error {
-		return snippet.Switch(p.files.checkout(), path.Join(dir, service, host), shortID(container))
+		return snippet.Switch(p.files.checkout(), dir, p.files.dir, p.entry.Switch+switchName(service, host), shortID(container))
 	}
 	known := append(slices.Clone(now.Services), p.name)
-	for at, file := range are {
-		service, host := at[0], at[1]
+	for _, name := range are {
+		service, host, ok := switchOf(name)
+		if !ok {
+			continue // it switches nothing
+		}
 		_, told := now.Switches[service]
 		_, wanted := now.Switches[service][host]
 		// What nobody has said anything about since pgod began stays.
-		if file != "" && !wanted && (told || !slices.Contains(known, service)) {
+		if !wanted && (told || !slices.Contains(known, service)) {
 			err = errors.Join(err, turn(service, host, ""))
 		}
 	}
 	switched := map[string]map[string]string{}
 	for service, wanted := range now.Switches {
 		for host, container := range wanted {
-			if are[[2]string{service, host}] != shortID(container) {
+			at := switchName(service, host)
+			others := slices.ContainsFunc(are, func(name string) bool { return strings.HasPrefix(name, at) && name != at+shortID(container) })
+			if others || !slices.Contains(are, at+shortID(container)) {
 				err = errors.Join(err, turn(service, host, container))
 			}
 		}

@@ -33,18 +33,23 @@ func Write(tree, name, beside string, content []byte) (changed bool, err error) 
 	if err != nil || same {
 		return false, cannot(name, err)
 	}
-	file, err := renameio.NewPendingFile(filepath.Join(beside, "snippet"), renameio.WithTempDir(beside), renameio.WithStaticPermissions(0o644))
-	if err != nil {
-		return false, cannot(name, err)
-	}
-	defer func() { _ = file.Cleanup() }()
-	if _, err := file.Write(content); err != nil {
-		return false, cannot(name, err)
-	}
-	if err := errors.Join(file.Sync(), unix.Renameat(unix.AT_FDCWD, file.Name(), int(dir.Fd()), base), dir.Sync()); err != nil {
+	if err := put(dir, base, beside, content); err != nil {
 		return false, cannot(name, err)
 	}
 	return true, nil
+}
+
+// put makes a file in dir, or replaces it, at once with its content.
+func put(dir *os.File, base, beside string, content []byte) error {
+	file, err := renameio.NewPendingFile(filepath.Join(beside, "snippet"), renameio.WithTempDir(beside), renameio.WithStaticPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Cleanup() }()
+	if _, err := file.Write(content); err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), unix.Renameat(unix.AT_FDCWD, file.Name(), int(dir.Fd()), base), dir.Sync())
 }
 
 func cannot(name string, err error) error {
