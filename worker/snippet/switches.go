@@ -17,7 +17,8 @@ const note = "# Written by pgo during a deploy: requests go to the container of 
 
 // Switch makes a file called prefix and want the only one in the directory name of the tree whose name
 // begins with prefix; if want is "", there is none then. Whoever reads the directory meanwhile finds
-// either what was there or what is wanted. Symbolic links are not followed. beside is as in Write.
+// either what was there or what is wanted. Symbolic links are not followed. See Write about the other
+// directory.
 func Switch(tree, name, beside, prefix, want string) error {
 	dir, err := openDir(tree, name)
 	if err != nil {
