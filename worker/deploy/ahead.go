@@ -63,6 +63,9 @@ func availableMemory() uint64 {
 // chosen returns the compose services of the candidate that differ from what runs and start first,
 // each after those that it depends on.
 func (a *ahead) chosen(c *candidate) []string {
+	if c.anew {
+		return nil
+	}
 	var services []string
 	for _, way := range c.record.Ways {
 		if way.StartFirst && slices.Contains(c.differing, way.Service) {

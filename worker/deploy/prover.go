@@ -29,9 +29,11 @@ type candidate struct {
 	built    []string        // the compose services whose image is built
 	done     []string        // jobs that are not run again
 	back     int             // the good deploy that it repeats; 0: none
-	anew     bool            // all containers are made anew; set by the switch, as are the next two
+	decided  bool            // it is known whether all containers are made anew; see deployer.decide
+	anew     bool            // they are: what runs ends before
+	why      string          // why they are, though they need not be in this mode
 	made     bool            // an earlier worker has created its containers already
-	retired  []string        // the IDs of the containers that wait to be replaced
+	retired  []string        // the IDs of the containers that wait to be replaced; set by the switch, as is the next
 	unnamed  []compose.Mount // the volumes without a name that they had
 	freeze   *Frozen         // why the branch is no longer followed once it runs
 

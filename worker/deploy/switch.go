@@ -67,7 +67,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
 	for _, inTheWay := range []func(context.Context, *candidate) error{
-		d.ahead.room, d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
+		d.decide, d.ahead.room, d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
 	} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
@@ -79,6 +79,30 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if err := d.rehearsal.run(ctx, c); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
+	return nil
+}
+
+// decide finds out whether what runs can be replaced in place, unless that is known.
+func (d *deployer) decide(ctx context.Context, c *candidate) error {
+	if c.decided {
+		return nil
+	}
+	if d.cfg.InPlace {
+		why, err := "an earlier switch did not end", error(nil)
+		if !d.store.snapshot().Retired {
+			why, err = d.tree.notInPlace(ctx, c)
+		}
+		if networks, cannot := d.obstacles.redefined(ctx, c); why == "" && err == nil {
+			if err = cannot; len(networks) > 0 {
+				why = "the network " + brief(networks[0]) + " is defined otherwise"
+			}
+		}
+		if err != nil {
+			return err
+		}
+		c.why = why
+	}
+	c.decided, c.anew = true, !d.cfg.InPlace || c.why != ""
 	return nil
 }
 
@@ -97,30 +121,17 @@ func (e *missingError) Error() string {
 // worker finishes the switch.
 func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	d.board.enter(StepSwitch, c.commit)
-	inPlace := d.cfg.InPlace
-	if inPlace {
-		why, err := "an earlier switch did not end", error(nil)
-		if !d.store.snapshot().Retired {
-			why, err = d.tree.notInPlace(ctx, c)
-		}
-		if networks, cannot := d.obstacles.redefined(ctx, c); why == "" && err == nil {
-			if err = cannot; len(networks) > 0 {
-				why = "the network " + brief(networks[0]) + " is defined otherwise"
-			}
-		}
-		if err != nil {
+	if err := d.decide(ctx, c); err != nil {
+		return err
+	}
+	if c.why != "" {
+		say(o.out, "not in place this time: %s", c.why)
+	}
+	if !c.anew {
+		d.compareRunning(c)
+		d.ahead.jobsDone(c, d.store.snapshot().Switching)
+		if err := d.ahead.plan(ctx, c); err != nil {
 			return err
-		}
-		if inPlace = why == ""; inPlace {
-			d.compareRunning(c)
-			d.ahead.jobsDone(c, d.store.snapshot().Switching)
-			err = d.ahead.plan(ctx, c)
-		}
-		if err != nil {
-			return err
-		}
-		if !inPlace {
-			say(o.out, "not in place this time: %s", why)
 		}
 	}
 	begun := &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
@@ -130,12 +141,12 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := d.store.update(func(st *State) {
 		st.Switching = begun
 		st.Deploys = max(st.Deploys, c.record.Number)
-		st.Retired = st.Retired || !inPlace
+		st.Retired = st.Retired || c.anew
 		st.Containers = Containers{Stopped: st.Containers.Stopped, Finished: c.done}
 	}); err != nil {
 		return err
 	}
-	if c.anew = !inPlace; c.anew {
+	if c.anew {
 		d.board.enter(StepDown, c.commit)
 		if err := d.retire(ctx, c, o); err != nil {
 			return &stepError{"stop what runs to deploy", c.commit.Short(), err}
@@ -148,7 +159,7 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	if err := d.proxy.write(c.resolved); err != nil {
 		return &stepError{"start", c.commit.Short(), err}
 	}
-	if !inPlace {
+	if c.anew {
 		if err := d.proxy.startsKnowing(c.resolved); err != nil {
 			return err
 		}
