@@ -14,32 +14,35 @@ import (
 
 // BenchmarkDeploy measures the time from the moment when a worker has noticed a new commit, and
 // begins to fetch it, until the new container runs. For comparison, it measures a shell script
-// from git fetch on: with `up` alone, and with a `down` before it, as in pgo's way of
-// deploying.
+// from git fetch on: with `up` alone, and with a `down` before it.
 func BenchmarkDeploy(b *testing.B) {
-	r := rig.New(b)
-	web, bare := r.Service("web"), r.Service("bare")
-	server := serve(b, web)
-	pgod := r.Pgod(web)
-	commit := web.Push("round 0", oneContainer(r, 0))
-	bare.Push("round 0", oneContainer(r, 0))
-	pgod.Start()
-	deployed(b, pgod, web, commit)
-	script := cloned(b, r, bare)
-	for b.Loop() {
-		var pgo, up, downUp sample
-		for i := range 5 {
-			server.forget()
-			commit := web.Push("next", oneContainer(r, 3*i+1))
-			noticed := server.next(false).at
+	for _, way := range []string{"recreate", "in-place"} {
+		b.Run(way, func(b *testing.B) {
+			r := rig.New(b)
+			web, bare := r.Service("web").Set("deploy", way), r.Service("bare")
+			server := serve(b, web)
+			pgod := r.Pgod(web)
+			commit := web.Push("round 0", oneContainer(r, 0))
+			bare.Push("round 0", oneContainer(r, 0))
+			pgod.Start()
 			deployed(b, pgod, web, commit)
-			pgo = append(pgo, milliseconds(started(b, web, 3*i+1).Sub(noticed)))
+			script := cloned(b, r, bare)
+			for b.Loop() {
+				var pgo, up, downUp sample
+				for i := range 5 {
+					server.forget()
+					commit := web.Push("next", oneContainer(r, 3*i+1))
+					noticed := server.next(false).at
+					deployed(b, pgod, web, commit)
+					pgo = append(pgo, milliseconds(started(b, web, 3*i+1).Sub(noticed)))
 
-			up = append(up, script(3*i+2, "docker compose up -d"))
-			downUp = append(downUp, script(3*i+3, "docker compose down && docker compose up -d"))
-		}
-		compare(b, "ms", "pgo", pgo, "up", up)
-		compare(b, "ms", "pgo", pgo, "down-up", downUp)
+					up = append(up, script(3*i+2, "docker compose up -d"))
+					downUp = append(downUp, script(3*i+3, "docker compose down && docker compose up -d"))
+				}
+				compare(b, "ms", "pgo", pgo, "up", up)
+				compare(b, "ms", "pgo", pgo, "down-up", downUp)
+			}
+		})
 	}
 }
 

@@ -91,15 +91,19 @@ type Output struct {
 	Color          bool // whoever reads it sees colours
 }
 
-// ExitError is the error of a compose that ended with a status of its own.
+// ExitError is the error of a compose that ended with a status of its own, or of what is done in its
+// place.
 type ExitError struct {
-	Command string // up, pull, …
+	Command string // up, pull, …; empty: the output says it
 	Status  int    // 1 to 255
 	Output  string // its last words, for whoever did not see them go by
 	Spent   bool   // it needed more memory or CPU time than it may use, which is up to the model
 }
 
 func (e *ExitError) Error() string {
+	if e.Command == "" {
+		return strings.Join(strings.Fields(e.Output), " ")
+	}
 	text := fmt.Sprintf("docker compose %s ended with status %d", e.Command, e.Status)
 	if last := e.last(); last != "" {
 		text += ": " + last

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -16,7 +17,10 @@ func fakeEngine(t *testing.T, containers []map[string]any) (e *Engine, told *[]s
 	t.Helper()
 	told = &[]string{}
 	answer := func(w http.ResponseWriter, v any) { _ = json.NewEncoder(w).Encode(v) }
+	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		_, path, _ := strings.Cut(r.URL.Path, "/containers/")
 		id, action, _ := strings.Cut(path, "/")
 		switch {

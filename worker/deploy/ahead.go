@@ -72,7 +72,7 @@ func (a *ahead) chosen(c *candidate) []string {
 			services = append(services, way.Service)
 		}
 	}
-	return inOrder(c.resolved, services)
+	return compose.InOrder(c.resolved, services)
 }
 
 // atMost returns how many containers of the candidate may start first.
@@ -87,15 +87,6 @@ func (a *ahead) atMost(c *candidate) (n int) {
 
 // mostAhead is for how many of them a deploy is given time.
 const mostAhead = 50
-
-// inOrder sorts compose services so that each comes after those that it depends on.
-func inOrder(model *compose.Model, services []string) []string {
-	sorted := slices.Clone(services)
-	slices.SortStableFunc(sorted, func(x, y string) int {
-		return len(model.Needs([]string{x})) - len(model.Needs([]string{y})) // what needs another needs all that it needs
-	})
-	return sorted
-}
 
 // plan finds out which compose services differ from what runs, before the switch forgets that.
 func (a *ahead) plan(ctx context.Context, c *candidate) error {
@@ -254,7 +245,7 @@ func (a *ahead) discardUnproven(ctx context.Context, c *candidate) error {
 // its jobs.
 func (a *ahead) replaceNeeds(ctx context.Context, c *candidate, o order, service string, first []string) error {
 	needs := c.resolved.Needs([]string{service})
-	for _, name := range inOrder(c.resolved, needs) {
+	for _, name := range compose.InOrder(c.resolved, needs) {
 		done := slices.Contains(c.done, name) || slices.Contains(c.replaced, name) || slices.Contains(first, name)
 		if done || !slices.Contains(c.differing, name) || slices.Contains(a.store.snapshot().Containers.Stopped, name) {
 			continue

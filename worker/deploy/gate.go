@@ -121,12 +121,13 @@ func (g *gate) passPart(ctx context.Context, c *candidate, o order, services []s
 	return t.run(ctx, gated, told.second(o.out))
 }
 
-// startFlags returns what compose needs to start what is on trial.
-func (t *trial) startFlags() []string {
+// only returns the ID of the one container that is on trial, if there is one, and what compose needs to
+// start it alone.
+func (t *trial) only() (id string, flags []string) {
 	if t.part == nil || t.part.only == "" {
-		return nil
+		return "", nil
 	}
-	return t.part.flags
+	return t.part.only, t.part.flags
 }
 
 // expected returns how many containers each compose service on trial should have.

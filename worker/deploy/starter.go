@@ -92,11 +92,20 @@ func (s *starter) makeUnnoted(ctx context.Context, out compose.Output, c *candid
 }
 
 // startCreated starts what create made.
-func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string, flags ...string) error {
+func (s *starter) startCreated(ctx context.Context, out compose.Output, c *candidate, services []string) error {
+	return s.startOnly(ctx, out, c, services, "")
+}
+
+// startOnly is startCreated for one container, whose ID is only, of one compose service that has no other
+// to be started; empty: for all. The flags are for compose.
+func (s *starter) startOnly(ctx context.Context, out compose.Output, c *candidate, services []string, only string, flags ...string) error {
 	if nothing(services) {
 		return nil
 	}
 	s.board.enter(StepUp, c.commit)
+	if compose.StartsPlainly(c.resolved, services) {
+		return s.files.project.Start(ctx, s.engine, c.resolved, services, only, out)
+	}
 	return s.up(ctx, out, services, append([]string{"--detach", "--no-recreate"}, flags...)...)
 }
 

@@ -50,7 +50,8 @@ func (t *trial) run(ctx, gated context.Context, out compose.Output) error {
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
-		started <- t.starter.startCreated(starting, out, t.c, t.services, t.startFlags()...)
+		only, flags := t.only()
+		started <- t.starter.startOnly(starting, out, t.c, t.services, only, flags...)
 	}()
 	// The starter says what it does to the board; from then on it is the trial.
 	t.watch, t.told = newHealthWatch(t.expected(t.c)), time.Now()
@@ -409,5 +410,5 @@ func (t *trial) startOverdue(ctx context.Context) error {
 	case len(waiting) > 0:
 		return t.stillWaiting(ctx, containers, waiting)
 	}
-	return &stepError{"start", t.c.commit.Short(), fmt.Errorf("docker compose up did not end within %s", t.time)}
+	return &stepError{"start", t.c.commit.Short(), fmt.Errorf("the containers were not all started within %s", t.time)}
 }
