@@ -20,7 +20,7 @@ import (
 // all, but to ask the engine to, each after those that it depends on: nothing to wait for, no hook,
 // and no file to be put into a container before.
 func StartsPlainly(m *Model, services []string) bool {
-	for _, name := range m.some(services) {
+	for _, name := range these(m, services) {
 		s := m.services()[name]
 		for _, how := range objects(s["depends_on"]) {
 			if how["condition"] != "service_started" {
@@ -56,8 +56,8 @@ func StopsPlainly(m *Model) bool {
 	return true
 }
 
-// some returns these compose services, nil meaning all.
-func (m *Model) some(services []string) []string {
+// these returns compose services, nil meaning all.
+func these(m *Model, services []string) []string {
 	if services == nil {
 		return m.Services()
 	}
@@ -81,7 +81,7 @@ func (p *Project) Start(ctx context.Context, e *Engine, m *Model, services []str
 	if err != nil {
 		return err
 	}
-	for _, service := range InOrder(m, m.some(services)) {
+	for _, service := range InOrder(m, these(m, services)) {
 		for _, s := range found[service] {
 			if s.State == container.StateRunning || only != "" && s.ID != only {
 				continue

@@ -29,7 +29,7 @@ type candidate struct {
 	built    []string        // the compose services whose image is built
 	done     []string        // jobs that are not run again
 	back     int             // the good deploy that it repeats; 0: none
-	decided  bool            // it is known whether all containers are made anew; see deployer.decide
+	decided  bool            // it is known whether all containers are made anew; see decide
 	anew     bool            // they are: what runs ends before
 	why      string          // why they are, though they need not be in this mode
 	made     bool            // an earlier worker has created its containers already

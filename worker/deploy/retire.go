@@ -21,7 +21,7 @@ func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
 		return err
 	}
 	if len(there) > 0 {
-		if err := d.stopDeployed(ctx, o.out); err != nil {
+		if err := d.files.stopDeployed(ctx, d.engine, o.out); err != nil {
 			return err
 		}
 	}
@@ -51,14 +51,6 @@ func (d *deployer) retire(ctx context.Context, c *candidate, o order) error {
 	}
 	c.unnamed = unnamed(mounts)
 	return d.dropNetworks(ctx, c)
-}
-
-// stopDeployed stops what is deployed, in the order of its dependencies and with its hooks.
-func (d *deployer) stopDeployed(ctx context.Context, out compose.Output) error {
-	if model, err := d.files.loadDeployed(); err == nil && compose.StopsPlainly(model) {
-		return d.files.project.Stop(ctx, d.engine, model, out)
-	}
-	return d.files.onDeployed(ctx, out, "stop")
 }
 
 // mayStay reports whether a retired container can wait to be replaced. One that never ran and

@@ -66,8 +66,11 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 	if len(missing) > 0 {
 		return &stepError{"start", c.commit.Short(), &missingError{missing}}
 	}
+	if err := decide(ctx, d, c); err != nil {
+		return &stepError{"start", c.commit.Short(), err}
+	}
 	for _, inTheWay := range []func(context.Context, *candidate) error{
-		d.decide, d.ahead.room, d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
+		d.ahead.room, d.obstacles.engineIsNewEnough, d.ports.free, d.obstacles.namesAreFree, d.obstacles.networksAreFree, d.obstacles.networksCanBeMade,
 	} {
 		if err := inTheWay(ctx, c); err != nil {
 			return &stepError{"start", c.commit.Short(), err}
@@ -83,7 +86,7 @@ func (d *deployer) prepare(ctx context.Context, c *candidate) error {
 }
 
 // decide finds out whether what runs can be replaced in place, unless that is known.
-func (d *deployer) decide(ctx context.Context, c *candidate) error {
+func decide(ctx context.Context, d *deployer, c *candidate) error {
 	if c.decided {
 		return nil
 	}
@@ -121,7 +124,7 @@ func (e *missingError) Error() string {
 // worker finishes the switch.
 func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 	d.board.enter(StepSwitch, c.commit)
-	if err := d.decide(ctx, c); err != nil {
+	if err := decide(ctx, d, c); err != nil {
 		return err
 	}
 	if c.why != "" {

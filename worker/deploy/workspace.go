@@ -113,6 +113,14 @@ func (w *workspace) onDeployed(ctx context.Context, out compose.Output, args ...
 	return w.inCheckout(ctx, model, out, args...)
 }
 
+// stopDeployed stops what is deployed, in the order of its dependencies and with its hooks.
+func (w *workspace) stopDeployed(ctx context.Context, engine *compose.Engine, out compose.Output) error {
+	if model, err := w.loadDeployed(); err == nil && compose.StopsPlainly(model) {
+		return w.project.Stop(ctx, engine, model, out)
+	}
+	return w.onDeployed(ctx, out, "stop")
+}
+
 // inCheckout runs compose on a model whose paths are in the checkout.
 func (w *workspace) inCheckout(ctx context.Context, model string, out compose.Output, args ...string) error {
 	dir := w.projectDir(w.checkout())
