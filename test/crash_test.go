@@ -143,6 +143,13 @@ func stubborn(r *rig.Rig, greeting string) rig.Files {
 `}
 }
 
+// hooked is stubborn with a hook, which has compose stop it.
+func hooked(r *rig.Rig, greeting string) rig.Files {
+	files := stubborn(r, greeting)
+	files["compose.yaml"] += "    pre_stop: [{command: ['true']}]\n"
+	return files
+}
+
 // patient is a repository whose second container waits until the first is healthy, which makes
 // an `up` take a while.
 func patient(r *rig.Rig, greeting string) rig.Files {
@@ -162,13 +169,28 @@ func patient(r *rig.Rig, greeting string) rig.Files {
 `}
 }
 
+// deploying waits until a deploy is in a step: a run of compose or, as "stopping", what the worker does
+// without one. The returned function waits until what was started for it is gone.
+func deploying(t *testing.T, pgod *rig.Pgod, s *rig.Service, step string) (ended func()) {
+	t.Helper()
+	if step == "stopping" {
+		shows(t, pgod, s, "now:       stop what runs for ")
+		return func() {}
+	}
+	compose := composing(t, s, step)
+	return func() {
+		t.Helper()
+		rig.Within(t, 5*time.Second, "compose "+step+" of "+s.Name+" to be gone", gone(compose))
+	}
+}
+
 // A worker that is killed in the middle of a deploy leaves no second compose process behind,
 // and the next worker finishes the deploy. The same holds for pgod.
 func TestKilledInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
-		"stop":  stubborn,
-		"up":    patient,
+		"stop":  hooked, "stopping": stubborn,
+		"up": patient,
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -183,17 +205,17 @@ func TestKilledInADeploy(t *testing.T) {
 			stopWatch := oneCompose(t, web)
 
 			second := web.Push("second", files(r, "two"))
-			interrupted := composing(t, web, step)
+			ended := deploying(t, pgod, web, step)
 			kill(t, pgod.WorkerPID(web))
-			rig.Within(t, 5*time.Second, "the killed worker's compose to be gone", gone(interrupted))
+			ended()
 			deployed(t, pgod, web, second)
 			stopPings()
 			converged(t, web, "two")
 
 			third := web.Push("third", files(r, "three"))
-			interrupted = composing(t, web, step)
+			ended = deploying(t, pgod, web, step)
 			pgod.Kill()
-			rig.Within(t, 5*time.Second, "the killed pgod's compose to be gone", gone(interrupted))
+			ended()
 			if step != "build" { // what ran is gone: it must run again whether git answers or not
 				git.hang()
 			}
@@ -208,6 +230,29 @@ func TestKilledInADeploy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was to be made anew is, also by another worker.
+func TestKilledInAForcedDeploy(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	web := r.Service("web").Set("deploy", "in-place")
+	commit := web.Push("first", stubborn(r, "one"))
+	pgod := r.Start(web)
+	deployed(t, pgod, web, commit)
+	before := rig.Containers(t, web.Name)[0].ID
+	up := start(t, pgod.PgoctlCommand(web.Key, web.Op("up"), "--force-recreate"))
+	shows(t, pgod, web, "now:       create the containers of ")
+	kill(t, pgod.WorkerPID(web))
+	up.ends(t, 69)
+	rig.Until(t, "another container, and no more than that", func() error {
+		containers := rig.Containers(t, web.Name)
+		if len(containers) != 1 || containers[0].ID == before || !containers[0].Running() {
+			return fmt.Errorf("there are %+v", containers)
+		}
+		return nil
+	})
+	shows(t, pgod, web, "state:     running")
 }
 
 // converged reports containers that are missing, do not run, or are of another

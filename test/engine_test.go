@@ -120,19 +120,20 @@ func TestEngineIsKilledInADeploy(t *testing.T) {
 	web := r.Service("web")
 	e := r.Engine(web.User)
 	e.Busybox()
-	commit := web.Set("docker_host", e.Host).Push("first", stubborn(r, "first"))
+	commit := web.Set("docker_host", e.Host).Push("first", hooked(r, "first"))
 	pgod := r.Start(web)
 	deployed(t, pgod, web, commit)
 	for _, c := range []struct {
 		step  string
 		files func(r *rig.Rig, greeting string) rig.Files
 	}{
-		{"stop", patient},
+		{"stop", stubborn},
+		{"stopping", patient},
 		{"up", patient},
 		{"build", func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") }},
 	} {
 		commit = web.Push(c.step, c.files(r, c.step))
-		composing(t, web, c.step)
+		deploying(t, pgod, web, c.step)
 		e.Kill()
 		shows(t, pgod, web, "error:")
 		e.Start()

@@ -366,8 +366,8 @@ func TestRemovalWithoutEngine(t *testing.T) {
 func TestRemovalInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
 		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "15") },
-		"stop":  stubborn,
-		"up":    patient,
+		"stop":  hooked, "stopping": stubborn,
+		"up": patient,
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -383,7 +383,7 @@ func TestRemovalInADeploy(t *testing.T) {
 			deployed(t, pgod, web, commit)
 			stopPings, stopWatch := pings(t, pgod, calm), oneCompose(t, web)
 			second := web.Push("second", files(r, "two"))
-			composing(t, web, step)
+			deploying(t, pgod, web, step)
 			pgod.Configure(calm)
 			isRemoved(t, pgod, web)
 			pgod.Configure(web, calm)

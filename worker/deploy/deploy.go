@@ -126,7 +126,7 @@ func (d *deployer) prove(ctx context.Context, commit gitrepo.Hash, o order, r *R
 	if err := d.ahead.foretell(ctx, c); err != nil {
 		return nil, &stepError{"compare", commit.Short(), err}
 	}
-	if c.forced = o.force; o.force {
+	if c.forced = o.force || d.store.snapshot().Switching.forces(commit); o.force {
 		c.changes = append(c.changes, "forced")
 	}
 	if c.differs() {

@@ -102,6 +102,8 @@ type Switching struct {
 	// Freeze is why the branch is no longer followed once the switch has worked; nil if it
 	// is followed.
 	Freeze *Frozen `json:"freeze,omitempty"`
+	// Forced says that all containers are made anew, whether or not they differ.
+	Forced bool `json:"forced,omitempty"`
 	// Reason is why it began; empty: what it switches to differs from what ran.
 	Reason string `json:"reason,omitempty"`
 	// Made is the engine's boot in which the containers were created and checked: they are to be
@@ -119,6 +121,11 @@ type Switching struct {
 
 // why returns why an interrupted switch is finished.
 func (s *Switching) why() string { return cmp.Or(s.Reason, "an earlier deploy did not end") }
+
+// forces reports whether an interrupted switch was to make all containers of a commit anew.
+func (s *Switching) forces(commit gitrepo.Hash) bool {
+	return s != nil && s.Forced && s.Back == 0 && s.Commit == commit
+}
 
 // Outages is how often a commit has failed by a fault of the surroundings that only its
 // start could find, and when it may be tried again.

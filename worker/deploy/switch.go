@@ -137,7 +137,7 @@ func (d *deployer) switchTo(ctx context.Context, c *candidate, o order) error {
 			return err
 		}
 	}
-	begun := &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze}
+	begun := &Switching{Commit: c.commit, Back: c.back, Freeze: c.freeze, Forced: c.forced}
 	if err := d.ahead.begin(ctx, begun); err != nil {
 		return err
 	}
