@@ -109,7 +109,7 @@ func emptySocketDir(dir string, log hclog.Logger) error {
 		return err
 	}
 	for _, entry := range entries {
-		if err := removeSockets(filepath.Join(dir, entry.Name())); err != nil {
+		if err := removeSockets(filepath.Join(dir, entry.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
 			log.Warn("cannot remove files that a worker's user has left", "error", loggable(err))
 		}
 	}
