@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -372,6 +373,79 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := h.Serve(context.Background(), nopListener{}); !errors.Is(err, ErrClosed) {
 		t.Errorf("it serves again: %v", err)
+	}
+}
+
+// A client that has still to read how its command ended may answer meanwhile.
+func TestShutdownResetsNoConnection(t *testing.T) {
+	started := make(chan struct{})
+	h := startHost(t, backend{run: func(ctx context.Context, _ Command) Exit {
+		close(started)
+		<-ctx.Done()
+		return Exit{}
+	}})
+	// What the server sends waits in between.
+	between, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer between.Close()
+	var held sync.Mutex
+	direct := h.addr
+	go func() {
+		client, err := between.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", direct)
+		if err != nil {
+			return
+		}
+		go func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+		}()
+		buffer := make([]byte, 1<<10)
+		for {
+			n, err := server.Read(buffer)
+			held.Lock()
+			_, _ = client.Write(buffer[:n])
+			held.Unlock()
+			if err != nil {
+				_ = client.Close()
+				return
+			}
+		}
+	}()
+	h.addr = between.Addr().String()
+	client := h.mustDial(t)
+	h.addr = direct
+	session := newSession(t, client)
+	if err := session.Start("pgo//logs -f"); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the command runs", started)
+	held.Lock()
+	ended := make(chan error, 1)
+	go func() { ended <- session.Wait() }()
+	if err := session.Signal(ssh.SIGINT); err != nil { // which ends the command
+		t.Fatal(err)
+	}
+	down := make(chan error, 1)
+	go func() { down <- h.Shutdown(context.Background()) }()
+	select {
+	case err := <-down:
+		t.Errorf("the server is down before its client has read how the command ended: %v", err)
+	case err := <-ended:
+		t.Errorf("the client knows already: %v", err)
+	case <-time.After(time.Second / 4):
+	}
+	held.Unlock()
+	if exit := new(ssh.ExitError); !errors.As(receive(t, "the client knows how its command ended", ended), &exit) || exit.Signal() != "INT" {
+		t.Errorf("the command ended with %v", exit)
+	}
+	if err := receive(t, "the server is down", down); err != nil {
+		t.Error(err)
 	}
 }
 

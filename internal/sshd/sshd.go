@@ -162,13 +162,30 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopListening()
 	defer s.close()
-	for _, group := range []*sync.WaitGroup{&s.commands, &s.handlers} {
-		if err := waitFor(ctx, group); err != nil {
-			return err
-		}
-		s.close() // no command runs any more
+	if err := waitFor(ctx, &s.commands); err != nil {
+		return err
 	}
-	return nil
+	s.sendNoMore()
+	leaving, cancel := context.WithTimeout(ctx, leaveTime)
+	defer cancel()
+	_ = waitFor(leaving, &s.handlers)
+	s.close()
+	return waitFor(ctx, &s.handlers)
+}
+
+// leaveTime is how long a client may take to leave when its commands have ended and pgod stops.
+const leaveTime = time.Second
+
+// sendNoMore tells the clients that nothing follows. They answer the end of their commands and leave: a
+// connection that is closed before is reset, and then stock ssh forgets how its command has ended.
+func (s *Server) sendNoMore() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if half, ok := c.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+	}
 }
 
 func waitFor(ctx context.Context, group *sync.WaitGroup) error {
