@@ -188,9 +188,10 @@ func deploying(t *testing.T, pgod *rig.Pgod, s *rig.Service, step string) (ended
 // and the next worker finishes the deploy. The same holds for pgod.
 func TestKilledInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
-		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
-		"stop":  hooked, "stopping": stubborn,
-		"up": patient,
+		"build":    func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "4") },
+		"stop":     hooked,
+		"stopping": stubborn,
+		"up":       patient,
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()

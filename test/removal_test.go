@@ -365,9 +365,10 @@ func TestRemovalWithoutEngine(t *testing.T) {
 // compose processes. When it is back it deploys what it was about to.
 func TestRemovalInADeploy(t *testing.T) {
 	for step, files := range map[string]func(r *rig.Rig, greeting string) rig.Files{
-		"build": func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "15") },
-		"stop":  hooked, "stopping": stubborn,
-		"up": patient,
+		"build":    func(r *rig.Rig, greeting string) rig.Files { return slowBuild(r, greeting, "15") },
+		"stop":     hooked,
+		"stopping": stubborn,
+		"up":       patient,
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
